@@ -1,0 +1,1 @@
+"""How it is run: options, the graph, inputs, the state directory, the command line."""

@@ -1,0 +1,74 @@
+"""The command line: `profilecast COMMAND …`. A command's module is loaded when it is called."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+from pipeline.problems import WorkspaceError
+
+# Each module has `add_arguments(parser)` and `run(args) -> exit code`.
+COMMANDS = {
+    "init": ("pipeline.commands.init", "write a first workspace file"),
+    "check": ("pipeline.commands.check", "find the mistakes of a workspace, or tell what it says"),
+    "run": ("pipeline.commands.run", "read events, and tell every connection what changed"),
+    "destinations": ("pipeline.commands.destinations", "list the destinations, or tell everything about one"),
+    "sandbox": ("sandbox.command", "stand in for the vendors, on this machine"),
+}
+EXIT_CODES = """\
+exit codes:
+  0  done
+  1  wrong usage or configuration
+  2  finished, with more rejected calls than --max-rejected
+  3  could not finish"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but wrong usage exits with 1: 2 has its own meaning here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message}\n{self.format_usage()}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    args = _parser(given).parse_args(given or ["--help"])
+    try:
+        code: int = import_module(COMMANDS[args.command][0]).run(args)
+        sys.stdout.flush()
+    except WorkspaceError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `profilecast destinations | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser(given: Sequence[str]) -> Parser:
+    """All commands by name, the arguments only of the one that is called: `run` alone needs Beam."""
+    parser = Parser(
+        prog="profilecast",
+        description="Keeps marketing tools in step with what is known about customers.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"profilecast {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    called = next((word for word in given if not word.startswith("-")), "")
+    for name, (module, about) in COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        if name == called:
+            import_module(module).add_arguments(command)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("profilecast")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,61 @@
+"""`profilecast init`: writes a first workspace file."""
+
+import argparse
+import sys
+
+from pipeline.commands.check import DEFAULT_FILE
+from pipeline.commands.destinations import unknown
+from pipeline.commands.output import counted, listed
+from pipeline.first_workspace import Planned, first_workspace, planned
+from transforms.destinations import find
+
+# Needs no account with anybody.
+DEFAULT_DESTINATION = "webhook"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
+    parser.add_argument(
+        "--destination",
+        metavar="SLUG",
+        action="append",
+        help=f"write a connection to this destination; may be repeated (default: {DEFAULT_DESTINATION})",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: written. 1: there is no such destination, or the file exists or cannot be written."""
+    destinations = []
+    for slug in args.destination or [DEFAULT_DESTINATION]:
+        destination = find(slug)
+        if destination is None:
+            return _refuse(unknown(slug))
+        destinations.append(destination)
+    connections = planned(destinations)
+    text = first_workspace(connections)
+    try:
+        with open(args.workspace, "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return _refuse(f"{args.workspace} exists and was left as it is; name another file with --workspace FILE")
+    except OSError as error:
+        return _refuse(f"{args.workspace} cannot be written: {error.strerror}")
+    _tell_next_steps(args.workspace, connections)
+    return 0
+
+
+def _refuse(message: str) -> int:
+    print(f"profilecast: {message}", file=sys.stderr)
+    return 1
+
+
+def _tell_next_steps(file: str, connections: list[Planned]) -> None:
+    variables = [name for connection in connections for name in connection.variables()]
+    exports = f"export {' '.join(f'{name}=...' for name in variables)}"
+    shown = "" if file == DEFAULT_FILE else f" --workspace {file}"
+    print(
+        f"Wrote {file}, with {counted(len(connections), 'connection')}: {listed([c.name for c in connections])}. Next:"
+    )
+    print(f"  1. Put in your own computations and settings{f', and set the secrets: {exports}' if variables else ''}")
+    print(f"  2. profilecast check{shown}")
+    print(f"  3. profilecast run --workspace {file} --events 'events/*.jsonl' --state state")

@@ -1,0 +1,55 @@
+"""How commands print: tables that fit a terminal, and whole, plain lines where there is none."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+Row = Sequence[str]
+
+
+def show_table(heads: Row, rows: Sequence[Row]) -> None:
+    """Print a table, as it suits where it goes."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(plain_table(heads, rows) if width is None else fitted_table(heads, rows, width))
+
+
+def plain_table(heads: Row, rows: Sequence[Row]) -> str:
+    """Aligned columns, never cut: for files, pipes and logs."""
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    )
+
+
+def fitted_table(heads: Row, rows: Sequence[Row], width: int) -> str:
+    """Columns that wrap within the width of a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(width=width, force_terminal=True)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n")
+
+
+def counted(count: int, what: str) -> str:
+    """`1 connection`, `2 connections`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def listed(names: Sequence[str], nothing: str = "-") -> str:
+    return ", ".join(names) or nothing
+
+
+def lasting(seconds: float) -> str:
+    """`1 h`, `90 s`."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} s"

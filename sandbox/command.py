@@ -1,0 +1,116 @@
+"""`profilecast sandbox`: the command line of the fake vendors."""
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.faults import Fault
+from sandbox.server import Options, Sandbox
+from sandbox.serving import ADDRESS, listen
+from sandbox.vendor import REFUSED, Cap
+from sandbox.vendors import all_vendors
+
+PORT = 8808
+PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "A local server that behaves like the vendors: it checks credentials and bodies, keeps their caps, answers "
+        "per-item errors and keeps what it was told (GET /_sandbox/told, /_sandbox/stats). "
+        f"Vendors: {', '.join(all_vendors())}; any other host is a webhook receiver. "
+        f"Identifiers that end in {REFUSED} are always refused."
+    )
+    parser.add_argument("--port", type=int, default=PORT, help=f"of {ADDRESS}; 0 picks a free one (default {PORT})")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write every request as a line of JSON")
+    parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="of every answer")
+    parser.add_argument(
+        "--cap", type=_cap, action="append", default=[], metavar="SLUG=N/s", help="another cap for a destination"
+    )
+    parser.add_argument("--no-caps", action="store_true", help="answer 429 to nobody")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the URL here when listening")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM. 0, or 1 where it could not start."""
+    options = Options(record=args.record, caps=dict(args.cap), capped=not args.no_caps)
+    try:
+        sandbox = Sandbox(options)
+    except OSError as error:
+        print(f"cannot write the recording {args.record}: {error.strerror}", file=sys.stderr)
+        return 1
+    if args.latency:
+        sandbox.faults.put(Fault(latency=args.latency))
+    try:
+        stats = asyncio.run(_serve(sandbox, args))
+    except OSError as error:
+        where = error.filename or f"port {args.port} of {ADDRESS}"
+        print(f"cannot use {where}: {error.strerror}. Give another one; --port 0 picks a free port.", file=sys.stderr)
+        return 1
+    if not args.quiet:
+        Console().print(_table(stats))
+    return 0
+
+
+async def _serve(sandbox: Sandbox, args: argparse.Namespace) -> list[dict[str, Any]]:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with listen(sandbox, args.port) as url:
+        if not args.quiet:
+            print(f"the sandbox listens on {url}: give it as --gateway {url}", flush=True)
+        if args.ready_file:
+            _write(args.ready_file, url)
+        await stopped.wait()
+    return sandbox.stats()
+
+
+def _write(path: Path, url: str) -> None:
+    """All at once: who waits for the file never reads half of it."""
+    half = path.with_name(path.name + ".new")
+    half.write_text(url + "\n")
+    os.replace(half, path)
+
+
+def _table(stats: list[dict[str, Any]]) -> Table:
+    table = Table(title="What the vendors saw")
+    for name in ("destination", "host", "requests", "429s", "failed", "most in a second", "told"):
+        table.add_column(name, justify="left" if name in ("destination", "host", "told") else "right")
+    for entry in stats:
+        failed = sum(count for status, count in entry["statuses"].items() if not status.startswith("2"))
+        told = ", ".join(f"{count:,} {what}" for what, count in entry["told"].items() if count)
+        table.add_row(
+            entry["destination"],
+            entry["host"],
+            f"{entry['requests']:,}",
+            f"{entry['throttled']:,}",
+            f"{failed - entry['throttled']:,}",
+            f"{entry['peaks']['1s']:,}",
+            told or "nothing",
+        )
+    return table
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds, as in 0.25")
+    return float(text)
+
+
+def _cap(text: str) -> tuple[str, Cap]:
+    match = re.fullmatch(r"([a-z0-9-]+)=(\d+)/([smhd])", text)
+    if not match or match[2] == "0":
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a destination and a rate, as in braze=100/s")
+    if match[1] not in all_vendors():
+        raise argparse.ArgumentTypeError(f"no such destination: {match[1]}; there are {', '.join(all_vendors())}")
+    return match[1], Cap(int(match[2]), PER[match[3]])

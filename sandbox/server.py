@@ -1,0 +1,265 @@
+"""The sandbox itself: finds the vendor, keeps its cap, applies faults, answers; and the control API."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from sandbox.faults import Cut, Fault, Faults
+from sandbox.meter import Meter, Window
+from sandbox.record import Recording
+from sandbox.vendor import JSON_TYPE, Answer, Cap, Request, Vendor
+from sandbox.vendors import all_vendors, serving
+
+CONTROL = "/_sandbox/"
+HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?", re.IGNORECASE)
+MAX_BODY = 64 * 1024 * 1024
+
+
+@dataclass
+class Options:
+    """How the sandbox behaves. All are optional."""
+
+    record: Path | None = None
+    caps: Mapping[str, Cap] = field(default_factory=dict)  # by slug, instead of the vendor's own cap of all requests
+    capped: bool = True  # False: no vendor has a cap
+    credentials: Mapping[str, set[str]] = field(default_factory=dict)  # by slug; without: any that is well formed
+    connections: Mapping[str, str] = field(default_factory=dict)  # host to the name that recordings show
+    clock: Callable[[], float] = time.monotonic
+
+
+class Account:
+    """One account at one vendor, with its caps and its meter."""
+
+    def __init__(self, vendor: Vendor, host: str, connection: str, caps: list[Cap]) -> None:
+        self.vendor = vendor
+        self.host = host
+        self.connection = connection
+        self.meter = Meter()
+        self._windows = [Window(cap) for cap in caps]
+
+    def limit(self, request: Request, now: float) -> tuple[Answer | None, dict[str, str]]:
+        """Take the request from the caps it counts for: a 429 where one is reached, else the quota headers."""
+        endpoint = self.vendor.endpoint(request)
+        counting = [w for w in self._windows if w.cap.endpoint in ("", endpoint)]
+        waits = [(w.wait(now), w.cap) for w in counting]
+        longest = max(waits, key=lambda wait: wait[0], default=(0.0, None))
+        if longest[1] and longest[0] > 0:
+            return self.vendor.throttled(longest[1], longest[0], request.at), {}
+        remaining = [(w.take(now), w.cap) for w in counting]
+        return None, self.vendor.quota(remaining[0][1], remaining[0][0], request.at) if remaining else {}
+
+    def shown(self) -> dict[str, Any]:
+        meter = self.meter
+        return {
+            "destination": self.vendor.slug,
+            "connection": self.connection,
+            "host": self.host,
+            "requests": meter.requests,
+            "statuses": {str(status): count for status, count in sorted(meter.statuses.items())},
+            "throttled": meter.throttled,
+            "peaks": meter.peaks(),
+            "first": meter.first,
+            "last": meter.last,
+            "told": self.vendor.counts(),
+        }
+
+
+class Sandbox:
+    """All accounts. `handle` decides an answer without waiting; the HTTP side sends it."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.faults = Faults(self.options.clock)
+        self._accounts: dict[tuple[str, str], Account] = {}  # by host and what tells accounts apart
+        self._recording = Recording(self.options.record) if self.options.record else None
+        # One clock for everything: times of day move with the monotonic clock.
+        self._epoch = time.time() - self.options.clock()
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._epoch + self.options.clock()
+
+    def handle(self, request: Request) -> tuple[Answer, Cut, float]:
+        """The answer, how it is cut off, and how many seconds it takes."""
+        now = self.options.clock()
+        account = self._account(request)
+        account.meter.arrive(now, request.at)
+        slug = account.vendor.slug
+        fault = self.faults.of(slug)
+        throttled, quota = account.limit(request, now)
+        cut: Cut = ""
+        if not account.vendor.authorized(request, self.options.credentials.get(slug, set())):
+            answer = account.vendor.unauthorized()
+        elif throttled:
+            answer = throttled
+            account.meter.throttled += 1
+        elif fault and self.faults.fails(slug, fault):
+            answer = _failure(account.vendor, fault, request.at)
+        elif fault and (cut := self.faults.cut(slug, fault)) == "hang":
+            answer = Answer(0)
+        else:
+            answer = account.vendor.respond(request)
+        account.meter.statuses[answer.status] += 1
+        if self._recording:
+            self._recording.add(request, account.connection, slug, answer.status)
+        latency = fault.latency if fault else 0.0
+        return Answer(answer.status, answer.json, {**quota, **answer.headers}), cut, latency
+
+    def _account(self, request: Request) -> Account:
+        kind = serving(request.host)
+        key = request.host, kind.account(request)
+        if key not in self._accounts:
+            vendor = kind(partial(self.faults.refuses, kind.slug))
+            name = self.options.connections.get(request.host, kind.slug)
+            self._accounts[key] = Account(vendor, request.host, name, self._caps(kind))
+        return self._accounts[key]
+
+    def _caps(self, kind: type[Vendor]) -> list[Cap]:
+        if not self.options.capped:
+            return []
+        own = self.options.caps.get(kind.slug)
+        return ([own] if own else [cap for cap in kind.caps if not cap.endpoint]) + [c for c in kind.caps if c.endpoint]
+
+    # -- control
+    def stats(self) -> list[dict[str, Any]]:
+        """One entry per account, in order of destination and host."""
+        if self._recording:
+            self._recording.flush()
+        accounts = sorted(self._accounts.values(), key=lambda a: (a.vendor.slug, a.host))
+        return [account.shown() for account in accounts]
+
+    def told(self, destination: str | None = None, identifier: str | None = None) -> list[dict[str, Any]]:
+        """What each account was told, of everybody or of one identifier."""
+        return [
+            {
+                "destination": account.vendor.slug,
+                "connection": account.connection,
+                "host": account.host,
+                **account.vendor.told(identifier, self.now()),
+            }
+            for account in self._accounts.values()
+            if destination in (None, account.vendor.slug)
+        ]
+
+    def reset(self) -> None:
+        """Forget everything but how it was started: accounts, counts and faults."""
+        self._accounts.clear()
+        self.faults.clear()
+
+    def close(self) -> None:
+        if self._recording:
+            self._recording.close()
+
+
+def _failure(vendor: Vendor, fault: Fault, at: float) -> Answer:
+    """A fault's status in the vendor's shape."""
+    match fault.status:
+        case 401:
+            answer = vendor.unauthorized()
+        case 429:
+            answer = vendor.throttled(Cap(1), fault.retry_after or 0.0, at)
+        case status:
+            answer = vendor.failed(status)
+    wait = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    return Answer(answer.status, answer.json, {**answer.headers, **wait})
+
+
+def make_app(sandbox: Sandbox) -> web.Application:
+    """The HTTP side. `/<vendor host>/<path>` is a vendor's, `/_sandbox/…` the control API."""
+    app = web.Application(client_max_size=MAX_BODY)
+    closing = asyncio.Event()
+
+    async def close(_: web.Application) -> None:
+        closing.set()
+
+    async def vendor(http: web.Request) -> web.StreamResponse:
+        host, _, target = http.raw_path[1:].partition("/")
+        if not HOST.fullmatch(host):
+            words = "expected /<vendor host>/<path>, as `--gateway` sends it, or /_sandbox/told, stats, faults, reset"
+            return _json({"error": words}, 404)
+        headers = {name.lower(): value for name, value in http.headers.items()} | {"host": host.lower()}
+        body = await http.read()
+        request = Request(http.method, host.lower(), "/" + target, headers, body, sandbox.now())
+        answer, cut, latency = sandbox.handle(request)
+        if latency:
+            await _wait(closing, latency)
+        if cut:
+            return await _cut(http, answer, closing if cut == "hang" else None)
+        return web.Response(
+            status=answer.status, body=answer.body(), headers=answer.headers, content_type=_content_type(answer)
+        )
+
+    app.on_shutdown.append(close)
+    app.router.add_get(CONTROL + "stats", partial(_stats, sandbox))
+    app.router.add_get(CONTROL + "told", partial(_told, sandbox))
+    app.router.add_get(CONTROL + "faults", partial(_faults, sandbox))
+    app.router.add_post(CONTROL + "faults", partial(_put_fault, sandbox))
+    app.router.add_post(CONTROL + "reset", partial(_reset, sandbox))
+    app.router.add_route("*", "/{everything:.*}", vendor)
+    return app
+
+
+def _content_type(answer: Answer) -> str | None:
+    return None if answer.json is None else JSON_TYPE
+
+
+async def _wait(closing: asyncio.Event, seconds: float | None) -> None:
+    """Wait, but not longer than the sandbox lives."""
+    try:
+        await asyncio.wait_for(closing.wait(), seconds)
+    except TimeoutError:
+        pass
+
+
+async def _cut(http: web.Request, answer: Answer, silent_until: asyncio.Event | None) -> web.StreamResponse:
+    """Break the connection: after half of the answer, or after silence."""
+    body = answer.body() or b"{}"
+    response = web.StreamResponse(status=answer.status or 200, headers={"Content-Length": str(len(body))})
+    if silent_until:
+        await _wait(silent_until, None)
+    else:
+        await response.prepare(http)
+        await response.write(body[: len(body) // 2])
+    if http.transport:
+        http.transport.abort()
+    return response
+
+
+async def _stats(sandbox: Sandbox, _: web.Request) -> web.Response:
+    return _json(sandbox.stats())
+
+
+async def _told(sandbox: Sandbox, http: web.Request) -> web.Response:
+    return _json(sandbox.told(http.query.get("destination"), http.query.get("identifier")))
+
+
+async def _faults(sandbox: Sandbox, _: web.Request) -> web.Response:
+    return _json(sandbox.faults.all())
+
+
+async def _put_fault(sandbox: Sandbox, http: web.Request) -> web.Response:
+    try:
+        fault = msgspec.json.decode(await http.read(), type=Fault)
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        return _json({"error": f"{wrong}; fields are {', '.join(Fault.__struct_fields__)}"}, 400)
+    if fault.destination not in ("*", *all_vendors()):
+        return _json({"error": f"no such destination; there are *, {', '.join(all_vendors())}"}, 400)
+    sandbox.faults.put(fault)
+    return _json(fault)
+
+
+async def _reset(sandbox: Sandbox, _: web.Request) -> web.Response:
+    sandbox.reset()
+    return _json({})
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type=JSON_TYPE)

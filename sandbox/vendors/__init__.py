@@ -1,0 +1,28 @@
+"""One fake vendor per file; they are found by themselves."""
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from re import fullmatch
+
+from sandbox.vendor import Vendor
+
+
+@cache
+def all_vendors() -> dict[str, type[Vendor]]:
+    """By slug."""
+    found: dict[str, type[Vendor]] = {}
+    for module in iter_modules(__path__, __name__ + "."):
+        for member in vars(import_module(module.name)).values():
+            if isinstance(member, type) and issubclass(member, Vendor) and member.__module__ == module.name:
+                found[member.slug] = member
+    return dict(sorted(found.items()))
+
+
+@cache
+def serving(host: str) -> type[Vendor]:
+    """The vendor at this host; one that nobody knows is a webhook receiver."""
+    for vendor in all_vendors().values():
+        if any(fullmatch(pattern, host) for pattern in vendor.hosts):
+            return vendor
+    return all_vendors()["webhook"]

@@ -1,0 +1,144 @@
+"""Braze: `/users/track` and `/users/delete`. https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"""
+
+from datetime import datetime
+from typing import Any
+
+from sandbox.memory import Person
+from sandbox.vendor import Answer, Cap, Request, Vendor, on
+
+ARRAYS = ("attributes", "events", "purchases")  # in the order in which they are processed
+MAX_OBJECTS = 75  # of the three arrays together
+MAX_DELETED = 50
+IDENTIFIERS = ("external_id", "user_alias", "braze_id", "email", "phone")
+NO_IDENTIFIER = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
+NO_DATA = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
+
+
+class Braze(Vendor):
+    slug = "braze"
+    hosts = (r"rest\.[a-z]+-\d\d\.braze\.(com|eu)",)
+    caps = (Cap(100),)
+    max_bytes = 4 * 1024 * 1024
+
+    def unauthorized(self) -> Answer:
+        return Answer(401, {"message": "Error authenticating credentials: invalid API key"})
+
+    def throttled(self, cap: Cap, wait: float, at: float) -> Answer:
+        # A fraction of a second is rounded up: a client that waits so long is never early.
+        return Answer(
+            429,
+            {"message": "Rate limit exceeded"},
+            {**self.quota(cap, 0, at), "X-RateLimit-Retry-After": str(max(1, round(wait + 0.5)))},
+        )
+
+    def quota(self, cap: Cap, remaining: int, at: float) -> dict[str, str]:
+        return {
+            "X-RateLimit-Limit": str(cap.requests),
+            "X-RateLimit-Remaining": str(remaining),
+            "X-RateLimit-Reset": str(int(at + cap.seconds) + 1),
+        }
+
+    @on("POST", "/users/track")
+    def track(self, request: Request) -> Answer:
+        given = {name: request.object.get(name, []) for name in ARRAYS}
+        if not all(isinstance(items, list) for items in given.values()) or not any(given.values()):
+            return Answer(400, {"message": NO_DATA})
+        if sum(map(len, given.values())) > MAX_OBJECTS:
+            return Answer(400, {"message": f"A request may hold at most {MAX_OBJECTS} objects in all."})
+        errors: list[dict[str, Any]] = []
+        counts: dict[str, int] = {}
+        for name, items in given.items():
+            for index, item in enumerate(items):
+                if words := self._wrong(name, item):
+                    errors.append({"type": words, "input_array": name, "index": index})
+                    continue
+                counts[f"{name}_processed"] = counts.get(f"{name}_processed", 0) + 1
+                self._take(name, item, request.at)
+        if not counts:
+            return Answer(400, {"message": NO_DATA, "errors": errors})
+        return Answer(201, {"message": "success", **counts, **({"errors": errors} if errors else {})})
+
+    @on("POST", "/users/delete")
+    def delete(self, request: Request) -> Answer:
+        kinds = {"external_ids": "external_id", "braze_ids": "braze_id", "user_aliases": "user_alias"}
+        given = [name for name in kinds if name in request.object]
+        if len(given) != 1 or not isinstance(request.object[given[0]], list):
+            return Answer(400, {"message": "Exactly one of 'external_ids', 'braze_ids' or 'user_aliases' is required."})
+        values = request.object[given[0]]
+        if not 0 < len(values) <= MAX_DELETED:
+            return Answer(400, {"message": f"Between 1 and {MAX_DELETED} users may be deleted in one request."})
+        found = [self.people.find(kinds[given[0]], _text(value)) for value in values]
+        for person in filter(None, found):
+            self.people.forget(person)
+        return Answer(201, {"deleted": sum(p is not None for p in found), "message": "success"})
+
+    def _wrong(self, array: str, item: Any) -> str | None:
+        """What is wrong with an object of an array; None: nothing."""
+        if not isinstance(item, dict):
+            return "an object is expected"
+        identifiers = _identifiers(item)
+        if not identifiers:
+            return NO_IDENTIFIER
+        if any(not value for value in identifiers.values()) or len(identifiers.get("external_id", "").encode()) >= 988:
+            return f"'{next(iter(identifiers))}' is not valid"
+        if self.refused(*identifiers.values()) or not _email(item.get("email", "a@b")):
+            return "'email' is not a valid email address"
+        if array == "attributes":
+            return None
+        named = "name" if array == "events" else "product_id"
+        if not item.get(named) or not isinstance(item[named], str):
+            return f"'{named}' is required"
+        if not _time(item.get("time")):
+            return "'time' must be an ISO 8601 date"
+        properties = item.get("properties", {})
+        if not isinstance(properties, dict) or any(not 0 < len(k) <= 255 or k.startswith("$") for k in properties):
+            return "'properties' is not valid"
+        return None
+
+    def _take(self, array: str, item: dict[str, Any], at: float) -> None:
+        identifiers = _identifiers(item)
+        person = self._person(identifiers, item.get("_update_existing_only"))
+        if array == "attributes":
+            if person:
+                hidden = ("_update_existing_only", "external_id", "user_alias", "braze_id")
+                self.people.tell(person, at, {k: v for k, v in item.items() if k not in hidden})
+        elif person or set(identifiers) != {"user_alias"}:
+            self.events.add(at, item.get("name") or item["product_id"], identifiers, item.get("properties", {}))
+
+    def _person(self, identifiers: dict[str, str], existing_only: Any) -> Person | None:
+        """The profile meant. An alias alone makes one only if `_update_existing_only` is false, by name."""
+        strongest = next(k for k in IDENTIFIERS if k in identifiers)
+        person = self.people.find(strongest, identifiers[strongest])
+        if person is None:
+            if existing_only is True or strongest == "user_alias" and existing_only is not False:
+                return None
+            person = self.people.add()
+        for kind, value in identifiers.items():
+            self.people.identify(person, kind, value)
+        return person
+
+
+def _identifiers(item: dict[str, Any]) -> dict[str, str]:
+    found = {kind: _text(item[kind]) for kind in IDENTIFIERS if item.get(kind) is not None}
+    if "email" in found:
+        found["email"] = found["email"].lower()
+    return found
+
+
+def _text(value: Any) -> str:
+    """An identifier as text: an alias is `label:name`. Empty where it is ill formed."""
+    if isinstance(value, dict):
+        name, label = value.get("alias_name"), value.get("alias_label")
+        return f"{label}:{name}" if name and label else ""
+    return value if isinstance(value, str) else ""
+
+
+def _email(value: Any) -> bool:
+    return value is None or isinstance(value, str) and "@" in value.strip("@") and " " not in value
+
+
+def _time(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and len(value) >= 10 and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False

@@ -1,0 +1,43 @@
+"""A call: one vendor-neutral output for one identifier; what an outbox holds."""
+
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.msgpack import Encoder
+
+Kind = Literal["identify", "track", "add", "remove", "delete"]
+
+
+class Identifier(NamedTuple):
+    """An external id: its type (`email`) and its value."""
+
+    type: str
+    id: str
+
+
+class Call(Struct, frozen=True, array_like=True):
+    """Tell one connection one thing about one identifier.
+
+    `identify` sets `key` to `value`; `track` reports that it changed; `add` and `remove` change a
+    list's members (`value` is True, False); `delete` asks the vendor to forget the identifier
+    (`key` is empty).
+    """
+
+    profile_id: str
+    kind: Kind
+    identifier: Identifier
+    key: str  # of the computation
+    value: Any
+    at: int  # when the value changed: microseconds since 1970, UTC
+    told: int = 0  # how often this identifier was told this key before; part of the message id
+    traits: dict[str, Any] = {}  # enrichment and the profile's values for required keys
+
+
+_encode = Encoder().encode
+
+
+def message_id(connection: str, call: Call) -> str:
+    """Stable over retries and runs, so that a vendor may drop repeats."""
+    facts = _encode((connection, call.profile_id, call.kind, call.identifier, call.key, call.value, call.at, call.told))
+    return blake2b(facts, digest_size=16).hexdigest()

@@ -1,0 +1,41 @@
+"""Values compare as canonical JSON: 1 equals 1.0, but not true; the order of keys is nothing."""
+
+from hashlib import blake2b
+from typing import Any
+
+from msgspec.json import Encoder
+
+_encode = Encoder(order="sorted").encode
+_EXACT = 2**63  # integral floats below are written as integers
+
+
+def canonical(value: Any) -> bytes:
+    """The bytes that decide whether two JSON values are equal, and which of two wins a tie."""
+    if value is True:
+        return b"true"
+    if value is False:
+        return b"false"
+    kind = type(value)
+    if kind is float:
+        return b"%d" % value if value.is_integer() and -_EXACT <= value < _EXACT else repr(value).encode()
+    if kind is int:
+        return b"%d" % value
+    if kind is list or kind is dict:
+        return _encode(_plain(value))
+    return _encode(value)
+
+
+def digest(value: Any) -> bytes:
+    """`canonical`, no longer than 16 bytes."""
+    text = canonical(value)
+    return text if len(text) < 16 else blake2b(text, digest_size=16).digest()
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is float and value.is_integer() and -_EXACT <= value < _EXACT:
+        return int(value)
+    if type(value) is list:
+        return [_plain(item) for item in value]
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    return value

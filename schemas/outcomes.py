@@ -1,0 +1,43 @@
+"""Outcomes: what became of a call. One per call, final except `Later`."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+# The closed set of reasons for a rejected call. The vendor's own words stand beside it.
+Reason = Literal[
+    "missing_required_key",  # a key that the vendor requires is not known (yet); ours, no request
+    "unsupported",  # the destination cannot take this kind of call or value; ours, no request
+    "invalid_identifier",  # the vendor refuses the identifier
+    "invalid_value",  # the vendor refuses the value or its type
+    "unknown_field",  # the vendor has no such field, event or list
+    "not_found",  # the vendor does not know the person
+    "conflict",  # the vendor has another record in the way
+    "forgotten",  # the vendor was told to forget the person
+    "forbidden",  # the vendor does not allow this for this record
+    "too_large",  # one call is more than the vendor takes
+    "refused",  # anything else that is final
+]
+
+
+class Delivered(Struct, frozen=True):
+    """The vendor acknowledged the call. `unconfirmed`: with a count only, not this call by name."""
+
+    unconfirmed: bool = False
+
+
+class Rejected(Struct, frozen=True):
+    """Final: not tried again until the call or the connection's settings change."""
+
+    reason: Reason
+    words: str = ""  # the vendor's own
+
+
+class Later(Struct, frozen=True):
+    """The vendor could not take this one call now; its batch fellows have their own outcomes."""
+
+    after: float | None = None  # seconds; None: the sender's backoff decides
+    words: str = ""
+
+
+Outcome = Delivered | Rejected | Later

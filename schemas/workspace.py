@@ -1,0 +1,63 @@
+"""The workspace: which computations exist and which connections are told of them."""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+Form = Literal["identify", "track"]
+Strategy = Literal["all", "first", "last"]
+
+
+class EventNames(Struct, frozen=True, forbid_unknown_fields=True):
+    """The names of `track` events."""
+
+    computed: str = "Trait Computed"
+    entered: str = "Audience Entered"
+    exited: str = "Audience Exited"
+
+
+class Computation(Struct, frozen=True, forbid_unknown_fields=True):
+    """A computed trait or an audience, at user level."""
+
+    name: str
+    kind: Literal["trait", "audience"]
+    key: str = ""  # by default the snake_case of the name
+    id: str = ""  # by default derived from the workspace and the key
+
+
+class Sync(Struct, frozen=True, forbid_unknown_fields=True):
+    """One computation sent to one connection."""
+
+    computation: str  # its key
+    forms: tuple[Form, ...] = field(name="as", default=("identify",))  # of event connections
+    identifiers: dict[str, Strategy] = {}  # by identifier type; `all` where not given
+    resync_on_new_identifier: bool = True
+    historical: bool = True
+    enrich: tuple[str, ...] = ()  # profile traits that travel with every identify
+    events: EventNames = EventNames()
+
+
+class Cap(Struct, frozen=True):
+    """`requests` per `seconds`. In the file: `50/s`, `600/m`, `500000/d`."""
+
+    requests: float
+    seconds: float = 1.0
+
+
+class Connection(Struct, frozen=True, forbid_unknown_fields=True):
+    """One configured destination."""
+
+    name: str
+    destination: str  # slug
+    syncs: tuple[Sync, ...]
+    settings: Any = None  # an instance of the destination's Settings once loaded
+    cap: Cap | None = None  # lower than the destination's
+    cap_raised_by_vendor: bool = False  # a higher one, agreed with the vendor
+
+
+class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the workspace file says, complete: keys, ids and typed settings are filled in."""
+
+    workspace: str  # its name; the `namespace` of every call
+    computations: tuple[Computation, ...]
+    connections: tuple[Connection, ...]

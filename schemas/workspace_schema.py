@@ -1,0 +1,104 @@
+"""The JSON Schema of workspace files, for editors; made of the typed records and the destinations' settings."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from schemas.secret import Secret
+from schemas.workspace import Workspace
+
+if TYPE_CHECKING:
+    from transforms.destinations.contract import Destination
+
+CONNECTION_NAME = r"[a-z0-9][a-z0-9-]*"  # names a folder too
+KEY = r"\w+"
+CAP = r"([0-9]+(?:\.[0-9]+)?) *\/ *([smhd])"  # 50/s
+REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
+
+_REFERENCED = {"type": "string", "pattern": REFERENCE, "description": "Taken from the environment."}
+
+
+def json_schema(destinations: Mapping[str, "type[Destination]"]) -> dict[str, Any]:
+    """Draft 2020-12. The keys of `settings` depend on the `destination` beside them."""
+    _, definitions = msgspec.json.schema_components([Workspace], ref_template="#/$defs/{name}")
+    definitions = {name: _written(definition) for name, definition in definitions.items()}
+    definitions["Computation"]["properties"]["key"]["pattern"] = _whole(KEY)
+    definitions["Cap"] = {
+        "type": "string",
+        "pattern": _whole(CAP),
+        "description": "Requests per second, minute, hour or day: 50/s, 600/m, 1000/h, 500000/d.",
+    }
+    connection = definitions["Connection"]
+    connection["properties"] |= {
+        "name": {"type": "string", "pattern": _whole(CONNECTION_NAME)},
+        "destination": {"enum": [s for d in destinations.values() for s in (d.slug, *d.aliases)]},
+        "settings": {"type": ["object", "null"]},
+    }
+    connection["allOf"] = [_settings_of(destination, definitions) for destination in destinations.values()]
+    workspace = definitions.pop("Workspace")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **workspace,
+        "title": "profilecast workspace",
+        "$defs": definitions,
+    }
+
+
+def _settings_of(destination: "type[Destination]", definitions: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one destination, added to the definitions, and when they apply."""
+    (reference,), found = msgspec.json.schema_components(
+        [destination.Settings], schema_hook=_secret, ref_template=f"#/$defs/{destination.slug}.{{name}}"
+    )
+    for name, definition in found.items():
+        definitions[f"{destination.slug}.{name}"] = _written({**definition, "title": destination.name}, settings=True)
+    required = any(field.required for field in msgspec.structs.fields(destination.Settings))
+    then: dict[str, Any] = {"properties": {"settings": reference}, "required": ["settings"] if required else []}
+    if destination.kind == "list":
+        then["properties"]["syncs"] = {"items": {"properties": {"as": False, "events": False}}}
+    named = {"enum": [destination.slug, *destination.aliases]}
+    return {"if": {"properties": {"destination": named}, "required": ["destination"]}, "then": then}
+
+
+def _secret(kind: type) -> dict[str, Any]:
+    if kind is not Secret:
+        raise NotImplementedError
+    return {
+        "type": "string",
+        "pattern": _whole(REFERENCE),
+        "description": "Secret: the name of an environment variable.",
+    }
+
+
+def _written(schema: Any, settings: bool = False) -> Any:
+    """As a file may say it: one item for a list of one, `${NAME}` for a plain setting."""
+    if not isinstance(schema, dict):
+        return schema
+    made: dict[str, Any] = dict(schema)
+    for word in ("items", "additionalProperties"):
+        if word in made:
+            made[word] = _written(made[word], settings)
+    if "anyOf" in made:
+        made["anyOf"] = [_written(choice, settings) for choice in made["anyOf"]]
+    if "properties" in made:
+        made["properties"] = {name: _written(inner, settings) for name, inner in made["properties"].items()}
+    about = {word: made.pop(word) for word in ("description", "default") if word in made}
+    return {**_alternatives(made, settings), **about}
+
+
+def _alternatives(schema: dict[str, Any], settings: bool) -> dict[str, Any]:
+    kind = schema.get("type")
+    if kind == "array":
+        item: dict[str, Any] = schema.get("items", {})
+        return schema if "$ref" in item else {"anyOf": [item, schema]}
+    if not settings or schema.get("pattern") == _whole(REFERENCE):
+        return schema
+    if kind in ("integer", "number", "boolean") or "enum" in schema:
+        return {"anyOf": [schema, _REFERENCED]}
+    if kind == "string":  # digits need no quotes
+        return {"anyOf": [{**schema, "type": ["string", "number"]}, _REFERENCED]}
+    return schema
+
+
+def _whole(pattern: str) -> str:
+    return f"^(?:{pattern})$"

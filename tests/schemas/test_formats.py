@@ -1,0 +1,162 @@
+"""The schemas follow from the event structs, and every format carries every event unchanged."""
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import fastavro
+import jsonschema
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from schemas import formats
+from schemas.events import AnyEvent, Audience, Delete, ExternalId, Profile, Trait
+
+AT = datetime(1998, 3, 31, 12, 0, 0, 123456, tzinfo=UTC)
+EVENTS: list[AnyEvent] = [
+    Profile(
+        profile_id="p1",
+        at=AT,
+        external_ids=[ExternalId(type="email", id="ana@example.com"), ExternalId(type="user_id", id="ü1")],
+        traits={"first_name": "Ana", "tags": ["a", None, 1.5], "deep": {"ok": True}},
+    ),
+    Profile(profile_id="p2", at=AT),
+    Trait(profile_id="p1", at=AT, computation="total_revenue", value=450.25),
+    Trait(profile_id="p1", at=AT, computation="last_category", value='a "quoted"\nline'),
+    Trait(profile_id="p1", at=AT, computation="last_category", value=None),
+    Audience(profile_id="p1", at=AT, computation="big_spenders", member=False),
+    Delete(profile_id="p2", at=AT),
+]
+LINES = [msgspec.json.encode(event) for event in EVENTS]
+
+
+def decoded(lines: list[bytes]) -> list[AnyEvent]:
+    return [msgspec.json.decode(line, type=AnyEvent) for line in lines]
+
+
+def test_flat_records_and_back() -> None:
+    assert EVENTS == decoded([formats.to_line(formats.to_record(line)) for line in LINES])
+
+
+def test_avro_and_back() -> None:
+    file = io.BytesIO()
+    fastavro.writer(file, formats.avro_schema(), map(formats.to_record, LINES))
+    file.seek(0)
+    records: list[Any] = list(fastavro.reader(file))
+    assert AT == records[0]["at"]
+    for record in records:
+        record["at"] = int(record["at"].timestamp()) * 1_000_000 + record["at"].microsecond
+    assert EVENTS == decoded([formats.to_line(record) for record in records])
+
+
+def test_parquet_and_back() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([formats.to_record(line) for line in LINES], formats.parquet_schema()), file)
+    table = pq.read_table(file)
+    assert formats.parquet_schema() == table.schema
+    table = table.set_column(table.schema.get_field_index("at"), "at", table["at"].cast(pa.int64()))
+    assert EVENTS == decoded([formats.to_line(record) for record in table.to_pylist()])
+
+
+def test_every_line_fits_the_json_schema() -> None:
+    schema = formats.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for line in LINES:
+        validator.validate(msgspec.json.decode(line))
+    validator.validate({**msgspec.json.decode(LINES[2]), "unknown": "is ignored, not refused"})
+
+
+@pytest.mark.parametrize("missing", ["type", "profile_id", "at", "computation", "value"])
+def test_the_json_schema_refuses_an_incomplete_trait(missing: str) -> None:
+    line = msgspec.json.decode(LINES[2])
+    del line[missing]
+    assert not jsonschema.Draft202012Validator(formats.json_schema()).is_valid(line)
+
+
+def test_columns_are_all_fields_of_all_events_and_only_common_ones_are_needed() -> None:
+    fields = {name for event in EVENTS for name in event.__struct_fields__}
+    assert {"type", *fields} == {column.name for column in formats.COLUMNS}
+    assert {"type", "profile_id", "at"} == {column.name for column in formats.COLUMNS if column.needed}
+
+
+def test_own_schemas_fit() -> None:
+    assert "" == formats.avro_mismatch(formats.avro_schema())
+    assert "" == formats.parquet_mismatch(formats.parquet_schema())
+
+
+def test_what_common_tools_write_fits_too() -> None:
+    text = pa.dictionary(pa.int32(), pa.large_string())
+    schema = pa.schema(
+        [("at", pa.timestamp("ns", tz="Europe/Berlin")), ("type", text), ("profile_id", pa.string_view())]
+        + [("value", pa.null()), ("extra", pa.float64())]
+    )
+    assert "" == formats.parquet_mismatch(schema)
+    millis = {"type": "long", "logicalType": "timestamp-millis"}
+    fields = [{"name": "type", "type": ["string", "null"]}, {"name": "profile_id", "type": {"type": "string"}}]
+    assert "" == formats.avro_mismatch({"type": "record", "fields": [*fields, {"name": "at", "type": millis}]})
+
+
+@pytest.mark.parametrize(
+    ("column", "type", "said"),
+    [
+        ("at", pa.timestamp("us"), "its column `at` is timestamp[us], not timestamp[us, tz=UTC]"),
+        ("profile_id", pa.int64(), "its column `profile_id` is int64, not string"),
+        ("member", pa.string(), "its column `member` is string, not bool"),
+        ("profile_id", pa.null(), "its column `profile_id` is null, not string"),
+        ("external_ids", pa.list_(pa.string()), "its column `external_ids` is list<item: string>, not list<item"),
+    ],
+)
+def test_a_parquet_column_of_another_type_is_named(column: str, type: pa.DataType, said: str) -> None:
+    schema = formats.parquet_schema()
+    found = schema.set(schema.get_field_index(column), pa.field(column, type))
+    assert formats.parquet_mismatch(found).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("field", "type", "said"),
+    [
+        ("at", "long", 'its field `at` is "long", not {"type": "long", "logicalType": "timestamp-micros"}'),
+        ("type", "int", 'its field `type` is "int", not "string"'),
+        ("member", ["null", "boolean", "int"], 'its field `member` is ["null", "boolean", "int"], not'),
+        ("external_ids", {"type": "array", "items": "string"}, "its field `external_ids` is"),
+    ],
+)
+def test_an_avro_field_of_another_type_is_named(field: str, type: Any, said: str) -> None:
+    schema = formats.avro_schema()
+    next(each for each in schema["fields"] if each["name"] == field)["type"] = type
+    assert formats.avro_mismatch(schema).startswith(said)
+
+
+def test_a_missing_needed_column_is_named() -> None:
+    schema = formats.avro_schema()
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != "at"]
+    assert "it has no field `at`" == formats.avro_mismatch(schema)
+    assert "its schema is not a record" == formats.avro_mismatch("string")
+    parquet = formats.parquet_schema()
+    assert "it has no column `type`" == formats.parquet_mismatch(parquet.remove(parquet.get_field_index("type")))
+
+
+def test_json_text_that_is_none_cannot_become_fields_of_its_own() -> None:
+    record = {"type": "trait", "profile_id": "p", "at": 0, "computation": "c", "value": '1,"member":true'}
+    with pytest.raises(msgspec.DecodeError, match="malformed"):
+        msgspec.json.decode(formats.to_line(record))
+
+
+def test_json_text_over_several_lines_stays_one_line() -> None:
+    line = formats.to_line({"type": "trait", "value": '{\n "a": "x\\ny"\n}'})
+    assert b"\n" not in line
+    assert {"type": "trait", "value": {"a": "x\ny"}} == msgspec.json.decode(line)
+
+
+def test_text_that_is_not_utf8_gives_a_line_that_is_not_utf8() -> None:
+    line = formats.to_line({"type": "delete", "profile_id": "caf\udce9", "at": 0})
+    assert b"caf\xe9" in line
+    with pytest.raises(UnicodeDecodeError):
+        line.decode()
+
+
+def test_a_time_beyond_the_calendar_stays_a_number() -> None:
+    assert b'{"at":9000000000000000000}' == formats.to_line({"at": 9 * 10**18})

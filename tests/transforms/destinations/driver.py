@@ -1,0 +1,313 @@
+"""Transcripts of conversations with vendors, and a tiny model of the sender that plays them. No I/O but the files.
+
+Their format is described in `tests/data/destinations/README.md`.
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import yaml
+from msgspec import UNSET, Struct, UnsetType
+
+from schemas.calls import Call, Identifier, Kind
+from schemas.outcomes import Delivered, Later, Outcome, Rejected
+from schemas.secret import Secret
+from schemas.workspace import Computation, Connection, Sync, Workspace
+from transforms.destinations.contract import (
+    Destination,
+    Memory,
+    Reply,
+    Request,
+    Verdict,
+    headers,
+    units,
+)
+
+DATA = Path(__file__).parents[2] / "data" / "destinations"
+
+Question = Literal[
+    "success", "partial_failure", "status_400", "status_401", "status_403", "status_404", "status_409", "status_413",
+    "status_429_with_delay", "status_429_without_delay", "status_5xx", "timeout", "garbage_body", "missing_identifier",
+    "prepare", "forget", "other",
+]  # fmt: skip
+
+COMPUTATIONS = (
+    Computation("Big Spenders", "audience", "big_spenders", "computation-1"),
+    Computation("First-time shopper", "audience", "first_time_shopper", "computation-2"),
+    Computation("Total revenue", "trait", "total_revenue", "computation-3"),
+    Computation("Last viewed category", "trait", "last_viewed_category", "computation-4"),
+)
+
+
+# -- the files
+class Told(Struct, frozen=True, forbid_unknown_fields=True):
+    """A call as a transcript writes it."""
+
+    kind: Kind
+    identifier: Identifier
+    key: str = ""
+    value: Any = None
+    at: str = "1998-03-31T00:00:00Z"
+    told: int = 0
+    traits: dict[str, Any] = {}
+
+
+class Send(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A request; of its headers, those that matter to the case."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    json: Any = UNSET
+    content: str | UnsetType = UNSET
+
+
+class Answer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A reply."""
+
+    status: int
+    headers: dict[str, str] = {}
+    json: Any = UNSET
+    body: str = ""
+
+
+class Step(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request and what the vendor says to it."""
+
+    send: Send
+    reply: Answer | None = None
+    means: str = "answered"
+    timeout: bool = False
+    refused: bool = False  # the connection
+
+
+class Case(Struct, frozen=True, forbid_unknown_fields=True):
+    """One conversation, and what has to come of it."""
+
+    case: str
+    covers: Question
+    calls: dict[str, Told]
+    talk: list[Step]
+    expect: dict[str, str]
+    settings: dict[str, Any] = {}
+    memory: Memory = {}
+    prepare: bool = False
+    memory_after: Memory | None = None
+
+
+class _JSONLike(yaml.SafeLoader):
+    """YAML whose plain scalars are read as JSON would: times stay text, only true and false are bool."""
+
+
+_JSONLike.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":bool"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_JSONLike.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
+def read(path: Path) -> Any:
+    """One YAML file of a transcript folder."""
+    return yaml.load(path.read_text("utf-8"), Loader=_JSONLike)
+
+
+def cases(slug: str) -> Iterator[tuple[str, Case]]:
+    """The cases of one destination, each with the name of its file."""
+    for path in sorted((DATA / slug).glob("*.yaml")):
+        if path.name == "not_applicable.yaml":
+            continue
+        for number, item in enumerate(read(path) or [], 1):
+            try:
+                yield path.stem, msgspec.convert(item, Case)
+            except msgspec.ValidationError as error:
+                raise ValueError(f"{slug}/{path.name}, case {number}: {error}") from error
+
+
+def not_applicable(slug: str) -> dict[str, str]:
+    """The questions that a destination cannot have, each with the reason."""
+    path = DATA / slug / "not_applicable.yaml"
+    return msgspec.convert(read(path), dict[str, str]) if path.exists() else {}
+
+
+def variables(settings: Any) -> dict[str, str]:
+    """The environment that the settings refer to: `secret-NAME` for every `${NAME}`."""
+    return {name: f"secret-{name}" for name in re.findall(r"\$\{(\w+)\}", json.dumps(settings))}
+
+
+def secret(wanted: type, value: Any) -> Any:
+    """For `msgspec.convert`: a `Secret` from its reference."""
+    if wanted is Secret:
+        return Secret(value)
+    raise NotImplementedError(wanted)
+
+
+def connect(kind: type[Destination], case: Case) -> Destination:
+    """The destination of the one connection that a case speaks of."""
+    syncs = tuple(
+        Sync(c.key, ("identify", "track")) for c in COMPUTATIONS if kind.kind == "event" or c.kind == "audience"
+    )
+    settings = msgspec.convert(case.settings, kind.Settings, dec_hook=secret)
+    connection = Connection(kind.slug, kind.slug, syncs, settings)
+    return kind(Workspace("acme-shop", COMPUTATIONS, (connection,)), connection)
+
+
+def calls(case: Case) -> dict[str, Call]:
+    """The calls of a case by their names, which are also their profiles."""
+    return {
+        name: Call(
+            name, told.kind, told.identifier, told.key, told.value, _micros(told.at), told.told, told.traits
+        )
+        for name, told in case.calls.items()
+    }  # fmt: skip
+
+
+def _micros(at: str) -> int:
+    return round(datetime.fromisoformat(at).timestamp() * 1_000_000)
+
+
+# -- the play
+class _End(Exception):
+    """The conversation ends here, and with it every call: `stopped`, `halved` or `unanswered`."""
+
+
+@dataclass
+class Played:
+    """What came of a case, in the words of the transcript."""
+
+    sent: list[Send] = field(default_factory=list)
+    meanings: list[str] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
+    spoken: list[str] = field(default_factory=list)  # all that may be printed or stored
+
+
+T = TypeVar("T")
+
+
+def play(destination: Destination, case: Case) -> Played:
+    """Do with the calls of a case what the sender does; its vendor answers from the transcript."""
+    played = Played(memory=deepcopy(case.memory))
+    everyone = calls(case)
+    vendor = _Vendor(destination, case.talk, everyone, played)
+    results: dict[str, Outcome | str] = {}
+    for name, call in everyone.items():
+        if rejected := destination.check(call):
+            results[name] = rejected
+    fit = {name: call for name, call in everyone.items() if name not in results}
+    try:
+        told: Sequence[Outcome | str] = _deliver(destination, list(fit.values()), case.prepare, vendor)
+    except _End as end:
+        told = [str(end)] * len(fit)
+    results.update(zip(fit, told, strict=True))
+    played.outcomes = {name: _text(results[name]) for name in everyone}
+    played.spoken += [repr(results), json.dumps(played.memory)]
+    return played
+
+
+def _deliver(destination: Destination, fit: list[Call], prepare: bool, vendor: "_Vendor") -> list[Outcome]:
+    if not fit:
+        return []
+    routes = {destination.route(call) for call in fit}
+    assert len(routes) == 1, f"the calls of a case share a request; these have the routes {sorted(routes)}"
+    items, most = len(units(destination, fit)), destination.batch_of(*routes).items
+    assert items <= most, f"{items} units, but one request takes {most}"
+    memory = vendor.played.memory
+    if prepare:
+        vendor.converse(destination.prepare(fit, memory), 1)
+    converse = destination.forget if fit[0].kind == "delete" else destination.deliver
+    return vendor.converse(converse(fit, memory), items)
+
+
+class _Vendor:
+    """Takes requests as the sender does, and answers with the next entry of the transcript."""
+
+    def __init__(self, destination: Destination, talk: list[Step], calls: dict[str, Call], played: Played) -> None:
+        self.destination = destination
+        self.played = played
+        self.steps = iter([filled(step, destination, calls) for step in talk])
+
+    def converse(self, conversation: Generator[Request, Reply, T], items: int, renewing: bool = False) -> T:
+        """Hold one conversation to its end."""
+        with closing(conversation):
+            try:
+                request = next(conversation)
+                while True:
+                    request = conversation.send(self.exchange(request, items, renewing))
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+
+    def exchange(self, request: Request, items: int, renewing: bool) -> Reply:
+        """Send one request until there is an answer for the conversation."""
+        renewed = renewing or not self.destination.renews
+        while True:
+            reply = self.send(request)
+            verdict = self.destination.classify(request, reply, items)
+            self.played.meanings.append(_meaning(verdict))
+            self.played.spoken.append(verdict.words)
+            match verdict.meaning:
+                case "answered":
+                    return reply
+                case "throttled" | "transient":
+                    continue
+                case "credentials" if not renewed:
+                    self.converse(self.destination.renew(), 1, renewing=True)
+                    renewed = True
+                case "credentials" | "stop":
+                    raise _End("stopped")
+                case "halve":
+                    assert items > 1, "a batch of one cannot be halved: its answer is for the conversation"
+                    raise _End("halved")
+
+    def send(self, request: Request) -> Reply:
+        """One attempt."""
+        step = next(self.steps, None)
+        assert step, f"the transcript has no such request: {request.method} {request.url} {request.body()!r}"
+        self.played.sent.append(_sent(self.destination, request, step.send))
+        self.played.spoken += [repr(request), request.url]
+        if step.timeout or step.refused:
+            raise _End("unanswered")
+        assert step.reply, f"the transcript has no reply to {request.method} {request.url}"
+        body = step.reply.body.encode() if step.reply.json is UNSET else msgspec.json.encode(step.reply.json)
+        return Reply(step.reply.status, {name.lower(): v for name, v in step.reply.headers.items()}, body)
+
+
+def _sent(destination: Destination, request: Request, expected: Send) -> Send:
+    travels = headers(destination, request)
+    named = {name: travels.get(name.lower(), "(none)") for name in expected.headers}
+    body = request.body()
+    if body is None:
+        return Send(request.method, request.url, named)
+    if request.json is not None:
+        return Send(request.method, request.url, named, json=msgspec.json.decode(body))
+    return Send(request.method, request.url, named, content=body.decode())
+
+
+def filled(step: Step, destination: Destination, calls: dict[str, Call]) -> Step:
+    """A step with the message ids that it refers to: `<message_id ana>`."""
+    text = msgspec.json.encode(step).decode()
+    text = re.sub(r"<message_id (\w+)>", lambda match: destination.message_id(calls[match[1]]), text)
+    return msgspec.json.decode(text, type=Step)
+
+
+def _meaning(verdict: Verdict) -> str:
+    return verdict.meaning if verdict.after is None else f"{verdict.meaning} {verdict.after:g}"
+
+
+def _text(result: Outcome | str) -> str:
+    match result:
+        case Delivered(unconfirmed):
+            return "delivered unconfirmed" if unconfirmed else "delivered"
+        case Rejected(reason):
+            return f"rejected {reason}"
+        case Later(after):
+            return "later" if after is None else f"later {after:g}"
+        case ending:
+            return ending

@@ -1,0 +1,41 @@
+"""Sizes that Braze takes: too long to write out in a transcript."""
+
+from typing import Literal
+
+import pytest
+
+from schemas.calls import Call, Identifier
+from schemas.secret import Secret
+from schemas.workspace import Connection, Workspace
+from transforms.destinations.braze import Braze
+
+SETTINGS = Braze.Settings(endpoint="https://rest.fra-01.braze.eu", api_key=Secret("${BRAZE_API_KEY}"))
+BRAZE = Braze(Workspace("acme-shop", (), ()), Connection("braze", "braze", (), SETTINGS))
+
+
+def reason(kind: Literal["identify", "track"], user: str, value: object) -> str:
+    rejected = BRAZE.check(Call("p1", kind, Identifier("user_id", user), "viewed", value, 0))
+    return rejected.reason if rejected else ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "items", "expected"),
+    [
+        ("track", 4_900, ""),
+        ("track", 5_100, "too_large"),
+        ("identify", 9_900, ""),
+        ("identify", 10_100, "too_large"),
+    ],
+)
+def test_arrays_are_limited_by_their_bytes(kind: Literal["identify", "track"], items: int, expected: str) -> None:
+    assert expected == reason(kind, "u1", ["shoes_1"] * items)  # of ten bytes each, with quotes and comma
+
+
+@pytest.mark.parametrize(("user", "expected"), [("u" * 987, ""), ("u" * 988, "invalid_identifier")])
+def test_external_ids_are_limited_by_their_bytes(user: str, expected: str) -> None:
+    assert expected == reason("identify", user, True)
+
+
+def test_strings_are_limited_by_their_characters() -> None:
+    assert reason("identify", "u1", "ü" * 255) == ""
+    assert reason("identify", "u1", "ü" * 256) == "invalid_value"

@@ -1,0 +1,191 @@
+"""The contract of destinations: every one is found by itself and asked the same questions, from its transcripts."""
+
+import pickle
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from schemas.secret import Secret
+from tests.transforms.destinations.driver import (
+    DATA,
+    Case,
+    Played,
+    Question,
+    calls,
+    cases,
+    connect,
+    filled,
+    not_applicable,
+    play,
+    variables,
+)
+from transforms.destinations import catalogue
+from transforms.destinations.contract import Destination
+
+DESTINATIONS = list(catalogue().values())
+CASES = [(kind, file, case) for slug, kind in catalogue().items() for file, case in cases(slug)]
+
+
+def over(found: Iterable[tuple[type[Destination], str, Case]]) -> pytest.MarkDecorator:
+    params = [pytest.param(kind, case, id=f"{kind.slug}/{file}: {case.case}") for kind, file, case in found]
+    return pytest.mark.parametrize(("kind", "case"), params)
+
+
+every_destination = pytest.mark.parametrize("kind", DESTINATIONS, ids=[d.slug for d in DESTINATIONS])
+every_case = over(CASES)
+
+
+# -- conversations
+@pytest.fixture
+def destination(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch) -> Destination:
+    for name, value in variables(case.settings).items():
+        monkeypatch.setenv(name, value)
+    return connect(kind, case)
+
+
+@pytest.fixture
+def played(destination: Destination, case: Case) -> Played:
+    return play(destination, case)
+
+
+@every_case
+def test_conversation_follows_the_transcript(destination: Destination, case: Case, played: Played) -> None:
+    talk = [filled(step, destination, calls(case)) for step in case.talk]
+    expected = [msgspec.to_builtins(step.send) for step in talk]
+    actual = [msgspec.to_builtins(request) for request in played.sent]
+    assert expected == actual
+    assert _typed(expected) == _typed(actual), "equal for Python, not for JSON: true and 1, or 1 and 1.0"
+
+
+@every_case
+def test_replies_are_read_as_the_transcript_says(case: Case, played: Played) -> None:
+    assert [step.means for step in case.talk if step.reply] == played.meanings
+
+
+@every_case
+def test_each_call_has_the_expected_outcome(case: Case, played: Played) -> None:
+    assert case.expect == played.outcomes
+    if case.memory_after is not None:
+        assert case.memory_after == played.memory
+
+
+@every_case
+def test_secrets_appear_only_where_they_travel(destination: Destination, case: Case, played: Played) -> None:
+    kept = [repr(destination.settings).encode(), pickle.dumps(destination.settings)]
+    kept += [text.encode() for text in played.spoken]
+    assert [] == [name for name, value in variables(case.settings).items() if value.encode() in b"\n".join(kept)]
+
+
+@over(found for found in CASES if found[2].covers == "missing_identifier")
+def test_identifier_that_is_not_understood_costs_no_request(destination: Destination, case: Case) -> None:
+    assert [] == case.talk
+    assert {"rejected invalid_identifier"} == set(case.expect.values())
+    assert set() == {call.identifier.type for call in case.calls.values()} & set(destination.understands())
+
+
+@every_destination
+def test_every_question_is_answered(kind: type[Destination]) -> None:
+    assert (DATA / kind.slug).is_dir(), f"{kind.slug} has no transcripts: write tests/data/destinations/{kind.slug}/"
+    questions = set(get_args(Question)) - {"other"}
+    answered = {case.covers for _, case in cases(kind.slug)}
+    waived = not_applicable(kind.slug)
+    assert set() == questions - answered - set(waived), f"{kind.slug}: write a case, or a reason in not_applicable.yaml"
+    assert set() == set(waived) - questions, f"{kind.slug}/not_applicable.yaml: no such question"
+    assert set() == set(waived) & answered, f"{kind.slug}/not_applicable.yaml: there is a case for it"
+    assert all(reason.strip() for reason in waived.values()), f"{kind.slug}/not_applicable.yaml: a reason is missing"
+
+
+@every_destination
+def test_deletion_is_asked_where_it_is_offered(kind: type[Destination]) -> None:
+    assert kind.forgets == ("forget" not in not_applicable(kind.slug))
+
+
+def test_every_folder_has_its_destination() -> None:
+    assert set() == {folder.name for folder in DATA.iterdir() if folder.is_dir()} - set(catalogue())
+
+
+# -- declarations
+@every_destination
+def test_names(kind: type[Destination]) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", kind.slug)
+    assert kind.__module__ == f"transforms.destinations.{kind.slug.replace('-', '_')}"
+    assert kind.name.strip()
+    assert kind.page.startswith("https://")
+    assert kind.kind in ("event", "list")
+    others = [name for other in DESTINATIONS if other is not kind for name in (other.slug, *other.aliases)]
+    assert set() == {kind.slug, *kind.aliases} & set(others)
+
+
+@every_destination
+def test_identifiers(kind: type[Destination]) -> None:
+    assert kind.identifiers
+    assert all(kind.identifiers)
+    assert len(kind.identifiers) == len(set(kind.identifiers))
+    assert "*" not in kind.identifiers or ("*",) == kind.identifiers
+
+
+@every_destination
+def test_limits_have_a_source(kind: type[Destination]) -> None:
+    for limit in kind.limits:
+        assert limit.requests > 0
+        assert limit.seconds > 0
+        assert limit.source.strip(), f"where is it written? {limit}"
+    assert kind.concurrency >= 1
+    assert kind.batch.items >= 1
+    assert kind.batch.bytes >= 1
+
+
+@every_destination
+def test_required_keys_say_what_fills_them(kind: type[Destination]) -> None:
+    for key, alternatives in kind.required.items():
+        assert key
+        assert alternatives
+        for parts in alternatives:
+            assert parts, f"{key}: an empty alternative"
+            assert all(re.fullmatch(r"[^:]+|email:local", part) for part in parts)
+
+
+@every_destination
+def test_lists_are_flushed_on_an_interval(kind: type[Destination]) -> None:
+    assert (kind.flush_every > 0) == (kind.kind == "list")
+
+
+@every_destination
+def test_what_is_offered_is_written(kind: type[Destination]) -> None:
+    assert kind.deliver is not Destination.deliver
+    assert kind.forgets == (kind.forget is not Destination.forget)
+    assert kind.renews == (kind.renew is not Destination.renew)
+
+
+@every_destination
+def test_settings_are_strict_and_described(kind: type[Destination]) -> None:
+    config = kind.Settings.__struct_config__
+    assert (True, True) == (config.frozen, config.forbid_unknown_fields)
+    fields = msgspec.inspect.type_info(kind.Settings)
+    assert isinstance(fields, msgspec.inspect.StructType)
+    assert [] == [f.name for f in fields.fields if not _description(f.type)], "describe with Annotated[…, Meta(…)]"
+    (_, *_), parts = msgspec.json.schema_components([kind.Settings], schema_hook=_secret_schema)
+    assert set(parts[kind.Settings.__name__]["properties"]) == {f.encode_name for f in fields.fields}
+
+
+def _description(kind: msgspec.inspect.Type) -> str:
+    found = isinstance(kind, msgspec.inspect.Metadata) and (kind.extra_json_schema or {}).get("description")
+    return found or ""
+
+
+def _secret_schema(kind: type) -> dict[str, Any]:
+    if kind is Secret:
+        return {"type": "string"}
+    raise NotImplementedError(kind)
+
+
+def _typed(value: Any) -> Any:
+    """A value whose equality tells true from 1, and 1 from 1.0."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    return (type(value).__name__, value)

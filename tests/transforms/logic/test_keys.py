@@ -1,0 +1,59 @@
+"""Keys from names: examples, and what holds for every name."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from transforms.logic.keys import snake_case
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("Order completed last 30 days", "order_completed_last_30_days"),
+        ("order_completed_last_30days", "order_completed_last_30days"),
+        ("Total revenue (180 days)", "total_revenue_180_days"),
+        ("  Big   spenders! ", "big_spenders"),
+        ("firstTimeShopper", "first_time_shopper"),
+        ("FirstTimeShopper", "first_time_shopper"),
+        ("HTTPErrors", "http_errors"),
+        ("lastURL", "last_url"),
+        ("v2Users", "v2_users"),
+        ("B2B customers", "b2b_customers"),
+        ("VIPs of the year", "vips_of_the_year"),
+        ("e-mail/opens per week", "e_mail_opens_per_week"),
+        ("30 day buyers", "30_day_buyers"),
+        ("Käufer in Zürich, Straße", "kaufer_in_zurich_strasse"),
+        ("ÉtéActif", "ete_actif"),
+        ("Постоянные покупатели", "постоянные_покупатели"),
+        ("हिन्दी ग्राहक", "हिन्दी_ग्राहक"),
+        ("購入者 30日", "購入者_30日"),
+        ("€ – !", ""),
+        ("", ""),
+    ],
+)
+def test_key_of_a_name(name: str, key: str) -> None:
+    assert key == snake_case(name)
+
+
+@given(st.text())
+@example("İstanbul")
+@example("ǰ ΐ ﬁ Ǆ")
+@example("Ꮐ ꭰa")
+@example("ΟΔΟΣ ẞ")
+def test_a_key_is_its_own_key(name: str) -> None:
+    key = snake_case(name)
+    assert key == snake_case(key)
+
+
+@given(st.text())
+def test_a_key_has_words_joined_by_single_underscores(name: str) -> None:
+    key = snake_case(name)
+    assert not any(c.isspace() or c.isupper() and c.lower() != c and c.isascii() for c in key)
+    assert "__" not in key
+    assert key == key.strip("_")
+
+
+@given(st.from_regex(r"[A-Za-z0-9 ]*[A-Za-z0-9]", fullmatch=True))
+def test_a_name_with_a_latin_letter_or_digit_has_a_key(name: str) -> None:
+    assert snake_case(name)

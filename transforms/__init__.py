@@ -1,0 +1,1 @@
+"""What is done: Beam wrappers that wire and do not decide; decisions are in `transforms/logic/`."""

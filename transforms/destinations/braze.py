@@ -1,0 +1,279 @@
+"""Braze: attributes and custom events of user profiles. https://www.braze.com/docs/api/endpoints/user_data
+
+Sources: api_limits, event_object, post_user_delete (read in November 2026); post_user_track, user_attributes_object,
+errors; Braze's own request collection. Where they differ the narrower form is used: 75 objects in all (the collection:
+75 in each array), and profiles are deleted by external id or alias only.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from transforms.destinations.contract import (
+    Batch,
+    Call,
+    Conversation,
+    Delivered,
+    Destination,
+    Limit,
+    Memory,
+    Outcome,
+    Rejected,
+    Reply,
+    Request,
+    Secret,
+    Verdict,
+    all_of,
+    by_status,
+    refused,
+    retry_after,
+    timestamp,
+    units,
+)
+
+# Fields of a profile that a trait of the same name may fill, and what they take (user_attributes_object).
+STANDARD = {
+    "country": r"[A-Z]{2}",
+    "dob": r"\d{4}-\d\d-\d\d",
+    "email": r".+@.+",
+    "first_name": r".+",
+    "gender": r"[MFONP]",
+    "home_city": r".+",
+    "language": r"[a-z]{2}",
+    "last_name": r".+",
+    "phone": r"\+\d{7,15}",
+    "time_zone": r"\w+/.+",
+}
+# Names with a meaning of their own, which no value of ours may take.
+RESERVED_ATTRIBUTES = frozenset(STANDARD) | {
+    "_update_existing_only", "braze_id", "current_location", "date_of_first_session", "date_of_last_session",
+    "email_subscribe", "external_id", "facebook", "image_url", "marked_email_as_spam_at", "push_subscribe",
+    "push_token_import", "push_tokens", "subscription_groups", "twitter", "user_alias",
+}  # fmt: skip
+RESERVED_PROPERTIES = frozenset({"currency", "event_name", "price", "quantity", "time"})
+# An object with only these keys changes an attribute instead of being its value.
+OPERATIONS = frozenset({"add", "inc", "remove", "update", "$add", "$remove", "$update"})
+
+STRING = 255  # characters
+IDENTIFIER = 987  # bytes
+NESTED = {"identify": 100_000, "track": 50_000}  # bytes of an array or object
+
+EPOCH = 1_000_000_000  # a larger `X-RateLimit-Reset` is a time, a smaller one a number of seconds
+
+
+class Braze(Destination):
+    slug = "braze"
+    name = "Braze"
+    page = "https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"
+    kind = "event"
+    identifiers = ("user_id", "email", "phone", "anonymous_id")
+    limits = (
+        Limit(100, source="the brief's table of requests per second"),
+        Limit(3000, 3.0, "track", source="https://www.braze.com/docs/api/api_limits/"),
+        Limit(20_000, 60.0, "delete", source="https://www.braze.com/docs/api/endpoints/user_data/post_user_delete/"),
+    )
+    batch = Batch(75, 4_000_000)
+    forgets = True
+
+    class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """A Braze workspace."""
+
+        endpoint: Annotated[
+            str, Meta(pattern="^https?://", description="REST endpoint of your instance: https://rest.iad-01.braze.com")
+        ]
+        api_key: Annotated[
+            Secret, Meta(description="REST API key with the permissions users.track and, for deletions, users.delete.")
+        ]
+        alias_label: Annotated[
+            str,
+            Meta(min_length=1, description="Label of the aliases made of anonymous ids. Do not change it later."),
+        ] = "anonymous_id"
+        existing_only: Annotated[
+            bool, Meta(description="Change known profiles only; Braze ignores calls about others without a word.")
+        ] = False
+        objects: Annotated[
+            int, Meta(ge=1, le=75, description="Objects in one request. Some contracts allow 50 only.")
+        ] = 75
+
+    settings: Settings
+
+    # -- conversations
+    def route(self, call: Call) -> str:
+        # A deletion takes one type of identifier at a time; attributes and events travel together.
+        return f"delete {call.identifier.type}" if call.kind == "delete" else "track"
+
+    def batch_of(self, route: str) -> Batch:
+        return Batch(self.settings.objects, self.batch.bytes) if route == "track" else Batch(50)
+
+    def check(self, call: Call) -> Rejected | None:
+        if rejected := super().check(call):
+            return rejected
+        if len(call.identifier.id.encode()) > IDENTIFIER:
+            return Rejected("invalid_identifier", f"more than {IDENTIFIER} bytes")
+        if call.identifier.type == "phone" and not re.fullmatch(STANDARD["phone"], phone(call.identifier.id)):
+            return Rejected("invalid_identifier", "a phone number has the form +14155550100")
+        if call.kind == "delete" and call.identifier.type in ("email", "phone"):
+            return Rejected("unsupported", "Braze deletes by external id and by alias")
+        if call.kind == "delete":
+            return None
+        values = {call.key: call.value} if call.kind == "track" else {call.key: call.value, **call.traits}
+        return next(filter(None, (unfit(call.kind, key, value) for key, value in values.items())), None)
+
+    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        arrays: dict[str, list[dict[str, Any]]] = {"attributes": [], "events": []}
+        places: list[tuple[str, int]] = [("", 0)] * len(calls)
+        for positions in units(self, calls).values():
+            first = calls[positions[0]]
+            array = "events" if first.kind == "track" else "attributes"
+            for position in positions:
+                places[position] = (array, len(arrays[array]))
+            told = self.occurrence(first) if first.kind == "track" else self.attributes([calls[p] for p in positions])
+            arrays[array].append({**told, **self.identity(first)})
+        body = {name: objects for name, objects in arrays.items() if objects}
+        reply = yield self.post("track", body)
+        return outcomes(reply, places)
+
+    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        kind = "external_ids" if calls[0].identifier.type == "user_id" else "user_aliases"
+        whom = list({call.identifier: self.name_of(call) for call in calls}.values())
+        reply = yield self.post("delete", {kind: whom})
+        if not reply.ok:
+            return all_of(calls, refused(reply))
+        # Only a count comes back; a profile that was not there is not counted.
+        return all_of(calls, Delivered(unconfirmed=reply.json().get("deleted") != len(whom)))
+
+    def post(self, endpoint: str, body: Any) -> Request:
+        url = f"{self.settings.endpoint.rstrip('/')}/users/{endpoint}"
+        return Request("POST", url, json=body, endpoint=endpoint)
+
+    # -- objects
+    def identity(self, call: Call) -> dict[str, Any]:
+        field = {"user_id": "external_id", "anonymous_id": "user_alias"}.get(call.identifier.type, call.identifier.type)
+        identity: dict[str, Any] = {field: self.name_of(call)}
+        if self.settings.existing_only:
+            identity["_update_existing_only"] = True
+        elif field == "user_alias":
+            identity["_update_existing_only"] = False  # said aloud, or an unknown alias is ignored
+        return identity
+
+    def name_of(self, call: Call) -> Any:
+        match call.identifier.type:
+            case "email":
+                return call.identifier.id.strip().lower()
+            case "phone":
+                return phone(call.identifier.id)
+            case "anonymous_id":
+                return {"alias_name": call.identifier.id, "alias_label": self.settings.alias_label}
+            case _:
+                return call.identifier.id
+
+    def attributes(self, calls: Sequence[Call]) -> dict[str, Any]:
+        """What several calls say about one identifier; null removes an attribute."""
+        told: dict[str, Any] = {}
+        for call in calls:
+            told.update((trait(key, value), value) for key, value in call.traits.items())
+        told.update((renamed(call.key, RESERVED_ATTRIBUTES), call.value) for call in calls)
+        return told
+
+    def occurrence(self, call: Call) -> dict[str, Any]:
+        """A custom event. Its properties have no null."""
+        named = {renamed(key, RESERVED_PROPERTIES): value for key, value in self.properties(call).items()}
+        properties = {key: value for key, value in named.items() if value is not None}
+        return {"name": self.event(call), "time": timestamp(call.at), "properties": properties}
+
+    # -- credentials
+    def signed(self, request: Request) -> Mapping[str, str]:
+        return {"authorization": f"Bearer {self.settings.api_key.reveal()}"}
+
+    # -- replies
+    def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
+        if reply.ok and not isinstance(reply.json(), dict):
+            return Verdict("transient", words=reply.words())
+        if reply.status == 429:
+            return Verdict("throttled", delay(reply), reply.words())
+        if reply.status == 404:  # the key is none of this instance
+            return Verdict("stop", words=reply.words())
+        if reply.status == 400 and len(errors(reply)) >= items:  # each object is named
+            return Verdict("answered")
+        return by_status(reply, items)
+
+
+def renamed(key: str, reserved: frozenset[str]) -> str:
+    """A key that has a meaning of its own at Braze goes by another name."""
+    return f"trait_{key}" if key in reserved or key.startswith("$") else key
+
+
+def trait(key: str, value: Any) -> str:
+    """A profile trait fills the standard field of its name if it has the right form."""
+    if key in STANDARD and isinstance(value, str) and re.fullmatch(STANDARD[key], value):
+        return key
+    return renamed(key, RESERVED_ATTRIBUTES)
+
+
+def phone(text: str) -> str:
+    return re.sub(r"[\s().-]", "", text)
+
+
+def unfit(kind: str, key: str, value: Any) -> Rejected | None:
+    """Why Braze would not take a value, or would take it for something else."""
+    wrong = fault(key) or fault(value)
+    if kind == "identify" and isinstance(value, dict) and value and OPERATIONS.issuperset(value):
+        wrong = f"an object of only {', '.join(value)} is an operation on an array or number"
+    if wrong:
+        return Rejected("invalid_value", f"{key[:STRING]}: {wrong}")
+    if isinstance(value, dict | list) and len(msgspec.json.encode(value)) > NESTED[kind]:
+        return Rejected("too_large", f"{key}: more than {NESTED[kind]:,} bytes")
+    return None
+
+
+def fault(value: Any) -> str:
+    """What Braze would not take; "" if nothing."""
+    if isinstance(value, str):
+        return f"more than {STRING} characters" if len(value) > STRING else ""
+    if not isinstance(value, dict | list):
+        return ""
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
+    if None in inner:
+        return "null inside of an array or object"  # Braze would drop every nested value of the request
+    return next(filter(None, map(fault, inner)), "")
+
+
+def outcomes(reply: Reply, places: Sequence[tuple[str, int]]) -> list[Outcome]:
+    """One outcome per place; errors name the place of what was not accepted."""
+    wrong = errors(reply)
+    if reply.ok and reply.json().get("message") in ("success", "queued"):  # queued: in maintenance
+        return [rejected(wrong[place]) if place in wrong else Delivered() for place in places]
+    return [rejected(wrong[place]) if place in wrong else refused(reply) for place in places]
+
+
+def rejected(words: str) -> Rejected:
+    """The text is all there is to tell one error from another."""
+    lower = words.lower()
+    if "external_id" in lower or "alias" in lower or "email" in lower or "phone" in lower:
+        return Rejected("invalid_identifier", words)
+    return Rejected("invalid_value", words)
+
+
+def errors(reply: Reply) -> dict[tuple[str, int], str]:
+    """The texts of `errors` by the array and index that they name."""
+    answer = reply.json()
+    items = answer.get("errors") if isinstance(answer, dict) else None
+    found = [item for item in items or [] if isinstance(item, dict) and isinstance(item.get("index"), int)]
+    return {(str(item.get("input_array")), item["index"]): str(item.get("type")) for item in found}
+
+
+def delay(reply: Reply) -> float | None:
+    """Seconds to wait. `X-RateLimit-Reset` is a time by the docs; clients have seen a number of seconds."""
+    try:
+        if asked := reply.headers.get("x-ratelimit-retry-after"):
+            return float(asked)
+        reset = float(reply.headers["x-ratelimit-reset"])
+        if reset < EPOCH:
+            return max(0.0, reset)
+        return max(0.0, reset - parsedate_to_datetime(reply.headers["date"]).timestamp())
+    except (KeyError, ValueError):
+        return retry_after(reply)

@@ -1,0 +1,307 @@
+"""What a destination is: a declaration, and conversations with the vendor. No I/O, no clock.
+
+A conversation is a generator: it yields a `Request`, is sent the `Reply`, and returns its result.
+The sender does the rest: caps, waiting, repeating, credentials that must be renewed, time-outs.
+
+    def deliver(self, calls, memory):
+        reply = yield self.post("/contacts/batch", [contact(c) for c in calls])
+        return [outcome(row) for row in reply.json()["results"]]
+"""
+
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from schemas.calls import Call, Identifier, Kind, message_id
+from schemas.outcomes import Delivered, Outcome, Reason, Rejected
+from schemas.secret import Secret
+from schemas.workspace import Computation, Connection, EventNames, Sync, Workspace
+from transforms.logic.message import message, properties, timestamp
+
+# What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
+Memory = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all)."""
+
+    requests: float
+    seconds: float = 1.0
+    endpoint: str = ""
+    source: str = ""  # where it is written
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How much one request takes: distinct `unit`s, and bytes of body."""
+
+    items: int = 1
+    bytes: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request: full vendor URL; `json` or `content` is the body."""
+
+    method: str
+    url: str
+    # People and credentials may be in these: no repr.
+    json: Any = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    endpoint: str = ""  # the class of `Limit.endpoint` it counts for, besides the connection's cap
+    after: float = 0.0  # seconds to wait before it is sent: polls
+
+    def body(self) -> bytes | None:
+        """The exact bytes that travel; encoded once."""
+        return self._body
+
+    @cached_property
+    def _body(self) -> bytes | None:
+        return self.content if self.json is None else msgspec.json.encode(self.json)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The vendor's answer, whole. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body as JSON; None where it is not JSON."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+    def words(self) -> str:
+        """The body as text for people, cut."""
+        return self.body[:500].decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reply means for the sender, where the conversation is not the one to say.
+
+    `answered`: the conversation reads it. `throttled`: hold the connection for `after` seconds,
+    then repeat the request. `transient`: repeat with backoff. `credentials`: renew them once, then
+    the connection stops. `stop`: the connection stops now. `halve`: the batch was refused as a
+    whole for what is in it; find the bad item by halving (a batch of one is `answered`).
+    """
+
+    meaning: Literal["answered", "throttled", "transient", "credentials", "stop", "halve"]
+    after: float | None = None  # seconds, where the vendor says how long
+    words: str = ""
+
+
+Conversation = Generator[Request, Reply, "list[Outcome]"]
+Preparation = Generator[Request, Reply, None]
+
+
+class Destination:
+    """Base of all destinations. Class attributes declare; methods converse.
+
+    An instance serves one connection inside a sender; it is never pickled, so it may hold what
+    must not leave the process (a token).
+    """
+
+    # -- declaration: without defaults where every destination has to say it
+    slug: ClassVar[str]
+    name: ClassVar[str]
+    page: ClassVar[str]  # the vendor's documentation
+    kind: ClassVar[Literal["event", "list"]]
+    Settings: ClassVar[type[msgspec.Struct]]
+    identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
+    limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
+    batch: ClassVar[Batch] = Batch()
+    concurrency: ClassVar[int] = 16  # conversations at once
+    aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
+    # A required key and the traits that can fill it: any of the alternatives, each joined by
+    # blanks; `email:local` is the local part of an e-mail identifier.
+    required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
+    flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
+    history: ClassVar[bool] = True  # False: takes only values from after the sync was created
+    forgets: ClassVar[bool] = False  # has a deletion call
+
+    def __init__(self, workspace: Workspace, connection: Connection) -> None:
+        self.connection = connection.name
+        self.settings: Any = connection.settings
+        self.namespace = workspace.workspace
+        self.computations: dict[str, Computation] = {c.key: c for c in workspace.computations}
+        self.syncs: dict[str, Sync] = {s.computation: s for s in connection.syncs}
+
+    def understands(self) -> tuple[str, ...]:
+        """`identifiers` as this connection's settings make them, in order of precedence."""
+        return self.identifiers
+
+    # -- conversations
+    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
+        """Make or find at the vendor what calls like these need; keep ids in `memory`.
+
+        `samples` has one call of every (kind, key) that is about to be delivered for the first
+        time in this process; `memory` may already hold what it needs from an earlier run.
+        """
+        yield from ()
+
+    def route(self, call: Call) -> str:
+        """Calls with the same route may share a request."""
+        return call.kind
+
+    def unit(self, call: Call) -> Hashable:
+        """What this call becomes part of: calls with one unit travel in one vendor object."""
+        if call.kind == "track":
+            return (call.kind, call.identifier, call.key, call.at)
+        return (call.kind, call.identifier)
+
+    def batch_of(self, route: str) -> Batch:
+        """How much one request of this route takes."""
+        return self.batch
+
+    def check(self, call: Call) -> Rejected | None:
+        """Refuse a call before it costs a request. An override asks this one first."""
+        understood = self.understands()
+        if call.identifier.type not in understood and "*" not in understood:
+            return Rejected("invalid_identifier", f"{self.name} does not understand {call.identifier.type!r}")
+        if call.kind == "delete" and not self.forgets:
+            return Rejected("unsupported", f"{self.name} has no deletion call")
+        if call.kind != "delete" and (call.kind in ("add", "remove")) != (self.kind == "list"):
+            return Rejected("unsupported", f"{self.name} takes no {call.kind!r}")
+        for key in self.required:
+            if key not in call.traits and call.kind != "delete":
+                return Rejected("missing_required_key", f"{self.name} requires {key!r}")
+        return None
+
+    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        """Deliver calls of one route; one outcome per call, in their order."""
+        raise AssertionError(f"{self.slug} does not say how it delivers")
+
+    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        """Ask the vendor to delete these identifiers (`kind` is `delete`); where `forgets`."""
+        raise AssertionError(f"{self.slug} has no deletion call")
+
+    # -- credentials
+    def signed(self, request: Request) -> Mapping[str, str]:
+        """Headers that carry the credentials, made at the moment of sending. Reveals secrets."""
+        return {}
+
+    def renew(self) -> Preparation:
+        """Fetch a new token, after the vendor refused the old one. Default: there is none."""
+        yield from ()
+
+    renews: ClassVar[bool] = False  # `renew` can help
+
+    # -- reading replies
+    def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
+        """What a reply means; `items` is how many units the request carried."""
+        return by_status(reply, items)
+
+    # -- for the conversations
+    def computation(self, call: Call) -> Computation:
+        return self.computations[call.key]
+
+    def event(self, call: Call) -> str:
+        """The name of a `track` call's event."""
+        names = self.syncs[call.key].events if call.key in self.syncs else EventNames()
+        if self.computations[call.key].kind == "trait":
+            return names.computed
+        return names.entered if call.value else names.exited
+
+    def properties(self, call: Call) -> dict[str, Any]:
+        """The properties of a `track` call, as everywhere."""
+        return properties(call, self.computations[call.key])
+
+    def message(self, call: Call) -> dict[str, Any]:
+        """The vendor-neutral message, for vendors that take it as it is."""
+        event = self.event(call) if call.kind == "track" else ""
+        return message(call, self.computations.get(call.key), event, self.namespace, self.connection)
+
+    def message_id(self, call: Call) -> str:
+        return message_id(self.connection, call)
+
+
+def headers(destination: Destination, request: Request) -> dict[str, str]:
+    """All headers that the conversation asks for, credentials too; names in lower case."""
+    kind = {} if request.json is None else {"content-type": "application/json"}
+    asked = {**kind, **request.headers, **destination.signed(request)}
+    return {name.lower(): value for name, value in asked.items()}
+
+
+def by_status(reply: Reply, items: int) -> Verdict:
+    """The meaning of a status code where the vendor has no habits of its own."""
+    status = reply.status
+    if status == 429:
+        return Verdict("throttled", retry_after(reply), reply.words())
+    if status == 401:
+        return Verdict("credentials", words=reply.words())
+    if status == 403:
+        return Verdict("stop", words=reply.words())
+    if status == 408 or status >= 500:
+        return Verdict("transient", retry_after(reply), reply.words())
+    if status in (400, 413, 422) and items > 1:
+        return Verdict("halve", words=reply.words())
+    return Verdict("answered")
+
+
+def retry_after(reply: Reply) -> float | None:
+    """`Retry-After` in seconds; the date form is read against the reply's own `Date`."""
+    value = reply.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        return _until(value, reply.headers.get("date", ""))
+
+
+def _until(when: str, now: str) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, (parsedate_to_datetime(when) - parsedate_to_datetime(now)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+_REASONS: dict[int, Reason] = {
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    413: "too_large",
+    422: "invalid_value",
+}
+
+
+def refused(reply: Reply, reason: Reason | None = None, words: str = "") -> Rejected:
+    """A rejection in the vendor's own words; the reason by status where none is given."""
+    return Rejected(reason or _REASONS.get(reply.status, "refused"), words or reply.words())
+
+
+def all_of(calls: Sequence[Call], outcome: Outcome) -> list[Outcome]:
+    """The same outcome for every call of a batch."""
+    return [outcome] * len(calls)
+
+
+def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, list[int]]:
+    """Positions of the calls of each unit: one vendor object each, in order of first appearance."""
+    found: dict[Hashable, list[int]] = {}
+    for position, call in enumerate(calls):
+        found.setdefault(destination.unit(call), []).append(position)
+    return found
+
+
+__all__ = [
+    "Batch", "Call", "Conversation", "Delivered", "Destination", "Identifier", "Kind", "Limit", "Memory", "Outcome",
+    "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict", "all_of", "by_status", "headers",
+    "refused", "retry_after", "timestamp", "units",
+]  # fmt: skip

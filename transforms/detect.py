@@ -1,0 +1,102 @@
+"""DetectChanges: events meet what is known of their profiles.
+
+Bounded: whole shards, grouped once. Unbounded: one profile at a time, in keyed state. Both use the
+same functions of `transforms/logic/`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import apache_beam as beam
+from apache_beam.coders import BytesCoder
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
+from msgspec.msgpack import Decoder, Encoder
+
+from schemas.packing import unpack
+from schemas.state import ProfileState, ShardState
+from transforms.logic.detect import detect_changes
+from transforms.logic.parse import BadRecord
+from transforms.logic.plan import Plan
+from transforms.logic.shard import Detected, Lines, Past, Profile, Settlement, dead_letter, detect_shard, parser_of
+
+_grouped = Decoder(Lines | Past)
+_encode = Encoder().encode
+_decode = Decoder(ProfileState).decode
+
+
+class Previous(Protocol):
+    """What the last run left; see `pipeline.store.Run`."""
+
+    def previous_state(self, shard: int) -> ShardState: ...
+
+    def settlements(self, shard: int, fates_of: Mapping[str, bytes]) -> list[Settlement]: ...
+
+
+class DetectChanges(beam.PTransform):
+    """(shard, packed `Lines` and one `Past`) → (shard, `Detected`), for bounded input."""
+
+    def __init__(self, plan: Plan, everyone: bool, previous: Previous) -> None:
+        super().__init__()
+        self._fn = _DetectShardFn(plan, everyone, previous)
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        return shards | beam.ParDo(self._fn)
+
+
+class _DetectShardFn(beam.DoFn):
+    def __init__(self, plan: Plan, everyone: bool, previous: Previous) -> None:
+        self._plan, self._everyone, self._previous = plan, everyone, previous
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, Detected]]:
+        shard, values = element
+        members = [unpack(value, _grouped) for value in values]
+        fates = {name: fate for past in members if isinstance(past, Past) for name, fate in past.fates.items()}
+        lines = [member for member in members if isinstance(member, Lines)]
+        yield (
+            shard,
+            detect_shard(
+                self._previous.previous_state(shard),
+                self._previous.settlements(shard, fates),
+                lines,
+                self._plan,
+                self._everyone,
+            ),
+        )
+
+
+class DetectChangesByProfile(beam.PTransform):
+    """(profile id, raw event) → (profile id, `Profile`), for unbounded input; dead letters under `bad`."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._fn = _DetectProfileFn(plan)
+
+    def expand(self, events: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        return events | beam.ParDo(self._fn).with_outputs("bad", main="profiles")
+
+
+class _DetectProfileFn(beam.DoFn):
+    PROFILE = ReadModifyWriteStateSpec("profile", BytesCoder())
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def setup(self) -> None:
+        self._parse = parser_of(self._plan).parse
+
+    def process(
+        self, element: tuple[str, bytes], cell: Any = beam.DoFn.StateParam(PROFILE)
+    ) -> Iterator[tuple[str, Profile] | beam.pvalue.TaggedOutput]:
+        profile_id, line = element
+        event = self._parse(line)
+        if event is None:
+            return
+        if isinstance(event, BadRecord):
+            yield beam.pvalue.TaggedOutput("bad", dead_letter(event, line))
+            return
+        packed = cell.read()
+        state = ProfileState() if packed is None else _decode(packed)
+        applied, changes = detect_changes(state, [event], self._plan)
+        cell.write(_encode(state))
+        if applied:
+            yield profile_id, Profile(profile_id, state, changes, [])

@@ -1,0 +1,1 @@
+"""Decisions, pure: no Beam, no clock, no socket; `now` is an argument."""

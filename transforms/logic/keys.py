@@ -1,0 +1,43 @@
+"""Keys: the snake_case of a computation's name."""
+
+from unicodedata import category, combining, normalize
+
+
+def snake_case(name: str) -> str:
+    """`Order completed last 30 days` becomes `order_completed_last_30_days`.
+
+    Words are runs of letters and digits; a capital begins a word (`firstTimeShopper`, `HTTPErrors`),
+    but not within an abbreviation (`B2B`, `VIPs`). Latin letters lose their marks (`é` is `e`),
+    other scripts stay as they are. Empty where the name has neither letter nor digit. Applying it
+    twice changes nothing.
+    """
+    words = "".join(c if _in_word(c) else " " for c in _camel_to_blanks(_plain(name)))
+    return "_".join(_plain(words.lower().replace("ß", "ss")).split())
+
+
+def _plain(text: str) -> str:
+    """Compatible forms made equal (`ﬁ` is `fi`), marks of Latin letters dropped."""
+    kept: list[str] = []
+    for c in normalize("NFKD", text):
+        if not (combining(c) and kept and kept[-1].isascii()):
+            kept.append(c)
+    return normalize("NFC", "".join(kept))
+
+
+def _in_word(c: str) -> bool:
+    """Marks of other scripts are vowels, so they belong to the word."""
+    return c.isalnum() or category(c).startswith("M")
+
+
+def _camel_to_blanks(text: str) -> str:
+    return "".join(f" {c}" if _begins_word(text, i) else c for i, c in enumerate(text))
+
+
+def _begins_word(text: str, i: int) -> bool:
+    before, here, after = text[i - 1 : i], text[i], text[i + 1 : i + 2]
+    if not here.isupper():
+        return False
+    if before.islower():
+        return True
+    plural = after == "s" and not text[i + 2 : i + 3].isalnum()
+    return before.isalnum() and after.islower() and not plural

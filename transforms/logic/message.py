@@ -1,0 +1,61 @@
+"""The vendor-neutral message of a call: exactly the brief's payloads, plus context and messageId."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.calls import Call, message_id
+from schemas.workspace import Computation
+
+_DEVICES = {"ios.idfa": "ios", "android.idfa": "android"}
+
+
+def message(call: Call, computation: Computation | None, event: str, namespace: str, connection: str) -> dict[str, Any]:
+    """An `identify`, `track` or `delete` message as JSON-able dict.
+
+    `event` is the name of a track event. An e-mail identifier travels as `traits.email` in
+    identify and as `context.traits.email` in track.
+    """
+    body: dict[str, Any] = {"type": call.kind}
+    context: dict[str, Any] = {}
+    known: dict[str, Any] = {}
+    match call.identifier.type:
+        case "user_id":
+            body["userId"] = call.identifier.id
+        case "anonymous_id":
+            body["anonymousId"] = call.identifier.id
+        case "email" | "phone" as plain:
+            known = {plain: call.identifier.id}
+        case device if device in _DEVICES:
+            context["device"] = {"advertisingId": call.identifier.id, "type": _DEVICES[device]}
+        case other:
+            context["externalIds"] = [{"type": other, "id": call.identifier.id, "collection": "users"}]
+    if call.kind == "identify":
+        body["traits"] = {**call.traits, **known, call.key: call.value}
+    elif known:
+        context["traits"] = known
+    if call.kind == "track" and computation:
+        body["event"] = event
+        body["properties"] = properties(call, computation)
+    if computation:
+        context["personas"] = {
+            "computation_class": computation.kind,
+            "computation_key": call.key,
+            "computation_id": computation.id,
+            "namespace": namespace,
+        }
+    body["context"] = context
+    body["messageId"] = message_id(connection, call)
+    body["timestamp"] = timestamp(call.at)
+    return body
+
+
+def properties(call: Call, computation: Computation) -> dict[str, Any]:
+    """The properties of a track event."""
+    owner = "trait_key" if computation.kind == "trait" else "audience_key"
+    return {owner: call.key, call.key: call.value}
+
+
+def timestamp(at: int) -> str:
+    """RFC 3339 in UTC, from microseconds since 1970."""
+    moment = datetime.fromtimestamp(at / 1_000_000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

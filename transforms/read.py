@@ -1,0 +1,61 @@
+"""ReadEvents: files → packed raw events by shard of profile ids."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import apache_beam as beam
+
+from schemas.packing import pack
+from transforms.logic.parse import profile_id_of
+from transforms.logic.shard import SHARDS, Lines, shard_of
+
+_LINES = 2_000  # a pack: enough that Beam's cost per element disappears behind the work
+_BYTES = 1_000_000
+
+Blocks = Callable[[str], Iterator[tuple[int, list[bytes]]]]
+
+
+class ReadEvents(beam.PTransform):
+    """Paths → (shard, packed `Lines`); unreadable files, as text, under `errors`.
+
+    `read_blocks` yields blocks of raw events of a file and raises `error` where it cannot.
+    """
+
+    def __init__(self, read_blocks: Blocks, error: type[Exception]) -> None:
+        super().__init__()
+        self._read_blocks, self._error = read_blocks, error
+
+    def expand(self, paths: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        read = beam.ParDo(_ReadFn(self._read_blocks, self._error)).with_output_types(tuple[int, bytes])
+        return paths | read.with_outputs("errors", main="packs")
+
+
+class _ReadFn(beam.DoFn):
+    def __init__(self, read_blocks: Blocks, error: type[Exception]) -> None:
+        self._read_blocks, self._error = read_blocks, error
+
+    def process(self, path: str) -> Iterable[tuple[int, bytes] | beam.pvalue.TaggedOutput]:
+        try:
+            yield from packs(path, self._read_blocks(path))
+        except self._error as error:
+            yield beam.pvalue.TaggedOutput("errors", str(error))
+
+
+def packs(path: str, blocks: Iterator[tuple[int, list[bytes]]]) -> Iterator[tuple[int, bytes]]:
+    """Raw events, joined by shard. What has no profile id goes to shard 0, to be explained there."""
+    buffers = [Lines(path, [], []) for _ in range(SHARDS)]
+    sizes = [0] * SHARDS
+    for number, lines in blocks:
+        for line in lines:
+            profile_id = profile_id_of(line)
+            shard = shard_of(profile_id) if profile_id else 0
+            buffer = buffers[shard]
+            buffer.numbers.append(number)
+            buffer.lines.append(line)
+            number += 1
+            sizes[shard] += len(line)
+            if len(buffer.lines) >= _LINES or sizes[shard] >= _BYTES:
+                yield shard, pack(buffer)
+                buffers[shard], sizes[shard] = Lines(path, [], []), 0
+    for shard, buffer in enumerate(buffers):
+        if buffer.lines:
+            yield shard, pack(buffer)
