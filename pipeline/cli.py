@@ -36,7 +36,11 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    args = _parser(given).parse_args(given or ["--help"])
+    parser = _parser(given)
+    args, others = parser.parse_known_args(given or ["--help"])
+    if others and args.command != "run":
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.beam_arguments = others
     try:
         code: int = import_module(COMMANDS[args.command][0]).run(args)
         sys.stdout.flush()
@@ -56,12 +60,15 @@ def _parser(given: Sequence[str]) -> Parser:
         description="Keeps marketing tools in step with what is known about customers.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # Beam's own options are passed on whole
     )
     parser.add_argument("--version", action="version", version=f"profilecast {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     called = next((word for word in given if not word.startswith("-")), "")
     for name, (module, about) in COMMANDS.items():
-        command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        command = commands.add_parser(
+            name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
+        )
         if name == called:
             import_module(module).add_arguments(command)
     return parser

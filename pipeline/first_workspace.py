@@ -1,6 +1,7 @@
 """The text of a first workspace file: commented, and correct as it stands."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from textwrap import wrap
@@ -20,8 +21,8 @@ _HEAD = """\
 # What is known about people (computations), and who is told of it (connections).
 # `profilecast check` finds mistakes in this file. For an editor that completes and checks it:
 #   profilecast check --schema > workspace.schema.json
-# and, as the first line of this file:
-#   yaml-language-server: $schema=workspace.schema.json     (behind a #)
+# and this as the first line of the file:
+#   # yaml-language-server: $schema=workspace.schema.json
 
 # The name of it all; every call carries it as its namespace.
 workspace: my-shop
@@ -51,7 +52,7 @@ _EVENT_SYNCS = """\
 
 _LIST_SYNCS = """\
     syncs:
-      # Audiences only; the list is named after the computation.
+      # A list takes audiences only, and is named after them.
       - computation: big_spenders
         # historical: false             # send only what changes from now on
 """
@@ -83,21 +84,31 @@ def planned(destinations: Sequence[type[Destination]]) -> list[Planned]:
 
 
 def first_workspace(connections: Sequence[Planned]) -> str:
-    return _HEAD + "\n".join(_connection(connection) for connection in connections)
+    """The options of a sync are shown once for events and once for lists."""
+    kinds = [connection.destination.kind for connection in connections]
+    texts = [_connection(connection, kinds[i] not in kinds[:i]) for i, connection in enumerate(connections)]
+    return _HEAD + "\n".join(texts)
 
 
-def _connection(connection: Planned) -> str:
+def _connection(connection: Planned, explained: bool) -> str:
     destination = connection.destination
     own = cap_of(destination)
-    cap = f"{per(own.requests / 2, own.seconds)}    # {per(own.requests, own.seconds)} if not" if own else "50/s"
+    cap = per(own.requests / 2, own.seconds) if own else "50/s"
+    instead = f"without it the cap is {per(own.requests, own.seconds)}" if own else "without it there is no cap"
     lines = [
-        f"  - name: {connection.name}    # yours to choose",
+        f"  - name: {connection.name}",
         f"    destination: {destination.slug}    # see: profilecast destinations {destination.slug}",
         "    settings:",
         *(f"      {line}" for line in _settings(connection)),
-        f"    # cap: {cap}{'' if own else '    # no cap if not'}",
+        f"    # cap: {cap}    # {instead}",
+        *_syncs(destination, explained),
     ]
-    return "\n".join(lines) + "\n" + (_LIST_SYNCS if destination.kind == "list" else _EVENT_SYNCS)
+    return "\n".join(lines) + "\n"
+
+
+def _syncs(destination: type[Destination], explained: bool) -> list[str]:
+    text = _LIST_SYNCS if destination.kind == "list" else _EVENT_SYNCS
+    return [line for line in text.splitlines() if explained or not line.lstrip().startswith("#")]
 
 
 def _settings(connection: Planned) -> Iterator[str]:
@@ -137,7 +148,9 @@ def placeholder(field: FieldInfo, annotation: Any) -> Any:
         return Secret("${NAME}")
     if get_origin(bare(annotation)) is Literal:
         return get_args(bare(annotation))[0]
-    for text in (f"your-{field.encode_name.replace('_', '-')}", "https://example.com", "1234567890", "true", "1"):
+    addresses = re.findall(r"https://\S+\w", described(annotation))
+    yours = f"your-{field.encode_name.replace('_', '-')}"
+    for text in (*addresses, yours, "https://example.com", "1234567890", "true", "1"):
         try:
             return msgspec.convert(text, annotation, strict=False)
         except msgspec.ValidationError:
@@ -154,7 +167,7 @@ def _hints(destination: type[Destination]) -> dict[str, Any]:
 
 
 def _is_secret(annotation: Any) -> bool:
-    return bare(annotation) is Secret or Secret in get_args(bare(annotation))
+    return bare(annotation) is Secret or bare(annotation) == Secret | None
 
 
 def _yaml(value: Any) -> str:

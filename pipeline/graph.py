@@ -1,8 +1,8 @@
 """The graph of a bounded run. The first step decides, the second delivers; between them, the commit.
 
-    ReadEvents ─ GroupByShard ─ DetectChanges ─ ExpandIdentifiers ─┬─ WriteState ──────┐
-         └ Past ──────┘                                            ├─ WriteOutbox(…) ──┼─ Commit ─┬─ Deliver(…) ─┐
-                                                                   └─ WriteDeadLetters ┘          └─ Deliver(…) ─┴─ reports
+ReadEvents ─ GroupByShard ─ DetectChanges ─ ExpandIdentifiers ─┬─ WriteState ──────┐
+     └ Past ──────┘                                            ├─ WriteOutbox(…) ──┼─ Commit ─┬─ Deliver(…) ─┐
+                                                               └─ WriteDeadLetters ┘          └─ Deliver(…) ─┴─ reports
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +14,7 @@ import apache_beam as beam
 
 from pipeline.inputs import InputError, read_blocks
 from pipeline.store import Run
+from schemas.coders import register
 from schemas.packing import pack
 from schemas.workspace import Workspace
 from transforms.deliver import Deliver
@@ -43,7 +44,18 @@ class Job:
 
 
 def build(root: beam.Pipeline, job: Job) -> None:
-    """Add the run to a pipeline."""
+    """Add the run to a pipeline: decide, then deliver."""
+    committed = decide(root, job)
+    reports = [
+        committed | f"Deliver({connection.name})" >> Deliver(job.workspace, connection, job.run, job.options)
+        for connection in job.workspace.connections
+    ]
+    reports | "Reports" >> beam.Flatten() | "WriteReports" >> beam.Map(job.run.write_report)
+
+
+def decide(root: beam.Pipeline, job: Job) -> beam.PCollection:
+    """The first step, up to the commit: the outbox sizes by connection and shard."""
+    register()
     read = root | "Files" >> beam.Create(job.paths) | "ReadEvents" >> ReadEvents(read_blocks, InputError)
     past = root | "Past" >> beam.Create(_pasts(job)).with_output_types(tuple[int, bytes])
 
@@ -57,7 +69,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
     )
     names = [connection.name for connection in job.workspace.connections]
     written = [
-        expanded[STATE] | "WriteState" >> WriteShards("state", job.run.write_state, _profiles),
+        expanded[STATE] | "WriteState" >> WriteShards("state", job.run.write_state),
         expanded[DEAD_LETTERS] | "WriteDeadLetters" >> WriteShards("dead_letters", job.run.write_dead_letters),
         *(
             expanded[calls_of(name)] | f"WriteOutbox({name})" >> WriteShards(name, partial(job.run.write_outbox, name))
@@ -66,7 +78,7 @@ def build(root: beam.Pipeline, job: Job) -> None:
     ]
 
     # The barrier: nothing is sent before every file is written, and nothing at all if a file was unreadable.
-    committed = (
+    return (
         (
             *(each | f"Written{n}" >> beam.Map(_entry, "written") for n, each in enumerate(written)),
             expanded[COUNTS] | "Counts" >> beam.Map(_entry, "counts"),
@@ -76,12 +88,6 @@ def build(root: beam.Pipeline, job: Job) -> None:
         | "Barrier" >> beam.GroupByKey()
         | "Commit" >> beam.FlatMap(_commit, job.commit)
     )
-    reports = [
-        committed | f"Deliver({connection.name})" >> Deliver(job.workspace, connection, job.run, job.options)
-        for connection in job.workspace.connections
-    ]
-    if reports:
-        reports | "Reports" >> beam.Flatten() | "WriteReports" >> beam.Map(job.run.write_report)
 
 
 def _pasts(job: Job) -> list[tuple[int, bytes]]:
@@ -93,10 +99,6 @@ def _pasts(job: Job) -> list[tuple[int, bytes]]:
 
 def _entry(entry: Any, kind: str) -> tuple[int, tuple[str, Any]]:
     return 0, (kind, entry)
-
-
-def _profiles(state: Any) -> int:
-    return len(state.profiles)
 
 
 def _commit(

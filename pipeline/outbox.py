@@ -1,7 +1,7 @@
 """The outbox: the durable log of calls for one connection, one file per shard.
 
-A file is a row of frames: four bytes of length, then a packed list of at most `FRAME` calls.
-A call's place is one number: `shard << 32 | position in the file`.
+A file is a row of frames (`schemas/packing.py`). A call's place is one number:
+`shard << 32 | position in the file`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,9 @@ from pathlib import Path
 from msgspec.msgpack import Decoder
 
 from schemas.calls import Call
-from schemas.packing import pack, unpack
+from schemas.packing import read_frames
 from transforms.logic.lanes import Item
 
-FRAME = 500
 _calls = Decoder(list[Call])
 
 
@@ -33,7 +32,7 @@ class Outbox:
         for shard, size in enumerate(self._sizes):
             if size:
                 position = shard << 32
-                for calls in read_frames(shard_file(self._directory, shard)):
+                for calls in _read(shard_file(self._directory, shard)):
                     yield [Item(position + n, call) for n, call in enumerate(calls)]
                     position += len(calls)
 
@@ -41,22 +40,13 @@ class Outbox:
         """The calls of one shard."""
         if not self._sizes[shard]:
             return []
-        return [call for calls in read_frames(shard_file(self._directory, shard)) for call in calls]
+        return [call for calls in _read(shard_file(self._directory, shard)) for call in calls]
 
 
 def shard_file(directory: Path, shard: int) -> Path:
     return directory / f"{shard:02}.calls"
 
 
-def frames(calls: Sequence[Call]) -> Iterator[bytes]:
-    """The bytes of a shard's file."""
-    for start in range(0, len(calls), FRAME):
-        packed = pack(calls[start : start + FRAME])
-        yield len(packed).to_bytes(4, "little")
-        yield packed
-
-
-def read_frames(path: Path) -> Iterator[list[Call]]:
+def _read(path: Path) -> Iterator[list[Call]]:
     with path.open("rb") as file:
-        while head := file.read(4):
-            yield unpack(file.read(int.from_bytes(head, "little")), _calls)
+        yield from read_frames(file, _calls)

@@ -27,10 +27,8 @@ import msgspec
 from msgspec import Struct
 
 from pipeline.journal import Journal, fates, replace
-from pipeline.outbox import Outbox, frames, shard_file
-from schemas.calls import Call
-from schemas.dead_letters import DeadLetter
-from schemas.packing import pack, unpack
+from pipeline.outbox import Outbox, shard_file
+from schemas.packing import unpack
 from schemas.report import Report
 from schemas.state import FORMAT, ShardState
 from transforms.logic.shard import Settlement
@@ -115,15 +113,13 @@ class Run:
 
     # -- what this run writes
 
-    def write_state(self, shard: int, state: ShardState) -> None:
-        replace(self.snapshot / f"{shard:02}.state", pack(state))
+    def write_state(self, shard: int, packed: bytes) -> None:
+        replace(self.snapshot / f"{shard:02}.state", packed)
 
-    def write_outbox(self, connection: str, shard: int, calls: list[Call]) -> None:
-        directory = self.root / "outbox" / connection / self.name
-        replace(shard_file(directory, shard), b"".join(frames(calls)))
+    def write_outbox(self, connection: str, shard: int, packed: bytes) -> None:
+        replace(shard_file(self.root / "outbox" / connection / self.name, shard), packed)
 
-    def write_dead_letters(self, shard: int, letters: list[DeadLetter]) -> None:
-        lines = b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters)
+    def write_dead_letters(self, shard: int, lines: bytes) -> None:
         replace(self.folder / "dead_letters" / f"parse-{shard:02}.jsonl", lines)
 
     def write_decided(self, decided: Decided) -> None:

@@ -112,9 +112,9 @@ def mistakes(summary: Summary) -> Iterator[str]:
     for name, each in summary.connections.items():
         if each.made != each.delivered + each.rejected + each.expired + each.pending:
             yield f"{name}: made {each.made} is not delivered + rejected + expired + pending"
-        said = (each.report.delivered, each.report.rejections)
-        if said != (each.delivered, each.rejected):
-            yield f"{name}: the sender counted {said} delivered and rejected, its journal has {each.delivered, each.rejected}"
+        sender, journal = (each.report.delivered, each.report.rejections), (each.delivered, each.rejected)
+        if sender != journal:
+            yield f"{name}: (delivered, rejected) is {sender} for the sender and {journal} in its journal"
 
 
 def write(folder: Path, summary: Summary) -> None:

@@ -46,7 +46,7 @@ def load(path: str, destinations: Destinations | None = None, environment: Mappi
 def missing_secrets(workspace: Workspace, file: str = "", environment: Mapping[str, str] = os.environ) -> list[Problem]:
     """One problem for each secret whose environment variable is not set, or empty."""
     return [
-        Problem(file, None, field, None, f"the environment variable {secret.variable} is not set")
+        Problem(file, None, field, None, f"{connection.name} needs the environment variable {secret.variable}")
         for i, connection in enumerate(workspace.connections)
         for field, secret in _secrets(connection.settings, f"connections[{i}].settings")
         if not environment.get(secret.variable)

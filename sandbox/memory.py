@@ -14,7 +14,7 @@ class Person:
     def __init__(self, number: int) -> None:
         self.number = number
         self.identifiers: dict[str, str] = {}  # one of each kind
-        self.known_as: set[tuple[str, str]] = set()  # all that find this person
+        self.known_as: list[tuple[str, str]] = []  # all that find this person
         self.values: dict[str, Any] = {}
         self.told: list[tuple[float, dict[str, Any]]] = []  # every write, in order of arrival
 
@@ -52,9 +52,10 @@ class People:
 
     def identify(self, person: Person, kind: str, value: str, primary: bool = True) -> None:
         """From now on the value finds this person; `primary`: it is also the one that is shown."""
-        self._known[kind, value] = person
-        self._kinds.add(kind)
-        person.known_as.add((kind, value))
+        if self._known.get((kind, value)) is not person:
+            self._known[kind, value] = person
+            self._kinds.add(kind)
+            person.known_as.append((kind, value))
         if primary or kind not in person.identifiers:
             person.identifiers[kind] = value
 
@@ -87,6 +88,7 @@ class Events:
     def __init__(self) -> None:
         self._all: list[dict[str, Any]] = []
         self._by_key: dict[Hashable, dict[str, Any]] = {}
+        self._by_identifier: dict[str, list[dict[str, Any]]] = {}
 
     def __len__(self) -> int:
         return len(self._all)
@@ -95,18 +97,20 @@ class Events:
         self, at: float, name: str, identifiers: Identifiers, properties: Any, key: Hashable = None, keep: bool = False
     ) -> None:
         """Keep an event; one with the same key is counted in `repeats` and replaced, unless `keep`."""
-        known = self._by_key.get(key) if key is not None else None
-        if known is None:
+        event = self._by_key.get(key) if key is not None else None
+        if event is None:
             event = {"at": at, "name": name, "identifiers": dict(identifiers), "properties": properties, "repeats": 0}
             self._all.append(event)
             if key is not None:
                 self._by_key[key] = event
+            for identifier in identifiers.values():
+                self._by_identifier.setdefault(identifier, []).append(event)
             return
-        known["repeats"] += 1
+        event["repeats"] += 1
         if not keep:
-            known.update(name=name, identifiers=dict(identifiers), properties=properties)
+            for identifier in set(identifiers.values()) - set(event["identifiers"].values()):
+                self._by_identifier.setdefault(identifier, []).append(event)
+            event.update(name=name, identifiers={**event["identifiers"], **identifiers}, properties=properties)
 
     def having(self, identifier: str | None) -> list[dict[str, Any]]:
-        if identifier is None:
-            return self._all
-        return [e for e in self._all if identifier in e["identifiers"].values()]
+        return self._all if identifier is None else self._by_identifier.get(identifier, [])

@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -131,8 +132,6 @@ class Sandbox:
     # -- control
     def stats(self) -> list[dict[str, Any]]:
         """One entry per account, in order of destination and host."""
-        if self._recording:
-            self._recording.flush()
         accounts = sorted(self._accounts.values(), key=lambda a: (a.vendor.slug, a.host))
         return [account.shown() for account in accounts]
 
@@ -154,6 +153,11 @@ class Sandbox:
         self._accounts.clear()
         self.faults.clear()
 
+    def flush(self) -> None:
+        """Write out what is recorded, so that it can be read while the sandbox runs."""
+        if self._recording:
+            self._recording.flush()
+
     def close(self) -> None:
         if self._recording:
             self._recording.close()
@@ -173,7 +177,11 @@ def _failure(vendor: Vendor, fault: Fault, at: float) -> Answer:
 
 
 def make_app(sandbox: Sandbox) -> web.Application:
-    """The HTTP side. `/<vendor host>/<path>` is a vendor's, `/_sandbox/…` the control API."""
+    """The HTTP side. `/<vendor host>/<path>` is a vendor's, `/_sandbox/…` the control API:
+
+    GET stats; GET told, with `destination` and `identifier`; GET faults; POST faults, a `Fault` that
+    takes the place of the destination's earlier one; POST reset.
+    """
     app = web.Application(client_max_size=MAX_BODY)
     closing = asyncio.Event()
 
@@ -213,10 +221,8 @@ def _content_type(answer: Answer) -> str | None:
 
 async def _wait(closing: asyncio.Event, seconds: float | None) -> None:
     """Wait, but not longer than the sandbox lives."""
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(closing.wait(), seconds)
-    except TimeoutError:
-        pass
 
 
 async def _cut(http: web.Request, answer: Answer, silent_until: asyncio.Event | None) -> web.StreamResponse:
@@ -234,6 +240,7 @@ async def _cut(http: web.Request, answer: Answer, silent_until: asyncio.Event | 
 
 
 async def _stats(sandbox: Sandbox, _: web.Request) -> web.Response:
+    sandbox.flush()
     return _json(sandbox.stats())
 
 

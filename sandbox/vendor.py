@@ -170,20 +170,28 @@ class Vendor:
     def respond(self, request: Request) -> Answer:
         if len(request.body) > self.max_bytes:
             return self.too_large()
-        path = self.place(request)
-        if name := self._exact.get((request.method, path)):
-            answer: Answer = getattr(self, name)(request)
-            return answer
-        for method, pattern, name in self._patterns:
-            if method == request.method and (match := pattern.fullmatch(path)):
-                answer = getattr(self, name)(request, *(unquote(part) for part in match.groups()))
-                return answer
-        return self.unknown(request)
+        name, arguments = self._find_endpoint(request.method, self.place(request))
+        answer: Answer = getattr(self, name)(request, *arguments)
+        return answer
+
+    def _find_endpoint(self, method: str, path: str) -> tuple[str, list[str]]:
+        """The name of a method, and its arguments."""
+        if name := self._exact.get((method, path)):
+            return name, []
+        for its_method, pattern, name in self._patterns:
+            if its_method == method and (match := pattern.fullmatch(path)):
+                return name, [unquote(part) for part in match.groups()]
+        return "unknown", []
 
     def refused(self, *identifiers: str | None) -> bool:
         """Whether an item with these identifiers is refused, by convention or by a fault."""
         given = [i for i in identifiers if i]
-        return any(i.endswith(REFUSED) for i in given) or bool(given) and self._refuses(given[0])
+        if not given:
+            return False
+        for identifier in given:
+            if identifier.endswith(REFUSED):
+                return True
+        return self._refuses(given[0])
 
     # -- what it was told
     def told(self, identifier: str | None, at: float) -> dict[str, Any]:

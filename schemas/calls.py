@@ -16,7 +16,7 @@ class Identifier(NamedTuple):
     id: str
 
 
-class Call(Struct, frozen=True, array_like=True):
+class Call(Struct, frozen=True, array_like=True, gc=False):
     """Tell one connection one thing about one identifier.
 
     `identify` sets `key` to `value`; `track` reports that it changed; `add` and `remove` change a

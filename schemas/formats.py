@@ -177,6 +177,8 @@ def parquet_mismatch(schema: pa.Schema) -> str:
             if column.needed:
                 return f"it has no column `{column.name}`"
             continue
+        if schema.names.count(column.name) > 1:
+            return f"it has more than one column `{column.name}`"
         found = schema.field(column.name).type
         if not (_arrow_fits(found, column) or (pa.types.is_null(found) and not column.needed)):
             return f"its column `{column.name}` is {found}, not {_arrow_type(column)}"
@@ -244,10 +246,7 @@ def to_line(record: Record) -> bytes:
     fields = {name: value for name, value in record.items() if value is not None}
     at = fields.get("at")
     if at is not None:
-        try:
-            fields["at"] = _EPOCH + timedelta(microseconds=at)
-        except OverflowError:
-            pass
+        fields["at"] = _moment(at)
     try:
         for name in _JSON:
             if name in fields:
@@ -255,6 +254,13 @@ def to_line(record: Record) -> bytes:
         return _encode(fields)
     except UnicodeEncodeError:
         return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _moment(at: int) -> datetime | int:
+    try:
+        return _EPOCH + timedelta(microseconds=at)
+    except OverflowError:
+        return at
 
 
 def _json(text: str) -> Raw:

@@ -9,7 +9,7 @@ from schemas.calls import Call, Identifier
 FORMAT = 1  # of everything in a state directory; a reader refuses what is newer
 
 
-class Entry(Struct, array_like=True):
+class Entry(Struct, array_like=True, gc=False):
     """The ledger of one identifier and one slot (a key in one form)."""
 
     told: bytes | None = None  # digest of the acknowledged value; None: none, or it is not sure which
@@ -31,7 +31,7 @@ Slot = tuple[str, str]
 Slots = dict[Slot, dict[Identifier, Entry]]
 
 
-class ProfileState(Struct, array_like=True):
+class ProfileState(Struct, array_like=True, gc=False):
     """One profile. Times are microseconds since 1970, UTC."""
 
     ids: dict[Identifier, tuple[int, int]] = {}  # first and latest time it was mentioned

@@ -40,7 +40,7 @@ class DetectChanges(beam.PTransform):
         self._fn = _DetectShardFn(plan, everyone, previous)
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
-        return shards | beam.ParDo(self._fn)
+        return shards | beam.ParDo(self._fn).with_output_types(tuple[int, Detected])
 
 
 class _DetectShardFn(beam.DoFn):
@@ -71,7 +71,7 @@ class DetectChangesByProfile(beam.PTransform):
         super().__init__()
         self._fn = _DetectProfileFn(plan)
 
-    def expand(self, events: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+    def expand(self, events: beam.PCollection) -> Any:
         return events | beam.ParDo(self._fn).with_outputs("bad", main="profiles")
 
 
@@ -84,9 +84,7 @@ class _DetectProfileFn(beam.DoFn):
     def setup(self) -> None:
         self._parse = parser_of(self._plan).parse
 
-    def process(
-        self, element: tuple[str, bytes], cell: Any = beam.DoFn.StateParam(PROFILE)
-    ) -> Iterator[tuple[str, Profile] | beam.pvalue.TaggedOutput]:
+    def process(self, element: tuple[str, bytes], cell: Any = beam.DoFn.StateParam(PROFILE)) -> Iterator[Any]:
         profile_id, line = element
         event = self._parse(line)
         if event is None:

@@ -1,6 +1,7 @@
 """ReadEvents: files → packed raw events by shard of profile ids."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import apache_beam as beam
 
@@ -24,7 +25,7 @@ class ReadEvents(beam.PTransform):
         super().__init__()
         self._read_blocks, self._error = read_blocks, error
 
-    def expand(self, paths: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+    def expand(self, paths: beam.PCollection) -> Any:
         read = beam.ParDo(_ReadFn(self._read_blocks, self._error)).with_output_types(tuple[int, bytes])
         return paths | read.with_outputs("errors", main="packs")
 
@@ -33,7 +34,7 @@ class _ReadFn(beam.DoFn):
     def __init__(self, read_blocks: Blocks, error: type[Exception]) -> None:
         self._read_blocks, self._error = read_blocks, error
 
-    def process(self, path: str) -> Iterable[tuple[int, bytes] | beam.pvalue.TaggedOutput]:
+    def process(self, path: str) -> Iterator[Any]:
         try:
             yield from packs(path, self._read_blocks(path))
         except self._error as error:

@@ -198,7 +198,7 @@ class Channel:
         self._stop = asyncio.Event()
         self._clock = clock
         self._random = Random()
-        self._secrets = [s for s in _secrets(delivery.connection.settings)]
+        self._secrets = list(_secrets(delivery.connection.settings))
         self._session: aiohttp.ClientSession | None = None
         self._started = clock()
 

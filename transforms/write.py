@@ -5,7 +5,7 @@ same bytes. Nothing of it counts before the commit.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import apache_beam as beam
 
@@ -19,21 +19,21 @@ class Written(NamedTuple):
 
 
 class WriteShards(beam.PTransform):
-    """(shard, items) → `Written`, through a picklable `write(shard, items)`."""
+    """(shard, number, bytes) → `Written`, through a picklable `write(shard, bytes)`."""
 
-    def __init__(self, what: str, write: Callable[[int, Any], None], size: Callable[[Any], int] = len) -> None:
+    def __init__(self, what: str, write: Callable[[int, bytes], None]) -> None:
         super().__init__()
-        self._fn = _WriteFn(what, write, size)
+        self._fn = _WriteFn(what, write)
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         return shards | beam.ParDo(self._fn)
 
 
 class _WriteFn(beam.DoFn):
-    def __init__(self, what: str, write: Callable[[int, Any], None], size: Callable[[Any], int]) -> None:
-        self._what, self._write, self._size = what, write, size
+    def __init__(self, what: str, write: Callable[[int, bytes], None]) -> None:
+        self._what, self._write = what, write
 
-    def process(self, element: tuple[int, Any]) -> Iterator[Written]:
-        shard, items = element
-        self._write(shard, items)
-        yield Written(self._what, shard, self._size(items))
+    def process(self, element: tuple[int, int, bytes]) -> Iterator[Written]:
+        shard, number, packed = element
+        self._write(shard, packed)
+        yield Written(self._what, shard, number)

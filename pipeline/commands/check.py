@@ -42,7 +42,7 @@ def report(file: str, destinations: Destinations, environment: Mapping[str, str]
     if missing:
         _name_variables(missing)
         return 1
-    print("\nNo mistakes; every secret has a value.")
+    print("\nNo mistakes, and no secret without a value.")
     return 0
 
 

@@ -26,10 +26,11 @@ def fitted_table(heads: Row, rows: Sequence[Row], width: int) -> str:
     """Columns that wrap within the width of a terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    columns = [Column(head, overflow="fold") for head in heads]
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = Console(width=width, force_terminal=True)

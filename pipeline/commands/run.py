@@ -35,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="the time that decides flush intervals, history and which event times are absurd (default: the clock)",
     )
-    parser.add_argument("--runner", default="FnApiRunner", metavar="NAME", help="the Beam runner (default: %(default)s)")
+    parser.add_argument("--runner", default="FnApiRunner", metavar="NAME", help="the Beam runner (%(default)s)")
     parser.add_argument(
-        "--retry-for", type=float, default=600.0, metavar="SECONDS", help="how long a request is tried again (default: 600)"
+        "--retry-for", type=float, default=600.0, metavar="SECONDS", help="how long a request is tried again (600)"
     )
     parser.add_argument(
-        "--max-rejected", type=int, metavar="N", help="exit with 2 when more calls than this are rejected (default: no limit)"
+        "--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (default: no limit)"
     )
     parser.epilog = (
         "Other options go to the Beam runner. Exit codes: 0 done; 1 usage or configuration; 2 more rejected calls than "

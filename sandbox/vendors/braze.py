@@ -1,6 +1,7 @@
 """Braze: `/users/track` and `/users/delete`. https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"""
 
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 from sandbox.memory import Person
@@ -10,6 +11,7 @@ ARRAYS = ("attributes", "events", "purchases")  # in the order in which they are
 MAX_OBJECTS = 75  # of the three arrays together
 MAX_DELETED = 50
 IDENTIFIERS = ("external_id", "user_alias", "braze_id", "email", "phone")
+NOT_ATTRIBUTES = ("_update_existing_only", "external_id", "user_alias", "braze_id")
 NO_IDENTIFIER = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
 NO_DATA = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
 
@@ -28,7 +30,7 @@ class Braze(Vendor):
         return Answer(
             429,
             {"message": "Rate limit exceeded"},
-            {**self.quota(cap, 0, at), "X-RateLimit-Retry-After": str(max(1, round(wait + 0.5)))},
+            {**self.quota(cap, 0, at), "X-RateLimit-Retry-After": str(max(1, ceil(wait)))},
         )
 
     def quota(self, cap: Cap, remaining: int, at: float) -> dict[str, str]:
@@ -49,11 +51,12 @@ class Braze(Vendor):
         counts: dict[str, int] = {}
         for name, items in given.items():
             for index, item in enumerate(items):
-                if words := self._wrong(name, item):
+                identifiers = _identifiers(item) if isinstance(item, dict) else {}
+                if words := self._wrong(name, item, identifiers):
                     errors.append({"type": words, "input_array": name, "index": index})
                     continue
                 counts[f"{name}_processed"] = counts.get(f"{name}_processed", 0) + 1
-                self._take(name, item, request.at)
+                self._take(name, item, identifiers, request.at)
         if not counts:
             return Answer(400, {"message": NO_DATA, "errors": errors})
         return Answer(201, {"message": "success", **counts, **({"errors": errors} if errors else {})})
@@ -72,14 +75,13 @@ class Braze(Vendor):
             self.people.forget(person)
         return Answer(201, {"deleted": sum(p is not None for p in found), "message": "success"})
 
-    def _wrong(self, array: str, item: Any) -> str | None:
+    def _wrong(self, array: str, item: Any, identifiers: dict[str, str]) -> str | None:
         """What is wrong with an object of an array; None: nothing."""
         if not isinstance(item, dict):
             return "an object is expected"
-        identifiers = _identifiers(item)
         if not identifiers:
             return NO_IDENTIFIER
-        if any(not value for value in identifiers.values()) or len(identifiers.get("external_id", "").encode()) >= 988:
+        if not all(identifiers.values()) or len(identifiers.get("external_id", "").encode()) >= 988:
             return f"'{next(iter(identifiers))}' is not valid"
         if self.refused(*identifiers.values()) or not _email(item.get("email", "a@b")):
             return "'email' is not a valid email address"
@@ -95,13 +97,11 @@ class Braze(Vendor):
             return "'properties' is not valid"
         return None
 
-    def _take(self, array: str, item: dict[str, Any], at: float) -> None:
-        identifiers = _identifiers(item)
+    def _take(self, array: str, item: dict[str, Any], identifiers: dict[str, str], at: float) -> None:
         person = self._person(identifiers, item.get("_update_existing_only"))
         if array == "attributes":
             if person:
-                hidden = ("_update_existing_only", "external_id", "user_alias", "braze_id")
-                self.people.tell(person, at, {k: v for k, v in item.items() if k not in hidden})
+                self.people.tell(person, at, {k: v for k, v in item.items() if k not in NOT_ATTRIBUTES})
         elif person or set(identifiers) != {"user_alias"}:
             self.events.add(at, item.get("name") or item["product_id"], identifiers, item.get("properties", {}))
 
@@ -110,7 +110,7 @@ class Braze(Vendor):
         strongest = next(k for k in IDENTIFIERS if k in identifiers)
         person = self.people.find(strongest, identifiers[strongest])
         if person is None:
-            if existing_only is True or strongest == "user_alias" and existing_only is not False:
+            if existing_only is True or (strongest == "user_alias" and existing_only is not False):
                 return None
             person = self.people.add()
         for kind, value in identifiers.items():
@@ -134,7 +134,7 @@ def _text(value: Any) -> str:
 
 
 def _email(value: Any) -> bool:
-    return value is None or isinstance(value, str) and "@" in value.strip("@") and " " not in value
+    return value is None or (isinstance(value, str) and "@" in value.strip("@") and " " not in value)
 
 
 def _time(value: Any) -> bool:

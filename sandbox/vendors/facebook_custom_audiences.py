@@ -44,8 +44,10 @@ class Audience:
 
     def shown(self, identifier: str | None) -> dict[str, Any]:
         """With its members; `identifier` as it is, or as the hash of it."""
-        wanted = {identifier, _hash(identifier)} if identifier else None
-        members = [m for m in self.members.values() if wanted is None or wanted & set(m.values())]
+        members = list(self.members.values())
+        if identifier:
+            keys = ((key, value) for key in HASHED + PLAIN for value in (identifier, _hash(identifier)))
+            members = [self.members[row] for row in set().union(*(self._rows.get(key, ()) for key in keys))]
         return {"id": self.fields["id"], "name": self.fields["name"], "members": members}
 
 

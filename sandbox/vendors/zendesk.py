@@ -3,8 +3,10 @@
 import base64
 import binascii
 import re
+from collections import deque
 from collections.abc import Callable
 from datetime import date
+from math import ceil
 from typing import Any
 
 from sandbox.memory import Person
@@ -55,6 +57,7 @@ class Zendesk(Vendor):
         super().__init__(refuses)
         self._fields: dict[str, dict[str, Any]] = {}
         self._jobs: dict[str, Job] = {}
+        self._waiting: deque[Job] = deque()  # queued or working
 
     @classmethod
     def credential(cls, request: Request) -> str | None:
@@ -77,7 +80,7 @@ class Zendesk(Vendor):
 
     def throttled(self, cap: Cap, wait: float, at: float) -> Answer:
         body = {"error": "APIRateLimitExceeded", "description": "Number of allowed API requests exceeded"}
-        return Answer(429, body, {**self.quota(cap, 0, at), "Retry-After": str(max(1, round(wait + 0.5)))})
+        return Answer(429, body, {**self.quota(cap, 0, at), "Retry-After": str(max(1, ceil(wait)))})
 
     def failed(self, status: int) -> Answer:
         return Answer(status, {"error": "InternalError", "description": "Please try again later"})
@@ -139,11 +142,12 @@ class Zendesk(Vendor):
             return Answer(400, {"error": "BadRequest", "description": "Parameter users is required: an array of users"})
         if len(users) > MAX_USERS:
             return Answer(400, {"error": "TooManyUsers", "description": f"At most {MAX_USERS} users in one request"})
-        if sum(job.results is None for job in self._jobs.values()) >= MAX_JOBS:
+        if len(self._waiting) >= MAX_JOBS:
             words = f"Only {MAX_JOBS} jobs may be queued or running. Try again when some have completed."
             return Answer(429, {"error": "TooManyJobs", "description": words})
         job = Job(len(self._jobs) + 1, users, request.at)
         self._jobs[job.id] = job
+        self._waiting.append(job)
         return Answer(200, {"job_status": job.shown(request.host, request.at)})
 
     @on("GET", "/api/v2/users/search")
@@ -222,10 +226,10 @@ class Zendesk(Vendor):
 
     def _work(self, at: float) -> None:
         """Complete the jobs whose time has come, in their order."""
-        for job in self._jobs.values():
-            if job.results is None and at - job.at >= QUEUED + WORKING:
-                done = [self._upsert(user, job.at) for user in job.users]
-                job.results = [_result(index, result) for index, result in enumerate(done)]
+        while self._waiting and at - self._waiting[0].at >= QUEUED + WORKING:
+            job = self._waiting.popleft()
+            done = [self._upsert(user, job.at) for user in job.users]
+            job.results = [_result(index, result) for index, result in enumerate(done)]
 
     # -- events
     @on("POST", "/api/v2/user_profiles/events")

@@ -28,7 +28,7 @@ class Gateway:
 
     def send(self, method: str, url: str, json: Any = None, **more: Any) -> requests.Response:
         target = url.replace("https://", f"{self.url}/")
-        return self._session.request(method, target, json=json, timeout=10, **more)
+        return self._session.request(method, target, json=json, **{"timeout": 10, **more})
 
 
 @pytest.fixture

@@ -89,7 +89,9 @@ def test_duplicate_ids_in_a_batch_are_refused(send):
 
 def test_with_trace_ids_the_errors_of_a_batch_are_told_apart(sandbox, send):
     emails = ("a@b.co", "b@refused.example", "a@b.co")
-    inputs = [{"properties": {"email": email, "vip": "true"}, "objectWriteTraceId": str(i)} for i, email in enumerate(emails)]
+    inputs = [
+        {"properties": {"email": email, "vip": "true"}, "objectWriteTraceId": str(i)} for i, email in enumerate(emails)
+    ]
     answer = send("POST", f"{CONTACTS}/batch/create", {"inputs": inputs})
     assert (207, 2) == (answer.status_code, answer.json()["numErrors"])
     assert [["1"], ["2"]] == [error["context"]["objectWriteTraceId"] for error in answer.json()["errors"]]

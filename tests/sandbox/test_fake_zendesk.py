@@ -73,7 +73,9 @@ def test_a_job_is_queued_works_and_completes_with_results_by_item(sandbox, send,
     clock.now += 0.5
     done = poll()
     assert ("completed", 3) == (done["status"], done["progress"])
-    assert [("Created", True), (None, False), (None, False)] == [(r.get("status"), r["success"]) for r in done["results"]]
+    assert [("Created", True), (None, False), (None, False)] == [
+        (r.get("status"), r["success"]) for r in done["results"]
+    ]
     assert [1, 2] == [result["index"] for result in done["results"] if not result["success"]]
     assert [{"name": "Ann"}] == values(sandbox, "a@b.co")
 

@@ -90,8 +90,13 @@ def test_own_schemas_fit() -> None:
 def test_what_common_tools_write_fits_too() -> None:
     text = pa.dictionary(pa.int32(), pa.large_string())
     schema = pa.schema(
-        [("at", pa.timestamp("ns", tz="Europe/Berlin")), ("type", text), ("profile_id", pa.string_view())]
-        + [("value", pa.null()), ("extra", pa.float64())]
+        [
+            ("at", pa.timestamp("ns", tz="Europe/Berlin")),
+            ("type", text),
+            ("profile_id", pa.string_view()),
+            ("value", pa.null()),
+            ("extra", pa.float64()),
+        ]
     )
     assert "" == formats.parquet_mismatch(schema)
     millis = {"type": "long", "logicalType": "timestamp-millis"}
@@ -137,6 +142,11 @@ def test_a_missing_needed_column_is_named() -> None:
     assert "its schema is not a record" == formats.avro_mismatch("string")
     parquet = formats.parquet_schema()
     assert "it has no column `type`" == formats.parquet_mismatch(parquet.remove(parquet.get_field_index("type")))
+
+
+def test_a_column_that_comes_twice_is_named() -> None:
+    schema = formats.parquet_schema().append(pa.field("at", pa.string()))
+    assert "it has more than one column `at`" == formats.parquet_mismatch(schema)
 
 
 def test_json_text_that_is_none_cannot_become_fields_of_its_own() -> None:

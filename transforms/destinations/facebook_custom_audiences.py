@@ -96,7 +96,7 @@ class FacebookCustomAudiences(Destination):
             str,
             Meta(
                 pattern="^([A-Z]{2})?$",
-                description="Country (DE) of phone numbers without +. By default they must start with their country code.",
+                description="Country (US) of numbers without +; by default these must start with their country code.",
             ),
         ] = ""
 
@@ -159,12 +159,12 @@ class FacebookCustomAudiences(Destination):
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         """Remove the identifiers from every audience that this connection keeps."""
-        worst: Outcome = Delivered(unconfirmed=True)
+        result: Outcome = Delivered()
         for audience in sorted(memory.get("audiences", {}).values()):
             reply = yield self._members("DELETE", audience, calls)
-            if GONE.isdisjoint(_codes(reply)) and isinstance(result := outcome(reply), Rejected):
-                worst = result
-        return all_of(calls, worst)
+            if GONE.isdisjoint(_codes(reply)) and not isinstance(result, Rejected):
+                result = outcome(reply)
+        return all_of(calls, result)
 
     # -- credentials
     def signed(self, request: Request) -> Mapping[str, str]:

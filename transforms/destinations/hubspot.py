@@ -32,7 +32,6 @@ from transforms.destinations.contract import (
     refused,
     retry_after,
     timestamp,
-    units,
 )
 
 API = "https://api.hubapi.com"
@@ -47,7 +46,7 @@ CHOICES = [
     for order, label in enumerate(("True", "False"), 1)
 ]
 # Errors of one contact that reading again settles: it exists by now, or it is gone.
-AGAIN = frozenset({"CONFLICT", "OBJECT_NOT_FOUND"})
+AGAIN = frozenset({"CONFLICT", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND"})
 BUSY = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
 # The daily quota is filled up at midnight in the account's time zone, which is not known here: ask every hour.
 NEXT_DAY = 3600.0
@@ -93,9 +92,6 @@ class HubSpot(Destination):
             Meta(description="Write by batch/upsert, one request where there are three. HubSpot warns that it may "
                  "not keep the properties that are not sent."),
         ] = False  # fmt: skip
-        property_group: Annotated[
-            str, Meta(min_length=1, description="Internal name of the group that new properties belong to.")
-        ] = "contactinformation"
 
         def __post_init__(self) -> None:
             oauth = (self.refresh_token, self.client_id, self.client_secret)
@@ -117,7 +113,10 @@ class HubSpot(Destination):
         """Create the contact properties and event definitions that are missing; keep their names."""
         yield from self._sign_in()
         known: list[str] = memory.setdefault("properties", [])
-        fields = {name: field for call in samples for name, field in self._contact_fields(call) if name not in known}
+        fields: Fields = {}
+        for name, field in (pair for call in samples for pair in self._contact_fields(call)):
+            if name not in known and (name not in fields or field["type"] != "string"):
+                fields[name] = field
         if fields:
             yield from self._prepare_properties(fields, known)
         defined: dict[str, dict[str, Any]] = memory.setdefault("events", {})
@@ -154,6 +153,13 @@ class HubSpot(Destination):
         return next((self._refused[need] for need in self._needs(call) if need in self._refused), None)
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        # `prepare` may have found out more than was known when the calls were checked.
+        checked = [self.check(call) for call in calls]
+        fit = [call for call, rejected in zip(calls, checked, strict=True) if rejected is None]
+        told = iter((yield from self._deliver(fit, memory)) if fit else ())
+        return [rejected or next(told) for rejected in checked]
+
+    def _deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         yield from self._sign_in()
         if calls[0].kind == "track":
             return (yield from self._track(calls, memory))
@@ -231,8 +237,9 @@ class HubSpot(Destination):
             return Verdict("throttled", retry_after(reply) or NEXT_DAY, reply.words())
         if status == 403 and request.url.startswith(EVENTS):  # not every plan has custom events
             return Verdict("answered")
-        if status == 409 and items > 1 and request.url.startswith(CONTACTS):
-            return Verdict("halve", words=reply.words())  # one exists by now: each half reads again
+        # One contact exists by now (each half reads again), or one event is gone.
+        if items > 1 and (status, request.url) in ((409, f"{CONTACTS}/batch/create"), (404, f"{EVENTS}/send/batch")):
+            return Verdict("halve", words=reply.words())
         if status == 400 and missing_properties(_message(reply)):
             return Verdict("answered")
         return by_status(reply, items)
@@ -291,7 +298,7 @@ class HubSpot(Destination):
         while True:
             reply = yield Request("GET", f"{EVENTS}/event-definitions?includeProperties=true&limit=100{after}")
             if not reply.ok:
-                return refused(reply, words=_message(reply))
+                return refusal(reply)
             page = _object(reply)
             for event in page.get("results") or []:
                 names = [p["name"] for p in event.get("properties") or [] if not p["name"].startswith("hs_")]
@@ -304,21 +311,13 @@ class HubSpot(Destination):
 
     def _contact_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
         """Definitions of the contact properties that calls like this one need."""
-        if call.identifier.type == "user_id":
-            unique = self.settings.user_id_property
-            yield unique, self._definition(unique, "") | {"hasUniqueValue": True}
+        # Whatever identifier the sample has: other calls of its key will have a user_id.
+        if unique := self.settings.user_id_property:
+            yield unique, _contact_field(unique, "") | {"hasUniqueValue": True}
         if call.kind == "identify":
             enrichment = dict.fromkeys(self.syncs[call.key].enrich, "") if call.key in self.syncs else {}
             for name, value in self._values(call, enrichment):
-                yield name, self._definition(name, value)
-
-    def _definition(self, name: str, value: Any) -> dict[str, Any]:
-        plain = {"name": name, "label": name, "groupName": self.settings.property_group}
-        if isinstance(value, bool):
-            return {**plain, "type": "enumeration", "fieldType": "booleancheckbox", "options": CHOICES}
-        if isinstance(value, int | float):
-            return {**plain, "type": "number", "fieldType": "number"}
-        return {**plain, "type": "string", "fieldType": "text"}
+                yield name, _contact_field(name, value)
 
     def _labels(self, call: Call) -> tuple[str, ...]:
         """The events that calls like this one can be."""
@@ -394,7 +393,7 @@ class HubSpot(Destination):
         body = {"idProperty": id_property, "properties": names, "inputs": [{"id": value} for value in values]}
         reply = yield Request("POST", f"{CONTACTS}/batch/read", json=body)
         if not reply.ok:
-            return refused(reply, reason(_message(reply)), _message(reply))
+            return refusal(reply)
         found: dict[str, str] = {}
         for record in _object(reply).get("results") or []:
             for name in names:
@@ -418,8 +417,9 @@ class HubSpot(Destination):
         """What became of each contact of a request; None: read again."""
         answer = _object(reply)
         if not reply.ok:
-            now = None if reply.status in (404, 409) else self._failed(answer, memory) or refused(reply)
-            return [now] * len(bodies)
+            if reply.status in (404, 409):
+                return [None] * len(bodies)
+            return [self._failed(answer, memory) if reply.status == 400 else refused(reply)] * len(bodies)
         errors: dict[str, Any] = {}
         for error in answer.get("errors") or []:
             context = error.get("context") or {}
@@ -476,15 +476,20 @@ class HubSpot(Destination):
                 }
         if inputs:
             reply = yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(inputs.values())})
-            results |= dict.fromkeys(inputs, self._sent(reply))
+            results |= dict.fromkeys(
+                inputs, Delivered() if reply.ok else self._unsent(reply, self.event(calls[0]), events)
+            )
         return [results[position] for position in range(len(calls))]
 
-    def _sent(self, reply: Reply) -> Outcome:
-        if reply.ok:
-            return Delivered()
-        rejected = refused(reply, reason(_message(reply)) if reply.status == 400 else None, _message(reply))
+    def _unsent(self, reply: Reply, event: str, events: dict[str, Any]) -> Rejected:
+        """A request of events that was refused; with 404 it was one event."""
+        rejected = refusal(reply)
         if reply.status == 403:
             self._refused["events",] = rejected
+        if reply.status == 404:
+            rejected = Rejected("unknown_field", f"HubSpot has no event {event!r} any more: the next run defines it")
+            self._refused["event", event] = rejected
+            events.pop(event, None)
         return rejected
 
 
@@ -508,6 +513,15 @@ def _value(identifier: Identifier) -> str:
     return identifier.id.strip().lower() if identifier.type == "email" else identifier.id
 
 
+def _contact_field(name: str, value: Any) -> dict[str, Any]:
+    plain = {"name": name, "label": name, "groupName": "contactinformation"}
+    if isinstance(value, bool):
+        return {**plain, "type": "enumeration", "fieldType": "booleancheckbox", "options": CHOICES}
+    if isinstance(value, int | float):
+        return {**plain, "type": "number", "fieldType": "number"}
+    return {**plain, "type": "string", "fieldType": "text"}
+
+
 def _event_definition(label: str, fields: Fields) -> dict[str, Any]:
     return {
         "label": label,
@@ -524,6 +538,11 @@ def reason(message: str) -> Reason:
     if "PROPERTY_DOESNT_EXIST" in message:
         return "unknown_field"
     return "invalid_identifier" if "INVALID_EMAIL" in message else "invalid_value"
+
+
+def refusal(reply: Reply) -> Rejected:
+    """Of a whole request."""
+    return refused(reply, reason(_message(reply)) if reply.status == 400 else None, _message(reply))
 
 
 def missing_properties(message: str) -> list[str]:

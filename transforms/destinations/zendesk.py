@@ -98,7 +98,10 @@ class Zendesk(Destination):
     def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
         """Create the user fields that are missing; keep the types of all that are needed."""
         fields: dict[str, str] = memory.setdefault("fields", {})
-        wanted = {key: value for call in samples for key, value in self._samples(call) if key not in fields}
+        wanted: dict[str, Any] = {}
+        for key, value in (pair for call in samples for pair in self._samples(call)):
+            if key not in fields and (value is not None or key not in wanted):
+                wanted[key] = value
         if not wanted:
             return
         existing = yield from self._existing()
@@ -116,8 +119,10 @@ class Zendesk(Destination):
             if key not in existing:
                 self._refused[key] = refused(failed[key], "unknown_field")
                 continue
-            fields[key], active = existing[key]
-            if not active:
+            kind, active = existing[key]
+            if active:
+                fields[key] = kind
+            else:
                 self._refused[key] = Rejected("unknown_field", f"the user field {key!r} is deactivated in Zendesk")
 
     def unit(self, call: Call) -> Hashable:
@@ -141,6 +146,13 @@ class Zendesk(Destination):
         return next((self._refused[key] for key, _ in self._fields(call) if key in self._refused), None)
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        # `prepare` may have found out more than was known when the calls were checked.
+        checked = [self.check(call) for call in calls]
+        fit = [call for call, rejected in zip(calls, checked, strict=True) if rejected is None]
+        told = iter((yield from self._deliver(fit, memory)) if fit else ())
+        return [rejected or next(told) for rejected in checked]
+
+    def _deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         if calls[0].kind == "track":
             reply = yield self._request("POST", EVENTS, json=self._event(calls[0]))
             return all_of(calls, outcome(reply))
@@ -228,7 +240,8 @@ class Zendesk(Destination):
     def _samples(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The same, with the enrichment that this call happens to lack."""
         if call.kind == "identify":
-            yield from ((field_key(key), None) for key in self.syncs[call.key].enrich if key not in STANDARD)
+            enrich = self.syncs[call.key].enrich if call.key in self.syncs else ()
+            yield from ((field_key(key), None) for key in enrich if key not in STANDARD)
         yield from self._fields(call)
 
     def _user(self, calls: Sequence[Call], memory: Memory) -> dict[str, Any]:

@@ -124,9 +124,7 @@ def _state_calls(
             entry = _NEVER
             if not sync.resync:
                 state.ledger.setdefault(connection.name, {}).setdefault(slot, {})[identifier] = Entry()
-        elif entry.told is not None and entry.told == digest(value):
-            continue
-        elif value is None and entry.told is None and not entry.exposed:
+        elif entry.told == digest(value) or (value is None and entry.told is None and not entry.exposed):
             continue
         traits = _traits(state, connection, sync, identifier) if sync.enrich or connection.required else {}
         call = Call(profile_id, _kind(slot[0], value), identifier, sync.key, value, at, entry.count, traits)
@@ -144,9 +142,7 @@ def _owed_an_exit(entries: dict[Identifier, Entry] | None) -> list[Identifier]:
     return [identifier for identifier, entry in (entries or {}).items() if entry.exposed]
 
 
-def _traits(
-    state: ProfileState, connection: ConnectionPlan, sync: SyncPlan, identifier: Identifier
-) -> dict[str, Any]:
+def _traits(state: ProfileState, connection: ConnectionPlan, sync: SyncPlan, identifier: Identifier) -> dict[str, Any]:
     found = {name: state.traits[name][1] for name in sync.enrich if name in state.traits}
     for key, alternatives in connection.required.items():
         for parts in alternatives:
@@ -233,8 +229,6 @@ def _occurrences(state: ProfileState, connection: ConnectionPlan, sync: SyncPlan
             continue
         old = waiting.call
         traits = _traits(state, connection, sync, old.identifier) if connection.required else {}
-        call = Call(
-            old.profile_id, "track", old.identifier, old.key, old.value, old.at, old.told, traits
-        )
+        call = Call(old.profile_id, "track", old.identifier, old.key, old.value, old.at, old.told, traits)
         if waiting.refused is None or waiting.refused != refusal(call, connection.settings):
             yield call

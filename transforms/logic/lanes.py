@@ -1,7 +1,7 @@
 """Lanes: calls of one profile keep their order, calls of different profiles share requests.
 
-    ana   ─ identify ─ identify ─ track ─►      a lane is busy while a request holds its head;
-    bob   ─ track ─►                            ready lanes are queued by the route of their head
+ana   ─ identify ─ identify ─ track ─►      a lane is busy while a request holds its head;
+bob   ─ track ─►                            ready lanes are queued by the route of their head
 """
 
 from collections import deque

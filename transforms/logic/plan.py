@@ -77,7 +77,9 @@ def make_plan(
     has seen; `held` names the list connections inside their flush interval; `now` in microseconds.
     """
     kinds = {c.key: c.kind for c in workspace.computations}
-    named: dict[str, tuple[str, str]] = {name: (c.key, c.kind) for c in workspace.computations for name in (c.name, c.key)}
+    named: dict[str, tuple[str, str]] = {
+        name: (c.key, c.kind) for c in workspace.computations for name in (c.name, c.key)
+    }
     connections = tuple(
         _connection(connection, destinations[connection.name], kinds, created, connection.name in held, now)
         for connection in workspace.connections

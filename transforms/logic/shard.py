@@ -1,8 +1,8 @@
 """One shard of profiles in one run: previous state, outcomes and events in; new state and calls out.
 
-    lines ─ parse ─┐                                             ┌─ state
-    outcomes ──────┼─ detect_shard ─ Detected ─ expand_shard ────┼─ calls by connection
-    state ─────────┘                                             └─ counts
+lines ─ parse ─┐                                             ┌─ state
+outcomes ──────┼─ detect_shard ─ Detected ─ expand_shard ────┼─ calls by connection
+state ─────────┘                                             └─ counts
 """
 
 from collections import Counter
@@ -54,7 +54,7 @@ class Settlement(Struct, array_like=True):
     fates: bytes  # one `Fate` per call
 
 
-class Profile(Struct):
+class Profile(Struct, gc=False):
     """A profile that this run looks at, after detection."""
 
     profile_id: str
@@ -219,5 +219,3 @@ def _by_profile(settlements: Iterable[Settlement]) -> dict[str, Outcomes]:
         for call, fate in zip(settlement.calls, settlement.fates, strict=True):
             found.setdefault(call.profile_id, []).append((settlement, call, Fate(fate)))
     return found
-
-

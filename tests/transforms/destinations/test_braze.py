@@ -37,5 +37,5 @@ def test_external_ids_are_limited_by_their_bytes(user: str, expected: str) -> No
 
 
 def test_strings_are_limited_by_their_characters() -> None:
-    assert reason("identify", "u1", "ü" * 255) == ""
-    assert reason("identify", "u1", "ü" * 256) == "invalid_value"
+    assert "" == reason("identify", "u1", "ü" * 255)
+    assert "invalid_value" == reason("identify", "u1", "ü" * 256)

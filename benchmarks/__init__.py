@@ -1,0 +1,1 @@
+"""Measured figures: each module prints one figure with the machine's facts and is run by `make benchmarks`."""

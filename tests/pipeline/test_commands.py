@@ -1,0 +1,229 @@
+"""The commands as they are typed: what they print, where, and their exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.cli import main
+from pipeline.commands.check import report
+from pipeline.commands.output import fitted_table, lasting, plain_table
+from pipeline.first_workspace import Planned, first_workspace, planned
+from pipeline.workspace import load, missing_secrets
+from tests.pipeline.fakes import DESTINATIONS, Acme, Lists
+from transforms.destinations import catalogue
+from transforms.destinations.contract import Destination
+
+Capture = pytest.CaptureFixture[str]
+
+WORKSPACE = """\
+workspace: shop
+computations:
+  - {name: Big spenders, kind: audience}
+  - {name: Total revenue 180 days, kind: trait}
+  - {name: Plan, kind: trait}
+connections:
+  - name: acme-eu
+    destination: acme
+    settings: {endpoint: https://eu.acme.example, api_key: ${ACME_API_KEY}}
+    cap: 50/s
+    syncs:
+      - {computation: big_spenders, as: [identify, track], enrich: [first_name]}
+      - {computation: total_revenue_180_days, identifiers: {email: last}, historical: false}
+  - name: lists
+    destination: lists
+    syncs: [{computation: big_spenders, resync_on_new_identifier: false}]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "workspace.yaml"
+    path.write_text(WORKSPACE)
+    return str(path)
+
+
+class TestCommandLine:
+    def test_without_a_command_it_prints_help(self, capsys: Capture) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            main([])
+        assert not exit_.value.code
+        printed = capsys.readouterr().out
+        for word in ("init", "check", "run", "destinations", "sandbox", "exit codes:"):
+            assert word in printed
+
+    @pytest.mark.parametrize(
+        "arguments", [["chekc"], ["check", "--worspace", "x"], ["destinations", "a", "b"], ["--verbose"]]
+    )
+    def test_wrong_usage_exits_with_1(self, arguments: list[str], capsys: Capture) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 1
+        printed = capsys.readouterr()
+        assert printed.err.startswith("profilecast")
+        assert not printed.out
+
+    def test_options_of_beam_are_left_to_run(self, tmp_path: Path, capsys: Capture) -> None:
+        paths = ["--workspace", str(tmp_path / "none.yaml"), "--state", str(tmp_path / "state")]
+        assert main(["run", *paths, "--direct_num_workers", "2"]) == 1
+        assert "there is no such file" in capsys.readouterr().err
+
+    def test_version(self, capsys: Capture) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            main(["--version"])
+        assert not exit_.value.code
+        assert capsys.readouterr().out.startswith("profilecast ")
+
+    def test_only_run_loads_beam(self) -> None:
+        script = (
+            "import sys; from pipeline.cli import main; main(['destinations']);"
+            "sys.exit(any(name.startswith(('apache_beam', 'aiohttp', 'pyarrow')) for name in sys.modules))"
+        )
+        assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+    def test_a_closed_pipe_is_no_error(self) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "w") as pipe:
+            done = subprocess.run(
+                [sys.executable, "-m", "pipeline", "destinations"],
+                stdout=pipe, stderr=subprocess.PIPE, text=True, check=False,
+            )  # fmt: skip
+        assert (0, "") == (done.returncode, done.stderr)
+
+
+class TestInit:
+    def test_it_writes_a_workspace_that_loads(self, tmp_path: Path, capsys: Capture) -> None:
+        path = str(tmp_path / "workspace.yaml")
+        assert main(["init", "--workspace", path]) == 0
+        assert ["webhook"] == [c.name for c in load(path, environment={}).connections]
+        steps = capsys.readouterr().out.splitlines()[1:]
+        assert ["  1. ", "  2. ", "  3. "] == [step[:5] for step in steps]
+
+    def test_it_overwrites_nothing(self, file: str, capsys: Capture) -> None:
+        assert main(["init", "--workspace", file]) == 1
+        assert Path(file).read_text() == WORKSPACE
+        assert "exists and was left as it is" in capsys.readouterr().err
+
+    def test_a_folder_that_does_not_exist(self, tmp_path: Path, capsys: Capture) -> None:
+        assert main(["init", "--workspace", str(tmp_path / "none" / "w.yaml")]) == 1
+        assert "cannot be written: No such file or directory" in capsys.readouterr().err
+
+    def test_an_unknown_destination_writes_nothing(self, tmp_path: Path, capsys: Capture) -> None:
+        path = tmp_path / "workspace.yaml"
+        assert main(["init", "--workspace", str(path), "--destination", "webhok"]) == 1
+        assert not path.exists()
+        assert "did you mean webhook?" in capsys.readouterr().err
+
+    def test_secrets_are_named_for_the_shell(self, tmp_path: Path, capsys: Capture) -> None:
+        main(["init", "--workspace", str(tmp_path / "w.yaml"), "--destination", "braze", "--destination", "braze"])
+        assert "export BRAZE_API_KEY=... BRAZE_2_API_KEY=..." in capsys.readouterr().out
+
+    @pytest.mark.parametrize("destination", [*catalogue().values(), Acme, Lists], ids=lambda d: d.slug)
+    def test_every_destination_can_be_begun_with(self, destination: type[Destination], tmp_path: Path) -> None:
+        path = tmp_path / "workspace.yaml"
+        connections = planned([destination, destination])
+        path.write_text(first_workspace(connections))
+        workspace = load(str(path), {**catalogue(), **DESTINATIONS}, {})
+        assert [destination.slug, f"{destination.slug}-2"] == [c.name for c in workspace.connections]
+        variables = [name for connection in connections for name in connection.variables()]
+        assert len(variables) == len(missing_secrets(workspace, "", {}))
+        assert not missing_secrets(workspace, "", dict.fromkeys(variables, "set"))
+
+    def test_options_are_there_as_comments(self) -> None:
+        text = first_workspace([Planned("one", Acme)])
+        assert "      endpoint: https://eu.acme.example\n" in text
+        assert "      # batch: 75\n" in text
+        assert "      # second_key: ${ONE_SECOND_KEY}\n" in text
+        assert "    # cap: 50/s    # without it the cap is 100/s\n" in text
+
+
+class TestCheck:
+    def test_the_summary(self, file: str, capsys: Capture) -> None:
+        assert report(file, DESTINATIONS, {"ACME_API_KEY": "hunter2"}) == 0
+        printed = capsys.readouterr().out
+        assert "hunter2" not in printed
+        lines = [" ".join(line.split()) for line in printed.splitlines()]
+        for line in (
+            f"{file}: workspace shop, 3 computations, 2 connections, 3 syncs",
+            "acme-eu acme event 50/s of 100/s user_id, email name",
+            "lists lists list none any -",
+            "acme-eu big_spenders audience identify, track with first_name",
+            "acme-eu total_revenue_180_days trait identify last email, no history",
+            "lists big_spenders audience members of a list no history, no resync on a new identifier",
+            "Sent to no connection: plan",
+            "Before the first sync, set up these columns at Acme (acme-eu): big_spenders, total_revenue_180_days",
+            "No mistakes, and no secret without a value.",
+        ):
+            assert line in lines
+
+    def test_missing_variables_are_named(self, file: str, capsys: Capture) -> None:
+        assert report(file, DESTINATIONS, {}) == 1
+        assert (
+            "1 secret without a value:\n"
+            "  connections[0].settings.api_key: acme-eu needs the environment variable ACME_API_KEY\n"
+        ) in capsys.readouterr().out
+
+    def test_mistakes_go_to_stderr(self, tmp_path: Path, capsys: Capture) -> None:
+        path = tmp_path / "workspace.yaml"
+        path.write_text("workspace: shop\ncomputations: []\nconections: []\n")
+        assert main(["check", "--workspace", str(path)]) == 1
+        printed = capsys.readouterr()
+        assert not printed.out
+        assert f'{path}:3: conections: "conections" is not a key' in printed.err
+
+    def test_a_raised_cap_is_shown(self, file: str, capsys: Capture) -> None:
+        Path(file).write_text(WORKSPACE.replace("50/s", "3000000/h\n    cap_raised_by_vendor: true"))
+        report(file, DESTINATIONS, {})
+        assert "3000000/h, raised from 100/s" in capsys.readouterr().out
+
+    def test_the_schema(self, capsys: Capture) -> None:
+        assert main(["check", "--schema"]) == 0
+        assert "profilecast workspace" == msgspec.json.decode(capsys.readouterr().out)["title"]
+
+
+class TestDestinations:
+    def test_all_are_listed(self, capsys: Capture) -> None:
+        assert main(["destinations"]) == 0
+        printed = capsys.readouterr().out
+        for slug in catalogue():
+            assert slug in printed
+
+    @pytest.mark.parametrize("slug", [spelling for d in catalogue().values() for spelling in (d.slug, *d.aliases)])
+    def test_one_tells_everything(self, slug: str, capsys: Capture) -> None:
+        assert main(["destinations", slug]) == 0
+        printed = capsys.readouterr().out
+        destination = next(d for d in catalogue().values() if slug in (d.slug, *d.aliases))
+        expected = [destination.page, *destination.identifiers, *destination.required]
+        expected += [limit.source for limit in destination.limits]
+        expected += [field.encode_name for field in msgspec.structs.fields(destination.Settings)]
+        missing = [word for word in expected if word != "*" and word not in printed]
+        assert not missing
+
+    def test_an_unknown_one_is_corrected(self, capsys: Capture) -> None:
+        assert main(["destinations", "Web Hook"]) == 1
+        assert 'there is no destination "Web Hook"; did you mean webhook?' in capsys.readouterr().err
+
+
+class TestTables:
+    ROWS = (("one", "a word"), ("two hundred", "a long line of words that goes on"))
+
+    def test_without_a_terminal_nothing_is_cut(self) -> None:
+        assert (
+            "  name         meaning\n  one          a word\n  two hundred  a long line of words that goes on"
+        ) == plain_table(("name", "meaning"), self.ROWS)
+
+    def test_on_a_terminal_it_fits(self) -> None:
+        table = fitted_table(("name", "meaning"), self.ROWS, 24)
+        lines = [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in table.splitlines()]
+        assert max(map(len, lines)) <= 24
+        assert "…" not in table
+
+    @pytest.mark.parametrize(
+        ("seconds", "words"), [(3600.0, "1 h"), (21_600.0, "6 h"), (90.0, "90 s"), (86_400, "1 d")]
+    )
+    def test_spans_of_time(self, seconds: float, words: str) -> None:
+        assert words == lasting(seconds)

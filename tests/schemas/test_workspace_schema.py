@@ -1,0 +1,71 @@
+"""The schema for editors agrees with what is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from pipeline.problems import WorkspaceError
+from pipeline.workspace import load
+from schemas.workspace_schema import json_schema
+from tests.pipeline.fakes import DESTINATIONS
+from transforms.destinations import catalogue
+
+ACME = "{name: a, destination: acme, settings: {endpoint: 'https://a', api_key: '${A}'}, syncs: []}"
+
+
+def accepts(document: Any) -> bool:
+    return bool(Draft202012Validator(json_schema(DESTINATIONS)).is_valid(document))
+
+
+def loads(tmp_path: Path, text: str) -> bool:
+    file = tmp_path / "workspace.yaml"
+    file.write_text(text)
+    try:
+        load(str(file), DESTINATIONS, {"SET": "1"})
+    except WorkspaceError:
+        return False
+    return True
+
+
+def test_it_is_a_schema() -> None:
+    Draft202012Validator.check_schema(json_schema(DESTINATIONS))
+    Draft202012Validator.check_schema(json_schema(catalogue()))
+
+
+@pytest.mark.parametrize(
+    ("connection", "right"),
+    [
+        (ACME, True),
+        (ACME.replace("destination: acme", "destination: acme-classic"), True),
+        (ACME.replace("api_key", "cap: 50/s, api_key"), False),
+        (ACME.replace("syncs", "cap: 50/s, syncs"), True),
+        (ACME.replace("syncs", "cap: 50/w, syncs"), False),
+        (ACME.replace("syncs: []", "syncs: [{computation: big}]"), True),
+        (ACME.replace("syncs: []", "syncs: [{computation: big, as: track, enrich: plan}]"), True),
+        (ACME.replace("syncs: []", "syncs: [{computation: big, as: [identify, track]}]"), True),
+        (ACME.replace("syncs: []", "syncs: [{computation: big, as: group}]"), False),
+        (ACME.replace("syncs: []", "syncs: [{computation: big, identifiers: {email: last}}]"), True),
+        (ACME.replace("syncs: []", "syncs: [{computation: big, identifiers: {email: newest}}]"), False),
+        (ACME.replace("api_key", "batch: 10, api_key"), True),
+        (ACME.replace("api_key", "batch: '${SET}', api_key"), True),
+        (ACME.replace("api_key", "batch: 100, api_key"), False),
+        (ACME.replace("api_key", "account: 12, api_key"), True),
+        (ACME.replace("api_key", "region: eu, tags: a, api_key"), True),
+        (ACME.replace("api_key", "region: asia, api_key"), False),
+        (ACME.replace("api_key", "api_kye"), False),
+        (ACME.replace("'${A}'", "hunter2"), False),
+        (ACME.replace("name: a", "name: A"), False),
+        ("{name: a, destination: acme, syncs: []}", False),
+        ("{name: a, destination: nobody, syncs: []}", False),
+        ("{name: a, destination: lists, syncs: [{computation: big}]}", True),
+        ("{name: a, destination: lists, syncs: [{computation: big, as: track}]}", False),
+        ("{name: a, destination: lists, settings: {headers: {auth: '${A}'}}, syncs: []}", True),
+    ],
+)
+def test_it_takes_what_is_loaded_and_refuses_the_rest(tmp_path: Path, connection: str, right: bool) -> None:
+    text = f"workspace: shop\ncomputations: [{{name: Big, kind: audience}}]\nconnections: [{connection}]\n"
+    assert right == accepts(yaml.safe_load(text))
+    assert right == loads(tmp_path, text)
