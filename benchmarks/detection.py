@@ -96,7 +96,7 @@ def beam(path: Path, state: Path) -> int:
     store = StateStore(state)
     options = RunOptions(workspace(), [str(path)], state, NOW)
     with store.locked():
-        job = make_job(options, store, [str(path)])
+        job = make_job(options, store, [(str(path), False)])
         with make_pipeline(options) as root:
             decide(root, job)
         return job.run.decided().connections["hook"]["made"]

@@ -15,6 +15,7 @@ COMMANDS = {
     "init": ("pipeline.commands.init", "write a first workspace file"),
     "check": ("pipeline.commands.check", "find the mistakes of a workspace, or tell what it says"),
     "run": ("pipeline.commands.run", "read events, and tell every connection what changed"),
+    "replay": ("pipeline.commands.replay", "try dead letters of earlier runs once more"),
     "destinations": ("pipeline.commands.destinations", "list the destinations, or tell everything about one"),
     "sandbox": ("sandbox.command", "stand in for the vendors, on this machine"),
 }
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(given)
     args, others = parser.parse_known_args(given or ["--help"])
-    if others and args.command != "run":
+    if others and args.command not in ("run", "replay"):
         parser.error(f"unrecognized arguments: {' '.join(others)}")
     args.beam_arguments = others
     try:

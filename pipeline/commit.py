@@ -12,13 +12,22 @@ from transforms.write import Written
 
 
 @dataclass(frozen=True)
+class Past:
+    """What earlier runs left of one connection."""
+
+    left: int = 0  # calls that wait for another run
+    flushed: int = 0  # a list's last flush: microseconds since 1970
+    acknowledged: bool = False  # the vendor acknowledged a call
+
+
+@dataclass(frozen=True)
 class Commit:
     """Called once per run with everything the first step says. Picklable."""
 
     run: Run
     plan: Plan
     created: Mapping[str, int]  # of every sync ever seen
-    flushed: Mapping[str, int]  # last flush of list connections, by name
+    past: Mapping[str, Past]  # of connections, by name
 
     def __call__(self, entries: list[tuple[str, Any]]) -> dict[str, list[int]] | None:
         """Commit; the outbox sizes by connection and shard. None where the run cannot be committed."""
@@ -49,6 +58,7 @@ class Commit:
                 connections[name].update(counter)
         for name, shards in sizes.items():
             connections[name]["made"] = sum(shards)
+            connections[name]["left"] = self.past.get(name, Past()).left
         return Decided(
             errors=errors, input=dict(total), connections={name: dict(found) for name, found in connections.items()}
         )
@@ -57,8 +67,13 @@ class Commit:
         connections = {}
         for connection in self.plan.connections:
             calls = sizes[connection.name]
-            flushed = self.plan.now if any(calls) else self.flushed.get(connection.name, 0)
-            connections[connection.name] = Committed(settings=connection.settings.hex(), calls=calls, flushed=flushed)
+            past = self.past.get(connection.name, Past())
+            connections[connection.name] = Committed(
+                settings=connection.settings.hex(),
+                calls=calls,
+                flushed=self.plan.now if any(calls) else past.flushed,
+                acknowledged=past.acknowledged,
+            )
         seen = {sync_id(c.name, s.key): self.plan.now for c in self.plan.connections for s in c.syncs}
         return Manifest(
             run=self.run.name,

@@ -13,6 +13,8 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.inputs import InputError, read_blocks
+from pipeline.journal import Fates
+from pipeline.replay import Replay
 from pipeline.store import Run
 from schemas.coders import register
 from schemas.packing import pack
@@ -36,8 +38,9 @@ class Job:
     workspace: Workspace
     plan: Plan
     everyone: bool  # look at every profile: the workspace is not what it was
-    paths: list[str]
-    fates: dict[str, list[bytearray]]  # of the previous outboxes' calls, by connection and shard
+    files: list[tuple[str, bool]]  # of events; whether they hold records (Avro, Parquet) or lines
+    fates: dict[str, Fates]  # of the previous outboxes' calls, by connection
+    replay: Replay
     run: Run
     commit: Callable[[list[tuple[str, Any]]], dict[str, list[int]] | None]
     options: SenderOptions
@@ -56,8 +59,8 @@ def build(root: beam.Pipeline, job: Job) -> None:
 def decide(root: beam.Pipeline, job: Job) -> beam.PCollection:
     """The first step, up to the commit: the outbox sizes by connection and shard."""
     register()
-    read = root | "Files" >> beam.Create(job.paths) | "ReadEvents" >> ReadEvents(read_blocks, InputError)
-    past = root | "Past" >> beam.Create(_pasts(job)).with_output_types(tuple[int, bytes])
+    read = root | "Files" >> beam.Create(job.files) | "ReadEvents" >> ReadEvents(read_blocks, InputError)
+    past = root | "Past" >> beam.Create([*_pasts(job), *job.replay.packs]).with_output_types(tuple[int, bytes])
 
     # Whole shards, so that Beam's cost per element disappears behind the work.
     shards = (read.packs, past) | beam.Flatten() | "GroupByShard" >> beam.GroupByKey()
@@ -92,7 +95,11 @@ def decide(root: beam.Pipeline, job: Job) -> beam.PCollection:
 
 def _pasts(job: Job) -> list[tuple[int, bytes]]:
     def past(shard: int) -> Past:
-        return Past({name: bytes(shards[shard]) for name, shards in job.fates.items()})
+        return Past(
+            {name: bytes(found.fates[shard]) for name, found in job.fates.items()},
+            {name: found.sent_at[shard] for name, found in job.fates.items()},
+            job.replay.retries.get(shard, []),
+        )
 
     return [(shard, pack(past(shard))) for shard in range(SHARDS)]
 

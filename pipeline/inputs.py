@@ -16,6 +16,7 @@ from transforms.logic.parse import MAX_LINE_BYTES
 
 Format = Literal["jsonl", "jsonl.gz", "avro", "parquet"]
 
+RECORDS: frozenset[Format] = frozenset(("avro", "parquet"))  # of which events are counted as records, not as lines
 BLOCK = 1 << 20
 
 _EXTENSIONS: dict[str, Format] = {

@@ -2,111 +2,168 @@
 
 One JSON object per line, `at` in seconds since 1970, calls by their place in the outbox:
 
-    {"at": …, "sent": [12, 13]}              ahead of sending: from here on they may have arrived
-    {"at": …, "unsent": [12]}                the answer shows that they did not
+    {"at": …, "run": "…", "connection": "…"}  the outbox that it belongs to
+    {"at": …, "sent": [12, 13]}               ahead of sending: from here on they may have arrived
+    {"at": …, "unsent": [12]}                 the answer shows that they did not
     {"at": …, "delivered": [12]}
     {"at": …, "rejected": [[13, "invalid_identifier", "the vendor's words"]]}
+    {"at": …, "expired": [[14, "the vendor's words"]]}
 
-A line that a crash cut short is no line.
+A last line that a crash cut short is no line. A process that dies loses nothing of what it wrote. A
+power cut may take the last second, or 500 calls: what was accepted then is told once more.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Struct, to_builtins
+from msgspec import Meta, Struct, to_builtins
 
-from schemas.dead_letters import DeadLetter
-from schemas.outcomes import Delivered, Rejected
+from pipeline.disk import Appended, StoreError, replace, unwritable
+from schemas.dead_letters import DeadLetter, mask
+from schemas.outcomes import Delivered, Expired, Final, Rejected
 from transforms.destinations.contract import Memory
+from transforms.exchange import Stopped
 from transforms.logic.lanes import Item
-from transforms.logic.ledger import Fate
+from transforms.logic.ledger import Fate, refusal
 
+EXPIRED = "expired"  # the reason of its dead letter
 _ADVICE = {
     "missing_required_key": "The call goes out by itself once the profile has the key.",
     "unsupported": "Change the sync, or the value of the computation.",
     "forgotten": "Nothing to do: the vendor was told to forget this person.",
+    EXPIRED: "The vendor may have it or not. When the vendor is well again: profilecast replay --reason expired",
 }
-_MEND = "Not tried again until the value, the identifier or the connection's settings change."
+_MEND = (
+    "Not tried again until the value, the identifier or the connection's settings change; "
+    "mended at the vendor: profilecast replay"
+)
+
+Ref = Annotated[int, Meta(ge=0)]
 
 
 class Line(Struct, omit_defaults=True):
     """One line of a journal."""
 
     at: float
-    sent: list[int] = []
-    unsent: list[int] = []
-    delivered: list[int] = []
-    rejected: list[tuple[int, str, str]] = []
+    run: str = ""
+    connection: str = ""
+    sent: list[Ref] = []
+    unsent: list[Ref] = []
+    delivered: list[Ref] = []
+    rejected: list[tuple[Ref, str, str]] = []
+    expired: list[tuple[Ref, str]] = []
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Line)
 
 
-class Journal:
-    """The journal of one connection's outbox. Picklable until it is first written."""
+class JournalPaths(NamedTuple):
+    """Where one connection's delivery is written down."""
 
-    def __init__(self, connection: str, journal: Path, dead_letters: Path, memory: Path) -> None:
-        self._connection = connection
-        self._paths = (journal, dead_letters)
-        self._memory = memory
-        self._files: tuple[BinaryIO, BinaryIO] | None = None
+    journal: Path
+    dead_letters: Path
+    memory: Path
+
+
+class Journal:
+    """The journal of one connection's outbox. Picklable until it is first written.
+
+    A disk that refuses it stops the connection, and `failure` says why; nothing is sent that could
+    not be written down first.
+    """
+
+    def __init__(self, run: str, connection: str, settings: bytes, paths: JournalPaths, masked: bool) -> None:
+        self.failure = ""
+        self._run, self._connection, self._settings = run, connection, settings
+        self._paths = paths
+        self._masked = masked
+        self._files: tuple[Appended, Appended] | None = None
+        self._attempts: dict[int, int] = {}  # of calls without an outcome yet
 
     def sent(self, refs: Sequence[int]) -> None:
         """Ahead of sending."""
+        for ref in refs:
+            self._attempts[ref] = self._attempts.get(ref, 0) + 1
         self._write(Line(time.time(), sent=list(refs)))
 
     def unsent(self, refs: Sequence[int]) -> None:
         """The vendor's answer shows that these did not arrive."""
         self._write(Line(time.time(), unsent=list(refs)))
 
-    def settled(self, items: Sequence[tuple[Item, Delivered | Rejected]]) -> None:
-        """Final outcomes; a rejected call becomes a dead letter too."""
-        delivered: list[int] = []
-        rejected: list[tuple[int, str, str]] = []
+    def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
+        """Final outcomes; a call that was not delivered becomes a dead letter too."""
+        line = Line(time.time(), delivered=[], rejected=[], expired=[])
+        letters = []
         for item, outcome in items:
+            attempts = self._attempts.pop(item.ref, 0)
             if isinstance(outcome, Delivered):
-                delivered.append(item.ref)
+                line.delivered.append(item.ref)
+                continue
+            if isinstance(outcome, Rejected):
+                line.rejected.append((item.ref, outcome.reason, outcome.words))
             else:
-                rejected.append((item.ref, outcome.reason, outcome.words))
-                self._dead_letter(item, outcome)
-        self._write(Line(time.time(), delivered=delivered, rejected=rejected))
+                line.expired.append((item.ref, outcome.words))
+            letters.append(self._dead_letter(item, outcome, attempts))
+        self._write(line, letters)
 
     def remember(self, memory: Memory) -> None:
         """What the connection keeps for later runs, whole or not at all."""
-        if memory or self._memory.exists():
-            replace(self._memory, msgspec.json.encode(memory))
+        if self.failure or not (memory or self._paths.memory.exists()):
+            return
+        try:
+            replace(self._paths.memory, msgspec.json.encode(memory))
+        except StoreError as error:
+            self.failure = str(error)
 
     def close(self) -> None:
-        """Everything is on disk."""
-        for file in self._files or ():
-            os.fsync(file.fileno())
-            file.close()
-        self._files = None
+        """Everything is on the disk, or `failure` says why not."""
+        files, self._files = self._files or (), None
+        for file in files:
+            try:
+                file.close()
+            except OSError as error:
+                self.failure = self.failure or unwritable(self._paths.journal, error)
 
-    def _write(self, line: Line) -> None:
-        self._open()[0].write(_encoder.encode(line) + b"\n")
+    def _write(self, line: Line, letters: Sequence[DeadLetter] = ()) -> None:
+        if self.failure:  # behind half a line, no other could be read
+            raise Stopped(self.failure)
+        try:
+            journal, dead_letters = self._files or self._open()
+            # First, so that no rejection is without its dead letter.
+            dead_letters.write(b"".join(_encoder.encode(letter) + b"\n" for letter in letters), len(letters))
+            journal.write(_encoder.encode(line) + b"\n", _size(line))
+        except OSError as error:
+            self.failure = unwritable(self._paths.journal, error)
+            raise Stopped(self.failure) from error
 
-    def _dead_letter(self, item: Item, outcome: Rejected) -> None:
+    def _open(self) -> tuple[Appended, Appended]:
+        journal = Appended(self._paths.journal)
+        self._files = journal, Appended(self._paths.dead_letters)
+        if journal.empty:
+            journal.write(_encoder.encode(Line(time.time(), self._run, self._connection)) + b"\n", 1)
+        return self._files
+
+    def _dead_letter(self, item: Item, outcome: Rejected | Expired, attempts: int) -> DeadLetter:
+        reason = outcome.reason if isinstance(outcome, Rejected) else EXPIRED
         letter = DeadLetter(
             step="Deliver",
-            reason=outcome.reason,
+            reason=reason,
             connection=self._connection,
             payload=described(item),
             answer=outcome.words,
-            advice=_ADVICE.get(outcome.reason, _MEND),
+            advice=_ADVICE.get(reason, _MEND),
+            attempts=attempts,
+            refused=refusal(item.call, self._settings).hex(),
         )
-        self._open()[1].write(_encoder.encode(letter) + b"\n")
+        return mask(letter) if self._masked else letter
 
-    def _open(self) -> tuple[BinaryIO, BinaryIO]:
-        if self._files is None:
-            journal, letters = self._paths
-            self._files = (journal.open("ab", buffering=0), letters.open("ab", buffering=0))
-        return self._files
+
+def _size(line: Line) -> int:
+    return len(line.sent) + len(line.unsent) + len(line.delivered) + len(line.rejected) + len(line.expired)
 
 
 def described(item: Item) -> dict[str, object]:
@@ -115,39 +172,69 @@ def described(item: Item) -> dict[str, object]:
     return {name: to_builtins(getattr(call, name)) for name in call.__struct_fields__}
 
 
-def fates(path: Path, sizes: Sequence[int]) -> list[bytearray]:
-    """Per shard, the `Fate` of each call of the outbox that this journal belongs to."""
-    found = [bytearray(size) for size in sizes]
-    for line in read(path):
-        for ref in line.sent:
-            if found[ref >> 32][ref & 0xFFFFFFFF] == Fate.PENDING:
-                found[ref >> 32][ref & 0xFFFFFFFF] = Fate.MAYBE
-        for ref in line.unsent:
-            found[ref >> 32][ref & 0xFFFFFFFF] = Fate.PENDING
-        for ref in line.delivered:
-            found[ref >> 32][ref & 0xFFFFFFFF] = Fate.DELIVERED
-        for ref, reason, _ in line.rejected:
-            waits = reason == "missing_required_key"
-            found[ref >> 32][ref & 0xFFFFFFFF] = Fate.REJECTED_FOR_NOW if waits else Fate.REJECTED
+class Fates(NamedTuple):
+    """What a journal says of the calls of its outbox, by shard and position."""
+
+    fates: list[bytearray]  # of `Fate`
+    sent_at: list[dict[int, float]]  # of MAYBE: when this run first sent it, seconds since 1970
+
+    def acknowledged(self) -> bool:
+        """Whether the vendor took any call."""
+        return any(Fate.DELIVERED in shard for shard in self.fates)
+
+    def left(self) -> int:
+        """How many calls wait for another run."""
+        return sum(shard.count(Fate.PENDING) + shard.count(Fate.MAYBE) for shard in self.fates)
+
+
+def fates(path: Path, run: str, connection: str, sizes: Sequence[int]) -> Fates:
+    """What the journal of this outbox says. Raises StoreError where it cannot be what a run wrote."""
+    found = Fates([bytearray(size) for size in sizes], [{} for _ in sizes])
+    for number, line in enumerate(read(path), 1):
+        if number == 1 and (line.run, line.connection) != (run, connection):
+            whose = f"{line.run}, {line.connection}" if line.run else "nobody"
+            raise _unusable(path, 1, f"it belongs to the outbox of {whose}, not of {run}, {connection}")
+        try:
+            _apply(line, found)
+        except IndexError:
+            raise _unusable(path, number, "it speaks of a call that the outbox does not have") from None
     return found
 
 
+def _apply(line: Line, found: Fates) -> None:
+    for ref in line.sent:
+        shard, position = ref >> 32, ref & 0xFFFFFFFF
+        if found.fates[shard][position] == Fate.PENDING:
+            found.fates[shard][position] = Fate.MAYBE
+            found.sent_at[shard][position] = line.at
+    for ref in line.unsent:
+        _settle(found, ref, Fate.PENDING)
+    for ref in line.delivered:
+        _settle(found, ref, Fate.DELIVERED)
+    for ref, reason, _ in line.rejected:
+        _settle(found, ref, Fate.REJECTED_FOR_NOW if reason == "missing_required_key" else Fate.REJECTED)
+    for ref, _ in line.expired:
+        _settle(found, ref, Fate.EXPIRED)
+
+
+def _settle(found: Fates, ref: int, fate: Fate) -> None:
+    shard, position = ref >> 32, ref & 0xFFFFFFFF
+    found.fates[shard][position] = fate
+    found.sent_at[shard].pop(position, None)
+
+
 def read(path: Path) -> Iterator[Line]:
-    """The whole lines of a journal."""
+    """The whole lines of a journal. Raises StoreError."""
     if not path.exists():
         return
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if line.endswith(b"\n"):
-                yield _decoder.decode(line)
+                try:
+                    yield _decoder.decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                    raise _unusable(path, number, f"it is no line of a journal ({error})") from error
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _unusable(path: Path, number: int, wrong: str) -> StoreError:
+    return StoreError(f"{path}:{number}: {wrong}; put the file back as it was, or start with another --state")

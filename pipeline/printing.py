@@ -3,11 +3,14 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from pipeline.commands.output import counted
 from pipeline.summary import ConnectionSummary, Summary
 from schemas.report import Report
 from transforms.sender import shared_sender
@@ -61,56 +64,90 @@ def _time(seconds: float) -> str:
 
 
 def print_summary(console: Console, summary: Summary) -> None:
-    """The outcome tables of a run."""
-    told = summary.input
-    console.print(
-        f"Read {told.get('read', 0):,} events: {told.get('applied', 0):,} told something new, "
-        f"{told.get('unchanged', 0):,} did not, {told.get('dead_letters', 0):,} could not be used. "
-        f"{summary.profiles:,} profiles are known.",
-        highlight=False,
-    )
-    for name, number in told.items():
-        if name.startswith("unknown_field "):
-            console.print(f"  ignored the unknown field {name.split(' ', 1)[1]!r} {number:,} times", highlight=False)
-    if summary.connections:
-        console.print(_outcomes(summary))
+    """The outcome of a run, and first of all what somebody has to look at."""
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    for line in _input(summary):
+        say(line)
+    if any(each.made > each.held for each in summary.connections.values()):
+        console.print(_outcomes(summary), crop=False)
     for name, each in summary.connections.items():
         for note in _notes(name, each):
-            console.print(note, highlight=False, markup=False)
-    for mistake in summary.mistakes:
-        console.print(f"DOES NOT ADD UP: {mistake}", style="bold red", highlight=False, markup=False)
+            say(f"{name}: {note}")
     if summary.dead_letters:
-        console.print(f"Dead letters: {summary.folder}/dead_letters.jsonl", highlight=False, markup=False)
-    console.print(f"Summary:      {summary.folder}/summary.json", highlight=False, markup=False, soft_wrap=True)
+        say(f"Dead letters: {summary.folder}/dead_letters.jsonl")
+    say(f"Summary: {summary.folder}/summary.json")
+    for mistake in summary.mistakes:
+        say(f"DOES NOT ADD UP: {mistake}", style="bold red")
+    say(_verdict(summary), style="bold")
+
+
+def _input(summary: Summary) -> Iterator[str]:
+    told = summary.input
+    if told.get("read"):
+        yield (
+            f"Read {counted(told['read'], 'event')}: {told.get('applied', 0):,} told something new, "
+            f"{told.get('unchanged', 0):,} did not, {told.get('dead_letters', 0):,} could not be used. "
+            f"{counted(summary.profiles, 'profile')} known."
+        )
+    if told.get("retried"):
+        yield f"{counted(told['retried'], 'refused call')} may be tried again."
+    for name, number in told.items():
+        if name.startswith("unknown_field "):
+            yield f"Ignored the unknown field {name.split(' ', 1)[1]!r} {number:,} times."
 
 
 def _outcomes(summary: Summary) -> Table:
-    table = Table(title=f"Calls of run {summary.run}", title_justify="left")
+    """Columns that have only zeros and seldom anything else are left out."""
+    heads = ("made", "delivered", "rejected", "expired", "superseded", "waiting", "held", "requests")
+    rows = {
+        name: (
+            each.made, each.delivered, each.rejected, each.expired, each.superseded, each.waiting, each.held,
+            each.report.requests,
+        )
+        for name, each in summary.connections.items()
+    }  # fmt: skip
+    shown = [
+        n for n, head in enumerate(heads)
+        if head not in ("expired", "superseded", "held") or any(row[n] for row in rows.values())
+    ]  # fmt: skip
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("connection", overflow="fold")
-    for heading in ("calls", "delivered", "rejected", "pending", "requests", "cap", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, each in summary.connections.items():
-        numbers = (each.made, each.delivered, each.rejected, each.pending, each.report.requests)
-        table.add_row(name, *(f"{n:,}" for n in numbers), each.report.cap, f"{each.report.seconds:.1f}")
+    for head in (*(heads[n] for n in shown), "cap"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, row in rows.items():
+        table.add_row(name, *(f"{row[n]:,}" for n in shown), summary.connections[name].report.cap)
     return table
 
 
 def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     report = each.report
     if report.stopped:
-        yield f"{name} STOPPED: {report.stopped}. {each.pending:,} calls wait for the next run."
-    elif each.pending:
-        yield f"{name}: {each.pending:,} calls wait for the next run."
-    if each.expired:
-        yield f"{name}: {each.expired:,} expired: the vendor gave no answer for hours."
-    if each.superseded:
-        yield f"{name}: {each.superseded:,} calls of an earlier run were replaced by newer ones before they were sent."
-    if each.held:
-        yield f"{name}: {each.held:,} changes are held until its next flush, {each.held_until}."
-    if report.unconfirmed:
-        yield f"{name}: {report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
-    if each.no_identifier:
-        yield f"{name}: {each.no_identifier:,} profiles have no identifier that it understands."
+        yield f"STOPPED: {report.stopped}."
+    if each.waiting:
+        yield f"{counted(each.waiting, 'call')} waiting for the next run."
     for reason, number in sorted(report.rejected.items()):
         words = next((sample.words for sample in report.samples if sample.reason == reason), "")
-        yield f"{name}: {number:,} rejected, {reason}{': ' + words if words else ''}"
+        yield f"{number:,} rejected, {reason}{': ' + words if words else ''}"
+    if each.expired:
+        yield f"{each.expired:,} expired: for hours the vendor gave no answer. When it does: profilecast replay"
+    if each.superseded:
+        yield f"{counted(each.superseded, 'call')} of an earlier run saved: newer ones took their place."
+    if each.held:
+        yield f"{counted(each.held, 'change')} held until its next flush, {each.held_until}."
+    if report.unconfirmed:
+        yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+    if each.no_identifier:
+        yield f"{counted(each.no_identifier, 'profile')} without an identifier that it understands."
+
+
+def _verdict(summary: Summary) -> str:
+    connections = summary.connections
+    if summary.unfinished:
+        waiting = sum(each.waiting for each in connections.values())
+        names = ", ".join(summary.unfinished)
+        return f"Not finished: {names}. {counted(waiting, 'call')} waiting; run again, with or without events."
+    delivered = sum(each.delivered for each in connections.values())
+    if not any(each.report.requests or each.rejected for each in connections.values()):
+        return "Nothing was sent: every connection already knows what it should."
+    rejected = f", {summary.rejected:,} rejected" if summary.rejected else ""
+    return f"Done: {counted(delivered, 'call')} delivered{rejected}."

@@ -2,7 +2,9 @@
 
 import gc
 import logging
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,16 +12,18 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline.commit import Commit
+from pipeline.commit import Commit, Past
+from pipeline.disk import StoreError
 from pipeline.graph import Job, build
-from pipeline.inputs import check_file, find_files
+from pipeline.inputs import RECORDS, check_file, find_files
+from pipeline.journal import Fates
+from pipeline.replay import NOTHING, Replay
 from pipeline.store import Manifest, Run, StateStore
 from pipeline.summary import Summary, summarise
 from schemas.workspace import Workspace
 from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.detect import micros
-from transforms.logic.ledger import Fate
 from transforms.logic.plan import make_plan
 from transforms.sender import SenderOptions, shared_sender
 
@@ -38,31 +42,58 @@ class RunOptions:
     runner: str = LOCAL_RUNNER
     beam_arguments: list[str] = field(default_factory=list)
     sender: SenderOptions = field(default_factory=SenderOptions)
+    mask_dead_letters: bool = False
 
 
-def run(options: RunOptions, started: Callable[[Run], None] = lambda run: None) -> Summary:
-    """Do one run. Raises InputError and StoreError before anything is sent.
+def run(options: RunOptions, started: Callable[[Run], None] = lambda run: None, replay: Replay = NOTHING) -> Summary:
+    """Do one run. Raises InputError and StoreError: the state is good, whatever happened.
 
     `started` hears of the run before its pipeline begins.
     """
     paths = find_files(options.events) if options.events else []
-    for path in paths:
-        check_file(path)
+    files = [(path, check_file(path) in RECORDS) for path in paths]
     store = StateStore(options.state)
-    with store.locked():
-        job = make_job(options, store, paths)
-        started(job.run)
+    try:
+        with store.locked():
+            job = make_job(options, store, files, replay)
+            started(job.run)
+            with plain_errors(), make_pipeline(options) as root:
+                build(root, job)
+            previous = job.run.previous
+            summary = summarise(job.run, options.workspace, job.plan)
+            if not summary.errors:
+                store.prune({job.run.name, *([previous.run] if previous else [])})
+            return summary
+    finally:
         shared_sender().reset()
-        with make_pipeline(options) as root:
-            build(root, job)
-        previous = job.run.previous
-        summary = summarise(job.run, options.workspace, job.plan, _flushes(previous))
-        if not summary.errors:
-            store.prune({job.run.name, *([previous.run] if previous else [])})
-        return summary
 
 
-def make_job(options: RunOptions, store: StateStore, paths: list[str]) -> Job:
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a step could not do with the disk, without what the engine wraps around it."""
+    try:
+        yield
+    except Exception as error:
+        chain = list(_chain(error))
+        for cause in reversed(chain):
+            if isinstance(cause, StoreError):
+                raise cause from None
+        for cause in reversed(chain):
+            if isinstance(cause, OSError):
+                where = f"{cause.filename}: " if cause.filename else ""
+                raise StoreError(f"{where}{cause.strerror or cause}; mend that, then run again") from error
+        if told := re.search(r"StoreError: (.+)", str(error)):  # engines in another process tell it as text
+            raise StoreError(told[1]) from None
+        raise
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool]], replay: Replay = NOTHING) -> Job:
     """What the run's graph is made of; the store is locked."""
     previous = store.current()
     fates = store.fates(previous) if previous else {}
@@ -70,16 +101,20 @@ def make_job(options: RunOptions, store: StateStore, paths: list[str]) -> Job:
     created: Mapping[str, int] = previous.created if previous else {}
     held = held_connections(options.workspace, previous, fates, now)
     plan = make_plan(options.workspace, destinations(options.workspace), created, held, now)
-    run = store.new_run(previous)
+    store.prune({previous.run} if previous else set(), after=previous.run if previous else "")
+    run = store.new_run(previous, options.mask_dead_letters)
     run.make([connection.name for connection in options.workspace.connections])
+    for connection in options.workspace.connections:
+        run.memory(connection.name)  # a damaged one stops the run here, not in the middle
     return Job(
         workspace=options.workspace,
         plan=plan,
         everyone=previous is None or previous.plan != plan.digest().hex(),
-        paths=paths,
+        files=files,
         fates=fates,
+        replay=replay,
         run=run,
-        commit=Commit(run, plan, created, _flushes(previous)),
+        commit=Commit(run, plan, created, _pasts(previous, fates)),
         options=options.sender,
     )
 
@@ -96,7 +131,7 @@ def destinations(workspace: Workspace) -> dict[str, Destination]:
 
 
 def held_connections(
-    workspace: Workspace, previous: Manifest | None, fates: Mapping[str, list[bytearray]], now: int
+    workspace: Workspace, previous: Manifest | None, fates: Mapping[str, Fates], now: int
 ) -> frozenset[str]:
     """List connections inside their flush interval; a flush that was cut short stays due."""
     held = set()
@@ -105,14 +140,19 @@ def held_connections(
         last = previous.connections.get(connection.name) if previous else None
         if kind is None or last is None or not last.flushed:
             continue
-        complete = not any(fate in (Fate.PENDING, Fate.MAYBE) for shard in fates[connection.name] for fate in shard)
+        complete = not fates[connection.name].left()
         if complete and now < last.flushed + kind.flush_every * 1_000_000:
             held.add(connection.name)
     return frozenset(held)
 
 
-def _flushes(previous: Manifest | None) -> dict[str, int]:
-    return {name: done.flushed for name, done in previous.connections.items()} if previous else {}
+def _pasts(previous: Manifest | None, fates: Mapping[str, Fates]) -> dict[str, Past]:
+    if previous is None:
+        return {}
+    return {
+        name: Past(fates[name].left(), done.flushed, done.acknowledged or fates[name].acknowledged())
+        for name, done in previous.connections.items()
+    }
 
 
 def make_pipeline(options: RunOptions) -> beam.Pipeline:

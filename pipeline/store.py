@@ -15,29 +15,33 @@ what the next run reads.
 
 import fcntl
 import os
+import re
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 from msgspec import Struct
 
-from pipeline.journal import Journal, fates, replace
+from pipeline.disk import StoreError, replace, sync_folder, writing
+from pipeline.journal import Fates, Journal, JournalPaths, fates
 from pipeline.outbox import Outbox, shard_file
+from schemas.calls import Call
+from schemas.dead_letters import DeadLetter, mask
 from schemas.packing import unpack
 from schemas.report import Report
 from schemas.state import FORMAT, ShardState
-from transforms.logic.shard import Settlement
+from transforms.logic.shard import Past, Settlement
 
 _shard_state = msgspec.msgpack.Decoder(ShardState)
-
-
-class StoreError(Exception):
-    """The state directory cannot be used; the text says why and what to do."""
+_letter = msgspec.json.Decoder(DeadLetter)
+_RUN = re.compile(r"\d{8}T\d{6}Z(-\d{2})?")
+_RESTORE = "put the file back as it was, or start with another --state"
 
 
 class Committed(Struct, kw_only=True):
@@ -46,6 +50,7 @@ class Committed(Struct, kw_only=True):
     settings: str  # digest, hex
     calls: list[int]  # per shard
     flushed: int = 0  # a list's last flush: microseconds since 1970
+    acknowledged: bool = False  # the vendor acknowledged a call in an earlier run
 
 
 class Manifest(Struct, kw_only=True):
@@ -65,26 +70,27 @@ class Decided(Struct, kw_only=True):
     errors: list[str] = []  # unreadable files: nothing was committed
     input: dict[str, int] = {}  # read, applied, unchanged, dead_letters, unknown_field …
     profiles: int = 0
-    connections: dict[str, dict[str, int]] = {}  # made, carried, superseded, held, no_identifier
+    connections: dict[str, dict[str, int]] = {}  # made, left, carried, superseded, held, no_identifier
 
 
 class Run:
     """The places of one run. Picklable."""
 
-    def __init__(self, root: Path, name: str, previous: Manifest | None) -> None:
+    def __init__(self, root: Path, name: str, previous: Manifest | None, masked: bool = False) -> None:
         self.root = root
         self.name = name
         self.previous = previous
+        self.masked = masked  # dead letters without personal data
         self.snapshot = root / "snapshots" / name
         self.folder = root / "runs" / name
 
     def make(self, connections: list[str]) -> None:
         """Make the folders."""
-        for path in (self.snapshot, self.folder / "dead_letters", self.root / "outcomes" / self.name):
-            path.mkdir(parents=True, exist_ok=True)
-        for connection in connections:
-            (self.root / "outbox" / connection / self.name).mkdir(parents=True, exist_ok=True)
-        (self.root / "memory").mkdir(exist_ok=True)
+        outboxes = [self.root / "outbox" / connection / self.name for connection in connections]
+        journals = self.root / "outcomes" / self.name
+        for path in (self.snapshot, self.folder / "dead_letters", journals, self.root / "memory", *outboxes):
+            with writing(path):
+                path.mkdir(parents=True, exist_ok=True)
 
     # -- what the previous run left
 
@@ -92,24 +98,35 @@ class Run:
         """The profiles of a shard as the previous run left them."""
         if self.previous is None:
             return ShardState({})
-        packed = (self.root / "snapshots" / self.previous.run / f"{shard:02}.state").read_bytes()
-        return unpack(packed, _shard_state)
+        path = self.root / "snapshots" / self.previous.run / f"{shard:02}.state"
+        with reading(path):
+            return unpack(path.read_bytes(), _shard_state)
 
-    def settlements(self, shard: int, fates_of: Mapping[str, bytes]) -> list[Settlement]:
+    def settlements(self, shard: int, past: Past) -> list[Settlement]:
         """The previous outboxes' calls of a shard with their fates."""
         if self.previous is None:
             return []
         return [
             Settlement(
-                name, bytes.fromhex(done.settings), self._outbox(self.previous, name).shard(shard), fates_of[name]
+                name,
+                bytes.fromhex(done.settings),
+                self._previous_calls(self.previous, name, shard),
+                past.fates[name],
+                past.sent_at[name],
             )
             for name, done in self.previous.connections.items()
             if done.calls[shard]
         ]
 
-    def _outbox(self, manifest: Manifest, connection: str) -> Outbox:
+    def _previous_calls(self, manifest: Manifest, connection: str, shard: int) -> list[Call]:
         directory = self.root / "outbox" / connection / manifest.run
-        return Outbox(directory, manifest.connections[connection].calls)
+        sizes = manifest.connections[connection].calls
+        path = shard_file(directory, shard)
+        with reading(path):
+            calls = Outbox(directory, sizes).shard(shard)
+        if len(calls) != sizes[shard]:
+            raise StoreError(f"{path}: it holds {len(calls):,} calls, not {sizes[shard]:,}; {_RESTORE}")
+        return calls
 
     # -- what this run writes
 
@@ -120,6 +137,9 @@ class Run:
         replace(shard_file(self.root / "outbox" / connection / self.name, shard), packed)
 
     def write_dead_letters(self, shard: int, lines: bytes) -> None:
+        if self.masked:
+            letters = [mask(_letter.decode(line)) for line in lines.splitlines()]
+            lines = b"".join(msgspec.json.encode(letter) + b"\n" for letter in letters)
         replace(self.folder / "dead_letters" / f"parse-{shard:02}.jsonl", lines)
 
     def write_decided(self, decided: Decided) -> None:
@@ -131,7 +151,11 @@ class Run:
     def commit(self, manifest: Manifest) -> None:
         """From here on the run's events are safe: the pointer moves."""
         replace(self.snapshot / "manifest.json", msgspec.json.encode(manifest))
+        outboxes = [self.root / "outbox" / connection for connection in manifest.connections]
+        for folder in (self.snapshot, *(outbox / self.name for outbox in outboxes), *outboxes, self.snapshot.parent):
+            sync_folder(folder)
         replace(self.root / "current", self.name.encode())
+        sync_folder(self.root)
 
     # -- delivery
 
@@ -139,17 +163,33 @@ class Run:
         return Outbox(self.root / "outbox" / connection / self.name, sizes)
 
     def journal(self, connection: str) -> Journal:
-        return Journal(
-            connection,
-            self.root / "outcomes" / self.name / f"{connection}.jsonl",
+        paths = JournalPaths(
+            self.journal_path(connection),
             self.folder / "dead_letters" / f"{connection}.jsonl",
             self.root / "memory" / f"{connection}.json",
         )
+        return Journal(self.name, connection, bytes.fromhex(self._committed(connection).settings), paths, self.masked)
+
+    def journal_path(self, connection: str) -> Path:
+        return self.root / "outcomes" / self.name / f"{connection}.jsonl"
+
+    def first_sync(self, connection: str) -> bool:
+        """Whether the vendor never acknowledged anything."""
+        return not self._committed(connection).acknowledged
+
+    def _committed(self, connection: str) -> Committed:
+        manifest = self.manifest()
+        if manifest is None:
+            raise StoreError(f"{self.snapshot}: there is no manifest.json any more; {_RESTORE}")
+        return manifest.connections[connection]
 
     def memory(self, connection: str) -> dict[str, Any]:
         """What the connection keeps from earlier runs."""
         path = self.root / "memory" / f"{connection}.json"
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
+        if not path.exists():
+            return {}
+        with reading(path):
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
 
     # -- what the run has to say
 
@@ -171,13 +211,13 @@ class Run:
         """Make one file of all dead letters, `dead_letters.jsonl`; their number."""
         parts = sorted((self.folder / "dead_letters").glob("*.jsonl"))
         path, number = self.folder / "dead_letters.jsonl", 0
-        with path.open("wb") as whole:
+        with writing(path), path.open("wb") as whole:
             for part in parts:
                 with part.open("rb") as lines:
                     for line in lines:
                         whole.write(line)
                         number += 1
-        shutil.rmtree(self.folder / "dead_letters")
+        shutil.rmtree(self.folder / "dead_letters", ignore_errors=True)
         return number
 
 
@@ -191,11 +231,9 @@ class StateStore:
     def locked(self) -> Iterator[None]:
         """One run at a time; the lock of a dead run is free."""
         os.umask(0o077)
-        try:
+        with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / "lock").open("a+")
-        except OSError as error:
-            raise StoreError(f"{self.root}: cannot be written: {error.strerror}") from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -213,35 +251,55 @@ class StateStore:
         pointer = self.root / "current"
         if not pointer.exists():
             return None
-        path = self.root / "snapshots" / pointer.read_text() / "manifest.json"
-        try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise StoreError(f"{path}: cannot be read: {error}; restore it, or start with another --state") from error
-        if manifest.format > FORMAT:
-            raise StoreError(f"{path}: written by a newer version (format {manifest.format}, here {FORMAT})")
-        return manifest
+        with reading(pointer):
+            name = pointer.read_text()
+        if not _RUN.fullmatch(name):
+            raise StoreError(f"{pointer}: it names no run; {_RESTORE}")
+        path = self.root / "snapshots" / name / "manifest.json"
+        with reading(path):
+            content = path.read_bytes()
+            written = msgspec.json.decode(content, type=_Version).format
+            if written > FORMAT:
+                newer = f"a newer version of profilecast wrote it (format {written}, this one reads {FORMAT})"
+                raise StoreError(f"{path}: {newer}; install that version")
+            return msgspec.json.decode(content, type=Manifest)
 
-    def fates(self, manifest: Manifest) -> dict[str, list[bytearray]]:
-        """Per connection and shard, what the journals say of the calls of a run's outboxes."""
+    def fates(self, manifest: Manifest) -> dict[str, Fates]:
+        """What the journals say of the calls of a run's outboxes, by connection."""
+        outcomes = self.root / "outcomes" / manifest.run
         return {
-            name: fates(self.root / "outcomes" / manifest.run / f"{name}.jsonl", done.calls)
+            name: fates(outcomes / f"{name}.jsonl", manifest.run, name, done.calls)
             for name, done in manifest.connections.items()
         }
 
-    def new_run(self, previous: Manifest | None) -> Run:
+    def new_run(self, previous: Manifest | None, masked: bool = False) -> Run:
         """A run with a name of its own, in order of time."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         number = 0
         name = stamp
         while (self.root / "runs" / name).exists():
             number += 1
-            name = f"{stamp}-{number}"
-        return Run(self.root, name, previous)
+            name = f"{stamp}-{number:02}"
+        return Run(self.root, name, previous, masked)
 
-    def prune(self, keep: set[str]) -> None:
-        """Remove snapshots, outboxes and journals of other runs; what a run reported stays."""
+    def prune(self, keep: set[str], after: str = "") -> None:
+        """Remove snapshots, outboxes and journals of other runs begun after a run; what a run reported stays."""
         folders = [self.root / "snapshots", self.root / "outcomes", *(self.root / "outbox").glob("*")]
         for old in (path for folder in folders if folder.exists() for path in folder.iterdir()):
-            if old.name not in keep:
-                shutil.rmtree(old)
+            if old.name not in keep and old.name > after:
+                shutil.rmtree(old, ignore_errors=True)
+
+
+class _Version(Struct):
+    format: int
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """A file of the state that cannot be read comes out as a StoreError that names it."""
+    try:
+        yield
+    except (OSError, msgspec.MsgspecError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
+        if isinstance(error, OSError) and error.strerror:  # a codec has none
+            raise StoreError(f"{path}: cannot be read: {error.strerror}; {_RESTORE}") from error
+        raise StoreError(f"{path}: it is damaged ({error}); {_RESTORE}") from error

@@ -1,13 +1,19 @@
-"""The outcome of a run: what was read, what was told, what is left; it must add up."""
+"""The outcome of a run: what was read, what was told, what is left; it must add up.
 
-from collections import Counter
+    input:           read = applied + unchanged + dead letters
+    each connection: made = delivered + rejected + expired + superseded + pending
+
+What became of calls is counted from the journal, not from what the sender says it did.
+"""
+
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from pipeline.journal import fates, replace
+from pipeline.disk import replace
+from pipeline.journal import Fates, fates
 from pipeline.store import Run
 from schemas.report import Report
 from schemas.workspace import Workspace
@@ -18,19 +24,25 @@ from transforms.logic.plan import Plan
 
 
 class ConnectionSummary(Struct, kw_only=True):
-    """One connection. made = delivered + rejected + expired + pending, counted from the journal."""
+    """One connection. made = delivered + rejected + expired + superseded + pending."""
 
-    made: int  # calls in the outbox
-    carried: int = 0  # of these, left by an earlier run
-    superseded: int = 0  # left by an earlier run, replaced by newer ones
+    made: int  # calls that this run had to do with: new ones, and what an earlier run left
+    left: int = 0  # of these, by an earlier run
+    carried: int = 0  # of those left: still wanted
+    superseded: int = 0  # of those left: replaced by newer ones, or not wanted any more
     delivered: int = 0
     rejected: int = 0
     expired: int = 0
-    pending: int = 0  # go with the next run
-    held: int = 0  # wait for the list's next flush
+    pending: int = 0  # go with a later run
+    held: int = 0  # of the pending: wait for the list's next flush
     held_until: str = ""
     no_identifier: int = 0  # profiles without an identifier that the destination understands
     report: Report
+
+    @property
+    def waiting(self) -> int:
+        """Pending, though it could have gone."""
+        return self.pending - self.held
 
 
 class Summary(Struct, kw_only=True):
@@ -53,10 +65,10 @@ class Summary(Struct, kw_only=True):
     @property
     def unfinished(self) -> list[str]:
         """Connections that stopped, or left calls for the next run."""
-        return [name for name, each in self.connections.items() if each.pending or each.report.stopped]
+        return [name for name, each in self.connections.items() if each.waiting or each.report.stopped]
 
 
-def summarise(run: Run, workspace: Workspace, plan: Plan, flushed: dict[str, int]) -> Summary:
+def summarise(run: Run, workspace: Workspace, plan: Plan) -> Summary:
     """Count, check that it adds up, and write `summary.json`."""
     decided = run.decided()
     number = run.gather_dead_letters()
@@ -73,35 +85,37 @@ def summarise(run: Run, workspace: Workspace, plan: Plan, flushed: dict[str, int
     if manifest is not None and not decided.errors:
         reports = run.reports()
         for name, done in manifest.connections.items():
-            journal = run.root / "outcomes" / run.name / f"{name}.jsonl"
-            summary.connections[name] = _connection(decided.connections[name], reports[name], journal, done.calls)
-            if summary.connections[name].held:
-                summary.connections[name].held_until = _held_until(name, workspace, flushed)
+            found = fates(run.journal_path(name), run.name, name, done.calls)
+            each = summary.connections[name] = _connection(decided.connections[name], reports[name], found)
+            if each.held:
+                each.held_until = _held_until(name, workspace, done.flushed)
     summary.mistakes = list(mistakes(summary))
     write(run.folder, summary)
     return summary
 
 
-def _connection(decided: dict[str, int], report: Report, journal: Path, sizes: list[int]) -> ConnectionSummary:
-    counted = Counter(Fate(fate) for shard in fates(journal, sizes) for fate in shard)
+def _connection(decided: dict[str, int], report: Report, found: Fates) -> ConnectionSummary:
+    counted = {fate: sum(shard.count(fate) for shard in found.fates) for fate in Fate}
+    held, superseded = decided.get("held", 0), decided.get("superseded", 0)
     return ConnectionSummary(
-        made=decided["made"],
+        made=decided["made"] + superseded + held,
+        left=decided["left"],
         carried=decided.get("carried", 0),
-        superseded=decided.get("superseded", 0),
+        superseded=superseded,
         delivered=counted[Fate.DELIVERED],
         rejected=counted[Fate.REJECTED] + counted[Fate.REJECTED_FOR_NOW],
         expired=counted[Fate.EXPIRED],
-        pending=counted[Fate.PENDING] + counted[Fate.MAYBE],
-        held=decided.get("held", 0),
+        pending=found.left() + held,
+        held=held,
         no_identifier=decided.get("no_identifier", 0),
         report=report,
     )
 
 
-def _held_until(name: str, workspace: Workspace, flushed: dict[str, int]) -> str:
+def _held_until(name: str, workspace: Workspace, flushed: int) -> str:
     slug = next(connection.destination for connection in workspace.connections if connection.name == name)
     kind = find(slug)
-    return timestamp(flushed[name] + int(kind.flush_every * 1_000_000)) if kind else ""
+    return timestamp(flushed + int(kind.flush_every * 1_000_000)) if kind else ""
 
 
 def mistakes(summary: Summary) -> Iterator[str]:
@@ -110,11 +124,20 @@ def mistakes(summary: Summary) -> Iterator[str]:
     if told.get("read", 0) != told.get("applied", 0) + told.get("unchanged", 0) + told.get("dead_letters", 0):
         yield f"input: read {told.get('read', 0)} is not applied + unchanged + dead letters ({told})"
     for name, each in summary.connections.items():
-        if each.made != each.delivered + each.rejected + each.expired + each.pending:
-            yield f"{name}: made {each.made} is not delivered + rejected + expired + pending"
-        sender, journal = (each.report.delivered, each.report.rejections), (each.delivered, each.rejected)
-        if sender != journal:
-            yield f"{name}: (delivered, rejected) is {sender} for the sender and {journal} in its journal"
+        accounted = each.delivered + each.rejected + each.expired + each.superseded + each.pending
+        if each.made != accounted:
+            yield f"{name}: {each.made:,} calls were made, {accounted:,} are accounted for"
+        if each.left != each.carried + each.superseded:
+            known = each.carried + each.superseded
+            yield f"{name}: {each.left:,} calls were left by an earlier run, this one knows of {known:,}"
+        report = each.report
+        for what, sent, journalled in (
+            ("delivered", report.delivered, each.delivered),
+            ("rejected", report.rejections, each.rejected),
+            ("expired", report.expired, each.expired),
+        ):
+            if sent != journalled:
+                yield f"{name}: {sent:,} calls {what} by the sender, {journalled:,} by its journal"
 
 
 def write(folder: Path, summary: Summary) -> None:

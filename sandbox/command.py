@@ -13,11 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.problems import WorkspaceError
+from pipeline.workspace import load, missing_secrets
 from sandbox.faults import Fault
 from sandbox.server import Options, Sandbox
 from sandbox.serving import ADDRESS, listen
 from sandbox.vendor import REFUSED, Cap
 from sandbox.vendors import all_vendors
+from sandbox.workspace import accounts
 
 PORT = 8808
 PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -31,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"Identifiers that end in {REFUSED} are always refused."
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"of {ADDRESS}; 0 picks a free one (default {PORT})")
+    parser.add_argument(
+        "--workspace", metavar="FILE", help="accept the secrets of its connections only, and name them in the recording"
+    )
     parser.add_argument("--record", type=Path, metavar="FILE", help="write every request as a line of JSON")
     parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="of every answer")
     parser.add_argument(
@@ -42,10 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM. 0, or 1 where it could not start."""
+    """Serve until SIGINT or SIGTERM. 0, or 1 where it could not start. Raises WorkspaceError."""
     # What it is told stays: looking for garbage in it takes half of the time.
     gc.set_threshold(100_000, 50, 100)
-    options = Options(record=args.record, caps=dict(args.cap), capped=not args.no_caps)
+    names, secrets = _accounts(args.workspace) if args.workspace else ({}, {})
+    options = Options(
+        record=args.record, caps=dict(args.cap), capped=not args.no_caps, connections=names, credentials=secrets
+    )
     try:
         sandbox = Sandbox(options)
     except OSError as error:
@@ -62,6 +71,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         Console(width=None if sys.stdout.isatty() else 120).print(_table(stats))
     return 0
+
+
+def _accounts(file: str) -> tuple[dict[str, str], dict[str, set[str]]]:
+    workspace = load(file)
+    if missing := missing_secrets(workspace, file):
+        raise WorkspaceError(file, missing)
+    return accounts(workspace)
 
 
 async def _serve(sandbox: Sandbox, args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ class Options:
     record: Path | None = None
     caps: Mapping[str, Cap] = field(default_factory=dict)  # by slug, instead of the vendor's own cap of all requests
     capped: bool = True  # False: no vendor has a cap
-    credentials: Mapping[str, set[str]] = field(default_factory=dict)  # by slug; without: any that is well formed
+    credentials: Mapping[str, set[str]] = field(default_factory=dict)  # by host or slug; else any well formed
     connections: Mapping[str, str] = field(default_factory=dict)  # host to the name that recordings show
     clock: Callable[[], float] = time.monotonic
 
@@ -97,7 +97,7 @@ class Sandbox:
         fault = self.faults.of(slug)
         throttled, quota = account.limit(request, now)
         cut: Cut = ""
-        if not account.vendor.authorized(request, self.options.credentials.get(slug, set())):
+        if not account.vendor.authorized(request, self._secrets(request.host, slug)):
             answer = account.vendor.unauthorized()
         elif throttled:
             answer = throttled
@@ -122,6 +122,10 @@ class Sandbox:
             name = self.options.connections.get(request.host, kind.slug)
             self._accounts[key] = Account(vendor, request.host, name, self._caps(kind))
         return self._accounts[key]
+
+    def _secrets(self, host: str, slug: str) -> set[str]:
+        known = self.options.credentials
+        return known.get(host, known.get(slug, set()))
 
     def _caps(self, kind: type[Vendor]) -> list[Cap]:
         if not self.options.capped:

@@ -135,6 +135,11 @@ class Vendor:
         credential = cls.credential(request)
         return credential is not None and (not known or credential in known)
 
+    @classmethod
+    def secret(cls, request: Request, settings: Any) -> str | None:
+        """Which secret proves a connection with these settings, that makes such requests; None: there is none."""
+        return cls.credential(request)
+
     # -- answers that every vendor has a shape for
     def unauthorized(self) -> Answer:
         return Answer(401, {"message": "Unauthorized"})

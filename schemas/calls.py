@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple
 from msgspec import Struct
 from msgspec.msgpack import Encoder
 
+from schemas.canonical import digest
+
 Kind = Literal["identify", "track", "add", "remove", "delete"]
 
 
@@ -29,9 +31,10 @@ class Call(Struct, frozen=True, array_like=True, gc=False):
     identifier: Identifier
     key: str  # of the computation
     value: Any
-    at: int  # when the value changed: microseconds since 1970, UTC
+    at: int  # since when: the latest event that says so, microseconds since 1970, UTC
     told: int = 0  # how often this identifier was told this key before; part of the message id
     traits: dict[str, Any] = {}  # enrichment and the profile's values for required keys
+    since: float = 0.0  # seconds since 1970: when an earlier run first sent this call without an answer
 
 
 _encode = Encoder().encode
@@ -39,5 +42,5 @@ _encode = Encoder().encode
 
 def message_id(connection: str, call: Call) -> str:
     """Stable over retries and runs, so that a vendor may drop repeats."""
-    facts = _encode((connection, call.profile_id, call.kind, call.identifier, call.key, call.value, call.at, call.told))
-    return blake2b(facts, digest_size=16).hexdigest()
+    what = (call.kind, call.identifier, call.key, digest(call.value), call.at, call.told)
+    return blake2b(_encode((connection, call.profile_id, what)), digest_size=16).hexdigest()

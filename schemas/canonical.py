@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.json import Encoder
 
 _encode = Encoder(order="sorted").encode
-_EXACT = 2**63  # integral floats below are written as integers
+_LOWEST, _HIGHEST = -(2**63), 2**64  # integral floats in between are written as integers, as all integers are
 
 
 def canonical(value: Any) -> bytes:
@@ -17,7 +17,7 @@ def canonical(value: Any) -> bytes:
         return b"false"
     kind = type(value)
     if kind is float:
-        return b"%d" % value if value.is_integer() and -_EXACT <= value < _EXACT else repr(value).encode()
+        return b"%d" % value if value.is_integer() and _LOWEST <= value < _HIGHEST else repr(value).encode()
     if kind is int:
         return b"%d" % value
     if kind is list or kind is dict:
@@ -31,8 +31,22 @@ def digest(value: Any) -> bytes:
     return text if len(text) < 16 else blake2b(text, digest_size=16).digest()
 
 
+def rank(value: Any) -> tuple[bytes, bytes]:
+    """Of two facts of one time the greater wins; equal values (1 and 1.0) are told apart by their spelling."""
+    return canonical(value), _encode(value)
+
+
+def ordered(value: Any) -> Any:
+    """The same value, with the keys of its objects in order: equal facts become equal bytes."""
+    if type(value) is list:
+        return [ordered(item) for item in value]
+    if type(value) is dict:
+        return {key: ordered(item) for key, item in sorted(value.items())}
+    return value
+
+
 def _plain(value: Any) -> Any:
-    if type(value) is float and value.is_integer() and -_EXACT <= value < _EXACT:
+    if type(value) is float and value.is_integer() and _LOWEST <= value < _HIGHEST:
         return int(value)
     if type(value) is list:
         return [_plain(item) for item in value]

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
+from msgspec.json import decode, encode
+from msgspec.structs import replace
 
 
 class DeadLetter(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One line of `runs/<run>/dead_letters.jsonl`."""
 
     step: str  # `Parse`, `DetectChanges` or `Deliver`
-    reason: str  # a code of a closed set: `schemas.dead_letters.BAD_RECORD`, `schemas.outcomes.Reason`
+    reason: str  # a code of a closed set: `BAD_RECORD` below, `schemas.outcomes.Reason`, or `expired`
     expected: str = ""  # what would have been right, at which field
     field: str = ""  # JSON path: `$.at`
     source: str = ""  # the input file
@@ -17,7 +19,11 @@ class DeadLetter(Struct, frozen=True, omit_defaults=True, kw_only=True):
     record: int | None = None  # of an Avro or Parquet file, from 0
     connection: str = ""
     payload: Any = None  # the record (text, cut at 64 KiB), or the call
+    cut: bool = False  # the record was longer
+    masked: bool = False  # personal data in it was replaced by stars
     answer: str = ""  # the vendor's words
+    attempts: int = 0  # how often this run sent the call
+    refused: str = ""  # the digest by which the ledger remembers that the call is not to be tried again
     advice: str = ""  # what to do
 
 
@@ -36,3 +42,39 @@ BAD_RECORD = {
     "absurd_time": "`at` is before 1970 or ahead of the run's clock",
     "unsupported_value": "the value is none of: JSON scalar, array, object, null",
 }
+
+_STARS = "***"
+# What may be shown of a record; of a call, only what is in the dictionary of `_masked_call`.
+_SHOWN = ("type", "profile_id", "account_id", "computation", "member", "at")
+
+
+def mask(letter: DeadLetter) -> DeadLetter:
+    """Without identifiers, traits and values. A call can still be replayed, a record cannot."""
+    if letter.step != "Deliver":
+        return replace(letter, payload=_masked_record(letter.payload), masked=True)
+    answer = letter.answer
+    personal = [letter.payload["identifier"][1], letter.payload["value"], *letter.payload["traits"].values()]
+    for text in personal:
+        if isinstance(text, str) and text:
+            answer = answer.replace(text, _STARS)
+    return replace(letter, payload=_masked_call(letter.payload), answer=answer, masked=True)
+
+
+def _masked_call(call: dict[str, Any]) -> dict[str, Any]:
+    value = call["value"]
+    return call | {
+        "identifier": [call["identifier"][0], _STARS],
+        "value": value if value is None or isinstance(value, bool) else _STARS,
+        "traits": dict.fromkeys(call["traits"], _STARS),
+    }
+
+
+def _masked_record(text: str) -> str:
+    try:
+        record = decode(text)
+    except (MsgspecError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        return _STARS
+    shown = {name for name, value in record.items() if name in _SHOWN and not isinstance(value, list | dict)}
+    return encode({name: value if name in shown else _STARS for name, value in record.items()}).decode()

@@ -33,6 +33,12 @@ class Rejected(Struct, frozen=True):
     words: str = ""  # the vendor's own
 
 
+class Expired(Struct, frozen=True):
+    """Final: for hours the vendor gave no answer that tells what became of the call."""
+
+    words: str = ""
+
+
 class Later(Struct, frozen=True):
     """The vendor could not take this one call now; its batch fellows have their own outcomes."""
 
@@ -40,4 +46,5 @@ class Later(Struct, frozen=True):
     words: str = ""
 
 
+Final = Delivered | Rejected | Expired
 Outcome = Delivered | Rejected | Later

@@ -32,6 +32,7 @@ class Report(Struct, kw_only=True):
 
     rate: float = 0.0  # requests per second, over the last seconds
     seconds_left: float = 0.0  # an estimate; 0: none yet
+    estimate_error: float | None = None  # by which share of `seconds` the estimates were wrong, on average
 
     @property
     def rejections(self) -> int:

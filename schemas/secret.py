@@ -2,6 +2,10 @@
 
 import os
 import re
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -40,3 +44,19 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self.variable)
+
+
+def secrets_in(value: Any) -> Iterator[Secret]:
+    """All secrets of a connection's settings, however deep."""
+    match value:
+        case Secret():
+            yield value
+        case Struct():
+            for name in value.__struct_fields__:
+                yield from secrets_in(getattr(value, name))
+        case dict():
+            for item in value.values():
+                yield from secrets_in(item)
+        case list() | tuple():
+            for item in value:
+                yield from secrets_in(item)

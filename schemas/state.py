@@ -3,6 +3,7 @@
 from typing import Any
 
 from msgspec import Raw, Struct
+from msgspec.msgpack import Decoder, Encoder
 
 from schemas.calls import Call, Identifier
 
@@ -15,7 +16,9 @@ class Entry(Struct, array_like=True, gc=False):
     told: bytes | None = None  # digest of the acknowledged value; None: none, or it is not sure which
     count: int = 0  # acknowledged tellings
     exposed: bool = False  # was told, or may have been told, something that an exit takes back
-    refused: bytes | None = None  # digest of the rejected call and the connection's settings
+    refused: bytes | None = None  # digest of the rejected or expired call and the connection's settings
+    unanswered: tuple[bytes, float] | None = None  # the same of a call without an answer; when it was first sent
+    excused: bytes | None = None  # digest of the value that a sync without resync keeps from a new identifier
 
 
 class Waiting(Struct, array_like=True):
@@ -24,6 +27,7 @@ class Waiting(Struct, array_like=True):
     connection: str
     call: Call
     refused: bytes | None = None  # as in Entry: waits for its input or the settings to change
+    since: float = 0.0  # when it was first sent without an answer: seconds since 1970
 
 
 # A slot: the form and the key, e.g. ("identify", "big_spenders").
@@ -40,6 +44,21 @@ class ProfileState(Struct, array_like=True, gc=False):
     ledger: dict[str, Slots] = {}  # by connection
     waiting: list[Waiting] = []
     deleted: int | None = None  # time of the latest deletion; older facts are gone for good
+
+
+_encode = Encoder().encode
+decode_profile = Decoder(ProfileState).decode
+
+
+def encode_profile(state: ProfileState) -> bytes:
+    """The same facts give the same bytes, in whatever order they came."""
+    if len(state.ids) > 1:
+        state.ids = dict(sorted(state.ids.items()))
+    if len(state.traits) > 1:
+        state.traits = dict(sorted(state.traits.items()))
+    if len(state.values) > 1:
+        state.values = dict(sorted(state.values.items()))
+    return _encode(state)
 
 
 class ShardState(Struct):

@@ -26,6 +26,8 @@ class Log(Protocol):
 
     def memory(self, connection: str) -> dict[str, Any]: ...
 
+    def first_sync(self, connection: str) -> bool: ...
+
 
 class Deliver(beam.PTransform):
     """A committed run's outbox sizes by connection → the `Report` of one connection."""
@@ -43,7 +45,7 @@ class _DeliverFn(beam.DoFn):
         self._workspace, self._connection, self._log, self._options = workspace, connection, log, options
 
     def start_bundle(self) -> None:
-        self._running: list[Future[Report]] = []
+        self._running: list[tuple[Journal, Future[Report]]] = []
 
     def process(self, sizes: dict[str, list[int]]) -> None:
         name = self._connection.name
@@ -54,10 +56,13 @@ class _DeliverFn(beam.DoFn):
             self._log.journal(name),
             self._log.memory(name),
             self._options,
+            self._log.first_sync(name),
         )
-        self._running.append(shared_sender().start(delivery))
+        self._running.append((delivery.journal, shared_sender().start(delivery)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
-        for running in self._running:
-            yield WindowedValue(running.result(), window.max_timestamp(), [window])
+        for journal, running in self._running:
+            report = running.result()
+            report.stopped = report.stopped or journal.failure
+            yield WindowedValue(report, window.max_timestamp(), [window])

@@ -4,24 +4,22 @@ Bounded: whole shards, grouped once. Unbounded: one profile at a time, in keyed 
 same functions of `transforms/logic/`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
-from msgspec.msgpack import Decoder, Encoder
+from msgspec.msgpack import Decoder
 
 from schemas.packing import unpack
-from schemas.state import ProfileState, ShardState
+from schemas.state import ProfileState, ShardState, decode_profile, encode_profile
 from transforms.logic.detect import detect_changes
 from transforms.logic.parse import BadRecord
 from transforms.logic.plan import Plan
 from transforms.logic.shard import Detected, Lines, Past, Profile, Settlement, dead_letter, detect_shard, parser_of
 
 _grouped = Decoder(Lines | Past)
-_encode = Encoder().encode
-_decode = Decoder(ProfileState).decode
 
 
 class Previous(Protocol):
@@ -29,7 +27,7 @@ class Previous(Protocol):
 
     def previous_state(self, shard: int) -> ShardState: ...
 
-    def settlements(self, shard: int, fates_of: Mapping[str, bytes]) -> list[Settlement]: ...
+    def settlements(self, shard: int, past: Past) -> list[Settlement]: ...
 
 
 class DetectChanges(beam.PTransform):
@@ -50,16 +48,17 @@ class _DetectShardFn(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, Detected]]:
         shard, values = element
         members = [unpack(value, _grouped) for value in values]
-        fates = {name: fate for past in members if isinstance(past, Past) for name, fate in past.fates.items()}
+        [past] = [member for member in members if isinstance(member, Past)]
         lines = [member for member in members if isinstance(member, Lines)]
         yield (
             shard,
             detect_shard(
                 self._previous.previous_state(shard),
-                self._previous.settlements(shard, fates),
+                self._previous.settlements(shard, past),
                 lines,
                 self._plan,
                 self._everyone,
+                past.retries,
             ),
         )
 
@@ -93,8 +92,8 @@ class _DetectProfileFn(beam.DoFn):
             yield beam.pvalue.TaggedOutput("bad", dead_letter(event, line))
             return
         packed = cell.read()
-        state = ProfileState() if packed is None else _decode(packed)
+        state = ProfileState() if packed is None else decode_profile(packed)
         applied, changes = detect_changes(state, [event], self._plan)
-        cell.write(_encode(state))
+        cell.write(encode_profile(state))
         if applied:
             yield profile_id, Profile(profile_id, state, changes, [])

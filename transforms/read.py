@@ -1,6 +1,6 @@
 """ReadEvents: files → packed raw events by shard of profile ids."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -16,7 +16,7 @@ Blocks = Callable[[str], Iterator[tuple[int, list[bytes]]]]
 
 
 class ReadEvents(beam.PTransform):
-    """Paths → (shard, packed `Lines`); unreadable files, as text, under `errors`.
+    """(path, whether it has records) → (shard, packed `Lines`); unreadable files, as text, under `errors`.
 
     `read_blocks` yields blocks of raw events of a file and raises `error` where it cannot.
     """
@@ -34,16 +34,17 @@ class _ReadFn(beam.DoFn):
     def __init__(self, read_blocks: Blocks, error: type[Exception]) -> None:
         self._read_blocks, self._error = read_blocks, error
 
-    def process(self, path: str) -> Iterator[Any]:
+    def process(self, element: tuple[str, bool]) -> Iterator[Any]:
+        path, records = element
         try:
-            yield from packs(path, self._read_blocks(path))
+            yield from packs(path, self._read_blocks(path), records)
         except self._error as error:
             yield beam.pvalue.TaggedOutput("errors", str(error))
 
 
-def packs(path: str, blocks: Iterator[tuple[int, list[bytes]]]) -> Iterator[tuple[int, bytes]]:
+def packs(path: str, blocks: Iterable[tuple[int, list[bytes]]], records: bool) -> Iterator[tuple[int, bytes]]:
     """Raw events, joined by shard. What has no profile id goes to shard 0, to be explained there."""
-    buffers = [Lines(path, [], []) for _ in range(SHARDS)]
+    buffers = [Lines(path, [], [], records) for _ in range(SHARDS)]
     sizes = [0] * SHARDS
     for number, lines in blocks:
         for line in lines:
@@ -56,7 +57,7 @@ def packs(path: str, blocks: Iterator[tuple[int, list[bytes]]]) -> Iterator[tupl
             sizes[shard] += len(line)
             if len(buffer.lines) >= _LINES or sizes[shard] >= _BYTES:
                 yield shard, pack(buffer)
-                buffers[shard], sizes[shard] = Lines(path, [], []), 0
+                buffers[shard], sizes[shard] = Lines(path, [], [], records), 0
     for shard, buffer in enumerate(buffers):
         if buffer.lines:
             yield shard, pack(buffer)

@@ -7,7 +7,7 @@ from typing import get_type_hints
 from msgspec.structs import FieldInfo
 from msgspec.structs import fields as fields_of
 
-from pipeline.commands.output import counted, lasting, listed, show_table
+from pipeline.commands.output import Row, counted, lasting, listed, show_table
 from pipeline.first_workspace import default
 from pipeline.problems import closest, shown
 from pipeline.workspace import ANY_IDENTIFIER, cap_of, per
@@ -44,14 +44,17 @@ def identifiers(types: tuple[str, ...]) -> str:
     return "any" if ANY_IDENTIFIER in types else listed(types)
 
 
+OVERVIEW = ("destination", "kind", "cap", "per request", "identifiers", "requires")
+
+
+def overview(destination: type[Destination]) -> Row:
+    """A destination's row of the table of all."""
+    d = destination
+    return (d.slug, d.kind, _cap(d), f"{d.batch.items:,}", identifiers(d.identifiers), listed(tuple(d.required)))
+
+
 def _show_all(destinations: list[type[Destination]]) -> None:
-    show_table(
-        ("destination", "kind", "cap", "per request", "identifiers", "requires"),
-        [
-            (d.slug, d.kind, _cap(d), f"{d.batch.items:,}", identifiers(d.identifiers), listed(tuple(d.required)))
-            for d in destinations
-        ],
-    )
+    show_table(OVERVIEW, [overview(destination) for destination in destinations])
     print(f"\n{counted(len(destinations), 'destination')}. Everything about one: profilecast destinations SLUG")
 
 

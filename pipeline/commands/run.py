@@ -2,24 +2,39 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pipeline.commands.arguments import duration, share, time
+from pipeline.commands.check import DEFAULT_FILE
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets
+from schemas.workspace import Workspace
 
-DONE, USAGE, REJECTED, UNFINISHED = 0, 1, 2, 3
+if TYPE_CHECKING:  # they need Beam, which takes a second to import
+    from pipeline.replay import Replay
+    from pipeline.summary import Summary
+
+DONE, REJECTED, UNFINISHED = 0, 2, 3
+_LOG_WIDTH = 200  # columns, where there is no terminal to say
+EXIT_CODES = (
+    "Other options go to the Beam runner. Exit codes: 0 done; 1 wrong usage or configuration; 2 finished, with more "
+    "rejected calls than --max-rejected; 3 could not finish: a file was unreadable (nothing was sent), the state could "
+    "not be used, a connection stopped, or calls wait for the next run."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `run`."""
-    parser.add_argument("--workspace", required=True, metavar="FILE", help="the workspace file (YAML)")
     parser.add_argument(
         "--events",
         nargs="*",
@@ -27,73 +42,104 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="event files: JSON Lines (also gzipped), Avro or Parquet; none: deliver what an earlier run left",
     )
-    parser.add_argument("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
-    parser.add_argument("--gateway", default="", metavar="URL", help="send to URL/<vendor host>/<path> instead")
-    parser.add_argument(
+    add_run_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command that delivers can be told."""
+    add = parser.add_argument
+    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
+    add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
+    add("--gateway", default="", metavar="URL", help="send to URL/<vendor host>/<path> instead")
+    add(
         "--now",
-        type=_time,
+        type=time,
         metavar="TIME",
         help="the time that decides flush intervals, history and which event times are absurd (default: the clock)",
     )
-    parser.add_argument("--runner", default="FnApiRunner", metavar="NAME", help="the Beam runner (%(default)s)")
-    parser.add_argument(
-        "--retry-for", type=float, default=600.0, metavar="SECONDS", help="how long a request is tried again (600)"
+    add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest goes with the next run (10m, 2h)")
+    add("--retry-for", type=duration, default=600.0, metavar="TIME", help="how long a request is tried again (10m)")
+    add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="of a vendor that is not there (10s)")
+    add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="of a vendor that does not answer (30s)")
+    add(
+        "--max-reject-rate",
+        type=share,
+        default=0.5,
+        metavar="SHARE",
+        help="a connection's first sync pauses when its vendor rejects more of the first calls (50%%)",
     )
-    parser.add_argument(
-        "--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (default: no limit)"
-    )
-    parser.epilog = (
-        "Other options go to the Beam runner. Exit codes: 0 done; 1 usage or configuration; 2 more rejected calls than "
-        "--max-rejected; 3 could not finish: a file was unreadable (nothing was sent), or calls wait for the next run."
-    )
-
-
-def _time(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 1998-03-31T00:00:00Z") from error
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} has no zone; write 1998-03-31T00:00:00Z")
-    return moment
+    add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (default: no limit)")
+    add("--mask-dead-letters", action="store_true", help="write no identifiers and values of people into dead letters")
+    add("--runner", default="FnApiRunner", metavar="NAME", help="the Beam runner (%(default)s)")
+    parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code."""
-    console, errors = Console(), Console(stderr=True)
-    try:
-        workspace = load(args.workspace)
-        problems = missing_secrets(workspace, args.workspace)
-        if problems:
-            raise WorkspaceError(args.workspace, problems)
-    except WorkspaceError as error:
-        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        return USAGE
+    """Do it; the exit code. Raises WorkspaceError."""
+    return carry_out(args, loaded(args.workspace), args.events)
 
-    # Beam takes a second to import: only when the configuration is right. It warns of extras that are not there.
+
+def loaded(file: str) -> Workspace:
+    """The workspace, with a value for every secret. Raises WorkspaceError."""
+    workspace = load(file)
+    if problems := missing_secrets(workspace, file):
+        raise WorkspaceError(file, problems)
+    return workspace
+
+
+def carry_out(
+    args: argparse.Namespace, workspace: Workspace, events: list[str], prepare: "Callable[[], Replay] | None" = None
+) -> int:
+    """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again."""
+    console, errors = _console(), _console(stderr=True)
+    # Beam warns of extras that are not there, and logs what comes out below as one line.
     logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    from pipeline.disk import StoreError
     from pipeline.inputs import InputError
-    from pipeline.printing import print_summary, progress
+    from pipeline.printing import progress
+    from pipeline.replay import NOTHING
     from pipeline.run import RunOptions, clock
     from pipeline.run import run as run_once
-    from pipeline.store import StoreError
     from transforms.sender import SenderOptions
 
     options = RunOptions(
         workspace=workspace,
-        events=args.events,
+        events=events,
         state=args.state,
         now=args.now or clock(),
         runner=args.runner,
         beam_arguments=args.beam_arguments,
-        sender=SenderOptions(gateway=args.gateway, retry_for=args.retry_for),
+        sender=SenderOptions(
+            gateway=args.gateway,
+            retry_for=args.retry_for,
+            connect_timeout=args.connect_timeout,
+            read_timeout=args.read_timeout,
+            max_reject_rate=args.max_reject_rate,
+        ),
+        mask_dead_letters=args.mask_dead_letters,
     )
     try:
-        with _stoppable(errors), progress(console):
-            summary = run_once(options, lambda started: console.print(f"Run {started.name}", highlight=False))
+        with _stoppable(errors, args.stop_after), progress(console):
+            summary = run_once(
+                options,
+                lambda started: console.print(f"Run {started.name}", highlight=False),
+                prepare() if prepare else NOTHING,
+            )
     except (InputError, StoreError) as error:
         errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
         return UNFINISHED
+    except Exception:
+        traceback.print_exc()
+        errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
+        return UNFINISHED
+    return _told(summary, args.max_rejected, console, errors)
+
+
+def _told(summary: "Summary", most: int | None, console: Console, errors: Console) -> int:
+    """Print what happened; the exit code."""
+    from pipeline.printing import print_summary
+
     if summary.errors:
         for text in summary.errors:
             errors.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -102,26 +148,41 @@ def run(args: argparse.Namespace) -> int:
     print_summary(console, summary)
     if summary.unfinished or summary.mistakes:
         return UNFINISHED
-    if args.max_rejected is not None and summary.rejected > args.max_rejected:
-        errors.print(f"{summary.rejected:,} calls were rejected; --max-rejected is {args.max_rejected:,}.")
+    if most is not None and summary.rejected > most:
+        errors.print(f"{summary.rejected:,} calls were rejected; --max-rejected is {most:,}.", highlight=False)
         return REJECTED
     return DONE
 
 
+def _console(stderr: bool = False) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else _LOG_WIDTH)
+
+
 @contextmanager
-def _stoppable(console: Console) -> Iterator[None]:
-    """Ctrl-C and SIGTERM: take no new work, let what is in flight end. The second time: at once."""
+def _stoppable(console: Console, seconds: float | None) -> Iterator[None]:
+    """Ctrl-C, SIGTERM or the time: take no new work, let what is in flight end. The second signal: at once."""
     from transforms.sender import shared_sender
 
-    def stop(number: int, frame: object) -> None:
+    def on_signal(number: int, frame: object) -> None:
         if shared_sender().stopping:
-            sys.exit(UNFINISHED)
-        console.print("Stopping: what is in flight ends, the rest waits for the next run.")
+            console.print("Stopped at once. What was in flight may be sent again by the next run.")
+            os._exit(UNFINISHED)  # everything that counts is on the disk, and threads would keep it alive
+        stop("Stopping")
+
+    def stop(why: str) -> None:
+        console.print(f"{why}: what is in flight ends, the rest waits for the next run. Ctrl-C again: at once.")
         shared_sender().stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    timer = threading.Timer(seconds, stop, ["The time is up"]) if seconds is not None else None
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        if timer:
+            timer.daemon = True
+            timer.start()
         yield
     finally:
+        if timer:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -31,6 +31,12 @@ class Webhook(Vendor):
         made = (hmac.new(secret.encode(), request.body, "sha1").hexdigest() for secret in known)
         return any(hmac.compare_digest(signature, good) for good in made)
 
+    @classmethod
+    def secret(cls, request: Request, settings: Any) -> str | None:
+        """Requests carry a signature only; the receiver has the secret that it is made with."""
+        shared = getattr(settings, "shared_secret", None)
+        return shared.reveal() if shared else None
+
     def respond(self, request: Request) -> Answer:
         if len(request.body) > self.max_bytes:
             return self.too_large()

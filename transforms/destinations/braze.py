@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from transforms.destinations.contract import (
+    CAPS_TABLE,
     Batch,
     Call,
     Conversation,
@@ -72,7 +73,7 @@ class Braze(Destination):
     kind = "event"
     identifiers = ("user_id", "email", "phone", "anonymous_id")
     limits = (
-        Limit(100, source="the brief's table of requests per second"),
+        Limit(100, source=CAPS_TABLE),
         Limit(3000, 3.0, "track", source="https://www.braze.com/docs/api/api_limits/"),
         Limit(20_000, 60.0, "delete", source="https://www.braze.com/docs/api/endpoints/user_data/post_user_delete/"),
     )

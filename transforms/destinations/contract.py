@@ -17,7 +17,7 @@ import msgspec
 
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.outcomes import Delivered, Outcome, Reason, Rejected
-from schemas.secret import Secret
+from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Sync, Workspace
 from transforms.logic.message import message, properties, timestamp
 
@@ -25,14 +25,22 @@ from transforms.logic.message import message, properties, timestamp
 Memory = dict[str, Any]
 
 
+# The table of requests per second that the caps of most event destinations come from.
+CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
+
+
 @dataclass(frozen=True)
 class Limit:
-    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all)."""
+    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all).
+
+    `unit`: some vendors count the objects in the requests instead.
+    """
 
     requests: float
     seconds: float = 1.0
     endpoint: str = ""
     source: str = ""  # where it is written
+    unit: Literal["requests", "objects"] = "requests"
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,7 @@ class Destination:
     flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
+    counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         self.connection = connection.name
@@ -144,6 +153,14 @@ class Destination:
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
         return self.identifiers
+
+    def account(self) -> Hashable:
+        """Whose caps its requests count for: connections with the same answer share them. Reveals secrets."""
+        return tuple(secret.reveal() for secret in secrets_in(self.settings)) or self.connection
+
+    def reaches_inside(self) -> bool:
+        """Whether its requests may go to private addresses: this machine, its network."""
+        return False
 
     # -- conversations
     def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
@@ -301,6 +318,7 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 
 __all__ = [
+    "CAPS_TABLE",
     "Batch", "Call", "Conversation", "Delivered", "Destination", "Identifier", "Kind", "Limit", "Memory", "Outcome",
     "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict", "all_of", "by_status", "headers",
     "refused", "retry_after", "timestamp", "units",

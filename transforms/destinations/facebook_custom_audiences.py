@@ -70,6 +70,7 @@ class FacebookCustomAudiences(Destination):
     concurrency = 4
     flush_every = 3600.0
     forgets = True
+    counts_only = True
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The ad account that owns the audiences, and the access to it."""

@@ -12,6 +12,7 @@ from schemas.canonical import canonical
 from schemas.outcomes import Later, Reason
 from schemas.workspace import Connection, EventNames, Workspace
 from transforms.destinations.contract import (
+    CAPS_TABLE,
     Batch,
     Call,
     Conversation,
@@ -60,9 +61,7 @@ class HubSpot(Destination):
     page = "https://developers.hubspot.com/docs/guides/api/crm/objects/contacts"
     kind = "event"
     identifiers = ("email",)
-    limits = (
-        Limit(10, source="https://segment.com/docs/personas/using-personas-data/ (5 objects/s, 2 calls per object)"),
-    )
+    limits = (Limit(10, source=f"{CAPS_TABLE} (5 objects/s, 2 calls per object)"),)
     batch = Batch(100)
     forgets = True
     renews = True

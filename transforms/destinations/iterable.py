@@ -13,6 +13,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from transforms.destinations.contract import (
+    CAPS_TABLE,
     Batch,
     Call,
     Conversation,
@@ -76,7 +77,7 @@ class Iterable(Destination):
     kind = "event"
     identifiers = ("email", "user_id")
     limits = (
-        Limit(500, source="the brief's table of requests per second"),
+        Limit(500, source=CAPS_TABLE),
         Limit(500, 1.0, "users/update", API),
         Limit(5, 1.0, "users/bulkUpdate", API),
         Limit(2000, 1.0, "events/track", API),

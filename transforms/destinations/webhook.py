@@ -25,6 +25,8 @@ from transforms.destinations.contract import (
 
 # The URL itself is wrong: it moved, it is gone, or nothing there takes a POST.
 WRONG_URL = frozenset({301, 302, 303, 307, 308, 404, 405, 410})
+# Headers that carry credentials: plain headers are no place for them.
+CREDENTIALS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
 
 
 class Webhook(Destination):
@@ -52,8 +54,21 @@ class Webhook(Destination):
         batch: Annotated[
             int, Meta(ge=0, le=1000, description="Messages in one request, as an array; 0: one, as an object.")
         ] = 0
+        private_addresses: Annotated[
+            bool, Meta(description="The URL may point into this machine's own network; otherwise it is refused.")
+        ] = False
+
+        def __post_init__(self) -> None:
+            if any(name.lower() in CREDENTIALS for name in self.headers):
+                raise ValueError(f"headers that are secret ({', '.join(CREDENTIALS)}) go into secret_headers")
 
     settings: Settings
+
+    def account(self) -> Hashable:
+        return self.settings.url
+
+    def reaches_inside(self) -> bool:
+        return self.settings.private_addresses
 
     # -- conversations
     def unit(self, call: Call) -> Hashable:

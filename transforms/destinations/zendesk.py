@@ -12,6 +12,7 @@ from schemas.canonical import canonical
 from schemas.outcomes import Later, Reason
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.contract import (
+    CAPS_TABLE,
     Batch,
     Call,
     Conversation,
@@ -56,7 +57,7 @@ class Zendesk(Destination):
     kind = "event"
     identifiers = ("user_id", "email")
     # Zendesk's own limits are lower and per minute, by plan (200 to 2,500): it answers them with 429 and a delay.
-    limits = (Limit(50, source="https://segment.com/docs/personas/using-personas-data/ (rate limits)"),)
+    limits = (Limit(50, source=CAPS_TABLE),)
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         "name": (("name",), ("first_name", "last_name"), ("email:local",))
     }

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.calls import Identifier
-from schemas.canonical import canonical
+from schemas.canonical import canonical, ordered, rank
 from schemas.events import AnyEvent, Delete, Profile, Trait
 from schemas.state import Entry, ProfileState
 from transforms.logic.plan import Plan
@@ -48,12 +48,12 @@ def detect_changes(state: ProfileState, events: Sequence[AnyEvent], plan: Plan) 
             news.setdefault(key, (known, []))[1].append((at, value))
         if known is None or _wins((at, value), known):
             applied += known is None or not _same(known[1], value)
-            values[key] = (at, value)
+            values[key] = (at, ordered(value))
     return applied, {key: _sequence(*facts) for key, facts in news.items()}
 
 
 def _wins(fact: Fact, known: Fact) -> bool:
-    return fact[0] > known[0] or (fact[0] == known[0] and canonical(fact[1]) > canonical(known[1]))
+    return fact[0] > known[0] or (fact[0] == known[0] and rank(fact[1]) > rank(known[1]))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -91,7 +91,7 @@ def _learn(state: ProfileState, event: Profile, at: int) -> bool:
         trait = state.traits.get(name)
         if trait is None or _wins((at, value), trait):
             applied |= trait is None or not _same(trait[1], value)
-            state.traits[name] = (at, value)
+            state.traits[name] = (at, ordered(value))
     return applied
 
 

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from schemas.calls import Call, Identifier, Kind
 from schemas.canonical import digest
-from schemas.state import Entry, ProfileState, Slot, Waiting
+from schemas.state import Entry, ProfileState, Slot, Slots, Waiting
 from transforms.logic.detect import Changes, Fact
-from transforms.logic.ledger import refusal, same_occurrence
+from transforms.logic.ledger import refusal, resumed, same_occurrence
 from transforms.logic.plan import ConnectionPlan, Plan, SyncPlan
 
 _NEVER = Entry()  # of an identifier that has no entry; never written
@@ -35,7 +37,9 @@ def expand_identifiers(profile_id: str, state: ProfileState, changes: Changes, p
     for connection in plan.connections:
         for identifier, entry in state.ledger.get(connection.name, {}).get(("delete", ""), {}).items():
             call = Call(profile_id, "delete", identifier, "", None, state.deleted or 0, entry.count)
-            out.calls.append((connection.name, call))
+            if entry.refused is None or entry.refused != refusal(call, connection.settings):
+                out.calls.append((connection.name, resumed(call, entry, connection.settings)))
+                _unsettle(state.ledger[connection.name], identifier)
         if not state.values:
             continue
         known = understood(state, connection)
@@ -49,6 +53,13 @@ def expand_identifiers(profile_id: str, state: ProfileState, changes: Changes, p
             targets = select(known, sync, state) if sync.strategies else known
             _expand_sync(profile_id, state, connection, sync, fact, targets, changes.get(sync.key, []), out)
     return out
+
+
+def _unsettle(slots: Slots, identifier: Identifier) -> None:
+    """Whatever an identifier was told before its deletion at the vendor is to be told again behind it."""
+    for entries in slots.values():
+        if entry := entries.get(identifier):
+            entry.told = None
 
 
 def understood(state: ProfileState, connection: ConnectionPlan) -> list[Identifier]:
@@ -116,20 +127,39 @@ def _state_calls(
     slots = state.ledger.get(connection.name)
     entries = slots.get(slot) if slots else None
     leaving = sync.audience and not value
+    wanted = digest(value) if entries else b""
+    if entries and not sync.resync:
+        _end_excuses(entries, wanted)
     for identifier in _owed_an_exit(entries) if leaving else targets:
         entry = entries.get(identifier) if entries else None
         if entry is None:
-            if value is None or (entries and not sync.resync and at <= state.ids[identifier][0]):
+            if value is None:
                 continue
             entry = _NEVER
             if not sync.resync:
-                state.ledger.setdefault(connection.name, {}).setdefault(slot, {})[identifier] = Entry()
-        elif entry.told == digest(value) or (value is None and entry.told is None and not entry.exposed):
+                late = entries and _no_news(entries, state.ids[identifier][0], at, wanted)
+                entry = Entry(excused=wanted if late else None)
+                state.ledger.setdefault(connection.name, {}).setdefault(slot, {})[identifier] = entry
+        elif entry.told == wanted or (value is None and not (entry.count or entry.exposed)):
+            continue
+        if entry.excused == wanted and not sync.resync:
             continue
         traits = _traits(state, connection, sync, identifier) if sync.enrich or connection.required else {}
         call = Call(profile_id, _kind(slot[0], value), identifier, sync.key, value, at, entry.count, traits)
         if entry.refused is None or entry.refused != refusal(call, connection.settings):
-            yield call
+            yield resumed(call, entry, connection.settings)
+
+
+def _no_news(entries: dict[Identifier, Entry], known_since: int, at: int, wanted: bytes) -> bool:
+    """Whether a value is older than the identifier: by its time, or because others were told it."""
+    return at <= known_since or any(entry.told == wanted for entry in entries.values())
+
+
+def _end_excuses(entries: dict[Identifier, Entry], wanted: bytes) -> None:
+    """The value changed: the next one that is told goes to everyone."""
+    for entry in entries.values():
+        if entry.excused != wanted:
+            entry.excused = None
 
 
 def _kind(form: str, value: Any) -> Kind:
@@ -181,23 +211,31 @@ def _queue_occurrences(
     """
     entries = state.ledger.get(connection.name, {}).get(slot, {})
     waiting = {w.call.identifier: w.call for w in state.waiting if _of(w, connection, sync)}
+    synced = bool(entries or waiting)
     for at, value in [] if sync.first else changes:
         if at <= sync.after:
             continue
-        leaving = sync.audience and not value
-        owed = dict.fromkeys(_owed_an_exit(entries)) | {i: None for i, c in waiting.items() if c.value is not False}
-        for identifier in list(owed) if leaving else targets:
-            last = waiting.get(identifier)
+        for identifier in targets if _tellable(sync, value) else _owed_the_end(sync, entries, waiting, targets):
             entry = entries.get(identifier, _NEVER)
-            if leaving and last is not None and last.value is False:
-                continue
             waiting[identifier] = _wait(profile_id, state, connection, sync, identifier, (at, value), entry)
-    for identifier in targets:
-        if identifier in waiting or identifier in entries or not _tellable(sync, fact[1]):
+    for identifier in targets if _tellable(sync, fact[1]) else ():
+        if identifier in waiting or identifier in entries:
             continue
-        if entries and not sync.resync and fact[0] <= state.ids[identifier][0]:
+        wanted = digest(fact[1])
+        if synced and not sync.resync and _no_news(entries, state.ids[identifier][0], fact[0], wanted):
+            slots = state.ledger.setdefault(connection.name, {})
+            slots.setdefault(slot, {})[identifier] = Entry(excused=wanted)
             continue
         waiting[identifier] = _wait(profile_id, state, connection, sync, identifier, fact, _NEVER)
+
+
+def _owed_the_end(
+    sync: SyncPlan, entries: dict[Identifier, Entry], waiting: dict[Identifier, Call], targets: list[Identifier]
+) -> list[Identifier]:
+    """Who is told that a value is gone: whoever was told, or is about to be told, that there is one."""
+    told = {i: entry.exposed or (not sync.audience and entry.count > 0) for i, entry in entries.items()}
+    told |= {identifier: _tellable(sync, call.value) for identifier, call in waiting.items()}
+    return [i for i in (told if sync.audience else targets) if told.get(i)]
 
 
 def _tellable(sync: SyncPlan, value: Any) -> bool:
@@ -227,8 +265,7 @@ def _occurrences(state: ProfileState, connection: ConnectionPlan, sync: SyncPlan
     for waiting in state.waiting:
         if not _of(waiting, connection, sync):
             continue
-        old = waiting.call
-        traits = _traits(state, connection, sync, old.identifier) if connection.required else {}
-        call = Call(old.profile_id, "track", old.identifier, old.key, old.value, old.at, old.told, traits)
+        traits = _traits(state, connection, sync, waiting.call.identifier) if connection.required else {}
+        call = replace(waiting.call, traits=traits, since=waiting.since)
         if waiting.refused is None or waiting.refused != refusal(call, connection.settings):
             yield call

@@ -2,10 +2,12 @@
 
 ana   ─ identify ─ identify ─ track ─►      a lane is busy while a request holds its head;
 bob   ─ track ─►                            ready lanes are queued by the route of their head
+eve   ─ track ─ ─ ─ ─ ─ ─ due 12:01         a lane may wait for its time
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from msgspec.json import encode
@@ -34,26 +36,29 @@ class Lanes:
     ) -> None:
         self._route, self._unit, self._batch_of = route, unit, batch_of
         self._lanes: dict[str, deque[Item]] = {}
-        self._busy: set[str] = set()
+        self._busy: set[str] = set()  # with calls in a request, or waiting for their time
+        self._due: list[tuple[float, str]] = []  # a heap of lanes that wait for their time
+        self._closed: set[str] = set()
         self._ready: dict[str, dict[str, None]] = {}  # route → profiles, oldest first
         self.waiting = 0
         self.shared = 0  # identifiers that two profiles had in one batch's reach
 
     def add(self, item: Item) -> None:
         """Behind everything of the same profile."""
-        lane = self._lanes.setdefault(item.call.profile_id, deque())
+        profile = item.call.profile_id
+        if profile in self._closed:
+            return
+        lane = self._lanes.get(profile)
+        if lane is None:
+            lane = self._lanes[profile] = deque()
         lane.append(item)
         self.waiting += 1
-        if len(lane) == 1 and item.call.profile_id not in self._busy:
-            self._offer(item.call.profile_id)
+        if len(lane) == 1 and profile not in self._busy:
+            self._offer(profile)
 
-    def put_back(self, items: list[Item]) -> None:
-        """In front of everything of the same profile, which `done` then makes ready again."""
-        for item in reversed(items):
-            self._lanes.setdefault(item.call.profile_id, deque()).appendleft(item)
-        self.waiting += len(items)
+    # -- what becomes of a batch that was taken
 
-    def done(self, profiles: set[str]) -> None:
+    def done(self, profiles: Iterable[str]) -> None:
         """These profiles' calls have their outcome: their next ones are ready."""
         for profile in profiles:
             self._busy.discard(profile)
@@ -62,54 +67,100 @@ class Lanes:
             else:
                 self._lanes.pop(profile, None)
 
-    def take(self) -> tuple[str, list[Item]] | None:
-        """The next batch and its route: of the route that fills a request best. None: nothing is ready."""
+    def postpone(self, items: list[Item], due: float) -> None:
+        """These go in front of everything of their profiles, which all wait until `due`."""
+        for item in reversed(items):
+            self._lanes.setdefault(item.call.profile_id, deque()).appendleft(item)
+        self.waiting += len(items)
+        for profile in {item.call.profile_id for item in items}:
+            heappush(self._due, (due, profile))
+
+    def close(self, profiles: Iterable[str]) -> None:
+        """Nothing more of these profiles goes: a call of theirs was left for later, and order is kept."""
+        for profile in profiles:
+            self._closed.add(profile)
+            self._busy.discard(profile)
+            self.waiting -= len(self._lanes.pop(profile, ()))
+
+    # -- what goes next
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is ready, and nothing is in a request."""
+        return not self._ready and len(self._busy) == len(self._due)
+
+    def next_due(self) -> float | None:
+        """When the next lane that waits for its time is ready."""
+        return self._due[0][0] if self._due else None
+
+    def take(self, now: float) -> list[Item] | None:
+        """The next batch: of the route that fills a request best. None: nothing is ready."""
+        while self._due and self._due[0][0] <= now:
+            self.done([heappop(self._due)[1]])
         if not self._ready:
             return None
-        route = max(self._ready, key=lambda r: min(len(self._ready[r]) / self._batch_of(r).items, 1.0))
-        size = self._batch_of(route)
-        batch, units, keys, weight = list[Item](), set[Hashable](), set[Hashable](), 0
-        for profile in list(self._ready[route]):
-            room = len(units) < size.items and weight < size.bytes
-            if not room:
+        route = next(iter(self._ready))
+        if len(self._ready) > 1:
+            route = max(self._ready, key=self._fill)
+        return self._fill_batch(route, self._batch_of(route))
+
+    def _fill(self, route: str) -> float:
+        return min(len(self._ready[route]) / self._batch_of(route).items, 1.0)
+
+    def _fill_batch(self, route: str, size: Batch) -> list[Item]:
+        batch, held = list[Item](), list[str]()
+        units, keys, weight = set[Hashable](), set[Hashable](), 0
+        ready = self._ready[route]
+        for profile in ready:
+            before = len(batch)
+            weight = self._take_from(profile, route, size, batch, units, keys, weight)
+            if len(batch) > before:
+                held.append(profile)
+            if len(units) >= size.items or weight >= size.bytes:
                 break
-            taken = self._take_from(profile, route, size, units, keys, weight)
-            if taken:
-                batch += taken
-                weight += sum(weigh(item.call) for item in taken)
-                self._hold(profile, route)
-        return route, batch
+        for profile in held:
+            del ready[profile]
+        if not ready:
+            del self._ready[route]
+        self._busy.update(held)
+        self.waiting -= len(batch)
+        return batch
 
     def _take_from(
-        self, profile: str, route: str, size: Batch, units: set[Hashable], keys: set[Hashable], weight: int
-    ) -> list[Item]:
-        """Calls from the head of a lane, while they are of this route, fit, and repeat no key."""
-        taken: list[Item] = []
+        self,
+        profile: str,
+        route: str,
+        size: Batch,
+        batch: list[Item],
+        units: set[Hashable],
+        keys: set[Hashable],
+        weight: int,
+    ) -> int:
+        """Calls from the head of a lane, while they are of this route, fit, and repeat no key; the weight then."""
         lane = self._lanes[profile]
-        while lane and self._route(lane[0].call) == route:
+        first = True
+        while lane and (first or self._route(lane[0].call) == route):
             call = lane[0].call
             unit, key = self._unit(call), (call.kind, call.identifier, call.key)
-            weight += weigh(call)
             if key in keys:
-                self.shared += not taken
+                self.shared += first
                 break
-            if (unit not in units and len(units) >= size.items) or (units and weight > size.bytes):
+            heavier = weight + weigh(call)
+            if units and ((unit not in units and len(units) >= size.items) or heavier > size.bytes):
                 break
+            weight = heavier
             units.add(unit)
             keys.add(key)
-            taken.append(lane.popleft())
-        self.waiting -= len(taken)
-        return taken
-
-    def _hold(self, profile: str, route: str) -> None:
-        self._busy.add(profile)
-        del self._ready[route][profile]
-        if not self._ready[route]:
-            del self._ready[route]
+            batch.append(lane.popleft())
+            first = False
+        return weight
 
     def _offer(self, profile: str) -> None:
         route = self._route(self._lanes[profile][0].call)
-        self._ready.setdefault(route, {})[profile] = None
+        ready = self._ready.get(route)
+        if ready is None:
+            ready = self._ready[route] = {}
+        ready[profile] = None
 
 
 def weigh(call: Call) -> int:

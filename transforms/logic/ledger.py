@@ -2,28 +2,31 @@
 
 from enum import IntEnum
 from hashlib import blake2b
+from typing import NamedTuple
 
 from msgspec.msgpack import encode
+from msgspec.structs import replace
 
-from schemas.calls import Call
+from schemas.calls import Call, Identifier
 from schemas.canonical import digest
-from schemas.state import Entry, ProfileState, Slot
+from schemas.state import Entry, ProfileState, Slot, Waiting
 
 
 class Fate(IntEnum):
     """What the journal of an outbox says of one call."""
 
     PENDING = 0  # never sent
-    MAYBE = 1  # sent; no answer, or it expired
+    MAYBE = 1  # sent; no answer yet
     DELIVERED = 2
     REJECTED = 3
     REJECTED_FOR_NOW = 4  # for a key that was missing: a `track` occurrence waits for it
-    EXPIRED = 5
+    EXPIRED = 5  # sent for hours; no answer
 
 
 def refusal(call: Call, settings: bytes) -> bytes:
     """What a rejection depends on: it is tried again when this changes."""
-    facts = encode((call.kind, call.identifier, call.key, call.value, sorted(call.traits.items()), settings))
+    traits = [(name, digest(value)) for name, value in sorted(call.traits.items())]
+    facts = encode((call.kind, call.identifier, call.key, digest(call.value), traits, settings))
     return blake2b(facts, digest_size=16).digest()
 
 
@@ -32,17 +35,22 @@ def slot_of(call: Call) -> Slot:
     return ("list" if call.kind in ("add", "remove") else call.kind, call.key)
 
 
-def settle(state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes) -> None:
-    """Write the fate of one call of the previous outbox into the ledger of its profile."""
+def settle(state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, sent_at: float = 0.0) -> None:
+    """Write the fate of one call of the previous outbox into the ledger of its profile.
+
+    `sent_at`: of a call without an answer, when that run first sent it (seconds since 1970).
+    """
+    since = call.since or sent_at
     if call.kind == "delete":
-        _settle_deletion(state, connection, call, fate)
+        _settle_deletion(state, connection, call, fate, settings, since)
         return
     if call.kind == "track":
-        _settle_waiting(state, connection, call, fate, settings)
+        _settle_waiting(state, connection, call, fate, settings, since)
     if fate == Fate.PENDING:
         return
     slots = state.ledger.setdefault(connection, {})
     entry = slots.setdefault(slot_of(call), {}).setdefault(call.identifier, Entry())
+    entry.unanswered = None
     if fate == Fate.DELIVERED:
         entry.told = digest(call.value)
         entry.count += 1
@@ -53,15 +61,71 @@ def settle(state: ProfileState, connection: str, call: Call, fate: Fate, setting
     else:  # it may have arrived: untold for equality, told for exits
         entry.told = None
         entry.exposed = True
+        if fate == Fate.EXPIRED:
+            entry.refused = refusal(call, settings)
+        else:
+            entry.unanswered = (refusal(call, settings), since)
 
 
-def _settle_waiting(state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes) -> None:
+def resumed(call: Call, entry: Entry, settings: bytes) -> Call:
+    """The call; with the time where this same one was sent before without an answer."""
+    if entry.unanswered is None or entry.unanswered[0] != refusal(call, settings):
+        return call
+    return replace(call, since=entry.unanswered[1])
+
+
+class Retry(NamedTuple):
+    """A rejected or expired call that is to be tried again; `refused` is its `refusal`."""
+
+    profile_id: str
+    connection: str
+    slot: Slot
+    refused: bytes
+
+
+def release(state: ProfileState, retry: Retry) -> bool:
+    """Forget that a call was rejected or expired: it goes again, if it is still wanted.
+
+    Nothing happens, and False is returned, where the ledger knows of something newer. Of a `track`
+    call the occurrence is gone, and an old one would land behind newer ones: the current value is
+    told, unless a newer occurrence waits.
+    """
+    released = False
+    for waiting in state.waiting:
+        if waiting.connection == retry.connection and waiting.refused == retry.refused:
+            waiting.refused, released = None, True
+    for identifier, entry in state.ledger.get(retry.connection, {}).get(retry.slot, {}).items():
+        if entry.refused == retry.refused:
+            entry.refused, released = None, True
+            if retry.slot[0] == "track":
+                _wait_again(state, retry, identifier, entry)
+    return released
+
+
+def _wait_again(state: ProfileState, retry: Retry, identifier: Identifier, entry: Entry) -> None:
+    key = retry.slot[1]
+    fact = state.values.get(key)
+    waits = any(
+        w.connection == retry.connection and (w.call.identifier, w.call.key) == (identifier, key) for w in state.waiting
+    )
+    if waits or fact is None or (fact[1] is False and not entry.exposed):
+        return
+    call = Call(retry.profile_id, "track", identifier, key, fact[1], fact[0], entry.count)
+    state.waiting.append(Waiting(retry.connection, call))
+
+
+def _settle_waiting(
+    state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, since: float
+) -> None:
     mine = [w for w in state.waiting if w.connection == connection and same_occurrence(w.call, call)]
     if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.EXPIRED):
         state.waiting = [w for w in state.waiting if w not in mine]
     elif fate == Fate.REJECTED_FOR_NOW:
         for waiting in mine:
             waiting.refused = refusal(call, settings)
+    elif fate == Fate.MAYBE:
+        for waiting in mine:
+            waiting.since = since
 
 
 def same_occurrence(one: Call, other: Call) -> bool:
@@ -69,11 +133,21 @@ def same_occurrence(one: Call, other: Call) -> bool:
     return (one.identifier, one.key, one.at, one.told) == (other.identifier, other.key, other.at, other.told)
 
 
-def _settle_deletion(state: ProfileState, connection: str, call: Call, fate: Fate) -> None:
-    if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.EXPIRED):
-        slots = state.ledger[connection]
-        owed = slots.get(("delete", ""), {})
-        owed.pop(call.identifier, None)
+def _settle_deletion(
+    state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, since: float
+) -> None:
+    """A deletion stays owed until the vendor acknowledges it."""
+    slots = state.ledger.get(connection, {})
+    owed = slots.get(("delete", ""), {})
+    entry = owed.get(call.identifier)
+    if entry is None:
+        return
+    if fate == Fate.MAYBE:
+        entry.unanswered = (refusal(call, settings), since)
+    elif fate in (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.EXPIRED):
+        entry.refused = refusal(call, settings)
+    elif fate == Fate.DELIVERED:
+        del owed[call.identifier]
         if not owed:
             slots.pop(("delete", ""), None)
         if not slots:

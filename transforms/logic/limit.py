@@ -1,115 +1,217 @@
 """Limiter: never more than the cap in any sliding window, and all of it while a backlog waits.
 
-The generic cell rate algorithm spaces requests evenly:
+Two rules for a window of `seconds` and a cap of n. The first paces, the second is the promise:
 
-    sent      |   |   |    |  |   |        interval = (window + LATE + WAY) / cap
-    due       |   |   |   |   |   |        a late request may be caught up by LATE, no more
+    even      due: |   |   |   |   |   |       a little slower than the cap; a request that is late
+              sent:|   |      |||  |   |       (a busy machine) is caught up, by LATE at most
+    never     a request waits until the n-th before it is `seconds` + WAY ago
 
-n requests take at least (n - 1) intervals less LATE, and lose at most WAY on their way to the
-server: more than `cap` of them never fit into one window there. The price is 1.6 % of a second.
+Two requests come at most WAY closer on their way to the server, so that never n + 1 of them fit into
+one window there. The price of both is 1.8 % of a second.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transforms.destinations.contract import Limit
+from transforms.logic.learn import Learned
 
-LATE = 0.008  # seconds by which the event loop may be late and still catch up
-WAY = 0.008  # seconds by which two requests may come closer on their way to the server
+WAY = 0.012  # seconds by which two requests may come closer on their way to the server
+SLACK = 0.006  # seconds in a window by which the pace is slower than WAY makes it: room to catch up in
+LATE = 0.05  # share of a window by which a sender may be behind its pace and still catch up
+_LATEST = 0.25  # seconds: the same, at most
 EVEN = 60.0  # seconds: longer windows are counted, not spaced
 _PARTS = 96  # a counted window moves in this many steps
-
-_FLOOR = 0.05  # the learned rate never falls below this share of the cap
-_FALL = 0.7  # a repeated 429 leaves this share of the rate
-_CLIMB = 0.02  # share of the cap regained per second without a 429
-_REPEATED = 30.0  # seconds within which a second 429 means that the rate is too high
-_LONGEST_HOLD = 60.0  # seconds, where the vendor does not say how long
+_RESERVED = 100  # a long window is written down ahead, by this part of what it allows
 
 
 class Spaced:
-    """A window of up to a minute: GCRA."""
+    """Requests of a window of up to a minute: the pace is GCRA's."""
 
-    def __init__(self, limit: Limit) -> None:
-        self.endpoint = limit.endpoint
-        self._interval = (limit.seconds + LATE + WAY) / limit.requests
-        self._due = float("-inf")
+    def __init__(self, limit: Limit, now: float) -> None:
+        self.limit = limit
+        self._late = min(LATE * limit.seconds, _LATEST)
+        self._interval = (limit.seconds + SLACK + WAY) / limit.requests
+        self._apart = limit.seconds + WAY
+        self._sent: deque[float] = deque(maxlen=max(1, int(limit.requests)))
+        # An earlier run may have sent until now, and have been catching up.
+        self._due = now + self._interval + 2 * self._late
 
-    def ready(self) -> float:
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return 1 / self._interval
+
+    def ready(self, items: int) -> float:
         """From when the next request may go."""
-        return self._due - LATE
+        sent = self._sent
+        if len(sent) < (sent.maxlen or 0):
+            return self._due - self._late
+        return max(self._due - self._late, sent[0] + self._apart)
 
-    def take(self, now: float, share: float) -> None:
-        self._due = max(self._due, now) + self._interval / share
+    def take(self, now: float, items: int) -> None:
+        self._due = max(self._due, now) + self._interval
+        self._sent.append(now)
 
 
 class Counted:
-    """A longer window (per hour, per day): a sliding count in steps, bursts allowed."""
+    """A longer window (per hour, per day), or one of objects: a sliding count in steps, bursts allowed."""
 
     def __init__(self, limit: Limit) -> None:
-        self.endpoint = limit.endpoint
+        self.limit = limit
         self._most = int(limit.requests)
         self._step = limit.seconds / _PARTS
-        self._seconds = limit.seconds + self._step
-        self._steps: deque[tuple[float, int]] = deque()  # start of the step, requests in it
+        self._seconds = limit.seconds + self._step + WAY
+        self._steps: deque[tuple[float, int]] = deque()  # start of the step, how many in it
         self._sum = 0
+        self._unsaved = 0  # how many of `_sum` are not in the last `save`
+        self._reserved = 0
 
-    def ready(self) -> float:
-        """From when the next request may go."""
-        return self._steps[0][0] + self._seconds if self._sum >= self._most else float("-inf")
+    def _weight(self, items: int) -> int:
+        return min(items, self._most) if self.limit.unit == "objects" else 1
 
-    def take(self, now: float, share: float) -> None:
-        while self._steps and self._steps[0][0] + self._seconds <= now:
-            self._sum -= self._steps.popleft()[1]
+    def ready(self, items: int) -> float:
+        """From when the next request, of so many objects, may go."""
+        over = self._sum + self._weight(items) - self._most
+        if over > 0:
+            for start, number in self._steps:
+                over -= number
+                if over <= 0:
+                    return start + self._seconds
+        return float("-inf")
+
+    def take(self, now: float, items: int) -> None:
+        weight = self._weight(items)
+        self._forget(now)
         if self._steps and now < self._steps[-1][0] + self._step:
             start, number = self._steps.pop()
-            self._steps.append((start, number + 1))
+            self._steps.append((start, number + weight))
         else:
-            self._steps.append((now, 1))
-        self._sum += 1
+            self._steps.append((now, weight))
+        self._sum += weight
+        self._unsaved += weight
+
+    def _forget(self, now: float) -> None:
+        while self._steps and self._steps[0][0] + self._seconds <= now:
+            self._sum -= self._steps.popleft()[1]
+
+    # -- over runs
+
+    @property
+    def unsaved(self) -> bool:
+        """More was sent than the last `save` foresaw."""
+        return self.limit.seconds > EVEN and self._unsaved > self._reserved
+
+    def save(self, shift: float, ahead: bool) -> dict[str, Any]:
+        self._unsaved = 0
+        self._reserved = max(1, self._most // _RESERVED) if ahead else 0
+        steps = [[start + shift, number] for start, number in self._steps]
+        if ahead and steps:
+            steps[-1][1] += self._reserved
+        return {
+            "seconds": self.limit.seconds,
+            "endpoint": self.limit.endpoint,
+            "unit": self.limit.unit,
+            "steps": [[round(start, 3), number] for start, number in steps],
+        }
+
+    def restore(self, saved: Mapping[str, Any], now: float, shift: float) -> None:
+        """Take over what an earlier run sent, unless more is known already."""
+        number = sum(each for _, each in saved["steps"])
+        if number > self._sum:
+            self._steps = deque((min(now, start - shift), each) for start, each in saved["steps"])
+            self._sum = number
 
 
 class Limiter:
-    """All limits of one connection, and what its vendor's refusals taught."""
+    """All limits of one credential, and what its vendor's refusals taught."""
 
-    def __init__(self, limits: Sequence[Limit]) -> None:
-        self._windows = [Spaced(each) if each.seconds <= EVEN else Counted(each) for each in limits]
+    def __init__(self, limits: Sequence[Limit], now: float) -> None:
+        self._windows: list[Spaced | Counted] = []
         self._held_until = float("-inf")
-        self._last_throttled = float("-inf")
-        self._in_a_row = 0
-        self._share = 1.0
-        self._share_at = float("-inf")
-        self.curve: list[tuple[float, float, str]] = []  # when, share of the cap, why
+        self._held_since = float("-inf")
+        self.learned = Learned()
+        self.join(limits, now)
 
-    def delay(self, now: float, endpoint: str) -> float:
+    def join(self, limits: Sequence[Limit], now: float) -> None:
+        """Another connection shares the credential: the strictest limits hold for all."""
+        known = {window.limit for window in self._windows}
+        for limit in dict.fromkeys(limits):
+            if limit not in known:
+                spaced = limit.seconds <= EVEN and limit.unit == "requests"
+                self._windows.append(Spaced(limit, now) if spaced else Counted(limit))
+
+    @property
+    def rate(self) -> float:
+        """Requests per second at most, of all endpoints; 0: there is no cap."""
+        rates = [w.limit.requests / w.limit.seconds for w in self._windows if not w.limit.endpoint]
+        return min(rates, default=0.0)
+
+    def keeps(self, number: float) -> bool:
+        """Whether a quota of this number is one of the limits."""
+        return any(window.limit.requests == number for window in self._windows)
+
+    def delay(self, now: float, endpoint: str, items: int = 1) -> float:
         """Seconds until a request of this endpoint class may go; 0 is now."""
-        ready = max((w.ready() for w in self._windows if w.endpoint in ("", endpoint)), default=now)
-        return max(0.0, max(ready, self._held_until) - now)
+        ready = max(self._held_until, self.learned.ready())
+        for window in self._windows:
+            if window.limit.endpoint in ("", endpoint):
+                ready = max(ready, window.ready(items))
+        return max(0.0, ready - now)
 
-    def take(self, now: float, endpoint: str) -> None:
+    def take(self, now: float, endpoint: str, items: int = 1) -> None:
         """A request goes now. Every attempt takes its token, repeats too."""
         for window in self._windows:
-            if window.endpoint in ("", endpoint):
-                window.take(now, self.share(now))
+            if window.limit.endpoint in ("", endpoint):
+                window.take(now, items)
+        self.learned.take(now)
 
-    def share(self, now: float) -> float:
-        """The learned rate as a share of the cap."""
-        return min(1.0, self._share + max(0.0, now - self._share_at) * _CLIMB)
+    # -- what the vendor says
 
-    def throttled(self, now: float, after: float | None) -> None:
-        """The vendor said 429: hold the connection; on repetition, slow down."""
-        if now < self._held_until:  # an answer to a request sent before the hold
+    def hold(self, now: float, seconds: float) -> None:
+        """Nothing goes for so long."""
+        if now + seconds > self._held_until:
+            self._held_since, self._held_until = now, now + seconds
+
+    def throttled(self, now: float, after: float | None, sent: float) -> None:
+        """The vendor said 429 to a request sent at `sent`: hold the connection; on repetition, slow down."""
+        if sent < self._held_since:  # of the same moment as the one that began the hold
+            if after is not None:
+                self.hold(now, after)
             return
-        self._in_a_row += 1
-        hold = after if after is not None else min(_LONGEST_HOLD, 0.5 * 2**self._in_a_row)
-        self._held_until = now + hold
-        if now - self._last_throttled < _REPEATED + hold:
-            self._share = max(_FLOOR, self.share(now) * _FALL)
-            self.curve.append((now, self._share, "429 again"))
-        else:
-            self._share = self.share(now)
-        self._share_at = self._held_until
-        self._last_throttled = now
+        rates = [w.rate for w in self._windows if isinstance(w, Spaced) and not w.limit.endpoint]
+        self.hold(now, self.learned.throttled(now, after, min(rates, default=0.0)))
+        self._held_since = now
 
     def accepted(self) -> None:
         """The vendor took a request."""
-        self._in_a_row = 0
+        self.learned.accepted()
+
+    # -- over runs: what is kept is in seconds since 1970
+
+    @property
+    def unsaved(self) -> bool:
+        """A long window has to be saved before more is sent."""
+        return any(isinstance(window, Counted) and window.unsaved for window in self._windows)
+
+    def save(self, now: float, wall: float, ahead: bool) -> dict[str, Any]:
+        """What a later run has to know; `ahead`: with a reserve for what is sent until the next save."""
+        long = [w for w in self._windows if isinstance(w, Counted) and w.limit.seconds > EVEN]
+        saved: dict[str, Any] = {}
+        if long:
+            saved["windows"] = [window.save(wall - now, ahead) for window in long]
+        if self._held_until > now:
+            saved["held_until"] = round(self._held_until + wall - now, 3)
+        return saved
+
+    def restore(self, saved: Mapping[str, Any], now: float, wall: float) -> None:
+        """Go on where an earlier run ended."""
+        for each in saved.get("windows", ()):
+            for window in self._windows:
+                limit = window.limit
+                same = (limit.seconds, limit.endpoint, limit.unit) == (each["seconds"], each["endpoint"], each["unit"])
+                if same and isinstance(window, Counted):
+                    window.restore(each, now, wall - now)
+        if "held_until" in saved:
+            self.hold(now, saved["held_until"] - wall)

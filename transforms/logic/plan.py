@@ -55,7 +55,10 @@ class Plan(Struct, frozen=True):
 
     def digest(self) -> bytes:
         """Changes when a profile without news could be wanted to know something else."""
-        facts = [(c.name, c.settings, [(s.key, s.after) for s in c.syncs]) for c in self.connections]
+        facts = [
+            (c.name, c.settings, c.understood, c.required, [(s.key, s.audience, s.forms, s.after) for s in c.syncs])
+            for c in self.connections
+        ]
         return blake2b(encode(facts), digest_size=16).digest()
 
 

@@ -1,4 +1,4 @@
-"""When a request is sent again, and when a connection is not asked at all."""
+"""When a request is sent again, and when a call is given up."""
 
 from random import Random
 
@@ -11,46 +11,13 @@ def backoff(failures: int, after: float | None, random: Random) -> float:
 
     `after` is the vendor's own word; it is never undercut.
     """
-    wait: float = min(_LONGEST, _FIRST * 2 ** (failures - 1))
+    wait: float = min(_LONGEST, _FIRST * 2 ** min(failures - 1, 10))
     return max(wait, after or 0.0) * (1.0 + 0.5 * random.random())
 
 
-class Breaker:
-    """Opens after failures in a row; while open, one request at a time goes to probe the vendor."""
+def outlived(since: float, began: float, now: float, give_up_after: float) -> bool:
+    """Whether a call has expired: it failed again, and its trouble began long ago.
 
-    OPENS_AT = 5
-    _FIRST_PAUSE = 1.0
-    _LONGEST_PAUSE = 30.0
-
-    def __init__(self) -> None:
-        self._failures = 0
-        self._closed_until = float("-inf")
-        self._probing = False
-
-    @property
-    def open(self) -> bool:
-        return self._failures >= self.OPENS_AT
-
-    def delay(self, now: float) -> float:
-        """Seconds until a request may go; while a probe is out, until it is worth asking again."""
-        if not self.open:
-            return 0.0
-        if self._probing:
-            return 0.1
-        return max(0.0, self._closed_until - now)
-
-    def sending(self) -> None:
-        """A request goes."""
-        self._probing = self.open
-
-    def answered(self) -> None:
-        """The vendor answered, whatever it said: it is there."""
-        self._failures = 0
-        self._probing = False
-
-    def failed(self, now: float) -> None:
-        """No answer, or one that says the vendor is in trouble."""
-        self._failures += 1
-        self._probing = False
-        pauses = max(0, self._failures - self.OPENS_AT)
-        self._closed_until = now + min(self._LONGEST_PAUSE, self._FIRST_PAUSE * 2 ** min(pauses, 10))
+    `since`: when an earlier run first had no answer, 0 if none did; `began`: in this run. Seconds since 1970.
+    """
+    return now - (since or began) >= give_up_after

@@ -11,24 +11,20 @@ from hashlib import blake2b
 from zlib import crc32
 
 from msgspec import Raw, Struct, field
-from msgspec.msgpack import Decoder, Encoder
 
 from schemas.calls import Call
 from schemas.canonical import digest
 from schemas.dead_letters import DeadLetter
 from schemas.events import AnyEvent
-from schemas.state import ProfileState, ShardState
+from schemas.state import ProfileState, ShardState, decode_profile, encode_profile
 from transforms.logic.detect import Changes, detect_changes
 from transforms.logic.expand import expand_identifiers
-from transforms.logic.ledger import Fate, settle
+from transforms.logic.ledger import Fate, Retry, release, settle
 from transforms.logic.parse import BadRecord, Parser
 from transforms.logic.plan import Plan
 
 SHARDS = 64
-_PAYLOAD = 64 * 1024  # how much of a bad record its dead letter keeps
-
-_encode = Encoder().encode
-_decode = Decoder(ProfileState).decode
+PAYLOAD = 64 * 1024  # how much of a bad record its dead letter keeps
 
 
 class Lines(Struct, array_like=True, tag="lines"):
@@ -37,12 +33,15 @@ class Lines(Struct, array_like=True, tag="lines"):
     source: str
     numbers: list[int]  # of each line, as in the file
     lines: list[bytes]
+    records: bool = False  # the numbers are of records (Avro, Parquet)
 
 
 class Past(Struct, array_like=True, tag="past"):
     """That a shard exists, and the fates of the previous outboxes' calls in it, by connection."""
 
     fates: dict[str, bytes] = {}
+    sent_at: dict[str, dict[int, float]] = {}  # of calls without an answer: when they were first sent
+    retries: list[Retry] = []  # what was rejected or expired, and is to be tried again
 
 
 class Settlement(Struct, array_like=True):
@@ -52,6 +51,7 @@ class Settlement(Struct, array_like=True):
     settings: bytes  # digest, as it was then
     calls: list[Call]
     fates: bytes  # one `Fate` per call
+    sent_at: dict[int, float] = {}  # of calls without an answer: when that run first sent them
 
 
 class Profile(Struct, gc=False):
@@ -96,25 +96,31 @@ def detect_shard(
     lines: Iterable[Lines],
     plan: Plan,
     everyone: bool,
+    retries: Sequence[Retry] = (),
 ) -> Detected:
     """Settle the outcomes and apply the events of a shard.
 
     `everyone`: look at every profile, since what is wanted of them may have changed; otherwise
-    only at those with events, outcomes or held changes.
+    only at those with events, outcomes, held changes or calls to be tried again.
     """
     detected = Detected(untouched=dict(previous.profiles))
     events = _parse(lines, plan, detected)
     outcomes = _by_profile(settlements)
-    touched = {**events, **outcomes, **dict.fromkeys(previous.held)}
+    again: dict[str, list[Retry]] = {}
+    for retry in retries:
+        again.setdefault(retry.profile_id, []).append(retry)
+    touched = {**events, **outcomes, **dict.fromkeys(previous.held), **again}
     if everyone:
         touched |= dict.fromkeys(key for key in previous.profiles if not key.startswith("\x00"))
     for profile_id in touched:
         state = _unpack(profile_id, detected.untouched)
         profile = Profile(profile_id, state, {}, [])
-        for settlement, call, fate in outcomes.get(profile_id, ()):
-            settle(state, settlement.connection, call, fate, settlement.settings)
+        for settlement, call, fate, sent_at in outcomes.get(profile_id, ()):
+            settle(state, settlement.connection, call, fate, settlement.settings, sent_at)
             if fate in (Fate.PENDING, Fate.MAYBE):
                 profile.carried.append((settlement.connection, call))
+        for retry in again.get(profile_id, ()):
+            detected.counts["retried"] += release(state, retry)
         told = events.get(profile_id, ())
         applied, profile.changes = detect_changes(state, told, plan)
         detected.counts["applied"] += applied
@@ -143,13 +149,13 @@ def expand_shard(detected: Detected, plan: Plan) -> Expanded:
 
 def _unpack(profile_id: str, packed: dict[str, Raw]) -> ProfileState:
     state = packed.pop(profile_id, None) or packed.pop(tombstone(profile_id), None)
-    return ProfileState() if state is None else _decode(state)
+    return ProfileState() if state is None else decode_profile(state)
 
 
 def _pack(profile: Profile, packed: dict[str, Raw]) -> None:
     state = profile.state
     gone = state.deleted is not None and not (state.ids or state.traits or state.values or state.ledger)
-    packed[tombstone(profile.profile_id) if gone else profile.profile_id] = Raw(_encode(state))
+    packed[tombstone(profile.profile_id) if gone else profile.profile_id] = Raw(encode_profile(state))
 
 
 def _count_carried(carried: list[tuple[str, Call]], calls: list[tuple[str, Call]], out: Expanded) -> None:
@@ -170,9 +176,10 @@ def parser_of(plan: Plan) -> Parser:
     return Parser({name: kind for name, (_, kind) in plan.computations.items()}, plan.moment())
 
 
-def dead_letter(bad: BadRecord, line: bytes, source: str = "", number: int | None = None) -> DeadLetter:
-    """The dead letter of a raw event; `number` is its line, or its record in Avro and Parquet."""
-    records = source.endswith((".avro", ".parquet"))
+def dead_letter(
+    bad: BadRecord, line: bytes, source: str = "", number: int | None = None, records: bool = False
+) -> DeadLetter:
+    """The dead letter of a raw event; `number` is its line, or with `records` its record."""
     return DeadLetter(
         step="Parse",
         reason=bad.reason,
@@ -181,7 +188,8 @@ def dead_letter(bad: BadRecord, line: bytes, source: str = "", number: int | Non
         source=source,
         line=None if records else number,
         record=number if records else None,
-        payload=line[:_PAYLOAD].decode("utf-8", "backslashreplace"),
+        payload=line[:PAYLOAD].decode("utf-8", "backslashreplace"),
+        cut=len(line) > PAYLOAD,
         advice=bad.advice,
     )
 
@@ -198,7 +206,7 @@ def _parse(lines: Iterable[Lines], plan: Plan, detected: Detected) -> dict[str, 
                 continue
             read += 1
             if isinstance(event, BadRecord):
-                detected.dead_letters.append(dead_letter(event, line, pack.source, number))
+                detected.dead_letters.append(dead_letter(event, line, pack.source, number, pack.records))
             elif event.profile_id in events:
                 events[event.profile_id].append(event)
             else:
@@ -210,12 +218,13 @@ def _parse(lines: Iterable[Lines], plan: Plan, detected: Detected) -> dict[str, 
     return events
 
 
-Outcomes = list[tuple[Settlement, Call, Fate]]
+Outcomes = list[tuple[Settlement, Call, Fate, float]]
 
 
 def _by_profile(settlements: Iterable[Settlement]) -> dict[str, Outcomes]:
     found: dict[str, Outcomes] = {}
     for settlement in settlements:
-        for call, fate in zip(settlement.calls, settlement.fates, strict=True):
-            found.setdefault(call.profile_id, []).append((settlement, call, Fate(fate)))
+        for position, (call, fate) in enumerate(zip(settlement.calls, settlement.fates, strict=True)):
+            sent_at = settlement.sent_at.get(position, 0.0)
+            found.setdefault(call.profile_id, []).append((settlement, call, Fate(fate), sent_at))
     return found

@@ -1,0 +1,50 @@
+"""The cap as a server sees it: a backlog at each cap, all at the same time.
+
+    python -m benchmarks.cap [--seconds 60]
+
+Each cap has a sending process and a receiver of its own. Shown: the most requests in any sliding second, and the
+share of the cap that was used from the first request to the last.
+"""
+
+import argparse
+import subprocess
+import sys
+
+from benchmarks.deliveries import hook
+from benchmarks.machine import facts
+from benchmarks.receiver import receiver
+from schemas.workspace import Cap
+from transforms.sender import Sender
+
+CAPS = (2, 5, 8, 10, 30, 100, 200, 500)
+
+
+def measure(cap: int, seconds: float) -> None:
+    """One line of figures."""
+    number = int(cap * seconds)
+    with receiver() as there:
+        Sender().start(hook("hook", there.url, number, Cap(cap))).result()
+        seen = there.figures()
+    assert number == seen["requests"]
+    used = (number - 1) / seen["seconds"] / cap
+    mark = "" if seen["peak"] <= cap and used >= 0.98 else "  MISSED"
+    print(f"{cap:>5}/s  {number:>6,} requests  most in a second {seen['peak']:>4}  {used:.1%} of the cap used{mark}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--cap", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.cap:
+        measure(arguments.cap, arguments.seconds)
+        return
+    print(facts())
+    command = [sys.executable, "-m", "benchmarks.cap", "--seconds", str(arguments.seconds), "--cap"]
+    running = [subprocess.Popen([*command, str(cap)], stdout=subprocess.PIPE, text=True) for cap in CAPS]
+    for each in running:
+        print(each.communicate()[0], end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""`profilecast replay`: dead letters of earlier runs are tried once more."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, get_args
+
+from pipeline.commands.arguments import time
+from pipeline.commands.output import counted, show_table
+from pipeline.commands.run import DONE, UNFINISHED, add_run_arguments, carry_out, loaded
+from pipeline.problems import closest
+from schemas.dead_letters import BAD_RECORD
+from schemas.outcomes import Reason
+from schemas.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipeline.replay import Letters
+
+USAGE = 1
+REASONS = (*get_args(Reason), "expired", *BAD_RECORD)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `replay`."""
+    parser.description = (
+        "Tries dead letters once more: calls that are still wanted and not yet told, and bad records, which are "
+        "parsed again. Sends what waits from an earlier run too. Doing it twice sends nothing twice."
+    )
+    add = parser.add_argument
+    add("--since", type=time, metavar="TIME", help="only of runs that began then or later")
+    add("--connection", default="", metavar="NAME", help="only of this connection")
+    add("--reason", default="", metavar="CODE", help="only with this reason, such as unknown_field or expired")
+    add("--profile", default="", metavar="ID", help="only about this profile")
+    add("--dry-run", action="store_true", help="count the dead letters, and do nothing")
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code. Raises WorkspaceError."""
+    workspace = loaded(args.workspace)
+    if fault := _fault(args, workspace):
+        print(f"profilecast replay: {fault}", file=sys.stderr)
+        return USAGE
+
+    from pipeline.disk import StoreError
+    from pipeline.replay import Wanted, find_letters
+
+    try:
+        letters = find_letters(args.state, Wanted(args.since, args.connection, args.reason, args.profile))
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return UNFINISHED
+    _show(letters)
+    if args.dry_run or not (letters.calls or letters.records):
+        return DONE
+    return carry_out(args, workspace, [], letters.replay)
+
+
+def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
+    names = [connection.name for connection in workspace.connections]
+    for option, given, allowed in (("--connection", args.connection, names), ("--reason", args.reason, REASONS)):
+        if given and given not in allowed:
+            meant = closest(given, allowed)
+            return f"{option} {given}: " + (f"did you mean {meant}?" if meant else f"allowed: {', '.join(allowed)}")
+    if not args.state.is_dir():
+        return f"--state {args.state}: there is no such directory"
+    return ""
+
+
+def _show(letters: "Letters") -> None:
+    counts = sorted(letters.counts().items())
+    if counts:
+        show_table(
+            ("connection", "reason", "dead letters"),
+            [(connection or "(records)", reason, f"{number:,}") for (connection, reason), number in counts],
+        )
+    else:
+        print("No dead letter to try again.")
+    for source, number in sorted(letters.partial.items()):
+        print(f"{counted(number, 'record')} of {source} not kept whole: mend them there, and give the file to a run.")

@@ -1,0 +1,51 @@
+"""What the sandbox learns from a workspace: at which hosts its connections are, and with which secrets."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from urllib.parse import urlsplit
+
+from sandbox.vendor import Request
+from sandbox.vendors import serving
+from schemas.calls import Call, Identifier
+from schemas.workspace import Connection, Sync, Workspace
+from transforms.destinations import catalogue
+from transforms.destinations.contract import Destination, headers
+
+
+def accounts(workspace: Workspace) -> tuple[dict[str, str], dict[str, set[str]]]:
+    """By host: the name of the connection (or names, of several), and the secrets that are right there.
+
+    Raises MissingSecret.
+    """
+    names: dict[str, list[str]] = {}
+    secrets: dict[str, set[str]] = {}
+    for connection, request in _first_requests(workspace):
+        names.setdefault(request.host, []).append(connection.name)
+        secret = serving(request.host).secret(request, connection.settings)
+        secrets.setdefault(request.host, set()).update([secret] if secret else [])
+    return {host: " or ".join(found) for host, found in names.items()}, secrets
+
+
+def _first_requests(workspace: Workspace) -> Iterator[tuple[Connection, Request]]:
+    """Each connection's first request about anybody, as it would arrive; one without syncs makes none."""
+    for connection in workspace.connections:
+        if connection.syncs:
+            destination = catalogue()[connection.destination](workspace, connection)
+            yield connection, _first_request(destination, _anybody(destination, connection.syncs[0]))
+
+
+def _first_request(destination: Destination, call: Call) -> Request:
+    with closing(destination.prepare([call], {})) as before, closing(destination.deliver([call], {})) as then:
+        asked = next(chain(before, then))
+    url = urlsplit(asked.url)
+    target = f"{url.path}?{url.query}" if url.query else url.path
+    return Request(asked.method, url.netloc.lower(), target, headers(destination, asked), asked.body() or b"", 0.0)
+
+
+def _anybody(destination: Destination, sync: Sync) -> Call:
+    kind = "add" if destination.kind == "list" else sync.forms[0]
+    understood = destination.understands()[0]
+    identifier = Identifier("user_id" if understood == "*" else understood, "anybody@example.com")
+    known = dict.fromkeys(destination.required, "Anybody")
+    return Call("anybody", kind, identifier, sync.computation, True, 0, traits=known)

@@ -1,0 +1,38 @@
+"""Installs profilecast: the command, the packages, the example."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="profilecast",
+    version="0.1.0",
+    description="Keeps marketing tools in step with what is known about customers.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipeline*", "transforms*", "schemas*", "sandbox*", "examples*"]),
+    package_data={"examples.cdnow": ["*.gz", "*.yaml"]},
+    entry_points={"console_scripts": ["profilecast = pipeline.cli:main"]},
+    # Ranges that are known to work; constraints.txt has the one set that every script installs and tests.
+    install_requires=[
+        "apache-beam>=2.77,<3",
+        "aiohttp>=3.11,<4",
+        "fastavro>=1.10,<2",
+        "msgspec>=0.20,<1",
+        "phonenumbers>=9,<10",
+        "pyarrow>=18",
+        "PyYAML>=6,<7",
+        "requests>=2.32,<3",
+        "rich>=14",
+        "yarl>=1.18,<2",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis>=6.100,<7",
+            "jsonschema>=4.23,<5",
+            "mypy>=2",
+            "pytest>=9",
+            "ruff>=0.17",
+            "types-PyYAML",
+            "types-requests",
+        ],
+    },
+)

@@ -1,0 +1,155 @@
+"""For tests of whole runs: events, a receiver over real HTTP, and the command itself."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+Message = dict[str, Any]
+
+WORKSPACE = """\
+workspace: shop
+computations:
+  - {name: Vip, kind: audience}
+  - {name: Score, kind: trait}
+connections:
+"""
+CONNECTION = """\
+  - name: %s
+    destination: webhook
+    settings: {url: "https://%s.example/in"}
+    syncs:
+      - {computation: vip, as: [identify, track]}
+      - {computation: score, as: identify}
+"""
+
+
+def workspace(path: Path, *connections: str, cap: str = "") -> Path:
+    """A workspace file with webhooks of these names."""
+    limit = f"    cap: {cap}\n" if cap else ""
+    path.write_text(WORKSPACE + "".join(CONNECTION % (name, name) + limit for name in connections))
+    return path
+
+
+def profile(who: str, at: str, *emails: str) -> Event:
+    ids = [{"type": "user_id", "id": who}, *({"type": "email", "id": email} for email in emails)]
+    return {"type": "profile", "profile_id": who, "at": at, "external_ids": ids}
+
+
+def vip(who: str, at: str, member: bool = True) -> Event:
+    return {"type": "audience", "profile_id": who, "at": at, "computation": "vip", "member": member}
+
+
+def score(who: str, at: str, value: Any) -> Event:
+    return {"type": "trait", "profile_id": who, "at": at, "computation": "score", "value": value}
+
+
+def write_events(path: Path, *events: Event) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return path
+
+
+class Receiver:
+    """Everything that is posted to `url`, in order of arrival; `answer` gives the status, 0 for none."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.messages: list[Message] = []
+        self.answer: Callable[[str, Message], int] = lambda host, message: 200
+
+    def told(self) -> dict[tuple[str, str], Any]:
+        """What holds after all `identify`: by identifier and key, the last value."""
+        return {
+            (identifier(message), key): value
+            for message in self.messages
+            if message["type"] == "identify"
+            for key, value in message["traits"].items()
+            if key != "email"
+        }
+
+    def occurrences(self) -> list[tuple[str, Any, str]]:
+        """Every `track`: identifier, value, time."""
+        return [
+            (identifier(message), message["properties"]["vip"], message["timestamp"])
+            for message in self.messages
+            if message["type"] == "track"
+        ]
+
+    def message_ids(self) -> list[str]:
+        return [message["messageId"] for message in self.messages]
+
+
+def identifier(message: Message) -> str:
+    known = message.get("traits", {}) | message["context"].get("traits", {})
+    found: str = message.get("userId") or known["email"]
+    return found
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver while the block lasts."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                receiver.messages.append(message)
+                status = receiver.answer(self.path.split("/")[1], message)
+            if not status:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Clients that are killed close their connections in the middle."""
+
+    lock = threading.Lock()
+    with Server(("127.0.0.1", 0), Handler) as server:
+        receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}")
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield receiver
+        server.shutdown()
+
+
+def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """`profilecast …` as a process of its own."""
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        **options,
+    )
+
+
+def summary_of(state: Path) -> dict[str, Any]:
+    """The summary of the last run."""
+    runs = [path for path in (state / "runs").iterdir() if (path / "summary.json").exists()]
+    found: dict[str, Any] = json.loads((max(runs) / "summary.json").read_text())
+    return found
+
+
+def dead_letters(state: Path) -> list[dict[str, Any]]:
+    """Those of the last run."""
+    path = max(path for path in (state / "runs").iterdir() if path.is_dir()) / "dead_letters.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,117 @@
+"""A vendor that a test drives: real HTTP on 127.0.0.1, every request seen, every answer the test's."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as the server saw it."""
+
+    number: int  # from 0
+    at: float  # monotonic seconds
+    method: str
+    target: str  # path and query, with the vendor's host in front, as a gateway gets it
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`cut`: `reset` in the middle of the body, `close` cleanly but too early, `hang` without an answer."""
+
+    status: int = 200
+    json: Any = field(default_factory=dict)
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    cut: Literal["", "reset", "close", "hang"] = ""
+
+
+Script = Callable[[Seen], Answer]
+
+
+class VendorServer:
+    """Running. `url` is the gateway; `script` may be changed while it runs."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.url = ""
+        self.seen: list[Seen] = []
+        self.answered: list[float] = []
+
+    def peak(self, seconds: float = 1.0) -> int:
+        """The most requests in any sliding window."""
+        times = [each.at for each in self.seen]
+        most, start = 0, 0
+        for end, at in enumerate(times):
+            while times[start] <= at - seconds:
+                start += 1
+            most = max(most, end - start + 1)
+        return most
+
+    async def handle(self, http: web.Request) -> web.StreamResponse:
+        at = time.monotonic()
+        body = await http.read()
+        seen = Seen(len(self.seen), at, http.method, http.raw_path[1:], dict(http.headers), body)
+        self.seen.append(seen)
+        answer = self.script(seen)
+        if answer.delay:
+            await asyncio.sleep(answer.delay)
+        content = msgspec.json.encode(answer.json) if answer.body is None else answer.body
+        if answer.cut:
+            return await self._cut(http, answer, content)
+        return web.Response(status=answer.status, body=content, headers=answer.headers)
+
+    async def _cut(self, http: web.Request, answer: Answer, content: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(content) + 10)})
+        if answer.cut == "hang":
+            await self.closing.wait()
+            return response
+        await response.prepare(http)
+        await response.write(content)
+        assert http.transport
+        if answer.cut == "reset":
+            http.transport.abort()
+        else:
+            http.transport.close()
+        return response
+
+    async def serve(self, started: threading.Event) -> None:
+        self.closing = asyncio.Event()
+        app = web.Application(client_max_size=2**26)
+        app.router.add_route("*", "/{everything:.*}", self.handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        started.set()
+        await self.closing.wait()
+        await runner.cleanup()
+
+
+@contextmanager
+def vendor(script: Script = lambda seen: Answer()) -> Iterator[VendorServer]:
+    """A running server; by default it takes everything."""
+    server, loop, started = VendorServer(script), asyncio.new_event_loop(), threading.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve(started)), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(server.closing.set)
+        thread.join(10)
+        loop.close()

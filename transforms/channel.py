@@ -1,0 +1,411 @@
+"""Channel: one connection's delivery. Reads the outbox, fills batches, converses, settles."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+from schemas.calls import Call
+from schemas.outcomes import Delivered, Expired, Final, Later, Outcome, Rejected
+from schemas.report import Report, Sample
+from schemas.secret import MissingSecret
+from schemas.workspace import Connection
+from transforms.assignment import Delivery
+from transforms.destinations import find
+from transforms.destinations.contract import Destination, Limit, units
+from transforms.exchange import Ended, Exchange, Halved, Interrupted, Stopped, Talk, Unanswered
+from transforms.logic.canary import Canary
+from transforms.logic.estimate import Estimate
+from transforms.logic.lanes import Item, Lanes, halves
+from transforms.logic.limit import Limiter
+from transforms.logic.retry import backoff, outlived
+
+_LOG = logging.getLogger("profilecast.sender")
+_SAMPLES = 5  # rejected calls shown per connection
+_SEEN_EVERY = 1.0  # seconds between looks at the progress
+KEPT = "sender"  # what the sender itself keeps in a connection's memory
+
+
+def effective_limits(destination: type[Destination], connection: Connection) -> list[Limit]:
+    """The destination's limits and the workspace's cap; one that the vendor raised is in place of the first."""
+    limits = list(destination.limits)
+    if connection.cap is None:
+        return limits
+    if connection.cap_raised_by_vendor:
+        published = next((limit for limit in limits if not limit.endpoint), None)
+        limits = [limit for limit in limits if limit is not published]
+    return [Limit(connection.cap.requests, connection.cap.seconds, source="workspace"), *limits]
+
+
+def said(limit: Limit) -> str:
+    """A limit as people write it: `50/s`, `100/10s`, `500000/d`."""
+    units = {1.0: "s", 60.0: "m", 3600.0: "h", 86400.0: "d"}
+    return f"{limit.requests:g}/{units.get(limit.seconds, f'{limit.seconds:g}s')}"
+
+
+class Channel:
+    """Delivers one outbox; `run` once, `stop` whenever."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        limiters: dict[Hashable, Limiter],
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`limiters`: of the process, by credential."""
+        self.report = delivery.report
+        self._delivery, self._options, self._journal = delivery, delivery.options, delivery.journal
+        self._memory, self._limiters, self._clock, self._wall = delivery.memory, limiters, clock, wall
+        kind = find(delivery.connection.destination)
+        if kind is None:
+            raise ValueError(f"no destination {delivery.connection.destination!r}")
+        self._destination = kind(delivery.workspace, delivery.connection)
+        self._limits = effective_limits(kind, delivery.connection)
+        self.report.cap = next((said(limit) for limit in self._limits if not limit.endpoint), "none")
+        self._prepares = kind.prepare is not Destination.prepare
+        self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
+        self._window = max(2_000, self._destination.batch.items * (self._destination.concurrency + 1))
+        self._chunks: Iterator[list[Item]] = iter(())
+        self._more = True  # in the outbox
+        self._chunk: Iterator[Item] = iter(())
+        self._admitted = 0
+        kept = self._memory.get(KEPT, {})
+        first = (delivery.first_sync or kept.get("canary", False)) and not kind.counts_only
+        self._canary = Canary(self.report.calls, self._options.max_reject_rate) if first else None
+        self._preparing = asyncio.Lock()
+        self._prepared: set[tuple[str, str]] = set()
+        self._parked: list[asyncio.Future[None]] = []
+        self._workers: list[asyncio.Task[None]] = []
+        self._attempts: dict[int, tuple[int, float]] = {}  # calls that were put off, by place: how often, since when
+        self._random = Random()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Take no new work; what is in flight ends within a bounded time."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._workers:
+            self._exchange.stop()
+            asyncio.get_running_loop().call_later(self._options.finish_within, self._cut)
+        self._unpark()
+
+    def _cut(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+
+    async def run(self) -> Report:
+        """Until the outbox is done, the connection stops, or the run is stopping."""
+        self._started = self._clock()
+        watch: asyncio.Task[None] | None = None
+        try:
+            self._limiter = self._share_limiter()
+            self._exchange = Exchange(
+                self._destination,
+                self._options,
+                self._limiter,
+                self.report,
+                self._unpark_one,
+                self._remember,
+                self._clock,
+            )
+            self._estimate = Estimate(self._limiter.rate, self._started)
+            watch = asyncio.create_task(self._watch())
+            await self._deliver_all()
+        except Exception as error:  # a fault in one vendor's module must not end the others' deliveries
+            self._fail(error)
+        finally:
+            await self._close(watch)
+        return self.report
+
+    def _share_limiter(self) -> Limiter:
+        """The limiter of the credential, with what earlier runs sent."""
+        account = blake2b(repr(self._destination.account()).encode(), digest_size=16).digest()
+        now, wall = self._clock(), self._wall()
+        limiter = self._limiters.setdefault((self._destination.slug, account), Limiter((), now))
+        limiter.join(self._limits, now)
+        limiter.restore(self._memory.get(KEPT, {}).get("limiter", {}), now, wall)
+        return limiter
+
+    async def _close(self, watch: "asyncio.Task[None] | None") -> None:
+        now, report = self._clock(), self.report
+        if watch:
+            watch.cancel()
+            await self._exchange.close()
+            curve = self._limiter.learned.curve
+            since = self._started
+            report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]
+            report.estimate_error = self._estimate.error(now)
+        try:
+            if watch:
+                self._remember(ahead=False)
+            self._journal.close()
+        except OSError as error:
+            self._fail(error)
+        report.seconds, report.rate, report.seconds_left = round(now - self._started, 3), 0.0, 0.0
+        report.shared_identifiers = self._lanes.shared
+
+    def _remember(self, ahead: bool = True) -> None:
+        kept: dict[str, Any] = {}
+        if saved := self._limiter.save(self._clock(), self._wall(), ahead):
+            kept["limiter"] = saved
+        if self._canary:  # it goes on with the next run
+            kept["canary"] = True
+        self._memory.pop(KEPT, None)
+        if kept:
+            self._memory[KEPT] = kept
+        self._journal.remember(self._memory)
+
+    def _fail(self, error: Exception) -> None:
+        match error:
+            case Ended() | MissingSecret():
+                why = str(error)
+            case OSError():
+                why = f"its journal or outbox cannot be used: {error.strerror}"
+            case _:
+                _LOG.error("connection %s failed", self.report.connection, exc_info=error)
+                why = f"internal error: {type(error).__name__}; see the log"
+        self.report.stopped = self.report.stopped or why
+
+    async def _watch(self) -> None:
+        """Keep the report's rate and time left up to date."""
+        while True:
+            await asyncio.sleep(_SEEN_EVERY)
+            now, report = self._clock(), self.report
+            report.rate = self._estimate.rate(now, report.requests)
+            settled = report.calls - report.pending
+            report.seconds_left = self._estimate.left(now, report.rate, report.requests, settled, report.pending)
+
+    # -- workers: as many conversations at once as the vendor bears
+
+    async def _deliver_all(self) -> None:
+        self._chunks = self._delivery.outbox.read()
+        number = min(self._destination.concurrency, max(1, self.report.calls))
+        self._workers = [asyncio.create_task(self._work()) for _ in range(number)]
+        await asyncio.wait(self._workers)
+
+    async def _work(self) -> None:
+        try:
+            while (batch := await self._next()) is not None:
+                await self._converse(batch)
+        except (asyncio.CancelledError, Interrupted):  # if cut off, what is in flight may have arrived
+            return
+        except Exception as error:
+            self._fail(error)
+            self.stop()
+
+    async def _next(self) -> list[Item] | None:
+        """The next batch, when it is worth forming one; None: there is no more work."""
+        while not self._stopping:
+            batch = None
+            if self._exchange.room:
+                self._fill()
+                batch = self._lanes.take(self._clock())
+            if batch:
+                self._unpark_one()
+                return batch
+            if self._lanes.idle and self._lanes.next_due() is None and not self._lanes.waiting and not self._go_on():
+                break
+            await self._park()
+        self._unpark()
+        return None
+
+    def _go_on(self) -> bool:
+        """Nothing is left in the lanes: whether there is more in the outbox. Raises Stopped after a bad canary."""
+        if self._canary and self._more:
+            if verdict := self._canary.verdict():
+                advice = "mend that, or raise --max-reject-rate, and run again; the rest waits"
+                raise Stopped(f"{verdict}; {advice}")
+            self._canary = None
+            self._remember()
+        self._fill()
+        return self._lanes.waiting > 0
+
+    def _fill(self) -> None:
+        """Read the outbox as far as the window, or the canary, goes."""
+        most = self._canary.size if self._canary else 0
+        while self._more and self._lanes.waiting < self._window and not (most and self._admitted >= most):
+            refused = []
+            for item in self._chunk:
+                if rejection := self._destination.check(item.call):
+                    refused.append((item, rejection))
+                    continue
+                self._lanes.add(item)
+                self._admitted += 1
+                if most and self._admitted >= most:
+                    break
+            else:
+                chunk = next(self._chunks, None)
+                self._more = chunk is not None
+                self._chunk = iter(chunk or ())
+            self._settle(refused, ours=True)
+
+    async def _park(self) -> None:
+        """Until something changes, or a lane is due."""
+        loop = asyncio.get_running_loop()
+        parked = loop.create_future()
+        self._parked.append(parked)
+        due = self._lanes.next_due()
+        timer = loop.call_later(max(0.0, due - self._clock()), self._unpark_one) if due is not None else None
+        try:
+            await parked
+        finally:
+            if timer:
+                timer.cancel()
+
+    def _unpark_one(self) -> None:
+        while self._parked:
+            parked = self._parked.pop()
+            if not parked.done():
+                parked.set_result(None)
+                return
+
+    def _unpark(self) -> None:
+        while self._parked:
+            self._unpark_one()
+
+    # -- one batch
+
+    async def _converse(self, batch: list[Item]) -> None:
+        """Deliver a batch, and make its lanes ready again."""
+        profiles = {item.call.profile_id for item in batch}
+        held: set[str] = set()  # lanes that are not to go on
+        try:
+            if self._prepares:
+                await self._prepare(batch)
+                batch = self._recheck(batch)
+            if batch:
+                await self._deliver(batch, held)
+        finally:
+            self._lanes.done(profiles - held)
+            self._unpark_one()
+
+    async def _prepare(self, batch: list[Item]) -> None:
+        """Before the first call of a key: make or find at the vendor what it needs."""
+        if all((item.call.kind, item.call.key) in self._prepared for item in batch):
+            return
+        async with self._preparing:
+            fresh = {(i.call.kind, i.call.key): i.call for i in reversed(batch) if i.call.kind != "delete"}
+            samples = [call for what, call in fresh.items() if what not in self._prepared]
+            if not samples:
+                return
+            try:
+                await self._exchange.talk(self._destination.prepare(samples, self._memory), Talk(1))
+            except Unanswered as error:
+                raise Stopped(f"what its calls need could not be prepared: {error}") from error
+            self._prepared.update((call.kind, call.key) for call in samples)
+            self._remember()
+
+    def _recheck(self, batch: list[Item]) -> list[Item]:
+        """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
+        checked = [(item, self._destination.check(item.call)) for item in batch]
+        self._settle([(item, rejected) for item, rejected in checked if rejected], ours=True)
+        return [item for item, rejected in checked if not rejected]
+
+    async def _deliver(self, batch: list[Item], held: set[str]) -> None:
+        calls, refs = [item.call for item in batch], [item.ref for item in batch]
+        converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
+        size = len(units(self._destination, calls)) if len(calls) > 1 else 1
+        talk = Talk(size, lambda: self._journal.sent(refs))
+        try:
+            outcomes = await self._exchange.talk(converse(calls, self._memory), talk)
+        except Ended as end:
+            if talk.begun and not end.maybe:
+                self._journal.unsent(refs)
+            if isinstance(end, Halved):
+                for half in halves(batch, self._destination.unit):
+                    await self._deliver(half, held)
+                return
+            self._leave(batch, end, held)
+            if isinstance(end, Stopped):
+                raise
+            return
+        self._conclude(batch, outcomes, held)
+
+    def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
+        """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""
+        since = 0.0 if end.since is None else self._wall() - (self._clock() - end.since)
+        for item in batch:
+            if end.since is None or not self._expire(item, since, str(end)):
+                held.add(item.call.profile_id)
+        self._lanes.close(held)
+
+    def _expire(self, item: Item, began: float, words: str) -> bool:
+        """Whether it did."""
+        if not outlived(item.call.since, began, self._wall(), self._options.give_up_after):
+            return False
+        self._settle([(item, Expired(words))])
+        return True
+
+    def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], held: set[str]) -> None:
+        if len(outcomes) != len(batch):
+            raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
+        final: list[tuple[Item, Final]] = []
+        later: dict[str, list[tuple[Item, Later]]] = {}
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Later):
+                later.setdefault(item.call.profile_id, []).append((item, outcome))
+            else:
+                final.append((item, outcome))
+        self._settle(final)
+        for profile, items in later.items():
+            self._put_off(profile, items, held)
+
+    def _put_off(self, profile: str, items: list[tuple[Item, Later]], held: set[str]) -> None:
+        """Calls the vendor could not take now: only their lane waits."""
+        now = self._clock()
+        waits, left, trouble = [0.0], list[Item](), now
+        for item, outcome in items:
+            times, since = self._attempts.get(item.ref, (0, now))
+            self._attempts[item.ref] = (times + 1, since)
+            waits.append(backoff(times + 1, outcome.after, self._random))
+            trouble = min(trouble, since)
+            left.append(item)
+        if now + max(waits) - trouble > self._options.retry_for:
+            began = self._wall() - (now - trouble)
+            left = [
+                item for item, outcome in items if not self._expire(item, began, self._exchange.mask(outcome.words))
+            ]
+            if left:
+                held.add(profile)
+                self._lanes.close([profile])
+            return
+        held.add(profile)
+        self._lanes.postpone(left, now + max(waits))
+
+    def _settle(self, items: Sequence[tuple[Item, Final]], ours: bool = False) -> None:
+        """Final outcomes; `ours`: no request was made."""
+        if not items:
+            return
+        mask = self._exchange.mask
+        masked: list[tuple[Item, Final]] = [
+            (item, Rejected(told.reason, mask(told.words)) if isinstance(told, Rejected) else told)
+            for item, told in items
+        ]
+        self._journal.settled(masked)
+        for item, outcome in masked:
+            self._attempts.pop(item.ref, None)
+            self._count(item, outcome)
+            if self._canary and not ours:
+                self._canary.settled(outcome)
+
+    def _count(self, item: Item, outcome: Final) -> None:
+        report = self.report
+        if isinstance(outcome, Delivered):
+            report.delivered += 1
+            report.unconfirmed += outcome.unconfirmed
+        elif isinstance(outcome, Expired):
+            report.expired += 1
+        else:
+            report.rejected[outcome.reason] = report.rejected.get(outcome.reason, 0) + 1
+            if len(report.samples) < _SAMPLES:
+                report.samples.append(Sample(outcome.reason, item.call.key, _without(outcome.words, item.call)))
+
+
+def _without(words: str, call: Call) -> str:
+    """The vendor's words for a printed sample: without the person's identifier."""
+    return words.replace(call.identifier.id, "<identifier>")[:200]

@@ -1,0 +1,377 @@
+"""Exchange: one connection's conversations with its vendor, request by request.
+
+Here a request waits for its turn, is sent, and is repeated where that helps; what a reply means, the
+destination says.
+"""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from random import Random
+from typing import TypeVar
+
+import aiohttp
+from yarl import URL
+
+from schemas.report import Report
+from schemas.secret import secrets_in
+from transforms.assignment import SenderOptions
+from transforms.destinations.contract import Destination, Reply, Request, headers
+from transforms.logic.addresses import inside, literal
+from transforms.logic.breaker import Breaker
+from transforms.logic.limit import Limiter
+from transforms.logic.quota import exhausted
+from transforms.logic.retry import backoff
+from transforms.wire import Connector, PublicOnly, TooLong, Turnstile, asking_now
+
+_LOG = logging.getLogger("profilecast.sender")
+_POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
+_MASKED = 8  # characters: shorter parts of a credential are words
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """A conversation that did not come to its end."""
+
+    maybe = False  # something of it may have arrived
+    since: float | None = None  # the vendor has given no useful answer since, by the clock
+
+
+class Stopped(Ended):
+    """The connection cannot go on; the text says why and what to do."""
+
+
+class Unanswered(Ended):
+    """Repeating was given up."""
+
+
+class Halved(Ended):
+    """The vendor refused the batch as a whole."""
+
+
+class Interrupted(Ended):
+    """The run is stopping."""
+
+
+class _BreakerOpened(Exception):
+    """The request waited for its turn when the vendor turned out to be in trouble."""
+
+
+class Talk:
+    """One conversation's part in what the requests of a connection share."""
+
+    def __init__(self, items: int, begins: Callable[[], None] = lambda: None) -> None:
+        self.items = items  # units in it
+        self.endpoint = ""
+        self.partly = False  # requests of it were answered
+        self.maybe = False  # the one that is out may have arrived
+        self.renewing = False
+        self.trouble: float | None = None  # since when there is no answer to the one that is out
+        self.asked = 0.0  # when the breaker let it pass
+        self.sent: float | None = None  # when it took its token
+        self.went = 0  # how many of one attempt: a connection that died at once is tried again
+        self._begins = begins
+        self._begun = False
+
+    @property
+    def patient(self) -> bool:
+        return self.partly
+
+    def goes(self, now: float) -> None:
+        """A request goes now: ahead of the first one, the attempt is written down."""
+        self.sent = now
+        self.went += 1
+        if not self._begun:
+            self._begun = True
+            try:
+                self._begins()
+            except OSError as error:  # not to be taken for one of the network
+                raise Stopped(f"its journal cannot be written: {error.strerror}") from error
+
+    @property
+    def begun(self) -> bool:
+        return self._begun
+
+
+class Exchange:
+    """Holds conversations. `stop` and `cut` end them."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        options: SenderOptions,
+        limiter: Limiter,
+        report: Report,
+        moved: Callable[[], None],
+        save: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
+        self._moved, self._clock = moved, clock
+        self._random = Random()
+        self._breaker = Breaker()
+        self._turnstile = Turnstile(limiter, clock, options.retry_for, moved, save)
+        self._throttled_since: float | None = None
+        self._renewing = asyncio.Lock()
+        self._renewals = 0
+        self._talks = 0  # that are held
+        self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
+        self._stopping = False
+        self._session = self._open()
+        self._url = lru_cache(512)(self._address)
+        self._last: Request | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        options = self._options
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=options.connect_timeout, sock_read=options.read_timeout
+        )
+        guarded = not options.gateway and not self._destination.reaches_inside()
+        connector = Connector(
+            self._turnstile,
+            limit=self._destination.concurrency,
+            keepalive_timeout=30,
+            resolver=PublicOnly(self._inside) if guarded else None,
+        )
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    @property
+    def room(self) -> bool:
+        """Whether the vendor can be asked more than it is."""
+        return self._turnstile.room and (not self._breaker.open or not self._talks)
+
+    def stop(self) -> None:
+        """Conversations of which nothing was answered end at once; the others may come to their end."""
+        self._stopping = True
+        self._turnstile.clear(_interrupted, all_of_them=False)
+        for sleeper in self._sleepers:
+            _wake_up(sleeper)
+
+    # -- a conversation
+
+    async def talk(self, conversation: Generator[Request, Reply, T], talk: Talk) -> T:
+        """Hold it to its end. Raises Ended."""
+        self._talks += 1
+        try:
+            request = next(conversation)
+            while True:
+                reply = await self._exchange(request, talk)
+                talk.partly = True
+                request = conversation.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except Ended as end:
+            end.maybe = talk.partly or talk.maybe
+            end.since = talk.trouble
+            raise
+        finally:
+            self._talks -= 1
+            conversation.close()
+
+    async def _exchange(self, request: Request, talk: Talk) -> Reply:
+        """One answered request."""
+        talk.endpoint, talk.maybe, talk.trouble = request.endpoint, False, None
+        failures, renewed, began = 0, False, self._clock()
+        if request.after:
+            await asyncio.sleep(request.after)
+            began += request.after
+        while True:
+            renewals = self._renewals
+            reply = await self._send(request, talk)
+            now = self._clock()
+            verdict = None if reply is None else self._destination.classify(request, reply, talk.items)
+            if reply is None or verdict is None or verdict.meaning == "transient":
+                failures += 1
+                await self._failed(talk, now, backoff(failures, verdict.after if verdict else None, self._random))
+                continue
+            self._answered(talk)
+            match verdict.meaning:
+                case "answered":
+                    self._accepted(reply, now)
+                    return reply
+                case "throttled":
+                    await self._throttled(talk, now, verdict.after, began)
+                case "halve":
+                    raise Halved
+                case "credentials" if self._destination.renews and not renewed and not talk.renewing:
+                    await self._renew(renewals)
+                    renewed = True
+                case "credentials":
+                    raise Stopped(self._refusal(reply, "refuses the credentials", verdict.words))
+                case _:
+                    raise Stopped(self._refusal(reply, "does not allow this", verdict.words))
+
+    async def _send(self, request: Request, talk: Talk) -> Reply | None:
+        """One attempt over the network; None where no whole answer came."""
+        url = self._url(request.url)
+        while True:
+            await self._ask(talk)
+            asking_now.set(talk)
+            try:
+                async with self._session.request(
+                    request.method,
+                    url,
+                    data=request.body(),
+                    headers=headers(self._destination, request),
+                    allow_redirects=False,
+                ) as answer:
+                    body = await answer.read()
+                    reply = Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+                self._count(str(reply.status))
+                return reply
+            except _BreakerOpened:
+                continue
+            except TooLong as wait:
+                raise Stopped(
+                    f"its cap or the vendor makes it wait {wait.seconds:.0f} s; the rest goes with the next run"
+                ) from wait
+            except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
+                raise Stopped(f"the certificate of {url.host} cannot be trusted; nothing was sent") from error
+            except aiohttp.InvalidURL as error:
+                raise Stopped("the URL in its settings cannot be one") from error
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
+                talk.maybe = talk.maybe or talk.sent is not None
+                self._count("none" if talk.sent is not None else "unreachable")
+                return None
+            finally:
+                self._last = request
+                self._report.requests += talk.went
+                if talk.sent is None:
+                    self._breaker.unused(talk.asked)
+
+    async def _ask(self, talk: Talk) -> None:
+        """Until the breaker lets the request pass."""
+        talk.sent, talk.went = None, 0
+        while True:
+            if self._stopping and not talk.partly:
+                raise Interrupted("the run is stopping")
+            now = self._clock()
+            delay = self._breaker.delay(now)
+            if delay <= 0:
+                self._breaker.sending(now)
+                talk.asked = now
+                return
+            await self._sleep(min(delay, _POLL_BREAKER), at_breaker=True)
+
+    def _count(self, status: str) -> None:
+        self._report.statuses[status] = self._report.statuses.get(status, 0) + 1
+
+    # -- what an attempt came to
+
+    async def _failed(self, talk: Talk, now: float, wait: float) -> None:
+        """No answer, or one of a vendor in trouble: wait, then try again."""
+        talk.trouble = now if talk.trouble is None else talk.trouble
+        talk.maybe = talk.maybe or talk.sent is not None
+        was_open = self._breaker.open
+        self._breaker.failed(now, talk.asked)
+        if self._breaker.open and not was_open:
+            self._turnstile.clear(_BreakerOpened)
+        self._wake()
+        longest = self._options.retry_for
+        if self._breaker.since is not None and now + wait - self._breaker.since > longest:
+            raise Stopped(f"no useful answer within {longest:.0f} s; the rest goes with the next run")
+        if now + wait - talk.trouble > longest:
+            raise Unanswered(f"no useful answer within {longest:.0f} s")
+        await self._sleep(wait)
+
+    def _answered(self, talk: Talk) -> None:
+        talk.trouble = None
+        if self._breaker.since is not None:
+            self._breaker.answered()
+            self._wake()
+            self._moved()
+
+    def _accepted(self, reply: Reply, now: float) -> None:
+        self._throttled_since = None
+        self._limiter.accepted()
+        if (quota := exhausted(reply.headers)) and not self._limiter.keeps(quota[0]):
+            self._limiter.hold(now, quota[1])
+
+    async def _throttled(self, talk: Talk, now: float, after: float | None, began: float) -> None:
+        self._limiter.throttled(now, after, talk.sent or now)
+        self._throttled_since = now if self._throttled_since is None else self._throttled_since
+        if now - self._throttled_since > self._options.retry_for:
+            words = f"the vendor has taken no request for {self._options.retry_for:.0f} s and says that they are"
+            raise Stopped(f"{words} too many (429); the rest goes with the next run")
+        if now - began > self._options.retry_for:
+            raise Unanswered("the vendor had no room for it")
+
+    async def _renew(self, seen: int) -> None:
+        """Fetch new credentials, unless somebody has done so since."""
+        async with self._renewing:
+            if self._renewals == seen:
+                talk = Talk(1)
+                talk.renewing = True
+                await self.talk(self._destination.renew(), talk)
+                self._renewals += 1
+
+    # -- waiting
+
+    async def _sleep(self, seconds: float, at_breaker: bool = False) -> None:
+        """So long; less if the run stops, or the breaker changes."""
+        loop = asyncio.get_running_loop()
+        sleeper = loop.create_future()
+        timer = loop.call_later(seconds, _wake_up, sleeper)
+        self._sleepers[sleeper] = at_breaker
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            del self._sleepers[sleeper]
+
+    def _wake(self) -> None:
+        for sleeper, at_breaker in self._sleepers.items():
+            if at_breaker:
+                _wake_up(sleeper)
+
+    # -- where it goes
+
+    def _address(self, url: str) -> URL:
+        found = URL(url, encoded=url.isascii() and " " not in url)
+        address = literal(found.host or "")
+        if address and inside(address) and not self._destination.reaches_inside():
+            raise self._inside(address, address)
+        if not self._options.gateway:
+            return found
+        return URL(f"{self._options.gateway.rstrip('/')}/{found.raw_authority}{found.raw_path_qs}", encoded=True)
+
+    def _inside(self, host: str, address: str) -> Stopped:
+        where = host if host == address else f"{host} ({address})"
+        return Stopped(f"{where} is an address inside this machine's network, and nothing is sent there unless allowed")
+
+    # -- words
+
+    def _refusal(self, reply: Reply, what: str, words: str) -> str:
+        variables = ", ".join(str(secret) for secret in secrets_in(self._destination.settings))
+        advice = f"; check {variables} and what it may do" if variables else ""
+        said = f": {self.mask(words)}" if words else ""
+        return f"the vendor {what} (HTTP {reply.status}){advice}{said}"
+
+    def mask(self, words: str) -> str:
+        """The vendor's words without secrets: those of the settings, and what was made of them."""
+        if not words:
+            return words
+        known = [secret.reveal() for secret in secrets_in(self._destination.settings)]
+        signed = self._destination.signed(self._last).values() if self._last else ()
+        made = [part for value in signed for part in value.split() if len(part) >= _MASKED]
+        for secret in (*known, *made):
+            words = words.replace(secret, "***")
+        return words
+
+
+def _wake_up(sleeper: "asyncio.Future[None]") -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("the run is stopping")

@@ -1,0 +1,180 @@
+"""The sockets: a request takes its token on an open connection, and goes to no address inside."""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+
+from transforms.logic.addresses import inside
+from transforms.logic.limit import Limiter
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.tracing import Trace
+
+_LEAD = 0.05  # seconds of requests that may wait for their turn before new work is begun
+_TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
+
+
+class Asking(Protocol):
+    """A request that asks for its turn."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def items(self) -> int: ...
+
+    @property
+    def patient(self) -> bool:
+        """It goes on although the run is stopping."""
+
+    def goes(self, now: float) -> None:
+        """It has its token and goes now."""
+
+
+class Waiting(NamedTuple):
+    turn: "asyncio.Future[None]"
+    asking: Asking
+
+
+class Turnstile:
+    """Lets requests through as the limiter says: in order of arrival, each endpoint class for itself."""
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        clock: Callable[[], float],
+        longest: float,
+        moved: Callable[[], None],
+        save: Callable[[], None],
+    ) -> None:
+        """`longest`: seconds that a request may wait; `moved` hears of each that went; `save` keeps the limiter."""
+        self._limiter, self._clock, self._longest, self._moved, self._save = limiter, clock, longest, moved, save
+        self._queues: dict[str, deque[Waiting]] = {}
+        self._waiting = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def room(self) -> bool:
+        """So few requests wait that new work may be begun."""
+        return self._waiting < 2 + int(self._limiter.rate * _LEAD)
+
+    async def turn(self, asking: Asking) -> None:
+        """Until the request may go. Raises what `clear` was given, and TooLong."""
+        queue = self._queues.get(asking.endpoint)
+        if not queue:
+            now = self._clock()
+            delay = self._limiter.delay(now, asking.endpoint, asking.items)
+            if delay <= 0:
+                self._let(asking, now)
+                return
+            queue = self._queues.setdefault(asking.endpoint, deque())
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(Waiting(turn, asking))
+        self._waiting += 1
+        self.move()
+        await turn
+
+    def clear(self, why: Callable[[], Exception], all_of_them: bool = True) -> None:
+        """Send those who wait away, or only those who are not patient."""
+        for queue in self._queues.values():
+            for waiting in queue:
+                if not waiting.turn.done() and (all_of_them or not waiting.asking.patient):
+                    waiting.turn.set_exception(why())
+        self.move()
+
+    def move(self) -> None:
+        """Let through who may go, and look again when the next one may."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        soonest = min((self._pass(endpoint, queue) for endpoint, queue in self._queues.items()), default=float("inf"))
+        if soonest != float("inf"):
+            self._timer = asyncio.get_running_loop().call_later(max(soonest, _TOGETHER), self.move)
+
+    def _pass(self, endpoint: str, queue: deque[Waiting]) -> float:
+        """Seconds until the head of the queue may go; infinite where nobody waits."""
+        while queue:
+            turn, asking = queue[0]
+            if not turn.done():
+                now = self._clock()
+                delay = self._limiter.delay(now, endpoint, asking.items)
+                if 0 < delay <= self._longest:
+                    return delay
+                if delay <= 0:
+                    try:
+                        self._let(asking, now)
+                    except Exception as error:  # the attempt could not be written down
+                        turn.set_exception(error)
+                    else:
+                        turn.set_result(None)
+                else:
+                    turn.set_exception(TooLong(delay))
+            queue.popleft()
+            self._waiting -= 1
+            self._moved()
+        return float("inf")
+
+    def _let(self, asking: Asking, now: float) -> None:
+        self._limiter.take(now, asking.endpoint, asking.items)
+        if self._limiter.unsaved:
+            self._save()
+        asking.goes(now)
+
+
+class TooLong(Exception):
+    """The cap, or the vendor, makes a request wait longer than the run lasts."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+asking_now: ContextVar[Asking] = ContextVar("asking_now")
+
+
+class Connector(aiohttp.TCPConnector):
+    """Hands out a connection when it is open and the request's turn has come: requests do not bunch behind it."""
+
+    def __init__(self, turnstile: Turnstile, **options: Any) -> None:
+        super().__init__(**options)
+        self._turnstile = turnstile
+
+    async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: aiohttp.ClientTimeout) -> Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            try:
+                await self._turnstile.turn(asking_now.get())
+            except BaseException:
+                connection.release()
+                raise
+            if connection.protocol is not None and connection.protocol.is_connected():
+                return connection
+            connection.close()  # by the vendor, while it waited
+
+
+class PublicOnly(AbstractResolver):
+    """Looks names up, at the moment of connecting, and refuses those that stand for an address inside."""
+
+    def __init__(self, refuse: Callable[[str, str], Exception]) -> None:
+        self._resolver = aiohttp.ThreadedResolver()
+        self._refuse = refuse
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        for each in found:
+            if inside(each["host"]):
+                raise self._refuse(host, each["host"])
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
