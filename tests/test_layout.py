@@ -178,6 +178,14 @@ def quoted(doc: Path) -> list[str]:
     return [text for text in re.findall(r"`([^`\n]+)`", prose) if AN_EXAMPLE not in text]
 
 
+@pytest.mark.parametrize("doc", ["README.md", "docs/architecture.md"])
+def test_the_picture_is_that_of_the_graph(doc: str) -> None:
+    graph = ast.get_docstring(ast.parse((ROOT / "pipeline" / "graph.py").read_text("utf-8"))) or ""
+    picture = graph.partition("\n\n")[2]
+    assert "Deliver" in picture
+    assert picture in (ROOT / doc).read_text("utf-8")
+
+
 @every_doc
 def test_files_that_docs_name_exist(doc: Path) -> None:
     paths = [text for text in quoted(doc) if re.fullmatch(rf"({'|'.join(OWN)}|docs)/[\w./*-]*", text)]

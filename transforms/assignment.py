@@ -14,8 +14,6 @@ from transforms.logic.lanes import Item
 class Journal(Protocol):
     """The durable record of one outbox's outcomes; see `pipeline.journal`."""
 
-    failure: str  # why the disk refused it; "" while it does not
-
     def sent(self, refs: Sequence[int]) -> None:
         """These calls are about to be sent: from now on they may have arrived."""
 

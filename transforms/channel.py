@@ -306,7 +306,8 @@ class Channel:
         self._settle([(item, rejected) for item, rejected in checked if rejected], ours=True)
         return [item for item, rejected in checked if not rejected]
 
-    async def _deliver(self, batch: list[Item], held: set[str]) -> None:
+    async def _deliver(self, batch: list[Item], held: set[str]) -> bool:
+        """Whether the vendor took all of it."""
         calls, refs = [item.call for item in batch], [item.ref for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
         size = len(units(self._destination, calls)) if len(calls) > 1 else 1
@@ -317,14 +318,23 @@ class Channel:
             if talk.begun and not end.maybe:
                 self._journal.unsent(refs)
             if isinstance(end, Halved):
-                for half in halves(batch, self._destination.unit):
-                    await self._deliver(half, held)
-                return
+                await self._halve(batch, held)
+                return False
             self._leave(batch, end, held)
             if isinstance(end, Stopped):
                 raise
-            return
+            return False
         self._conclude(batch, outcomes, held)
+        return all(isinstance(outcome, Delivered) for outcome in outcomes)
+
+    async def _halve(self, batch: list[Item], held: set[str]) -> None:
+        """There is something bad in the batch: find it, and deliver the rest."""
+        first, second = halves(batch, self._destination.unit)
+        taken = await self._deliver(first, held)
+        if taken and len(units(self._destination, [item.call for item in second])) > 1:
+            await self._halve(second, held)  # so it is in here
+        elif second:
+            await self._deliver(second, held)
 
     def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
         """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""

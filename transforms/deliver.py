@@ -17,12 +17,18 @@ from schemas.workspace import Connection, Workspace
 from transforms.sender import Delivery, Journal, Outbox, SenderOptions, shared_sender
 
 
+class DurableJournal(Journal, Protocol):
+    """A journal that a disk may refuse."""
+
+    failure: str  # why it did; "" while it did not
+
+
 class Log(Protocol):
     """Where a connection's calls are and its outcomes go; see `pipeline.store.Run`."""
 
     def outbox(self, connection: str, sizes: list[int]) -> Outbox: ...
 
-    def journal(self, connection: str) -> Journal: ...
+    def journal(self, connection: str) -> DurableJournal: ...
 
     def memory(self, connection: str) -> dict[str, Any]: ...
 
@@ -45,20 +51,21 @@ class _DeliverFn(beam.DoFn):
         self._workspace, self._connection, self._log, self._options = workspace, connection, log, options
 
     def start_bundle(self) -> None:
-        self._running: list[tuple[Journal, Future[Report]]] = []
+        self._running: list[tuple[DurableJournal, Future[Report]]] = []
 
     def process(self, sizes: dict[str, list[int]]) -> None:
         name = self._connection.name
+        journal = self._log.journal(name)
         delivery = Delivery(
             self._workspace,
             self._connection,
             self._log.outbox(name, sizes[name]),
-            self._log.journal(name),
+            journal,
             self._log.memory(name),
             self._options,
             self._log.first_sync(name),
         )
-        self._running.append((delivery.journal, shared_sender().start(delivery)))
+        self._running.append((journal, shared_sender().start(delivery)))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()

@@ -277,7 +277,7 @@ class Exchange:
             self._turnstile.clear(_BreakerOpened)
         self._wake()
         longest = self._options.retry_for
-        if self._breaker.since is not None and now + wait - self._breaker.since > longest:
+        if self._breaker.since is not None and now - self._breaker.since > longest:
             raise Stopped(f"no useful answer within {longest:.0f} s; the rest goes with the next run")
         if now + wait - talk.trouble > longest:
             raise Unanswered(f"no useful answer within {longest:.0f} s")

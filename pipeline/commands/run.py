@@ -164,13 +164,16 @@ def _stoppable(console: Console, seconds: float | None) -> Iterator[None]:
     """Ctrl-C, SIGTERM or the time: take no new work, let what is in flight end. The second signal: at once."""
     from transforms.sender import shared_sender
 
+    stopping = threading.Event()
+
     def on_signal(number: int, frame: object) -> None:
-        if shared_sender().stopping:
+        if stopping.is_set():
             console.print("Stopped at once. What was in flight may be sent again by the next run.")
             os._exit(UNFINISHED)  # everything that counts is on the disk, and threads would keep it alive
         stop("Stopping")
 
     def stop(why: str) -> None:
+        stopping.set()
         console.print(f"{why}: what is in flight ends, the rest waits for the next run. Ctrl-C again: at once.")
         shared_sender().stop()
 

@@ -1,8 +1,9 @@
 """kill -9 at any moment: nothing is lost, and only what was in flight is sent twice."""
 
 import shutil
+import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -10,16 +11,27 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.outbox import Outbox
 from pipeline.store import StateStore
 from schemas.calls import message_id
-from tests.pipeline.running import Event, Receiver, command, profile, receiving, score, summary_of, vip, workspace
-from tests.pipeline.running import write_events as write
+from tests.pipeline.running import (
+    Event,
+    Receiver,
+    command,
+    profile,
+    receiving,
+    score,
+    summary_of,
+    vip,
+    workspace,
+    write_events,
+)
 from transforms.logic.ledger import Fate
 
 KILLS = 25
+PHASES = ("start", "decide", "send", "send")  # in turn: while it starts, decides and commits, sends
 PEOPLE = 12
-LONGEST = 2.6  # seconds of an undisturbed run: starting, deciding, sending
 DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 
 
@@ -65,33 +77,75 @@ class Undisturbed:
     messages: list[Any]
     days: list[Vendor]
 
+    def arguments(self, state: Path, receiver: Receiver, file: str, *events: str) -> list[str]:
+        """Of `profilecast` with one of the workspace files `slow` and `fast`."""
+        common = ["--workspace", str(self.root / f"{file}.yaml"), "--state", str(state), "--gateway", receiver.url]
+        return ["run", *common, *(["--events", *(str(self.root / name) for name in events)] if events else [])]
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    root = tmp_path_factory.mktemp("undisturbed")
-    slow = workspace(root / "slow.yaml", "hook", cap="35/s")
+    found = Undisturbed(tmp_path_factory.mktemp("undisturbed"), [], [])
+    root = found.root
+    workspace(root / "slow.yaml", "hook", cap="35/s")
     workspace(root / "fast.yaml", "hook")
-    assert slow.exists()
-    write(root / "1.jsonl", *day_1())
-    write(root / "2.jsonl", *day_2())
+    write_events(root / "1.jsonl", *day_1())
+    write_events(root / "2.jsonl", *day_2())
     with receiving() as receiver:
-        assert 0 == run(root, root / "state", receiver, "fast.yaml", "1.jsonl")
-        days, messages = [Vendor.of(receiver)], list(receiver.messages)
+        assert 0 == main(found.arguments(root / "state", receiver, "fast", "1.jsonl"))
+        found.messages.extend(receiver.messages)
+        found.days.append(Vendor.of(receiver))
         shutil.copytree(root / "state", root / "after-day-1")
-        assert 0 == run(root, root / "state", receiver, "fast.yaml", "2.jsonl")
-        days.append(Vendor.of(receiver))
-    return Undisturbed(root, messages, days)
+        assert 0 == main(found.arguments(root / "state", receiver, "fast", "2.jsonl"))
+        found.days.append(Vendor.of(receiver))
+    return found
 
 
-def arguments(root: Path, state: Path, receiver: Receiver, workspace_file: str, *events: str) -> list[str]:
-    given = ["--events", *(str(root / name) for name in events)] if events else []
-    return ["run", "--workspace", str(root / workspace_file), "--state", str(state), "--gateway", receiver.url, *given]
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
+    undisturbed: Undisturbed, receiver: Receiver, tmp_path: Path, number: int
+) -> None:
+    day, phase, random = number % 2, PHASES[number // 2 % 4], Random(number)
+    state, events = tmp_path / "state", f"{day + 1}.jsonl"
+    if day:
+        shutil.copytree(undisturbed.root / "after-day-1", state)
+        receiver.messages += undisturbed.messages
+    before = committed(state)
+    process = command(*undisturbed.arguments(state, receiver, "slow", events))
+    wait_until(phase, random, process, state, receiver)
+    process.kill()
+    process.communicate()
+    assert phase != "send" or committed(state) != before
+    maybe = in_flight(state)
+
+    if number % 3 == 0:  # the next run does not have the events: it delivers what was committed
+        assert 0 == main(undisturbed.arguments(state, receiver, "fast"))
+    assert 0 == main(undisturbed.arguments(state, receiver, "fast", events))
+    assert [] == summary_of(state)["mistakes"]
+    assert undisturbed.days[day] == Vendor.of(receiver)
+    ids = receiver.message_ids()
+    assert {one for one in ids if ids.count(one) > 1} <= maybe
+    assert len(ids) - len(set(ids)) <= len(maybe)
 
 
-def run(root: Path, state: Path, receiver: Receiver, workspace_file: str, *events: str) -> int:
-    process = command(*arguments(root, state, receiver, workspace_file, *events))
-    process.communicate(timeout=60)
-    return process.returncode
+def wait_until(phase: str, random: Random, process: subprocess.Popen[str], state: Path, receiver: Receiver) -> None:
+    """A random moment of a phase."""
+    runs, sent = count(state), len(receiver.messages) + random.randint(1, 30)
+    while process.poll() is None:
+        if phase == "start" or (len(receiver.messages) >= sent if phase == "send" else count(state) > runs):
+            break
+        time.sleep(0.005)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(random.random() * {"start": 1.0, "decide": 0.3, "send": 0.1}[phase])
+
+
+def count(state: Path) -> int:
+    return len(list(state.glob("snapshots/*")))
+
+
+def committed(state: Path) -> str:
+    pointer = state / "current"
+    return pointer.read_text() if pointer.exists() else ""
 
 
 def in_flight(state: Path) -> set[str]:
@@ -108,45 +162,3 @@ def in_flight(state: Path) -> set[str]:
         for item in chunk
         if fates[item.ref >> 32][item.ref & 0xFFFFFFFF] == Fate.MAYBE
     }
-
-
-def kill_once(number: int, at: Undisturbed, place: Path) -> str:
-    """One kill and what follows; where the vendor ends up differently, what differs."""
-    random = Random(number)
-    second_day = number % 2 == 1
-    events = "2.jsonl" if second_day else "1.jsonl"
-    state = place / "state"
-    with receiving() as receiver:
-        if second_day:
-            shutil.copytree(at.root / "after-day-1", state)
-            receiver.messages += at.messages
-        process = command(*arguments(at.root, state, receiver, "slow.yaml", events))
-        time.sleep(0.1)
-        try:
-            process.wait(LONGEST * number / KILLS + random.random() * LONGEST / KILLS)
-        except Exception:
-            process.kill()
-        process.communicate()
-        maybe = in_flight(state)
-        if number % 3 == 0:  # the next run does not have the events: it delivers what was committed
-            run(at.root, state, receiver, "fast.yaml")
-        if run(at.root, state, receiver, "fast.yaml", events):
-            return f"kill {number}: the run after it did not finish"
-        if mistakes := summary_of(state)["mistakes"]:
-            return f"kill {number}: {mistakes}"
-        ids = receiver.message_ids()
-        twice = {one for one in ids if ids.count(one) > 1}
-        if not twice <= maybe or len(ids) - len(set(ids)) > len(maybe):
-            return f"kill {number}: {len(twice - maybe)} calls were sent twice without having been in flight"
-        if Vendor.of(receiver) != at.days[second_day]:
-            return f"kill {number}: the vendor knows {Vendor.of(receiver)}, not {at.days[second_day]}"
-    return ""
-
-
-def test_a_run_killed_at_any_moment_is_made_good_by_the_next(undisturbed: Undisturbed, tmp_path: Path) -> None:
-    places = [tmp_path / str(number) for number in range(KILLS)]
-    for place in places:
-        place.mkdir()
-    with ThreadPoolExecutor(3) as pool:
-        faults = list(pool.map(kill_once, range(KILLS), [undisturbed] * KILLS, places))
-    assert [] == [fault for fault in faults if fault]

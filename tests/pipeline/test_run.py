@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.disk import StoreError
+from pipeline.run import plain_errors
 from tests.pipeline.conftest import Shop
 from tests.pipeline.running import command, dead_letters, profile, score, summary_of, vip, workspace
 
@@ -72,13 +74,11 @@ class TestConservation:
         counted = {name: hook[name] for name in ("made", "left", "carried", "superseded", "delivered", "pending")}
         assert {"made": 8, "left": 6, "carried": 4, "superseded": 2, "delivered": 6, "pending": 0} == counted
 
-    def test_a_journal_that_says_something_else_than_the_sender_fails_loudly(
-        self, shop: Shop, capsys: Capture
-    ) -> None:
+    def test_a_journal_that_says_something_else_than_the_sender_fails_loudly(self, shop: Shop, capsys: Capture) -> None:
         def tamper(host: str, message: dict[str, Any]) -> int:
             [journal] = shop.state.glob("outcomes/*/hook.jsonl")
             with journal.open("a") as lines:
-                lines.write('{"at":0,"rejected":[[%d,"refused",""]]}\n' % (9 << 32))
+                lines.write(f'{{"at": 0, "rejected": [[{9 << 32}, "refused", ""]]}}\n')
             return 200
 
         shop.receiver.answer = tamper
@@ -155,6 +155,32 @@ class TestBrokenState:
         assert f"{path}: cannot be read" in capsys.readouterr().err
 
 
+class Engine(Exception):
+    """What an engine raises for what a step raised."""
+
+
+class TestErrorsOfSteps:
+    """Each engine wraps them in its own way."""
+
+    def test_the_cause_is_told(self) -> None:
+        wrapped = Engine("disk: full [while running 'WriteState']")
+        wrapped.__context__ = StoreError("disk: full")
+        with pytest.raises(StoreError, match=r"^disk: full$"), plain_errors():
+            raise wrapped
+
+    def test_what_comes_as_text_from_another_process_is_told(self) -> None:
+        with pytest.raises(StoreError, match=r"^disk: full$"), plain_errors():
+            raise Engine("Traceback: …\npipeline.disk.StoreError: disk: full\n\n")
+
+    def test_an_error_of_the_machine_names_the_file(self) -> None:
+        with pytest.raises(StoreError, match=r"^gone: No such file or directory; "), plain_errors():
+            Path("gone").read_bytes()
+
+    def test_a_fault_of_ours_stays_one(self) -> None:
+        with pytest.raises(ZeroDivisionError), plain_errors():
+            _ = 1 / 0
+
+
 class TestDisk:
     def test_a_place_that_cannot_be_written_is_named(self, shop: Shop, capsys: Capture) -> None:
         shop.root.joinpath("file").write_text("")
@@ -191,6 +217,7 @@ class TestDisk:
         assert "hook.jsonl: cannot be written: File too large" in process.stdout
         sent = shop.receiver.message_ids()
         assert 0 < len(sent) < 400
+        assert "DOES NOT ADD UP" not in process.stdout
         assert 0 == shop.run()
         again = [one for one in shop.receiver.message_ids() if one in set(sent)]
         assert 400 == len(set(shop.receiver.message_ids()))

@@ -1,6 +1,7 @@
 """For tests of the sender: an outbox and a journal in memory, and connections to deliver to."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from schemas.outcomes import Delivered, Expired, Final, Rejected
 from schemas.report import Report
 from schemas.secret import Secret
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
+from tests.transforms.vendor_server import Seen
 from transforms.destinations import find
 from transforms.destinations.contract import Memory
 from transforms.logic.lanes import Item
@@ -126,6 +128,28 @@ def connect(
 def webhook(name: str = "hook", cap: Cap | None = None, **settings: Any) -> tuple[Workspace, Connection]:
     """A webhook of its own host."""
     return connect("webhook", {"url": f"https://{name}.example.com/in", **settings}, name, cap)
+
+
+def braze(**settings: Any) -> tuple[Workspace, Connection]:
+    """Its key is in the variable BRAZE."""
+    return connect("braze", {"endpoint": "https://rest.braze.example", "api_key": "${BRAZE}", **settings})
+
+
+def errors_of(seen: Seen, indexes: set[int]) -> list[dict[str, Any]]:
+    """As Braze reports attributes of these places that it does not take."""
+    return [
+        {"type": "the email is not valid", "input_array": "attributes", "index": index}
+        for index in sorted(indexes)
+        if index < len(seen.json["attributes"])
+    ]
+
+
+def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for it."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
 
 
 def start(

@@ -1,16 +1,271 @@
 """The sender end to end: calls in, requests at a real server, outcomes in the journal."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
+from schemas.outcomes import Rejected
 from schemas.workspace import Cap
-from tests.transforms.delivering import FAST, identify, people, start, track, webhook
-from tests.transforms.vendor_server import Answer, vendor
+from tests.transforms.delivering import (
+    FAST,
+    Delivering,
+    braze,
+    connect,
+    errors_of,
+    identify,
+    people,
+    start,
+    track,
+    until,
+    webhook,
+)
+from tests.transforms.vendor_server import Answer, Seen, VendorServer, vendor
+from transforms.channel import effective_limits
+from transforms.destinations.braze import Braze
+from transforms.sender import Sender
 
 
-def test_every_call_is_delivered_once() -> None:
-    with vendor() as server:
-        running = start(people(200), webhook(), replace(FAST, gateway=server.url))
-        report = running.report()
+@pytest.fixture
+def server() -> Iterator[VendorServer]:
+    with vendor() as running:
+        yield running
+
+
+# -- pace and batches
+
+
+def test_every_call_is_delivered_once(server: VendorServer) -> None:
+    running = start(people(200), webhook(), replace(FAST, gateway=server.url))
+    report = running.report()
     assert (200, 200) == (report.delivered, report.requests)
     assert list(range(200)) == running.journal.delivered()
-    assert sorted(running.journal.marked) == list(range(200))
+    assert list(range(200)) == sorted(running.journal.marked)
+
+
+def test_batches_are_filled_and_no_key_is_twice_in_one(server: VendorServer) -> None:
+    calls = [call for n in range(100) for call in (identify(n), identify(n, 5, "total_revenue"), track(n, 5, 1))]
+    report = start(calls, webhook(batch=100), replace(FAST, gateway=server.url)).report()
+    assert 300 == report.delivered
+    assert len(server.seen) <= 4
+
+
+def test_the_cap_is_kept_and_used_while_a_backlog_waits(server: VendorServer) -> None:
+    running = start(people(40), webhook(cap=Cap(20)), replace(FAST, gateway=server.url))
+    assert 40 == running.report().delivered
+    times = [seen.at for seen in server.seen]
+    assert server.peak() <= 20
+    assert 39 / (times[-1] - times[0]) / 20 >= 0.98
+
+
+def test_a_cap_per_minute_does_not_take_the_place_of_the_cap_per_second() -> None:
+    _, connection = connect("braze", {"endpoint": "https://x", "api_key": "${KEY}"}, cap=Cap(6000, 60.0))
+    limits = effective_limits(Braze, connection)
+    assert [(6000, 60.0), (100, 1.0)] == [(limit.requests, limit.seconds) for limit in limits if not limit.endpoint]
+    _, raised = connect(
+        "braze", {"endpoint": "https://x", "api_key": "${KEY}"}, cap=Cap(200), cap_raised_by_vendor=True
+    )
+    assert [(200, 1.0)] == [
+        (each.requests, each.seconds) for each in effective_limits(Braze, raised) if not each.endpoint
+    ]
+
+
+def test_connections_of_one_receiver_share_its_cap(server: VendorServer) -> None:
+    sender, options = Sender(), replace(FAST, gateway=server.url)
+    running = [start(people(15), webhook("hook", Cap(20)), options, sender) for _ in range(2)]
+    assert [15, 15] == [each.report().delivered for each in running]
+    assert server.peak() <= 20
+
+
+def test_a_day_of_an_earlier_run_counts(server: VendorServer) -> None:
+    options, hook = replace(FAST, gateway=server.url), webhook(cap=Cap(30, 86400.0))
+    first = start(people(20), hook, options)
+    assert 20 == first.report().delivered
+    second = start(people(20), hook, options, memory=first.journal.memories[-1])
+    assert 10 == second.report().delivered
+    assert "makes it wait" in second.delivery.report.stopped
+    assert set() == second.journal.maybe()
+
+
+# -- one bad call in a batch
+
+
+def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_call_is_found(server: VendorServer) -> None:
+    bad = 37
+
+    def refuse(seen: Seen) -> Answer:
+        return Answer(400, body=b"something is wrong") if f"person-{bad}@".encode() in seen.body else Answer()
+
+    server.script = refuse
+    running = start(people(64), webhook(batch=64), replace(FAST, gateway=server.url))
+    report = running.report()
+    assert {bad: "refused"} == running.journal.rejected()
+    assert 63 == report.delivered
+    assert len(server.seen) <= 1 + 2 * 6
+
+
+def test_per_item_rejections_leave_the_others(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    server.script = lambda seen: Answer(201, {"message": "success", "errors": errors_of(seen, {3, 70})})
+    running = start(people(75), braze(), replace(FAST, gateway=server.url))
+    assert 73 == running.report().delivered
+    assert {3: "invalid_identifier", 70: "invalid_identifier"} == running.journal.rejected()
+
+
+# -- the first calls of a first sync
+
+
+def refused_by(seen: Seen, share: float) -> Answer:
+    number = len(seen.json["attributes"])
+    return Answer(201, {"message": "success", "errors": errors_of(seen, set(range(int(number * share))))})
+
+
+@pytest.mark.parametrize(("share", "stops"), [(0.6, True), (0.4, False)])
+def test_a_first_sync_that_is_mostly_rejected_stops_early(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch, share: float, stops: bool
+) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    server.script = lambda seen: refused_by(seen, share)
+    running = start(people(10_000), braze(), replace(FAST, gateway=server.url), first_sync=True)
+    report = running.report()
+    assert stops == bool(report.stopped)
+    if stops:
+        assert 9_900 == report.pending
+        assert "rejected 60 of the first 100 calls" in report.stopped or "of the first 100" in report.stopped
+        assert "invalid_identifier" in report.stopped
+        assert "--max-reject-rate" in report.stopped
+        assert report.samples
+        again = start(people(10_000), braze(), replace(FAST, gateway=server.url), memory=running.journal.memories[-1])
+        assert again.report().stopped, "it goes on with the first calls only, though some were acknowledged"
+    else:
+        assert 0 == report.pending
+
+
+def test_calls_refused_by_our_own_rules_do_not_stop_a_first_sync(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    server.script = lambda seen: Answer(201, {"message": "success"})
+    calls = [identify(n, "x" * 300 if n % 10 else "fine", "total_revenue") for n in range(2_000)]
+    report = start(calls, braze(), replace(FAST, gateway=server.url), first_sync=True).report()
+    assert ("", 200, 1_800) == (report.stopped, report.delivered, report.rejections)
+
+
+# -- stopping
+
+
+def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(delay=0.1)
+    running = start(people(500), webhook(), replace(FAST, gateway=server.url))
+    until(lambda: len(server.seen) > 20)
+    running.sender.stop()
+    report = running.report(within=2)
+    assert report.delivered == len(server.seen)
+    assert report.pending == 500 - report.delivered
+    assert set() == running.journal.maybe()
+
+
+def test_a_stop_does_not_wait_for_a_vendor_that_hangs(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(cut="hang")
+    running = start(people(50), webhook(), replace(FAST, gateway=server.url, read_timeout=30.0, finish_within=0.2))
+    until(lambda: len(server.seen) >= 16)
+    running.sender.stop()
+    assert 50 == running.report(within=2).pending
+    assert set(range(16)) == running.journal.maybe()
+
+
+# -- giving up
+
+
+def test_a_call_that_fails_for_hours_expires_and_a_fresh_one_waits(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(503)
+    old = identify(1, since=1_000.0)
+    running = start([identify(0), old], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
+    report = running.report()
+    assert [1] == running.journal.expired()
+    assert (1, 1) == (report.expired, report.pending)
+    assert {0} == running.journal.maybe()
+
+
+def test_what_follows_a_call_that_was_given_up_waits_with_it(server: VendorServer) -> None:
+    def fail_for_one(seen: Seen) -> Answer:
+        return Answer(503 if b'"total_revenue":1}' in seen.body or b'"total_revenue":1,' in seen.body else 200)
+
+    server.script = fail_for_one
+    calls = [track(0, 1, 1), track(0, 2, 2), *[track(n, 7, 1) for n in range(1, 300)]]
+    running = start(calls, webhook(cap=Cap(200)), replace(FAST, gateway=server.url, retry_for=0.6))
+    report = running.report()
+    assert (299, 2) == (report.delivered, report.pending)
+    assert not any(b'"total_revenue":2' in seen.body for seen in server.seen)
+
+
+def test_a_vendor_that_stays_away_stops_the_connection_within_the_time_to_retry(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(503)
+    running = start(people(1_000), webhook(), replace(FAST, gateway=server.url, retry_for=0.5))
+    assert "no useful answer" in running.report(within=5).stopped
+    assert 1_000 == running.delivery.report.pending
+
+
+# -- credentials and words
+
+
+def test_a_refusal_of_the_credentials_stops_the_connection_alone(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+
+    def refuse(seen: Seen) -> Answer:
+        return Answer(401, {"message": "key very-secret-key is wrong"}) if "braze" in seen.target else Answer()
+
+    server.script = refuse
+    sender, options = Sender(), replace(FAST, gateway=server.url)
+    refused, fine = start(people(100), braze(), options, sender), start(people(100), webhook(), options, sender)
+    assert 100 == fine.report().delivered
+    stopped = refused.report().stopped
+    assert "${BRAZE}" in stopped
+    assert "very-secret-key" not in stopped
+    assert 100 == refused.delivery.report.pending
+    assert set() == refused.journal.maybe()
+
+
+def test_secrets_are_masked_in_the_words_of_rejections(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK", "very-secret-value")
+    server.script = lambda seen: Answer(409, body=seen.headers["x-token"].encode())
+    from schemas.secret import Secret
+
+    running = start(
+        people(1), webhook(secret_headers={"x-token": Secret("${HOOK}")}), replace(FAST, gateway=server.url)
+    )
+    running.report()
+    assert [Rejected("conflict", "***")] == list(running.journal.final.values())
+
+
+# -- where requests go
+
+
+def test_redirects_are_not_followed(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(302, headers={"Location": f"{server.url}/elsewhere"})
+    running = start(people(1), webhook(), replace(FAST, gateway=server.url))
+    assert "is the url" in running.report().stopped
+    assert 1 == len(server.seen)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "10.1.2.3"]
+)
+def test_nothing_is_sent_to_addresses_inside(host: str) -> None:
+    running = start(people(3), connect("webhook", {"url": f"http://{host}:9/in"}), FAST)
+    assert "inside" in running.report().stopped
+    assert (0, 3) == (running.delivery.report.requests, running.delivery.report.pending)
+
+
+def test_addresses_inside_may_be_allowed(server: VendorServer) -> None:
+    running = start(people(3), connect("webhook", {"url": f"{server.url}/in", "private_addresses": True}), FAST)
+    assert 3 == running.report().delivered
+
+
+def test_with_a_gateway_only_spelt_out_addresses_are_refused(server: VendorServer) -> None:
+    options = replace(FAST, gateway=server.url)
+    assert 3 == start(people(3), connect("webhook", {"url": "http://intranet.local/in"}), options).report().delivered
+    refused: Delivering = start(people(3), connect("webhook", {"url": "http://169.254.169.254/in"}), options)
+    assert "inside" in refused.report().stopped

@@ -50,7 +50,8 @@ class VendorServer:
         self.script = script
         self.url = ""
         self.seen: list[Seen] = []
-        self.answered: list[float] = []
+        self.taken: list[Seen] = []  # with success, whether or not the answer arrived
+        self.busy = 0  # requests that are being answered
 
     def peak(self, seconds: float = 1.0) -> int:
         """The most requests in any sliding window."""
@@ -65,9 +66,19 @@ class VendorServer:
     async def handle(self, http: web.Request) -> web.StreamResponse:
         at = time.monotonic()
         body = await http.read()
-        seen = Seen(len(self.seen), at, http.method, http.raw_path[1:], dict(http.headers), body)
+        headers = {name.lower(): value for name, value in http.headers.items()}
+        seen = Seen(len(self.seen), at, http.method, http.raw_path[1:], headers, body)
         self.seen.append(seen)
+        self.busy += 1
+        try:
+            return await self._answer(http, seen)
+        finally:
+            self.busy -= 1
+
+    async def _answer(self, http: web.Request, seen: Seen) -> web.StreamResponse:
         answer = self.script(seen)
+        if answer.status < 300 and answer.cut != "hang":
+            self.taken.append(seen)
         if answer.delay:
             await asyncio.sleep(answer.delay)
         content = msgspec.json.encode(answer.json) if answer.body is None else answer.body

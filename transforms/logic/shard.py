@@ -5,7 +5,7 @@ outcomes ──────┼─ detect_shard ─ Detected ─ expand_shard ─
 state ─────────┘                                             └─ counts
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from zlib import crc32
@@ -112,6 +112,7 @@ def detect_shard(
     touched = {**events, **outcomes, **dict.fromkeys(previous.held), **again}
     if everyone:
         touched |= dict.fromkeys(key for key in previous.profiles if not key.startswith("\x00"))
+    applied = 0
     for profile_id in touched:
         state = _unpack(profile_id, detected.untouched)
         profile = Profile(profile_id, state, {}, [])
@@ -122,10 +123,11 @@ def detect_shard(
         for retry in again.get(profile_id, ()):
             detected.counts["retried"] += release(state, retry)
         told = events.get(profile_id, ())
-        applied, profile.changes = detect_changes(state, told, plan)
-        detected.counts["applied"] += applied
-        detected.counts["unchanged"] += len(told) - applied
+        news, profile.changes = detect_changes(state, told, plan)
+        applied += news
         detected.touched.append(profile)
+    usable = sum(map(len, events.values()))
+    detected.counts.update(applied=applied, unchanged=usable - applied)
     return detected
 
 
@@ -148,6 +150,8 @@ def expand_shard(detected: Detected, plan: Plan) -> Expanded:
 
 
 def _unpack(profile_id: str, packed: dict[str, Raw]) -> ProfileState:
+    if not packed:  # a first sync
+        return ProfileState()
     state = packed.pop(profile_id, None) or packed.pop(tombstone(profile_id), None)
     return ProfileState() if state is None else decode_profile(state)
 
@@ -197,7 +201,7 @@ def dead_letter(
 def _parse(lines: Iterable[Lines], plan: Plan, detected: Detected) -> dict[str, list[AnyEvent]]:
     parser = parser_of(plan)
     parse = parser.parse
-    events: dict[str, list[AnyEvent]] = {}
+    events: defaultdict[str, list[AnyEvent]] = defaultdict(list)
     read = 0
     for pack in lines:
         for number, line in zip(pack.numbers, pack.lines, strict=True):
@@ -207,10 +211,8 @@ def _parse(lines: Iterable[Lines], plan: Plan, detected: Detected) -> dict[str, 
             read += 1
             if isinstance(event, BadRecord):
                 detected.dead_letters.append(dead_letter(event, line, pack.source, number, pack.records))
-            elif event.profile_id in events:
-                events[event.profile_id].append(event)
             else:
-                events[event.profile_id] = [event]
+                events[event.profile_id].append(event)
     detected.counts["read"] = read
     detected.counts["dead_letters"] = len(detected.dead_letters)
     for name, times in parser.unknown_fields.items():

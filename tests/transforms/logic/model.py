@@ -37,13 +37,20 @@ class Told:
 
     def facts(self) -> tuple[Any, ...]:
         """What a call of the code must equal."""
-        return (self.connection.name, self.slot, self.kind, self.identifier, self.value, self.at, self.count, self.traits)
+        return (
+            self.connection.name,
+            self.slot,
+            self.kind,
+            self.identifier,
+            self.value,
+            self.at,
+            self.count,
+            self.traits,
+        )
 
     def same_request(self, other: "Told") -> bool:
         """The same to the vendor, under the same configuration."""
-        mine, others = (
-            (t.connection, t.slot, t.kind, t.identifier, t.value, t.traits) for t in (self, other)
-        )
+        mine, others = ((t.connection, t.slot, t.kind, t.identifier, t.value, t.traits) for t in (self, other))
         return mine == others
 
 
@@ -103,7 +110,9 @@ class Model:
             owed = (told.connection.name, told.identifier)
             if fate == Fate.DELIVERED:
                 self.owed.remove(owed)
-                self.refused_deletions = [r for r in self.refused_deletions if (r.connection.name, r.identifier) != owed]
+                self.refused_deletions = [
+                    r for r in self.refused_deletions if (r.connection.name, r.identifier) != owed
+                ]
             elif fate in REFUSED:
                 self.refused_deletions.append(told)
 

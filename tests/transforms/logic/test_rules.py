@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.calls import Identifier
@@ -19,11 +19,15 @@ from transforms.logic.ledger import Fate, slot_of
 FINAL = (Fate.DELIVERED, Fate.DELIVERED, Fate.REJECTED)
 ANY = (Fate.DELIVERED, Fate.DELIVERED, Fate.MAYBE, Fate.REJECTED, Fate.PENDING, Fate.EXPIRED)
 
+MANY = settings(max_examples=300, deadline=None)
+
 
 def in_runs(events: Sequence[Event], number: int, chance: Random) -> list[list[Event]]:
-    """The events in any order, some of them twice, in so many runs."""
+    """The events in any order, or that of their times, some of them twice, in so many runs."""
     order = [*events, *chance.choices(events, k=len(events) // 2)]
     chance.shuffle(order)
+    if chance.random() < 0.5:
+        order.sort(key=lambda event: str(event["at"]))
     cuts = sorted(chance.choices(range(len(order) + 1), k=number - 1))
     return [order[start:end] for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
 
@@ -40,13 +44,23 @@ def facts(made: Made) -> tuple[object, ...]:
     """A call as the model describes it."""
     connection, call = made
     slot = " ".join(slot_of(call))
-    return (connection, slot, call.kind, call.identifier, canonical(call.value), call.at, call.told, canonical(call.traits))
+    return (
+        connection,
+        slot,
+        call.kind,
+        call.identifier,
+        canonical(call.value),
+        call.at,
+        call.told,
+        canonical(call.traits),
+    )
 
 
 def by_facts(calls: Sequence[Told]) -> dict[tuple[object, ...], Told]:
     return {told.facts(): told for told in calls}
 
 
+@MANY
 @given(histories.workspaces(), histories.events, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_order_repetition_and_splitting_of_events_change_nothing_in_what_is_known(
     workspace: Workspace, events: list[Event], runs: int, chance: Random
@@ -63,6 +77,7 @@ def test_order_repetition_and_splitting_of_events_change_nothing_in_what_is_know
     assert known([events]) == known(in_runs(events, runs, chance))
 
 
+@MANY
 @given(
     histories.workspaces(),
     histories.events,
@@ -74,7 +89,7 @@ def test_the_calls_are_those_of_the_model(
 ) -> None:
     job, model = Job(), Model()
     for number, (part, removed) in enumerate(zip(in_runs(events, len(removals), chance), removals, strict=True)):
-        shop, now = histories.without(workspace, removed), hour(4 + 2 * number)
+        shop, now = histories.without(workspace, removed), hour(2 + number)
         held = chance.choice([[], [], ["my-ads"], ["my-site", "my-ads"]])
         made = job.run(shop, part, now, held)
         expected = by_facts(model.run(shop, part, now, held))
@@ -85,6 +100,7 @@ def test_the_calls_are_those_of_the_model(
             model.settle(expected[facts(each)], fate)
 
 
+@MANY
 @given(
     histories.workspaces(forms=("identify", "track")),
     histories.events,
@@ -102,6 +118,7 @@ def test_a_repeated_run_makes_no_call_once_every_call_has_its_outcome(
         assert [] == job.run(workspace, part, hour(13))
 
 
+@MANY
 @given(
     histories.workspaces(),
     histories.events,
@@ -113,7 +130,7 @@ def test_whatever_happens_to_calls_every_vendor_ends_with_what_is_wanted(
 ) -> None:
     job, model, vendors = Job(), Model(), Vendors()
     for number, (part, removed) in enumerate(zip(in_runs(events, len(removals), chance), removals, strict=True)):
-        shop, now = histories.without(workspace, removed), hour(4 + 2 * number)
+        shop, now = histories.without(workspace, removed), hour(2 + number)
         held = chance.choice([[], ["my-ads"]])
         if chance.random() < 0.2:  # killed before the commit: as if it had not been
             replace(job).run(shop, part, now, held)

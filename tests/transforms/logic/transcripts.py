@@ -145,4 +145,5 @@ def _expected(line: str) -> Expected:
     value = json.loads(said["value"]) if said["value"] else None
     traits = json.loads(said["traits"] or "{}")
     what = (said["vendor"], said["kind"], _identifier(said["id"]), said["key"] or "", value, traits)
-    return Expected(line, what, said["at"] and micros(hour(float(said["at"]))), FATES[said["fate"] or "delivered"])
+    when = micros(hour(float(said["at"]))) if said["at"] else None
+    return Expected(line, what, when, FATES[said["fate"] or "delivered"])

@@ -1,0 +1,256 @@
+"""What was refused or expired, and how it is tried once more."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.run import RunOptions, clock
+from pipeline.run import run as run_once
+from pipeline.summary import Summary
+from pipeline.workspace import load
+from tests.pipeline.conftest import Shop
+from tests.pipeline.running import dead_letters, profile, score, summary_of, vip, workspace
+from transforms.sender import SenderOptions
+
+Capture = pytest.CaptureFixture[str]
+DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+ANA = (profile("ana", DAY_1), vip("ana", DAY_1), score("ana", DAY_1, 7))
+BOB = (profile("bob", DAY_1), score("bob", DAY_1, 1))
+
+
+def refuse(host: str, message: dict[str, Any]) -> int:
+    return 422
+
+
+def accept(host: str, message: dict[str, Any]) -> int:
+    return 200
+
+
+def sent(shop: Shop) -> list[tuple[str, Any]]:
+    """What was sent since the last time it was asked: kind, value."""
+    found = [
+        (message["type"], message["properties"]["vip"] if message["type"] == "track" else message.get("traits"))
+        for message in shop.receiver.messages
+    ]
+    shop.receiver.messages.clear()
+    return found
+
+
+class TestCalls:
+    def test_refused_calls_go_once_more_and_then_never_again(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA)
+        shop.receiver.answer = accept
+        assert 0 == shop.run()
+        assert 3 == len(sent(shop))
+        assert 0 == shop.replay()
+        expected = [("identify", {"score": 7}), ("identify", {"vip": True}), ("track", True)]
+        assert expected == sorted(sent(shop), key=str)
+        capsys.readouterr()
+        assert 0 == shop.replay()
+        assert [] == sent(shop)
+        assert "Nothing was sent" in capsys.readouterr().out
+
+    def test_what_is_refused_again_stays_refused(self, shop: Shop) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA)
+        shop.replay()
+        assert 6 == len(sent(shop))
+        shop.run()
+        assert [] == sent(shop)
+        assert 3 == summary_of(shop.state)["connections"]["hook"]["rejected"] + 3
+
+    def test_only_what_is_still_wanted_goes(self, shop: Shop) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA)
+        shop.receiver.answer = accept
+        shop.run(vip("ana", DAY_2, False), score("ana", DAY_2, 8))
+        sent(shop)
+        assert 0 == shop.replay()
+        assert [] == sent(shop)  # 8 was told by itself, and who was never told `true` is not told `false`
+
+    def test_a_dry_run_counts_and_sends_nothing(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA, {"type": "what", "profile_id": "x", "at": DAY_1})
+        sent(shop)
+        pointer = (shop.state / "current").read_text()
+        capsys.readouterr()
+        assert 0 == shop.replay("--dry-run")
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+        assert [["(records)", "unknown_event_type", "1"], ["hook", "invalid_value", "3"]] == rows
+        assert [] == sent(shop)
+        assert pointer == (shop.state / "current").read_text()
+
+    def test_it_can_be_narrowed(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = lambda host, message: 422 if message["userId"] == "ana" else 409
+        shop.run(*ANA, *BOB)
+        shop.receiver.answer = accept
+        sent(shop)
+        for option, value in (("--profile", "cy"), ("--reason", "too_large"), ("--since", "2999-01-01T00:00:00Z")):
+            assert 0 == shop.replay(option, value)
+        assert "No dead letter to try again." in capsys.readouterr().out
+        assert [] == sent(shop)
+        assert 0 == shop.replay("--profile", "bob", "--connection", "hook", "--since", "2026-01-01T00:00:00Z")
+        assert [("identify", {"score": 1})] == sent(shop)
+        assert 0 == shop.replay("--reason", "invalid_value")
+        assert 3 == len(sent(shop))
+
+    def test_masked_dead_letters_can_be_replayed(self, shop: Shop) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA, more=("--mask-dead-letters",))
+        shop.receiver.answer = accept
+        sent(shop)
+        assert 0 == shop.replay()
+        assert 3 == len(sent(shop))
+
+    def test_a_refused_deletion_is_still_owed(self, shop: Shop) -> None:
+        shop.run(*BOB)
+        shop.receiver.answer = lambda host, message: 422 if message["type"] == "delete" else 200
+        shop.run({"type": "delete", "profile_id": "bob", "at": DAY_2})
+        sent(shop)
+        shop.run()
+        assert [] == sent(shop)
+        shop.receiver.answer = accept
+        assert 0 == shop.replay()
+        assert [("delete", None)] == sent(shop)
+        shop.run()
+        assert 0 == shop.replay()
+        assert [] == sent(shop)
+
+    def test_a_new_setting_tries_what_was_refused(self, shop: Shop) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA[::2])
+        shop.receiver.answer = accept
+        sent(shop)
+        text = shop.workspace.read_text()
+        shop.workspace.write_text(text.replace('example/in"', 'example/in", headers: {X-Team: crm}'))
+        assert 0 == shop.run()
+        assert [("identify", {"score": 7})] == sent(shop)
+
+
+class TestRecords:
+    def test_a_record_is_read_again_when_the_workspace_knows_its_computation(self, shop: Shop) -> None:
+        plan = {"type": "trait", "profile_id": "ana", "at": DAY_1, "computation": "plan", "value": "gold"}
+        assert 0 == shop.run(*ANA, plan)
+        text = shop.workspace.read_text().replace("- {name: Score", "- {name: Plan, kind: trait}\n  - {name: Score")
+        shop.workspace.write_text(text + "      - {computation: plan}\n")
+        sent(shop)
+        assert 0 == shop.replay()
+        assert [("identify", {"plan": "gold"})] == sent(shop)
+        assert 0 == shop.replay()
+        assert [] == sent(shop)
+
+    def test_a_record_that_is_still_bad_stays_a_dead_letter_with_its_place(self, shop: Shop) -> None:
+        shop.run(*ANA, {"type": "what", "profile_id": "x", "at": DAY_1})
+        first = dead_letters(shop.state)
+        for _ in range(2):
+            assert 0 == shop.replay()
+            assert first == dead_letters(shop.state)
+        assert 1 == summary_of(shop.state)["input"]["read"]
+
+    def test_records_that_were_not_kept_whole_are_named_by_their_source(self, shop: Shop, capsys: Capture) -> None:
+        shop.run(*ANA, {"type": "what", "profile_id": "x", "text": "x" * 70_000})
+        capsys.readouterr()
+        assert 0 == shop.replay()
+        printed = capsys.readouterr().out
+        assert f"1 record of {shop.root}/events-1.jsonl not kept whole" in printed
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--connection", "hok"), "--connection hok: did you mean hook?"),
+            (("--reason", "unknown"), "unknown_field"),
+        ],
+    )
+    def test_what_does_not_exist_is_named(
+        self, shop: Shop, capsys: Capture, options: tuple[str, str], said: str
+    ) -> None:
+        shop.run(*ANA)
+        assert 1 == shop.replay(*options)
+        assert said in capsys.readouterr().err
+
+    def test_a_state_that_does_not_exist_is_named(self, shop: Shop, capsys: Capture) -> None:
+        assert 1 == shop.replay()
+        assert "there is no such directory" in capsys.readouterr().err
+        assert not shop.state.exists()
+
+
+class TestExpiry:
+    """A call without an answer is tried for some hours over all runs."""
+
+    def run(self, shop: Shop, *events: dict[str, Any], give_up_after: float = 3600.0) -> Summary:
+        arguments = shop.arguments(*events)
+        files = arguments[arguments.index("--events") + 1 :] if events else []
+        sender = SenderOptions(gateway=shop.receiver.url, retry_for=0.0, give_up_after=give_up_after)
+        return run_once(RunOptions(load(str(shop.workspace)), files, shop.state, clock(), sender=sender))
+
+    @pytest.fixture
+    def expired(self, shop: Shop) -> Shop:
+        """A value and an occurrence that the vendor never answered, one after the other."""
+        shop.receiver.answer = lambda host, message: 0
+        first = self.run(shop, *ANA[:2])
+        assert (2, 0) == (first.connections["hook"].pending, first.connections["hook"].expired)
+        later = [self.run(shop, give_up_after=0.001) for _ in range(4)]
+        assert 2 == sum(each.connections["hook"].expired for each in later)
+        assert (0, []) == (later[-1].connections["hook"].pending, later[-1].mistakes)
+        shop.receiver.answer = accept
+        sent(shop)
+        return shop
+
+    def test_the_time_of_the_first_try_is_kept_over_runs(self, shop: Shop) -> None:
+        shop.receiver.answer = lambda host, message: 0
+        for _ in range(2):
+            self.run(shop, *ANA[::2])
+        journals = [path.read_text() for path in shop.state.glob("outcomes/*/hook.jsonl")]
+        lines = [json.loads(line) for journal in journals for line in journal.splitlines()]
+        first = min(line["at"] for line in lines if line.get("sent"))
+        self.run(shop, give_up_after=0.0)
+        [letter] = dead_letters(shop.state)
+        assert ("expired", first) == (letter["reason"], letter["payload"]["since"])
+
+    def test_what_expired_is_not_tried_again(self, expired: Shop) -> None:
+        self.run(expired)
+        assert [] == sent(expired)
+
+    def test_what_expired_is_taken_back_when_the_person_leaves(self, expired: Shop) -> None:
+        self.run(expired, vip("ana", DAY_2, False))
+        assert [("identify", {"vip": False}), ("track", False)] == sorted(sent(expired))
+
+    def test_what_expired_goes_with_a_replay(self, expired: Shop) -> None:
+        assert 0 == expired.replay("--reason", "expired")
+        assert [("identify", {"vip": True}), ("track", True)] == sorted(sent(expired), key=str)
+        assert 0 == expired.replay("--reason", "expired")
+        assert [] == sent(expired)
+
+    def test_a_new_value_begins_anew(self, shop: Shop) -> None:
+        shop.receiver.answer = lambda host, message: 0
+        self.run(shop, *ANA[::2])
+        assert 1 == self.run(shop, score("ana", DAY_2, 8), give_up_after=0.5).connections["hook"].pending
+
+
+def test_letters_of_a_run_that_was_killed_count_too(shop: Shop) -> None:
+    shop.receiver.answer = refuse
+    shop.run(*ANA)
+    [run] = (shop.state / "runs").iterdir()
+    (run / "dead_letters").mkdir()
+    (run / "dead_letters.jsonl").rename(run / "dead_letters" / "hook.jsonl")
+    with (run / "dead_letters" / "hook.jsonl").open("a") as lines:
+        lines.write('{"step": "Deli')
+    shop.receiver.answer = accept
+    sent(shop)
+    assert 0 == shop.replay()
+    assert 3 == len(sent(shop))
+
+
+def test_letters_of_a_connection_that_is_gone_are_left_alone(shop: Shop) -> None:
+    workspace(shop.workspace, "hook", "other")
+    shop.receiver.answer = refuse
+    shop.run(*ANA)
+    workspace(shop.workspace, "hook")
+    shop.receiver.answer = accept
+    sent(shop)
+    assert 0 == shop.replay()
+    assert 3 == len(sent(shop))

@@ -1,0 +1,105 @@
+"""The limiter: any caps in virtual time, and the simulations of tests/data/limits."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.transforms.logic.limits import Simulation, Window_, figures, files, peak, simulate
+from transforms.destinations.contract import Limit
+from transforms.logic.limit import WAY, Limiter
+
+windows = st.builds(Window_, st.integers(1, 300).map(float), st.sampled_from([0.5, 1.0, 2.0, 3.0, 10.0, 60.0, 100.0]))
+pauses = st.lists(st.tuples(st.floats(0.0, 5.0), st.floats(0.01, 5.0)), min_size=1, max_size=6)
+
+
+def backlog(lengths: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Times of work, each after a pause."""
+    found, at = [], 0.0
+    for pause, work in lengths:
+        found.append((at + pause, at + pause + work))
+        at += pause + work
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(windows, min_size=1, max_size=3), pauses, st.floats(0.0, 0.2), st.randoms(use_true_random=False))
+def test_no_sliding_window_at_the_server_holds_more_than_its_cap(limits, lengths, late, chance) -> None:  # type: ignore[no-untyped-def]
+    work = backlog(lengths)
+    simulation = Simulation("", limits, work[-1][1], {}, work, late=late)
+    sent = simulate(simulation, chance.randrange(1000)).sent[:5_000]
+    arrived = sorted(at + chance.random() * WAY for at in sent)
+    for limit in limits:
+        assert limit.requests >= peak(arrived, limit.seconds)
+
+
+@settings(max_examples=40, deadline=None)
+@given(windows, st.randoms(use_true_random=False))
+def test_a_backlog_uses_the_cap(limit, chance) -> None:  # type: ignore[no-untyped-def]
+    seconds = min(20.0, 3_000 / limit.requests) * limit.seconds + 3 * limit.seconds / limit.requests
+    simulation = Simulation("", [limit], seconds, {}, late=0.003 * min(1.0, limit.seconds))
+    sent = simulate(simulation, chance.randrange(1000)).sent
+    if limit.seconds == 100.0:  # counted: bursts, then room as it comes
+        whole = int(seconds // limit.seconds)
+        assert len(sent) >= 0.98 * whole * limit.requests - limit.requests
+    elif limit.seconds >= 1.0:
+        assert (len(sent) - 1) / (sent[-1] - sent[0]) * limit.seconds / limit.requests >= 0.98
+
+
+SIMULATIONS = dict(files())
+
+
+@pytest.mark.parametrize("name", SIMULATIONS)
+def test_simulation(name: str) -> None:
+    simulation = SIMULATIONS[name]
+    found = figures(simulation, simulate(simulation))
+    expected = {what: f"{low} to {high}" for what, (low, high) in simulation.expect.items()}
+    actual = {
+        what: expected[what] if low <= found[what] <= high else str(found[what])
+        for what, (low, high) in simulation.expect.items()
+    }
+    assert expected == actual, simulation.intent
+
+
+def test_each_endpoint_class_has_its_own_window() -> None:
+    limiter = Limiter([Limit(100), Limit(1, 10.0, "bulk")], 0.0)
+    limiter.take(20.0, "bulk")
+    assert limiter.delay(20.1, "bulk") > 9.0
+    assert limiter.delay(20.1, "single") == 0.0
+
+
+def test_connections_that_share_a_credential_share_the_strictest_limits() -> None:
+    limiter = Limiter([Limit(100)], 0.0)
+    limiter.join([Limit(100), Limit(5)], 0.0)
+    assert limiter.rate == 5
+    assert limiter.keeps(100)
+
+
+def test_answers_to_requests_that_were_out_before_the_hold_do_not_lower_the_rate() -> None:
+    limiter = Limiter([Limit(100)], 0.0)
+    limiter.throttled(10.0, 1.0, sent=9.9)
+    for n in range(16):
+        limiter.throttled(10.1 + n * 0.2, None, sent=9.95)
+    assert limiter.learned.share(20.0) == 1.0
+    limiter.throttled(11.5, 1.0, sent=11.2)
+    assert limiter.learned.share(11.6) == pytest.approx(0.7)
+    assert [why for _, _, why in limiter.learned.curve] == ["429 again"]
+
+
+def test_a_hold_of_hours_is_kept_for_the_next_run() -> None:
+    limiter = Limiter([Limit(100)], 0.0)
+    limiter.throttled(10.0, 7200.0, sent=10.0)
+    later = Limiter([Limit(100)], 5.0)
+    later.restore(limiter.save(10.0, 1_000_000.0, ahead=False), 5.0, 1_003_600.0)
+    assert later.delay(5.0, "") == pytest.approx(3600.0)
+
+
+def test_a_long_window_is_saved_before_more_is_sent_than_was_foreseen() -> None:
+    limiter = Limiter([Limit(1000, 86400.0)], 0.0)
+    saved, known = 0, 0
+    for n in range(200):
+        limiter.take(float(n), "")
+        if limiter.unsaved:
+            saved += 1
+            known = sum(number for _, number in limiter.save(float(n), float(n), ahead=True)["windows"][0]["steps"])
+        assert known >= n + 1
+    assert 18 <= saved <= 20

@@ -1,0 +1,290 @@
+"""Fault injection: a vendor in every kind of trouble. Nothing is lost, the cap is kept, others are unaffected."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email.utils import formatdate
+from random import Random
+
+import pytest
+
+from schemas.calls import Call
+from schemas.workspace import Cap
+from tests.transforms.delivering import (
+    FAST,
+    Delivering,
+    braze,
+    connect,
+    identify,
+    people,
+    start,
+    track,
+    until,
+    webhook,
+)
+from tests.transforms.vendor_server import Answer, Script, Seen, VendorServer, vendor
+from transforms.sender import Sender
+
+CAP = 200
+OCCURRENCES = [track(n, value, value) for n in range(30) for value in range(4)]  # four of each person, in order
+
+
+@pytest.fixture
+def server() -> Iterator[VendorServer]:
+    with vendor() as running:
+        yield running
+
+
+def values(server: VendorServer) -> dict[str, list[int]]:
+    """What the vendor took, per person, in its order; what it took twice in a row, once."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for seen in server.taken:
+        told = found[seen.json["context"]["traits"]["email"]]
+        value = seen.json["properties"]["total_revenue"]
+        if told[-1:] != [value]:
+            told.append(value)
+    return found
+
+
+def square_wave(answer: Answer) -> Script:
+    """Bad for a while, good for a while, and so on."""
+    began = time.monotonic()
+    return lambda seen: answer if (seen.at - began) % 0.4 < 0.1 else Answer()
+
+
+def first(number: int, answer: Answer) -> Script:
+    return lambda seen: answer if seen.number < number else Answer()
+
+
+def for_a_while(seconds: float, answer: Answer) -> Script:
+    end = time.monotonic() + seconds
+    return lambda seen: answer if seen.at < end else Answer()
+
+
+def some(share: float, *answers: Answer) -> Script:
+    chance = Random(1)
+    return lambda seen: chance.choice(answers) if chance.random() < share else Answer()
+
+
+FAULTS: dict[str, Callable[[], Script]] = {
+    "square wave of 429": lambda: square_wave(Answer(429, headers={"Retry-After": "0.1"})),
+    "429 without a delay": lambda: first(1, Answer(429)),
+    "burst of 5xx": lambda: for_a_while(0.3, Answer(503)),
+    "5xx and 408 now and then": lambda: some(0.1, Answer(500), Answer(502), Answer(408)),
+    "resets in the middle of a body": lambda: some(0.1, Answer(cut="reset")),
+    "truncated bodies": lambda: some(0.1, Answer(cut="close")),
+    "slow answers": lambda: some(0.3, Answer(delay=0.1)),
+    "hung connections": lambda: first(3, Answer(cut="hang")),
+    "everything at once": lambda: some(
+        0.2, Answer(429, headers={"Retry-After": "0.05"}), Answer(500), Answer(cut="reset"), Answer(cut="close")
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_lost_and_order_and_cap_are_kept(fault: str, server: VendorServer) -> None:
+    server.script = FAULTS[fault]()
+    running = start(OCCURRENCES, webhook(cap=Cap(CAP)), replace(FAST, gateway=server.url, retry_for=20.0))
+    report = running.report()
+    assert ("", len(OCCURRENCES), 0) == (report.stopped, report.delivered, report.pending)
+    assert {f"person-{n}@example.com": [0, 1, 2, 3] for n in range(30)} == values(server)
+    assert server.peak() <= CAP
+    assert report.requests == len(server.seen)
+
+
+def test_a_429_is_no_failure(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(429, headers={"Retry-After": "0.02"}) if seen.number < 20 else Answer()
+    report = start(people(30), webhook(), replace(FAST, gateway=server.url)).report()
+    assert 30 == report.delivered
+    assert "none" not in report.statuses
+    assert report.curve, "the rate has come down"
+
+
+@pytest.mark.parametrize(("status", "headers"), [(429, {"Retry-After": "0.3"}), (200, {})])
+def test_a_delay_holds_the_whole_connection(server: VendorServer, status: int, headers: dict[str, str]) -> None:
+    spent = {"X-RateLimit-Limit": "77", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0.3"}
+    server.script = lambda seen: Answer(status, headers=headers or spent) if seen.number == 20 else Answer()
+    start(people(400), webhook(cap=Cap(CAP)), replace(FAST, gateway=server.url)).report()
+    gaps = [after.at - before.at for before, after in zip(server.seen, server.seen[1:], strict=False)]
+    assert 1 == sum(gap >= 0.28 for gap in gaps)
+
+
+def test_a_delay_given_as_a_date_is_read_by_the_clock_of_the_server(server: VendorServer) -> None:
+    hours_off = time.time() - 3 * 3600
+    answer = Answer(
+        429,
+        headers={"Date": formatdate(hours_off, usegmt=True), "Retry-After": formatdate(hours_off + 1, usegmt=True)},
+    )
+    server.script = first(1, answer)
+    report = start(people(20), webhook(), replace(FAST, gateway=server.url)).report()
+    assert 20 == report.delivered
+    assert 0.9 <= server.seen[-1].at - server.seen[0].at <= 2.5
+
+
+def test_a_body_that_is_no_json_is_no_answer(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    pages = [
+        Answer(200, body=b"<html>a proxy</html>"),
+        Answer(200, body=b'{"mess'),
+        Answer(201, {"message": "success"}),
+    ]
+    server.script = lambda seen: pages[min(seen.number, 2)]
+    report = start(people(75), braze(), replace(FAST, gateway=server.url)).report()
+    assert (75, 3) == (report.delivered, report.requests)
+
+
+def test_a_vendor_in_trouble_is_asked_by_one_request_at_a_time(server: VendorServer) -> None:
+    at_once: list[int] = []
+    bad = for_a_while(0.5, Answer(503, delay=0.05))
+
+    def fail(seen: Seen) -> Answer:
+        at_once.append(server.busy)
+        return bad(seen)
+
+    server.script = fail
+    running = start(people(200), webhook(), replace(FAST, gateway=server.url, retry_for=20.0))
+    until(lambda: bool(server.taken))
+    probes = at_once[16 : len(server.seen) - len(server.taken)]
+    assert len(probes) <= 2
+    assert all(number == 1 for number in probes)
+    assert 200 == running.report().delivered
+
+
+# -- answers about single calls
+
+
+def hubspot(**settings: object) -> object:
+    return connect("hubspot", {"upsert": True, **settings})
+
+
+def contacts(seen: Seen, answer: Callable[[list[dict[str, object]]], Answer]) -> Answer:
+    """HubSpot: everything is there already; the upserts are the test's."""
+    if "/properties/" in seen.target:
+        fields = [{"name": name, "type": "string"} for name in ("big_spenders", "total_revenue")]
+        return Answer(200, {"results": fields})
+    return answer(seen.json["inputs"])
+
+
+def test_results_in_any_order_and_more_than_once_reach_their_calls(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBSPOT", "very-secret-token")
+
+    def shuffled(inputs: list[dict[str, object]]) -> Answer:
+        done = [{"id": f"7{n}", "objectWriteTraceId": each["objectWriteTraceId"]} for n, each in enumerate(inputs)]
+        error = {"category": "VALIDATION_ERROR", "message": "INVALID_EMAIL", "context": {}}
+        bad = [{**error, "context": {"objectWriteTraceId": [inputs[5]["objectWriteTraceId"]]}}]
+        results = [each for n, each in enumerate(done) if n != 5][::-1]
+        return Answer(207, {"results": results + results[:3], "errors": bad + bad})
+
+    server.script = lambda seen: contacts(seen, shuffled)
+    running = start(people(20), hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url))  # type: ignore[arg-type]
+    assert 19 == running.report().delivered
+    assert [5] == list(running.journal.rejected())
+
+
+def test_a_person_whom_the_vendor_cannot_take_now_keeps_only_their_own_lane(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBSPOT", "very-secret-token")
+    busy = "person-0@example.com"
+    refusals = 0
+
+    def upsert(inputs: list[dict[str, object]]) -> Answer:
+        nonlocal refusals
+        done, errors = [], []
+        for each in inputs:
+            if each["id"] == busy and refusals < 2:
+                refusals += 1
+                context = {"objectWriteTraceId": [each["objectWriteTraceId"]]}
+                errors.append({"category": "RATE_LIMITS", "message": "too many for this one", "context": context})
+            else:
+                done.append({"id": "7", "objectWriteTraceId": each["objectWriteTraceId"]})
+        return Answer(207 if errors else 200, {"results": done, "errors": errors})
+
+    server.script = lambda seen: contacts(seen, upsert)
+    calls = [identify(0, 1, "total_revenue"), *people(150)]
+    running = start(calls, hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url))  # type: ignore[arg-type]
+    until(lambda: len(running.journal.final) >= 149)
+    assert {0, 1} == set(range(151)) - running.journal.final.keys()
+    assert 151 == running.report().delivered
+    assert 2 == refusals
+
+
+def test_a_token_that_expires_under_way_is_renewed_once_for_all(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFRESH", "very-secret-refresh")
+    monkeypatch.setenv("CLIENT", "very-secret-client")
+    given: list[str] = []
+
+    def answer(seen: Seen) -> Answer:
+        if seen.target.endswith("/oauth/v1/token"):
+            given.append(f"token-{len(given)}")
+            return Answer(200, {"access_token": given[-1]}, delay=0.05)
+        valid = given[-1] if seen.number < 3 else "token-1"
+        if seen.headers.get("authorization") != f"Bearer {valid}":
+            return Answer(401, {"status": "error", "category": "EXPIRED_AUTHENTICATION"}, delay=0.05)
+        return contacts(
+            seen,
+            lambda inputs: Answer(200, {"results": [{"id": "7", **i} for i in inputs]}, delay=0.02),  # type: ignore[dict-item]
+        )
+
+    server.script = answer
+    settings = {"refresh_token": "${REFRESH}", "client_id": "c", "client_secret": "${CLIENT}"}
+    running = start(people(1000), hubspot(**settings), replace(FAST, gateway=server.url))  # type: ignore[arg-type]
+    report = running.report()
+    assert ("", 1000) == (report.stopped, report.delivered)
+    assert ["token-0", "token-1"] == given
+
+
+# -- nobody there
+
+
+def test_a_name_that_cannot_be_found_loses_nothing() -> None:
+    running = start(people(30), connect("webhook", {"url": "https://nowhere.invalid/in"}), replace(FAST, retry_for=0.2))
+    report = running.report()
+    assert "no useful answer" in report.stopped
+    assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
+
+
+def test_a_refused_connection_loses_nothing(server: VendorServer) -> None:
+    running = start(people(30), webhook(), replace(FAST, gateway="http://127.0.0.1:9", retry_for=0.2))
+    report = running.report()
+    assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
+
+
+# -- the others
+
+
+@pytest.mark.parametrize(
+    "trouble", [Answer(cut="hang"), Answer(503), Answer(429), Answer(cut="reset"), Answer(delay=0.2)]
+)
+def test_other_connections_are_unaffected(server: VendorServer, trouble: Answer) -> None:
+    server.script = lambda seen: trouble if "bad" in seen.target else Answer()
+    sender, options = Sender(), replace(FAST, gateway=server.url)
+    bad = start(people(2_000), webhook("bad"), options, sender)
+    good = start(people(60), webhook("good", Cap(100)), options, sender)
+    assert 60 == good.report().delivered
+    assert good.delivery.report.seconds < 0.8
+    sender.stop()
+    assert bad.report(within=3).pending > 0
+
+
+def test_memory_stays_bounded_while_the_vendor_is_slow(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(delay=0.05)
+    running = start(people(50_000), webhook(), replace(FAST, gateway=server.url))
+    until(lambda: len(server.seen) > 50)
+    assert running.outbox.read_so_far <= 4_000
+    running.sender.stop()
+    running.report()
+
+
+def test_delivery_and_state_survive_a_connection_that_the_vendor_closes_between_requests(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(headers={"Connection": "close"})
+    running: Delivering = start(people(100), webhook(cap=Cap(CAP)), replace(FAST, gateway=server.url))
+    assert 100 == running.report().delivered
+    assert server.peak() <= CAP
+    calls: list[Call] = list(running.outbox.calls)
+    assert 100 == len(calls)

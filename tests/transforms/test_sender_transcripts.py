@@ -1,0 +1,115 @@
+"""The transcripts of all destinations, spoken by the real sender over HTTP, with a server that knows them by heart."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+from schemas.report import Report
+from schemas.workspace import Connection, Sync, Workspace
+from tests.transforms.delivering import FAST, Journal, Outbox
+from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step, calls, cases, filled, secret, variables
+from tests.transforms.skipping import SkippingLoop, run
+from tests.transforms.vendor_server import Answer, Seen, vendor
+from transforms.channel import KEPT, Channel
+from transforms.destinations import catalogue
+from transforms.destinations.contract import Destination
+from transforms.logic.lanes import Item
+from transforms.sender import Delivery
+
+CASES = [
+    pytest.param(kind, case, id=f"{slug}/{file}: {case.case}")
+    for slug, kind in catalogue().items()
+    for file, case in cases(slug)
+]
+GAVE_UP = Answer(503)  # what comes after the end of a transcript
+
+
+class _Prepared(Channel):
+    """What the calls need is there."""
+
+    async def _prepare(self, batch: list[Item]) -> None: ...
+
+
+class _Vendor:
+    """Answers with the next step, and notes what should have been asked."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = list(steps)
+        self.expected: list[Send] = []
+        self.actual: list[Send] = []
+
+    def __call__(self, seen: Seen) -> Answer:
+        if not self.steps:
+            return GAVE_UP
+        step = self.steps.pop(0)
+        self.expected.append(step.send)
+        self.actual.append(_sent(seen, step.send))
+        if step.timeout or step.refused:
+            return Answer(cut="hang" if step.timeout else "reset")
+        assert step.reply
+        body = step.reply.body.encode() if step.reply.json is UNSET else msgspec.json.encode(step.reply.json)
+        return Answer(step.reply.status, body=body, headers=step.reply.headers)
+
+
+def _sent(seen: Seen, expected: Send) -> Send:
+    named = {name: seen.headers.get(name.lower(), "(none)") for name in expected.headers}
+    url = f"{expected.url.partition('://')[0]}://{seen.target}"
+    if not seen.body:
+        return Send(seen.method, url, named)
+    if expected.content is not UNSET:
+        return Send(seen.method, url, named, content=seen.body.decode())
+    return Send(seen.method, url, named, json=seen.json)
+
+
+def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch) -> tuple[_Vendor, Journal, Report]:
+    for name, value in variables(case.settings).items():
+        monkeypatch.setenv(name, value)
+    syncs = tuple(
+        Sync(c.key, ("identify", "track")) for c in COMPUTATIONS if kind.kind == "event" or c.kind == "audience"
+    )
+    connection = Connection(kind.slug, kind.slug, syncs, msgspec.convert(case.settings, kind.Settings, dec_hook=secret))
+    workspace = Workspace("acme-shop", COMPUTATIONS, (connection,))
+    told = calls(case)
+    script = _Vendor([filled(step, kind(workspace, connection), told) for step in case.talk])
+    loop, journal = SkippingLoop(), Journal()
+    with vendor(script) as server:
+        # Long enough for the longest job that is polled and the longest delay of a transcript.
+        options = replace(FAST, gateway=server.url, retry_for=7200.0, give_up_after=1e9, read_timeout=30.0)
+        outbox = Outbox(list(told.values()))
+        delivery = Delivery(workspace, connection, outbox, journal, deepcopy(case.memory), options)
+        channel = (Channel if case.prepare else _Prepared)(delivery, {}, loop.time)
+
+        async def stop_at_the_end() -> Report:
+            return await channel.run()
+
+        report = run(stop_at_the_end(), loop)
+    return script, journal, report
+
+
+@pytest.mark.parametrize(("kind", "case"), CASES)
+def test_transcript(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor, journal, report = deliver(kind, case, monkeypatch)
+    assert msgspec.to_builtins(vendor.expected) == msgspec.to_builtins(vendor.actual)
+    assert [] == vendor.steps, "the sender did not say all of the transcript"
+    expected = {n: text for n, text in enumerate(case.expect.values())}
+    outcomes = {n: _text(journal, n) for n in expected}
+    assert {n: text if text.startswith(("delivered", "rejected")) else "pending" for n, text in expected.items()} == outcomes
+    assert ("stopped" not in case.expect.values()) or report.stopped
+    secrets = [value for value in variables(case.settings).values() if value in f"{report}{journal}"]
+    assert [] == secrets
+    if case.memory_after is not None:
+        assert case.memory_after == {key: v for key, v in journal.memories[-1].items() if key != KEPT}
+
+
+def _text(journal: Journal, ref: int) -> str:
+    match journal.final.get(ref):
+        case None:
+            return "pending"
+        case outcome if type(outcome).__name__ == "Delivered":
+            return "delivered unconfirmed" if outcome.unconfirmed else "delivered"  # type: ignore[union-attr]
+        case outcome:
+            return f"rejected {outcome.reason}"  # type: ignore[union-attr]
