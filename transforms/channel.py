@@ -25,7 +25,6 @@ from transforms.logic.retry import backoff, outlived
 
 _LOG = logging.getLogger("profilecast.sender")
 _SAMPLES = 5  # rejected calls shown per connection
-_SEEN_EVERY = 1.0  # seconds between looks at the progress
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
 
 
@@ -82,6 +81,7 @@ class Channel:
         self._workers: list[asyncio.Task[None]] = []
         self._attempts: dict[int, tuple[int, float]] = {}  # calls that were put off, by place: how often, since when
         self._random = Random()
+        self._estimate: Estimate | None = None  # while it runs
         self._stopping = False
 
     def stop(self) -> None:
@@ -101,7 +101,6 @@ class Channel:
     async def run(self) -> Report:
         """Until the outbox is done, the connection stops, or the run is stopping."""
         self._started = self._clock()
-        watch: asyncio.Task[None] | None = None
         try:
             self._limiter = self._share_limiter()
             self._exchange = Exchange(
@@ -114,12 +113,11 @@ class Channel:
                 self._clock,
             )
             self._estimate = Estimate(self._limiter.rate, self._started)
-            watch = asyncio.create_task(self._watch())
             await self._deliver_all()
         except Exception as error:  # a fault in one vendor's module must not end the others' deliveries
             self._fail(error)
         finally:
-            await self._close(watch)
+            await self._close()
         return self.report
 
     def _share_limiter(self) -> Limiter:
@@ -131,17 +129,17 @@ class Channel:
         limiter.restore(self._memory.get(KEPT, {}).get("limiter", {}), now, wall)
         return limiter
 
-    async def _close(self, watch: "asyncio.Task[None] | None") -> None:
+    async def _close(self) -> None:
         now, report = self._clock(), self.report
-        if watch:
-            watch.cancel()
+        estimate, self._estimate = self._estimate, None
+        if estimate:
             await self._exchange.close()
             curve = self._limiter.learned.curve
             since = self._started
             report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]
-            report.estimate_error = self._estimate.error(now)
+            report.estimate_error = estimate.error(now)
         try:
-            if watch:
+            if estimate:
                 self._remember(ahead=False)
             self._journal.close()
         except OSError as error:
@@ -171,14 +169,15 @@ class Channel:
                 why = f"internal error: {type(error).__name__}; see the log"
         self.report.stopped = self.report.stopped or why
 
-    async def _watch(self) -> None:
-        """Keep the report's rate and time left up to date."""
-        while True:
-            await asyncio.sleep(_SEEN_EVERY)
-            now, report = self._clock(), self.report
-            report.rate = self._estimate.rate(now, report.requests)
+    def look(self) -> Report:
+        """The report so far, with the rate and the time left as of now. From any thread."""
+        report = self.report
+        if self._estimate:
+            now = self._clock()
             settled = report.calls - report.pending
+            report.rate = self._estimate.rate(now, report.requests)
             report.seconds_left = self._estimate.left(now, report.rate, report.requests, settled, report.pending)
+        return report
 
     # -- workers: as many conversations at once as the vendor bears
 
@@ -289,8 +288,11 @@ class Channel:
         if all((item.call.kind, item.call.key) in self._prepared for item in batch):
             return
         async with self._preparing:
-            fresh = {(i.call.kind, i.call.key): i.call for i in reversed(batch) if i.call.kind != "delete"}
-            samples = [call for what, call in fresh.items() if what not in self._prepared]
+            fresh: dict[tuple[str, str], Call] = {}
+            for call in (item.call for item in batch):
+                if call.kind != "delete" and (call.kind, call.key) not in self._prepared:
+                    fresh.setdefault((call.kind, call.key), call)
+            samples = list(fresh.values())
             if not samples:
                 return
             try:

@@ -46,7 +46,7 @@ class Sender:
 
     def reports(self) -> list[Report]:
         """The reports so far, of running deliveries too."""
-        return [channel.report for channel in self._channels]
+        return [channel.look() for channel in self._channels]
 
     def reset(self) -> None:
         """Forget earlier deliveries and an earlier stop: a new run begins in this process."""

@@ -5,7 +5,7 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-_MOMENT = 0.05  # seconds that a server on this machine has to answer in
+_MOMENT = 0.1  # seconds that a server on this machine has to answer in
 
 T = TypeVar("T")
 

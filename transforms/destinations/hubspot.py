@@ -152,13 +152,6 @@ class HubSpot(Destination):
         return next((self._refused[need] for need in self._needs(call) if need in self._refused), None)
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
-        # `prepare` may have found out more than was known when the calls were checked.
-        checked = [self.check(call) for call in calls]
-        fit = [call for call, rejected in zip(calls, checked, strict=True) if rejected is None]
-        told = iter((yield from self._deliver(fit, memory)) if fit else ())
-        return [rejected or next(told) for rejected in checked]
-
-    def _deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         yield from self._sign_in()
         if calls[0].kind == "track":
             return (yield from self._track(calls, memory))

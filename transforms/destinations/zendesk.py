@@ -147,13 +147,6 @@ class Zendesk(Destination):
         return next((self._refused[key] for key, _ in self._fields(call) if key in self._refused), None)
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
-        # `prepare` may have found out more than was known when the calls were checked.
-        checked = [self.check(call) for call in calls]
-        fit = [call for call, rejected in zip(calls, checked, strict=True) if rejected is None]
-        told = iter((yield from self._deliver(fit, memory)) if fit else ())
-        return [rejected or next(told) for rejected in checked]
-
-    def _deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         if calls[0].kind == "track":
             reply = yield self._request("POST", EVENTS, json=self._event(calls[0]))
             return all_of(calls, outcome(reply))

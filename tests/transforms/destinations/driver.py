@@ -222,8 +222,14 @@ def _deliver(destination: Destination, fit: list[Call], prepare: bool, vendor: "
     memory = vendor.played.memory
     if prepare:
         vendor.converse(destination.prepare(fit, memory), 1)
-    converse = destination.forget if fit[0].kind == "delete" else destination.deliver
-    return vendor.converse(converse(fit, memory), items)
+    # `prepare` may have found out more.
+    checked = [destination.check(call) for call in fit]
+    left = [call for call, rejected in zip(fit, checked, strict=True) if rejected is None]
+    if not left:
+        return [rejected for rejected in checked if rejected]
+    converse = destination.forget if left[0].kind == "delete" else destination.deliver
+    told = iter(vendor.converse(converse(left, memory), len(units(destination, left))))
+    return [rejected or next(told) for rejected in checked]
 
 
 class _Vendor:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-
 import msgspec
 import yaml
 from msgspec import Struct

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ from schemas.calls import Identifier
 from schemas.state import encode_profile
 from schemas.workspace import Connection, Sync, Workspace
 from tests.transforms.logic import histories
-from tests.transforms.logic.job import Event, Job, Made, hour
+from tests.transforms.logic.job import Event, Job, Made, at, hour
 from tests.transforms.logic.model import Model, Told, canonical
 from tests.transforms.logic.vendors import destination_of
 from transforms.logic.ledger import Fate, slot_of
@@ -75,6 +77,25 @@ def test_order_repetition_and_splitting_of_events_change_nothing_in_what_is_know
         return encode_profile(state)
 
     assert known([events]) == known(in_runs(events, runs, chance))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, 1.0), ({"a": 1, "b": [2]}, {"b": [2], "a": 1}), ([0, True], [-0.0, True])]
+)
+def test_equal_values_of_one_time_leave_the_same_state_whichever_came_first(one: Any, other: Any) -> None:
+    def events(value: Any) -> list[Event]:
+        head = {"profile_id": "ana", "at": at(1)}
+        return [
+            {"type": "trait", "computation": "score", "value": value, **head},
+            {"type": "profile", "external_ids": [], "traits": {"plan": value}, **head},
+        ]
+
+    states = set()
+    for order in ([*events(one), *events(other)], [*events(other), *events(one)]):
+        job = Job()
+        job.run(Workspace("shop", (histories.SCORE,), ()), order, hour(2))
+        states.add(bytes(job.state.profiles["ana"]))
+    assert 1 == len(states)
 
 
 @MANY
