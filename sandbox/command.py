@@ -49,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM. 0, or 1 where it could not start. Raises WorkspaceError."""
-    # What it is told stays: looking for garbage in it takes half of the time.
-    gc.set_threshold(100_000, 50, 100)
+    # What it is told stays: looking for garbage in it takes half of the time, and the arrivals meanwhile are seen late.
+    gc.disable()
+    sys.setswitchinterval(0.001)  # for the same reason
     names, secrets = _accounts(args.workspace) if args.workspace else ({}, {})
     options = Options(
         record=args.record, caps=dict(args.cap), capped=not args.no_caps, connections=names, credentials=secrets

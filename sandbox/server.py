@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,7 @@ from sandbox.vendors import all_vendors, serving
 CONTROL = "/_sandbox/"
 HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:\d+)?", re.IGNORECASE)
 MAX_BODY = 64 * 1024 * 1024
+BIG = 32 * 1024  # bytes: handled beside the loop, which would otherwise see the next arrivals late
 
 
 @dataclass
@@ -73,8 +75,17 @@ class Account:
         }
 
 
+@dataclass(frozen=True)
+class Admitted:
+    """A request that was counted: whose it is, its quota headers, and the refusal of credentials or cap."""
+
+    account: Account
+    quota: dict[str, str]
+    refusal: Answer | None
+
+
 class Sandbox:
-    """All accounts. `handle` decides an answer without waiting; the HTTP side sends it."""
+    """All accounts. `admit` counts a request, `handle` decides its answer, both without waiting."""
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -88,31 +99,34 @@ class Sandbox:
         """Unix seconds."""
         return self._epoch + self.options.clock()
 
-    def handle(self, request: Request) -> tuple[Answer, Cut, float]:
-        """The answer, how it is cut off, and how many seconds it takes."""
-        now = self.options.clock()
+    def admit(self, request: Request, now: float) -> "Admitted":
+        """Count a request as it arrives (`now` on the sandbox's clock), and refuse it where a cap is reached."""
         account = self._account(request)
         account.meter.arrive(now, request.at)
         slug = account.vendor.slug
-        fault = self.faults.of(slug)
         throttled, quota = account.limit(request, now)
-        cut: Cut = ""
         if not account.vendor.authorized(request, self._secrets(request.host, slug)):
-            answer = account.vendor.unauthorized()
-        elif throttled:
-            answer = throttled
-            account.meter.throttled += 1
-        elif fault and self.faults.fails(slug, fault):
+            return Admitted(account, quota, account.vendor.unauthorized())
+        account.meter.throttled += throttled is not None
+        return Admitted(account, quota, throttled)
+
+    def handle(self, request: Request, admitted: "Admitted") -> tuple[Answer, Cut, float]:
+        """The answer, how it is cut off, and how many seconds it takes."""
+        account, answer = admitted.account, admitted.refusal
+        slug = account.vendor.slug
+        fault = self.faults.of(slug)
+        cut: Cut = ""
+        if answer is None and fault and self.faults.fails(slug, fault):
             answer = _failure(account.vendor, fault, request.at)
-        elif fault and (cut := self.faults.cut(slug, fault)) == "hang":
+        if answer is None and fault and (cut := self.faults.cut(slug, fault)) == "hang":
             answer = Answer(0)
-        else:
+        if answer is None:
             answer = account.vendor.respond(request)
         account.meter.statuses[answer.status] += 1
         if self._recording:
             self._recording.add(request, account.connection, slug, answer.status)
         latency = fault.latency if fault else 0.0
-        return Answer(answer.status, answer.json, {**quota, **answer.headers}), cut, latency
+        return Answer(answer.status, answer.json, {**admitted.quota, **answer.headers}), cut, latency
 
     def _account(self, request: Request) -> Account:
         kind = serving(request.host)
@@ -188,19 +202,28 @@ def make_app(sandbox: Sandbox) -> web.Application:
     """
     app = web.Application(client_max_size=MAX_BODY)
     closing = asyncio.Event()
+    worker = ThreadPoolExecutor(1, "sandbox")
 
     async def close(_: web.Application) -> None:
         closing.set()
+        worker.shutdown()
 
     async def vendor(http: web.Request) -> web.StreamResponse:
         host, _, target = http.raw_path[1:].partition("/")
         if not HOST.fullmatch(host):
             words = "expected /<vendor host>/<path>, as `--gateway` sends it, or /_sandbox/told, stats, faults, reset"
             return _json({"error": words}, 404)
+        arrived, at = sandbox.options.clock(), sandbox.now()
         headers = {name.lower(): value for name, value in http.headers.items()} | {"host": host.lower()}
         body = await http.read()
-        request = Request(http.method, host.lower(), "/" + target, headers, body, sandbox.now())
-        answer, cut, latency = sandbox.handle(request)
+        request = Request(http.method, host.lower(), "/" + target, headers, body, at)
+        admitted = sandbox.admit(request, arrived)
+        if len(body) < BIG:
+            answer, cut, latency = sandbox.handle(request, admitted)
+        else:
+            answer, cut, latency = await asyncio.get_running_loop().run_in_executor(
+                worker, sandbox.handle, request, admitted
+            )
         if latency:
             await _wait(closing, latency)
         if cut:

@@ -1,0 +1,217 @@
+"""A first sync: requests per 1,000 people, and hours for a million, beside one call per identifier at the same cap.
+
+    python -m benchmarks.first_sync [--people 1000000] [--real 2000]
+
+People have 1.4 e-mail addresses each; one audience, everybody in it. The simulation has the real limiter, lanes,
+batches and conversations on a virtual clock: the first batches are talked through with the sandbox, which shows how
+many requests a batch and a single call take; the rest of them only take their tokens. Answers come at once.
+`--real` people are then delivered by the real sender to the sandbox over HTTP, at true caps.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.deliveries import CountingJournal
+from benchmarks.machine import facts
+from sandbox import vendor as fake
+from sandbox.server import Options, Sandbox
+from sandbox.testing import running_sandbox
+from schemas.calls import Call, Identifier
+from schemas.secret import Secret
+from schemas.workspace import Computation, Connection, Sync, Workspace
+from transforms.channel import effective_limits
+from transforms.destinations import find
+from transforms.destinations.contract import Destination, Reply, Request, headers
+from transforms.logic.lanes import Item, Lanes
+from transforms.logic.limit import Limiter
+from transforms.sender import Delivery, Sender, SenderOptions
+
+KEY = "big_spenders"
+TALKED = 5  # batches that are talked through
+os.environ.setdefault("BENCHMARK_KEY", "benchmark-key-0123456789abcdef")
+_KEY = Secret("${BENCHMARK_KEY}")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "braze": {"endpoint": "https://rest.iad-01.braze.com", "api_key": _KEY},
+    "hubspot": {"access_token": _KEY},
+    "zendesk": {"subdomain": "acme", "email": "admin@acme.example", "api_token": _KEY},
+    "iterable": {"api_key": _KEY},
+    "facebook-custom-audiences": {"ad_account_id": "1234567890", "access_token": _KEY},
+    "webhook": {"url": "https://hooks.example.com/in"},
+}
+
+
+def connected(slug: str) -> tuple[Workspace, Connection, type[Destination]]:
+    kind = find(slug)
+    assert kind
+    connection = Connection(slug, slug, (Sync(computation=KEY),), kind.Settings(**SETTINGS[slug]))
+    return Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,)), connection, kind
+
+
+@dataclass
+class People:
+    """Two of five have a second address."""
+
+    number: int
+    kind: Any  # of their calls
+
+    def size(self) -> int:
+        return self.number + sum(1 for n in range(self.number) if n % 5 < 2)
+
+    def calls(self) -> Iterator[Call]:
+        for n in range(self.number):
+            for address in ("a", "b")[: 2 if n % 5 < 2 else 1]:
+                identifier = Identifier("email", f"{address}{n:07}@example.com")
+                yield Call(f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, 0, {"name": "Ann"})
+
+    def read(self) -> Iterator[list[Item]]:
+        chunk = []
+        for ref, call in enumerate(self.calls()):
+            chunk.append(Item(ref, call))
+            if len(chunk) == 500:
+                yield chunk
+                chunk = []
+        yield chunk
+
+
+@dataclass
+class Simulation:
+    """One destination on a virtual clock."""
+
+    destination: Destination
+    limiter: Limiter
+    now: float = 0.0
+    requests: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sandbox = Sandbox(Options(clock=lambda: self.now))
+
+    def ask(self, endpoint: str) -> None:
+        """Take the token of one request, when it is due."""
+        self.now += self.limiter.delay(self.now, endpoint)
+        self.limiter.take(self.now, endpoint)
+        self.requests += 1
+
+    def talk(self, conversation: Generator[Request, Reply, Any]) -> list[str]:
+        """Hold a conversation with the sandbox; the endpoint classes of its requests."""
+        endpoints = []
+        try:
+            request = next(conversation)
+            while True:
+                self.now += request.after
+                self.ask(request.endpoint)
+                endpoints.append(request.endpoint)
+                request = conversation.send(self._reply(request))
+        except StopIteration:
+            return endpoints
+
+    def _reply(self, request: Request) -> Reply:
+        url = urlsplit(request.url)
+        target = url.path + (f"?{url.query}" if url.query else "")
+        sent = {**headers(self.destination, request), "host": url.netloc}
+        asked = fake.Request(request.method, url.netloc, target, sent, request.body() or b"", self.sandbox.now())
+        answer, _, _ = self.sandbox.handle(asked, self.sandbox.admit(asked, self.now))
+        reply = Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.body())
+        verdict = self.destination.classify(request, reply, 1_000)
+        assert verdict.meaning == "answered", f"the sandbox says {verdict}"
+        return reply
+
+
+def simulate(slug: str, people: int) -> tuple[int, float, float]:
+    """Requests, seconds of a first sync, and requests of one call alone."""
+    workspace, connection, kind = connected(slug)
+    destination = kind(workspace, connection)
+    simulation = Simulation(destination, Limiter(effective_limits(kind, connection), 0.0))
+    lanes = Lanes(destination.route, destination.unit, destination.batch_of)
+    chunks = People(people, "add" if kind.kind == "list" else "identify").read()
+    window = max(2_000, destination.batch.items * (destination.concurrency + 1))
+    pattern: list[str] = []
+    alone, number = 0, 0
+    while True:
+        while lanes.waiting < window and (chunk := next(chunks, None)):
+            for item in chunk:
+                lanes.add(item)
+        batch = lanes.take(simulation.now)
+        if not batch:
+            return simulation.requests, simulation.now, alone
+        calls = [item.call for item in batch]
+        if not number:
+            simulation.talk(destination.prepare(calls[:1], simulation.memory))
+            alone = _alone(destination, calls[:1])
+        if number < TALKED:
+            pattern = simulation.talk(destination.deliver(calls, simulation.memory))
+        else:
+            for endpoint in pattern:
+                simulation.ask(endpoint)
+        number += 1
+        lanes.done({call.profile_id for call in calls})
+
+
+def _alone(destination: Destination, calls: list[Call]) -> int:
+    """How many requests a single call takes."""
+    simulation = Simulation(destination, Limiter((), 0.0))
+    simulation.talk(destination.prepare(calls, simulation.memory))
+    return len(simulation.talk(destination.deliver(calls, simulation.memory)))
+
+
+def real(slug: str, people: int) -> tuple[int, float, int]:
+    """Requests, seconds and delivered calls of the real sender before the sandbox."""
+    workspace, connection, kind = connected(slug)
+    outbox = People(people, "add" if kind.kind == "list" else "identify")
+    with running_sandbox() as sandbox:
+        options = SenderOptions(gateway=sandbox.url)
+        delivery = Delivery(workspace, connection, outbox, CountingJournal(), {}, options)
+        report = Sender().start(delivery).result()
+        throttled = sum(account["throttled"] for account in sandbox.stats())
+    assert (0, "") == (throttled, report.stopped), report
+    return report.requests, report.seconds, report.delivered
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--people", type=int, default=1_000_000)
+    parser.add_argument("--real", type=int, default=2_000)
+    parser.add_argument("--only", nargs="*", default=list(SETTINGS))
+    arguments = parser.parse_args()
+    print(facts())
+    print(f"{'':26} per 1,000 people          {arguments.people:,} people")
+    print(f"{'':26} requests  one per id      hours  one per id  times faster")
+    for slug in arguments.only:
+        show(slug, arguments.people)
+    for slug in arguments.only if arguments.real else ():
+        compare(slug, arguments.real)
+
+
+def show(slug: str, people: int) -> None:
+    started = time.perf_counter()
+    requests, seconds, alone = simulate(slug, people)
+    workspace, connection, kind = connected(slug)
+    cap = Limiter(effective_limits(kind, connection), 0.0).rate
+    single = 1.4 * alone
+    line = f"{slug:26} {requests / people * 1000:>8,.1f} {single * 1000:>11,.0f}"
+    if cap:
+        slow = people * single / cap
+        line += f" {seconds / 3600:>10,.2f} {slow / 3600:>11,.2f} {slow / seconds:>13,.1f}"
+    else:
+        line += "     no cap"
+    print(f"{line}   (simulated in {time.perf_counter() - started:.0f} s)", flush=True)
+
+
+def compare(slug: str, people: int) -> None:
+    """The real sender and the simulation over the same people."""
+    foreseen, virtual, _ = simulate(slug, people)
+    requests, seconds, delivered = real(slug, people)
+    print(
+        f"{slug:26} {people:,} people for real: {requests:,} requests (simulated {foreseen:,}), "
+        f"{seconds:.1f} s (simulated {virtual:.1f}), {delivered:,} calls delivered",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
