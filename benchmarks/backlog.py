@@ -25,14 +25,17 @@ from transforms.sender import Sender
 SENDING = 3.0  # seconds
 
 
-def write(folder: Path, number: int) -> list[int]:
-    """An outbox of so many calls; their numbers by shard."""
-    sizes = [number // SHARDS + (shard < number % SHARDS) for shard in range(SHARDS)]
+def sizes(number: int) -> list[int]:
+    """Calls by shard."""
+    return [number // SHARDS + (shard < number % SHARDS) for shard in range(SHARDS)]
+
+
+def write(folder: Path, number: int) -> None:
+    """An outbox of so many calls."""
     start = 0
-    for shard, size in enumerate(sizes):
+    for shard, size in enumerate(sizes(number)):
         shard_file(folder, shard).write_bytes(frames([call(n) for n in range(start, start + size)]))
         start += size
-    return sizes
 
 
 def resident() -> float:
@@ -44,11 +47,11 @@ def resident() -> float:
 def measure(number: int) -> None:
     """One line of figures."""
     with tempfile.TemporaryDirectory() as folder, receiver() as there:
-        subprocess.run([sys.executable, "-m", "benchmarks.backlog", "--write", folder, "--calls", str(number)], check=True)
-        sizes = [number // SHARDS + (shard < number % SHARDS) for shard in range(SHARDS)]
+        command = [sys.executable, "-m", "benchmarks.backlog", "--write", folder, "--calls", str(number)]
+        subprocess.run(command, check=True)
         delivery = hook("hook", there.url, 0, Cap(500))
         sender, before, started = Sender(), resident(), time.perf_counter()
-        delivery.outbox = Outbox(Path(folder), sizes)
+        delivery.outbox = Outbox(Path(folder), sizes(number))
         delivery.report.calls = delivery.outbox.size()
         running = sender.start(delivery)
         while not delivery.report.requests:

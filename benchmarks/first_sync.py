@@ -66,7 +66,9 @@ class People:
         for n in range(self.number):
             for address in ("a", "b")[: 2 if n % 5 < 2 else 1]:
                 identifier = Identifier("email", f"{address}{n:07}@example.com")
-                yield Call(f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, 0, {"name": "Ann"})
+                yield Call(
+                    f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, 0, {"name": "Ann"}
+                )
 
     def read(self) -> Iterator[list[Item]]:
         chunk = []

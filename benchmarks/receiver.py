@@ -1,6 +1,6 @@
 """A receiver in a process of its own, as cheap as can be: counts requests, answers 200; GET is asked for the figures.
 
-    python -m benchmarks.receiver       prints its port
+python -m benchmarks.receiver       prints its port
 """
 
 import asyncio

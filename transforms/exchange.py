@@ -25,7 +25,7 @@ from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
-from transforms.wire import Connector, PublicOnly, TooLong, Turnstile, asking_now
+from transforms.wire import Connector, PublicOnly, TimedRequest, TooLong, Turnstile, asking_now
 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
@@ -137,7 +137,9 @@ class Exchange:
             keepalive_timeout=30,
             resolver=PublicOnly(self._inside) if guarded else None,
         )
-        return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), request_class=TimedRequest
+        )
 
     async def close(self) -> None:
         await self._session.close()

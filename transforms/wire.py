@@ -5,6 +5,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import aiohttp
@@ -40,7 +41,7 @@ class Asking(Protocol):
 
 
 class Waiting(NamedTuple):
-    turn: "asyncio.Future[None]"
+    turn: "asyncio.Future[float]"
     asking: Asking
 
 
@@ -66,21 +67,25 @@ class Turnstile:
         """So few requests wait that new work may be begun."""
         return self._waiting < 2 + int(self._limiter.rate * _LEAD)
 
-    async def turn(self, asking: Asking) -> None:
-        """Until the request may go. Raises what `clear` was given, and TooLong."""
+    async def turn(self, asking: Asking) -> float:
+        """Until the request may go; when that was. Raises what `clear` was given, and TooLong."""
         queue = self._queues.get(asking.endpoint)
         if not queue:
             now = self._clock()
             delay = self._limiter.delay(now, asking.endpoint, asking.items)
             if delay <= 0:
                 self._let(asking, now)
-                return
+                return now
             queue = self._queues.setdefault(asking.endpoint, deque())
-        turn = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         queue.append(Waiting(turn, asking))
         self._waiting += 1
         self.move()
-        await turn
+        return await turn
+
+    def left(self, asking: Asking, taken: float) -> None:
+        """The first byte of a request is about to be written."""
+        self._limiter.left(taken, self._clock(), asking.endpoint)
 
     def clear(self, why: Callable[[], Exception], all_of_them: bool = True) -> None:
         """Send those who wait away, or only those who are not patient."""
@@ -114,7 +119,7 @@ class Turnstile:
                     except Exception as error:  # the attempt could not be written down
                         turn.set_exception(error)
                     else:
-                        turn.set_result(None)
+                        turn.set_result(now)
                 else:
                     turn.set_exception(TooLong(delay))
             queue.popleft()
@@ -138,6 +143,15 @@ class TooLong(Exception):
 
 
 asking_now: ContextVar[Asking] = ContextVar("asking_now")
+_leaves: ContextVar[Callable[[], None]] = ContextVar("leaves")
+
+
+class TimedRequest(aiohttp.ClientRequest):
+    """Says when it leaves: between its turn and its first byte the loop may have been busy with others."""
+
+    async def write_bytes(self, *arguments: Any) -> None:
+        _leaves.get()()
+        await super().write_bytes(*arguments)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -150,12 +164,14 @@ class Connector(aiohttp.TCPConnector):
     async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: aiohttp.ClientTimeout) -> Connection:
         while True:
             connection = await super().connect(req, traces, timeout)
+            asking = asking_now.get()
             try:
-                await self._turnstile.turn(asking_now.get())
+                taken = await self._turnstile.turn(asking)
             except BaseException:
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():
+                _leaves.set(partial(self._turnstile.left, asking, taken))
                 return connection
             connection.close()  # by the vendor, while it waited
 

@@ -50,12 +50,13 @@ def test_batches_are_filled_and_no_key_is_twice_in_one(server: VendorServer) -> 
     assert len(server.seen) <= 4
 
 
-def test_the_cap_is_kept_and_used_while_a_backlog_waits(server: VendorServer) -> None:
-    running = start(people(40), webhook(cap=Cap(20)), replace(FAST, gateway=server.url))
-    assert 40 == running.report().delivered
+@pytest.mark.parametrize(("cap", "requests"), [(5, 12), (30, 70), (150, 350)])
+def test_the_cap_is_kept_and_used_while_a_backlog_waits(server: VendorServer, cap: int, requests: int) -> None:
+    running = start(people(requests), webhook(cap=Cap(cap)), replace(FAST, gateway=server.url))
+    assert requests == running.report().delivered
     times = [seen.at for seen in server.seen]
-    assert server.peak() <= 20
-    assert 39 / (times[-1] - times[0]) / 20 >= 0.98
+    assert server.peak() <= cap
+    assert (requests - 1) / (times[-1] - times[0]) / cap >= 0.98
 
 
 def test_a_cap_per_minute_does_not_take_the_place_of_the_cap_per_second() -> None:

@@ -54,6 +54,13 @@ class Spaced:
         self._due = max(self._due, now) + self._interval
         self._sent.append(now)
 
+    def left(self, taken: float, now: float) -> None:
+        """The request of the token taken then has left only now."""
+        for place in range(len(self._sent) - 1, -1, -1):
+            if self._sent[place] <= taken:
+                self._sent[place] = now
+                return
+
 
 class Counted:
     """A longer window (per hour, per day), or one of objects: a sliding count in steps, bursts allowed."""
@@ -166,6 +173,12 @@ class Limiter:
             if window.limit.endpoint in ("", endpoint):
                 window.take(now, items)
         self.learned.take(now)
+
+    def left(self, taken: float, now: float, endpoint: str) -> None:
+        """A busy sender was late to send what took its token at `taken`."""
+        for window in self._windows:
+            if isinstance(window, Spaced) and window.limit.endpoint in ("", endpoint):
+                window.left(taken, now)
 
     # -- what the vendor says
 

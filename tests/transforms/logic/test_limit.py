@@ -103,3 +103,16 @@ def test_a_long_window_is_saved_before_more_is_sent_than_was_foreseen() -> None:
             known = sum(number for _, number in limiter.save(float(n), float(n), ahead=True)["windows"][0]["steps"])
         assert known >= n + 1
     assert 18 <= saved <= 20
+
+
+def test_a_request_that_left_late_counts_from_when_it_left() -> None:
+    limiter = Limiter([Limit(3)], now=0.0)
+    sent = []
+    now = 5.0
+    for late in (0.3, 0.0, 0.0, 0.0, 0.0):  # the first one was held up between its token and its first byte
+        now += limiter.delay(now, "")
+        limiter.take(now, "")
+        limiter.left(now, now + late, "")
+        sent.append(now + late)
+        now += late
+    assert 3 == peak(sent, 1.0)
