@@ -24,9 +24,9 @@ from sandbox.testing import running_sandbox
 from schemas.calls import Call, Identifier
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
-from transforms.channel import effective_limits
 from transforms.destinations import find
 from transforms.destinations.contract import Destination, Reply, Request, headers
+from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
 from transforms.sender import Delivery, Sender, SenderOptions
@@ -192,7 +192,7 @@ def main() -> None:
 def show(slug: str, people: int) -> None:
     started = time.perf_counter()
     requests, seconds, alone = simulate(slug, people)
-    workspace, connection, kind = connected(slug)
+    _, connection, kind = connected(slug)
     cap = Limiter(effective_limits(kind, connection), 0.0).rate
     single = 1.4 * alone
     line = f"{slug:26} {requests / people * 1000:>8,.1f} {single * 1000:>11,.0f}"

@@ -68,10 +68,11 @@ class Commit:
         for connection in self.plan.connections:
             calls = sizes[connection.name]
             past = self.past.get(connection.name, Past())
+            held = any(sync.held for sync in connection.syncs)  # then it has only deletions, which are no flush
             connections[connection.name] = Committed(
                 settings=connection.settings.hex(),
                 calls=calls,
-                flushed=self.plan.now if any(calls) else past.flushed,
+                flushed=self.plan.now if any(calls) and not held else past.flushed,
                 acknowledged=past.acknowledged,
             )
         seen = {sync_id(c.name, s.key): self.plan.now for c in self.plan.connections for s in c.syncs}

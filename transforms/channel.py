@@ -12,12 +12,12 @@ from schemas.calls import Call
 from schemas.outcomes import Delivered, Expired, Final, Later, Outcome, Rejected
 from schemas.report import Report, Sample
 from schemas.secret import MissingSecret
-from schemas.workspace import Connection
 from transforms.assignment import Delivery
 from transforms.destinations import find
-from transforms.destinations.contract import Destination, Limit, units
+from transforms.destinations.contract import Destination, units
 from transforms.exchange import Ended, Exchange, Halved, Interrupted, Stopped, Talk, Unanswered
 from transforms.logic.canary import Canary
+from transforms.logic.caps import effective_limits, said
 from transforms.logic.estimate import Estimate
 from transforms.logic.lanes import Item, Lanes, halves
 from transforms.logic.limit import Limiter
@@ -26,23 +26,6 @@ from transforms.logic.retry import backoff, outlived
 _LOG = logging.getLogger("profilecast.sender")
 _SAMPLES = 5  # rejected calls shown per connection
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
-
-
-def effective_limits(destination: type[Destination], connection: Connection) -> list[Limit]:
-    """The destination's limits and the workspace's cap; one that the vendor raised is in place of the first."""
-    limits = list(destination.limits)
-    if connection.cap is None:
-        return limits
-    if connection.cap_raised_by_vendor:
-        published = next((limit for limit in limits if not limit.endpoint), None)
-        limits = [limit for limit in limits if limit is not published]
-    return [Limit(connection.cap.requests, connection.cap.seconds, source="workspace"), *limits]
-
-
-def said(limit: Limit) -> str:
-    """A limit as people write it: `50/s`, `100/10s`, `500000/d`."""
-    units = {1.0: "s", 60.0: "m", 3600.0: "h", 86400.0: "d"}
-    return f"{limit.requests:g}/{units.get(limit.seconds, f'{limit.seconds:g}s')}"
 
 
 class Channel:

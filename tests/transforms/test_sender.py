@@ -21,8 +21,8 @@ from tests.transforms.delivering import (
     webhook,
 )
 from tests.transforms.vendor_server import Answer, Seen, VendorServer, vendor
-from transforms.channel import effective_limits
 from transforms.destinations.braze import Braze
+from transforms.logic.caps import effective_limits
 from transforms.sender import Sender
 
 

@@ -104,7 +104,7 @@ def test_transcript(kind: type[Destination], case: Case, monkeypatch: pytest.Mon
     vendor, journal, report = deliver(kind, case, monkeypatch)
     assert msgspec.to_builtins(vendor.expected) == msgspec.to_builtins(vendor.actual)
     assert [] == vendor.steps, "the sender did not say all of the transcript"
-    expected = {n: text for n, text in enumerate(case.expect.values())}
+    expected = dict(enumerate(case.expect.values()))
     outcomes = {n: _text(journal, n) for n in expected}
     assert {
         n: text if text.startswith(("delivered", "rejected")) else "pending" for n, text in expected.items()

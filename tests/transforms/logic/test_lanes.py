@@ -7,14 +7,14 @@ from schemas.calls import Call, Identifier
 from transforms.destinations.contract import Batch
 from transforms.logic.lanes import Item, Lanes, halves
 
-SIZE = 4
+FOUR = Batch(4)
 
 
 def unit(call: Call) -> tuple[str, Identifier]:
     return (call.kind, call.identifier)
 
 
-def lanes(size: Batch = Batch(SIZE)) -> Lanes:
+def lanes(size: Batch = FOUR) -> Lanes:
     return Lanes(lambda call: call.kind, unit, lambda route: size)
 
 
@@ -22,7 +22,7 @@ def call(profile: str, key: str = "k", kind: str = "identify", value: object = 1
     return Call(profile, kind, Identifier("email", f"{profile}@x.io"), key, value, 0)  # type: ignore[arg-type]
 
 
-def filled(*calls: Call, size: Batch = Batch(SIZE)) -> Lanes:
+def filled(*calls: Call, size: Batch = FOUR) -> Lanes:
     found = lanes(size)
     for ref, each in enumerate(calls):
         found.add(Item(ref, each))
