@@ -64,7 +64,7 @@ def measure(number: int) -> None:
         report = running.result()
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**20
     print(
-        f"{number:>9,} calls waiting ({size:,.0f} MB on disk): first answer after {first * 1000:.0f} ms, "
+        f"{number:>9,} calls waiting ({size:,.0f} MB on disk): first request sent after {first * 1000:.0f} ms, "
         f"{most:.0f} MB at most, {report.delivered:,} delivered in {report.seconds:.1f} s",
         flush=True,
     )

@@ -198,12 +198,13 @@ class Channel:
 
     def _go_on(self) -> bool:
         """Nothing is left in the lanes: whether there is more in the outbox. Raises Stopped after a bad canary."""
-        if self._canary and self._more:
-            if verdict := self._canary.verdict():
-                advice = "mend that, or raise --max-reject-rate, and run again; the rest waits"
-                raise Stopped(f"{verdict}; {advice}")
-            self._canary = None
-            self._remember()
+        if self._canary:
+            verdict = self._canary.verdict()
+            if verdict and self._more and self.report.pending:
+                raise Stopped(f"{verdict}; mend that, or raise --max-reject-rate, and run again; the rest waits")
+            if not verdict:
+                self._canary = None
+                self._remember()
         self._fill()
         return self._lanes.waiting > 0
 

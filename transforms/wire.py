@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 _LEAD = 0.05  # seconds of requests that may wait for their turn before new work is begun
-_TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
+_TOGETHER = 0.010  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
 
 
 class Asking(Protocol):

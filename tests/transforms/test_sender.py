@@ -56,7 +56,8 @@ def test_the_cap_is_kept_and_used_while_a_backlog_waits(server: VendorServer, ca
     assert requests == running.report().delivered
     times = [seen.at for seen in server.seen]
     assert server.peak() <= cap
-    assert (requests - 1) / (times[-1] - times[0]) / cap >= 0.98
+    edge = 0.02  # seconds by which the very last one may be late
+    assert times[-1] - times[0] <= (requests - 1) / cap / 0.98 + edge
 
 
 def test_a_cap_per_minute_does_not_take_the_place_of_the_cap_per_second() -> None:
