@@ -31,6 +31,8 @@ class Rejected(Struct, frozen=True):
 
     reason: Reason
     words: str = ""  # the vendor's own
+    maybe: bool = False  # an earlier attempt at it had no answer, and may have arrived
+    attempts: int = 0  # requests that carried it in this run; 0: none
 
 
 class Expired(Struct, frozen=True):
