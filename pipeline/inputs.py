@@ -88,7 +88,7 @@ def check_file(path: str) -> Format:
             handle.seek(0)
             find = columnar.avro_file_mismatch if found == "avro" else columnar.parquet_file_mismatch
             if mismatch := find(handle):
-                advice = "write the columns of the schema that `schemas/formats.py` gives"
+                advice = "write the columns that `profilecast check --schema avro` or `… parquet` prints"
                 raise InputError(path, f"it is no {_NAMES[found]} file of events: {mismatch}", advice)
     return found
 

@@ -6,8 +6,10 @@ One JSON object per line, `at` in seconds since 1970, calls by their place in th
     {"at": …, "sent": [12, 13]}               ahead of sending: from here on they may have arrived
     {"at": …, "unsent": [12]}                 the answer shows that they did not
     {"at": …, "delivered": [12]}
-    {"at": …, "rejected": [[13, "invalid_identifier", "the vendor's words"]]}
+    {"at": …, "rejected": [[13, "invalid_identifier", "the vendor's words"]], "maybe": [13]}
     {"at": …, "expired": [[14, "the vendor's words"]]}
+
+`maybe`: of the rejected, those of which an earlier attempt had no answer.
 
 A last line that a crash cut short is no line. A process that dies loses nothing of what it wrote. A
 power cut may take the last second, or 500 calls: what was accepted then is told once more.
@@ -25,9 +27,9 @@ from pipeline.disk import Appended, StoreError, replace, unwritable
 from schemas.dead_letters import DeadLetter, mask
 from schemas.outcomes import Delivered, Expired, Final, Rejected
 from transforms.destinations.contract import Memory
-from transforms.exchange import Stopped
 from transforms.logic.lanes import Item
 from transforms.logic.ledger import Fate, refusal
+from transforms.talk import Stopped
 
 EXPIRED = "expired"  # the reason of its dead letter
 _ADVICE = {
@@ -54,6 +56,7 @@ class Line(Struct, omit_defaults=True):
     unsent: list[Ref] = []
     delivered: list[Ref] = []
     rejected: list[tuple[Ref, str, str]] = []
+    maybe: list[Ref] = []  # of the rejected
     expired: list[tuple[Ref, str]] = []
 
 
@@ -82,7 +85,7 @@ class Journal:
         self._paths = paths
         self._masked = masked
         self._files: tuple[Appended, Appended] | None = None
-        self._attempts: dict[int, int] = {}  # of calls without an outcome yet
+        self._attempts: dict[int, int] = {}  # conversations about calls without an outcome yet
 
     def sent(self, refs: Sequence[int]) -> None:
         """Ahead of sending."""
@@ -96,7 +99,7 @@ class Journal:
 
     def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
         """Final outcomes; a call that was not delivered becomes a dead letter too."""
-        line = Line(time.time(), delivered=[], rejected=[], expired=[])
+        line = Line(time.time(), delivered=[], rejected=[], maybe=[], expired=[])
         letters = []
         for item, outcome in items:
             attempts = self._attempts.pop(item.ref, 0)
@@ -105,6 +108,9 @@ class Journal:
                 continue
             if isinstance(outcome, Rejected):
                 line.rejected.append((item.ref, outcome.reason, outcome.words))
+                if outcome.maybe:
+                    line.maybe.append(item.ref)
+                attempts = outcome.attempts or attempts
             else:
                 line.expired.append((item.ref, outcome.words))
             letters.append(self._dead_letter(item, outcome, attempts))
@@ -190,29 +196,36 @@ class Fates(NamedTuple):
 def fates(path: Path, run: str, connection: str, sizes: Sequence[int]) -> Fates:
     """What the journal of this outbox says. Raises StoreError where it cannot be what a run wrote."""
     found = Fates([bytearray(size) for size in sizes], [{} for _ in sizes])
+    unanswered: set[int] = set()
     for number, line in enumerate(read(path), 1):
         if number == 1 and (line.run, line.connection) != (run, connection):
             whose = f"{line.run}, {line.connection}" if line.run else "nobody"
             raise _unusable(path, 1, f"it belongs to the outbox of {whose}, not of {run}, {connection}")
         try:
-            _apply(line, found)
+            _apply(line, found, unanswered)
         except IndexError:
             raise _unusable(path, number, "it speaks of a call that the outbox does not have") from None
     return found
 
 
-def _apply(line: Line, found: Fates) -> None:
+def _apply(line: Line, found: Fates, unanswered: set[int]) -> None:
+    """`unanswered`: calls that were sent again though an earlier attempt may have arrived."""
     for ref in line.sent:
         shard, position = ref >> 32, ref & 0xFFFFFFFF
         if found.fates[shard][position] == Fate.PENDING:
             found.fates[shard][position] = Fate.MAYBE
             found.sent_at[shard][position] = line.at
+        else:
+            unanswered.add(ref)
     for ref in line.unsent:
-        _settle(found, ref, Fate.PENDING)
+        if ref not in unanswered:
+            _settle(found, ref, Fate.PENDING)
     for ref in line.delivered:
         _settle(found, ref, Fate.DELIVERED)
     for ref, reason, _ in line.rejected:
         _settle(found, ref, Fate.REJECTED_FOR_NOW if reason == "missing_required_key" else Fate.REJECTED)
+    for ref in line.maybe:
+        _settle(found, ref, Fate.REJECTED_MAYBE)
     for ref, _ in line.expired:
         _settle(found, ref, Fate.EXPIRED)
 

@@ -148,6 +148,15 @@ def _verdict(summary: Summary) -> str:
         return f"Not finished: {names}. {counted(waiting, 'call')} waiting; run again, with or without events."
     delivered = sum(each.delivered for each in connections.values())
     if not any(each.report.requests or each.rejected for each in connections.values()):
-        return "Nothing was sent: every connection already knows what it should."
+        return f"Nothing was sent: {_why_nothing(summary)}."
     rejected = f", {summary.rejected:,} rejected" if summary.rejected else ""
     return f"Done: {counted(delivered, 'call')} delivered{rejected}."
+
+
+def _why_nothing(summary: Summary) -> str:
+    if not summary.profiles:
+        return "no profile is known yet"
+    held = sum(each.held for each in summary.connections.values())
+    if held:
+        return f"{counted(held, 'change')} held until the next flush, and the rest is told"
+    return "every connection already knows what it should"

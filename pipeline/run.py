@@ -12,6 +12,7 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.commit import Commit, Past
 from pipeline.disk import StoreError
 from pipeline.graph import Job, build
@@ -28,7 +29,6 @@ from transforms.logic.plan import make_plan
 from transforms.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
-LOCAL_RUNNER = "FnApiRunner"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from transforms.logic.shard import Past, Settlement
 
 _shard_state = msgspec.msgpack.Decoder(ShardState)
 _letter = msgspec.json.Decoder(DeadLetter)
-_RUN = re.compile(r"\d{8}T\d{6}Z(-\d{2})?")
+RUN_NAME = re.compile(r"\d{8}T\d{6}Z(-\d{2})?")
 _RESTORE = "put the file back as it was, or start with another --state"
 
 
@@ -211,12 +211,17 @@ class Run:
         """Make one file of all dead letters, `dead_letters.jsonl`; their number."""
         parts = sorted((self.folder / "dead_letters").glob("*.jsonl"))
         path, number = self.folder / "dead_letters.jsonl", 0
-        with writing(path), path.open("wb") as whole:
-            for part in parts:
-                with part.open("rb") as lines:
-                    for line in lines:
-                        whole.write(line)
-                        number += 1
+        beside = path.with_name(path.name + ".new")  # killed here, the parts are still what counts
+        with writing(path):
+            with beside.open("wb") as whole:
+                for part in parts:
+                    with part.open("rb") as lines:
+                        for line in lines:
+                            whole.write(line)
+                            number += 1
+                whole.flush()
+                os.fsync(whole.fileno())
+            beside.replace(path)
         shutil.rmtree(self.folder / "dead_letters", ignore_errors=True)
         return number
 
@@ -231,6 +236,9 @@ class StateStore:
     def locked(self) -> Iterator[None]:
         """One run at a time; the lock of a dead run is free."""
         os.umask(0o077)
+        for path in (self.root, *self.root.parents):
+            if path.exists() and not path.is_dir():
+                raise StoreError(f"{path}: it is a file; --state needs a folder")
         with writing(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / "lock").open("a+")
@@ -253,7 +261,7 @@ class StateStore:
             return None
         with reading(pointer):
             name = pointer.read_text()
-        if not _RUN.fullmatch(name):
+        if not RUN_NAME.fullmatch(name):
             raise StoreError(f"{pointer}: it names no run; {_RESTORE}")
         path = self.root / "snapshots" / name / "manifest.json"
         with reading(path):

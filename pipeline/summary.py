@@ -18,7 +18,7 @@ from pipeline.store import Run
 from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.destinations import find
-from transforms.logic.ledger import Fate
+from transforms.logic.ledger import REJECTIONS, Fate
 from transforms.logic.message import timestamp
 from transforms.logic.plan import Plan
 
@@ -103,7 +103,7 @@ def _connection(decided: dict[str, int], report: Report, found: Fates) -> Connec
         carried=decided.get("carried", 0),
         superseded=superseded,
         delivered=counted[Fate.DELIVERED],
-        rejected=counted[Fate.REJECTED] + counted[Fate.REJECTED_FOR_NOW],
+        rejected=sum(counted[fate] for fate in REJECTIONS),
         expired=counted[Fate.EXPIRED],
         pending=found.left() + held,
         held=held,

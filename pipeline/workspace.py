@@ -102,7 +102,8 @@ class _Loader:
         self.by_spelling = {spelling: d for d in destinations.values() for spelling in (d.slug, *d.aliases)}
         self.kinds: dict[str, str] = {}  # of computations, by key
         self.key_of: dict[str, str] = {}  # by key and by name
-        self.unreadable = False  # a computation, so a sync may be of that one
+        self.half_read: set[str] = set()  # names and keys of computations that have other mistakes
+        self.nameless = False  # a computation, so a sync may be of that one
 
     def workspace(self, spot: Spot) -> Any:
         """The Workspace, or UNSET when anything is wrong."""
@@ -130,7 +131,9 @@ class _Loader:
                 first.of("key", key, at_key)
             first.of("id", values.get("id", UNSET), spots.get("id", item))
             if UNSET in (name, kind, key):
-                self.unreadable = True
+                told = {each for each in (name, key) if each is not UNSET}
+                self.half_read |= told
+                self.nameless |= not told
                 continue
             self.kinds[key] = kind
             self.key_of |= {name: self.key_of.get(name, key), key: key}
@@ -243,7 +246,7 @@ class _Loader:
         text = self.reader.value(spot, str)
         if text is UNSET or text in self.key_of:
             return self.key_of.get(text, UNSET)
-        if self.unreadable:
+        if self.nameless or text in self.half_read:
             return UNSET
         return self.note(
             spot, "is not a computation of this workspace", text, tuple(self.kinds), closest(text, self.key_of)

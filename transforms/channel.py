@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from hashlib import blake2b
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from schemas.calls import Call
 from schemas.outcomes import Delivered, Expired, Final, Later, Outcome, Rejected
@@ -15,17 +17,30 @@ from schemas.secret import MissingSecret
 from transforms.assignment import Delivery
 from transforms.destinations import find
 from transforms.destinations.contract import Destination, units
-from transforms.exchange import Ended, Exchange, Halved, Interrupted, Stopped, Talk, Unanswered
+from transforms.exchange import Exchange
 from transforms.logic.canary import Canary
 from transforms.logic.caps import effective_limits, said
 from transforms.logic.estimate import Estimate
 from transforms.logic.lanes import Item, Lanes, halves
 from transforms.logic.limit import Limiter
 from transforms.logic.retry import backoff, outlived
+from transforms.talk import Ended, Halved, Interrupted, Stopped, Talk, Unanswered
 
 _LOG = logging.getLogger("profilecast.sender")
 _SAMPLES = 5  # rejected calls shown per connection
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
+
+
+class Tried(NamedTuple):
+    """What became so far, in this run, of a call without a final outcome."""
+
+    attempts: int = 0  # requests that carried it
+    maybe: bool = False  # one of them had no answer
+    put_off: int = 0  # how often
+    since: float = 0.0  # when it was first put off
+
+
+_NEVER = Tried()
 
 
 class Channel:
@@ -55,6 +70,7 @@ class Channel:
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())
         self._admitted = 0
+        self._filling = asyncio.Lock()
         kept = self._memory.get(KEPT, {})
         first = (delivery.first_sync or kept.get("canary", False)) and not kind.counts_only
         self._canary = Canary(self.report.calls, self._options.max_reject_rate) if first else None
@@ -62,7 +78,7 @@ class Channel:
         self._prepared: set[tuple[str, str]] = set()
         self._parked: list[asyncio.Future[None]] = []
         self._workers: list[asyncio.Task[None]] = []
-        self._attempts: dict[int, tuple[int, float]] = {}  # calls that were put off, by place: how often, since when
+        self._tried: dict[int, Tried] = {}  # by place in the outbox
         self._random = Random()
         self._estimate: Estimate | None = None  # while it runs
         self._stopping = False
@@ -154,12 +170,12 @@ class Channel:
 
     def look(self) -> Report:
         """The report so far, with the rate and the time left as of now. From any thread."""
-        report = self.report
-        if self._estimate:
+        report, estimate = self.report, self._estimate  # it may end meanwhile
+        if estimate:
             now = self._clock()
             settled = report.calls - report.pending
-            report.rate = self._estimate.rate(now, report.requests)
-            report.seconds_left = self._estimate.left(now, report.rate, report.requests, settled, report.pending)
+            report.rate = estimate.rate(now, report.requests)
+            report.seconds_left = estimate.left(now, report.rate, report.requests, settled, report.pending)
         return report
 
     # -- workers: as many conversations at once as the vendor bears
@@ -185,54 +201,72 @@ class Channel:
         while not self._stopping:
             batch = None
             if self._exchange.room:
-                self._fill()
+                await self._fill()
                 batch = self._lanes.take(self._clock())
             if batch:
                 self._unpark_one()
                 return batch
-            if self._lanes.idle and self._lanes.next_due() is None and not self._lanes.waiting and not self._go_on():
+            if self._lanes.waiting or not self._lanes.idle or self._lanes.next_due() is not None:
+                await self._park()
+            elif self._go_on():
+                await self._fill()
+            else:
                 break
-            await self._park()
         self._unpark()
         return None
 
     def _go_on(self) -> bool:
         """Nothing is left in the lanes: whether there is more in the outbox. Raises Stopped after a bad canary."""
-        if self._canary:
-            verdict = self._canary.verdict()
-            if verdict and self._more and self.report.pending:
+        if self._canary and (verdict := self._canary.verdict()):
+            if self._more and self.report.pending:
                 raise Stopped(f"{verdict}; mend that, or raise --max-reject-rate, and run again; the rest waits")
-            if not verdict:
-                self._canary = None
-                self._remember()
-        self._fill()
-        return self._lanes.waiting > 0
+            return False
+        if self._canary:
+            self._canary = None
+            self._remember()
+        return self._more
 
-    def _fill(self) -> None:
-        """Read the outbox as far as the window, or the canary, goes."""
-        most = self._canary.size if self._canary else 0
-        while self._more and self._lanes.waiting < self._window and not (most and self._admitted >= most):
-            refused = []
-            for item in self._chunk:
-                if rejection := self._destination.check(item.call):
-                    refused.append((item, rejection))
-                    continue
-                self._lanes.add(item)
-                self._admitted += 1
-                if most and self._admitted >= most:
-                    break
-            else:
-                chunk = next(self._chunks, None)
-                self._more = chunk is not None
-                self._chunk = iter(chunk or ())
-            self._settle(refused, ours=True)
+    async def _fill(self) -> None:
+        """Read the outbox as far as the window, or the canary, goes; between chunks others have their turn."""
+        if not self._hungry:
+            return
+        async with self._filling:  # one worker at a time
+            while self._hungry:
+                self._admit()
+                await asyncio.sleep(0)
+
+    @property
+    def _hungry(self) -> bool:
+        full = self._lanes.waiting >= self._window or self._canary_is_out
+        return self._more and not full and not self._stopping
+
+    @property
+    def _canary_is_out(self) -> bool:
+        return self._canary is not None and self._admitted >= self._canary.size
+
+    def _admit(self) -> None:
+        """What is left of the chunk, to the lanes."""
+        refused = []
+        for item in self._chunk:
+            if rejection := self._destination.check(item.call):
+                refused.append((item, rejection))
+                continue
+            self._lanes.add(item)
+            self._admitted += 1
+            if self._canary_is_out:
+                break
+        else:
+            chunk = next(self._chunks, None)
+            self._more = chunk is not None
+            self._chunk = iter(chunk or ())
+        self._settle(refused, ours=True)
 
     async def _park(self) -> None:
-        """Until something changes, or a lane is due."""
+        """Until something changes, or a lane is due that there is room for: room that comes back wakes one too."""
         loop = asyncio.get_running_loop()
         parked = loop.create_future()
         self._parked.append(parked)
-        due = self._lanes.next_due()
+        due = self._lanes.next_due() if self._exchange.room else None
         timer = loop.call_later(max(0.0, due - self._clock()), self._unpark_one) if due is not None else None
         try:
             await parked
@@ -304,19 +338,32 @@ class Channel:
             if talk.begun and not end.maybe:
                 self._journal.unsent(refs)
             if isinstance(end, Halved):
+                self._note(batch, talk)
                 await self._halve(batch, held)
                 return False
             self._leave(batch, end, held)
             if isinstance(end, Stopped):
                 raise
             return False
+        self._note([i for i, told in zip(batch, outcomes, strict=False) if not isinstance(told, Delivered)], talk)
         self._conclude(batch, outcomes, held)
         return all(isinstance(outcome, Delivered) for outcome in outcomes)
+
+    def _note(self, items: list[Item], talk: Talk) -> None:
+        """These calls were carried by a conversation, and not delivered."""
+        for item in items:
+            tried = self._tried.get(item.ref, _NEVER)
+            self._tried[item.ref] = tried._replace(
+                attempts=tried.attempts + talk.attempts, maybe=tried.maybe or talk.maybe
+            )
 
     async def _halve(self, batch: list[Item], held: set[str]) -> None:
         """There is something bad in the batch: find it, and deliver the rest."""
         first, second = halves(batch, self._destination.unit)
         taken = await self._deliver(first, held)
+        waits = [item for item in second if item.call.profile_id in held]
+        self._lanes.postpone(waits, self._clock())  # behind what was put off, or left, of their profiles
+        second = [item for item in second if item.call.profile_id not in held]
         if taken and len(units(self._destination, [item.call for item in second])) > 1:
             await self._halve(second, held)  # so it is in here
         elif second:
@@ -326,7 +373,7 @@ class Channel:
         """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""
         since = 0.0 if end.since is None else self._wall() - (self._clock() - end.since)
         for item in batch:
-            if end.since is None or not self._expire(item, since, str(end)):
+            if end.since is None or not self._expire(item, since, end.words):
                 held.add(item.call.profile_id)
         self._lanes.close(held)
 
@@ -356,10 +403,11 @@ class Channel:
         now = self._clock()
         waits, left, trouble = [0.0], list[Item](), now
         for item, outcome in items:
-            times, since = self._attempts.get(item.ref, (0, now))
-            self._attempts[item.ref] = (times + 1, since)
-            waits.append(backoff(times + 1, outcome.after, self._random))
-            trouble = min(trouble, since)
+            before = self._tried[item.ref]
+            tried = before._replace(put_off=before.put_off + 1, since=before.since if before.put_off else now)
+            self._tried[item.ref] = tried
+            waits.append(backoff(tried.put_off, outcome.after, self._random))
+            trouble = min(trouble, tried.since)
             left.append(item)
         if now + max(waits) - trouble > self._options.retry_for:
             began = self._wall() - (now - trouble)
@@ -377,17 +425,20 @@ class Channel:
         """Final outcomes; `ours`: no request was made."""
         if not items:
             return
-        mask = self._exchange.mask
         masked: list[tuple[Item, Final]] = [
-            (item, Rejected(told.reason, mask(told.words)) if isinstance(told, Rejected) else told)
-            for item, told in items
+            (item, self._with_history(item, told) if isinstance(told, Rejected) else told) for item, told in items
         ]
         self._journal.settled(masked)
         for item, outcome in masked:
-            self._attempts.pop(item.ref, None)
+            self._tried.pop(item.ref, None)
             self._count(item, outcome)
             if self._canary and not ours:
                 self._canary.settled(outcome)
+
+    def _with_history(self, item: Item, told: Rejected) -> Rejected:
+        """A rejection without secrets, and with what was tried before it."""
+        tried = self._tried.get(item.ref, _NEVER)
+        return replace(told, words=self._exchange.mask(told.words), maybe=tried.maybe, attempts=tried.attempts)
 
     def _count(self, item: Item, outcome: Final) -> None:
         report = self.report

@@ -93,7 +93,8 @@ class _DetectProfileFn(beam.DoFn):
             return
         packed = cell.read()
         state = ProfileState() if packed is None else decode_profile(packed)
-        applied, changes = detect_changes(state, [event], self._plan)
-        cell.write(encode_profile(state))
-        if applied:
+        _, changes = detect_changes(state, [event], self._plan)
+        known = encode_profile(state)
+        if known != packed:  # be it only by the time since when a value holds: a sync without history asks for it
+            cell.write(known)
             yield profile_id, Profile(profile_id, state, changes, [])

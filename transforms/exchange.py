@@ -6,6 +6,7 @@ destination says.
 
 import asyncio
 import logging
+import re
 import ssl
 import time
 from collections.abc import Callable, Generator
@@ -25,80 +26,24 @@ from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
+from transforms.talk import Ended, Halved, Interrupted, Stopped, Talk, Unanswered
 from transforms.wire import Connector, PublicOnly, TimedRequest, TooLong, Turnstile, asking_now
 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
 _MASKED = 8  # characters: shorter parts of a credential are words
+_LONG_HOLD = 60.0  # seconds: a longer one is written down at once
+_WORDS = 200  # characters of the vendor's words in a cause
 
 T = TypeVar("T")
-
-
-class Ended(Exception):
-    """A conversation that did not come to its end."""
-
-    maybe = False  # something of it may have arrived
-    since: float | None = None  # the vendor has given no useful answer since, by the clock
-
-
-class Stopped(Ended):
-    """The connection cannot go on; the text says why and what to do."""
-
-
-class Unanswered(Ended):
-    """Repeating was given up."""
-
-
-class Halved(Ended):
-    """The vendor refused the batch as a whole."""
-
-
-class Interrupted(Ended):
-    """The run is stopping."""
 
 
 class _BreakerOpened(Exception):
     """The request waited for its turn when the vendor turned out to be in trouble."""
 
 
-class Talk:
-    """One conversation's part in what the requests of a connection share."""
-
-    def __init__(self, items: int, begins: Callable[[], None] = lambda: None) -> None:
-        self.items = items  # units in it
-        self.endpoint = ""
-        self.partly = False  # requests of it were answered
-        self.maybe = False  # the one that is out may have arrived
-        self.renewing = False
-        self.trouble: float | None = None  # since when there is no answer to the one that is out
-        self.asked = 0.0  # when the breaker let it pass
-        self.sent: float | None = None  # when it took its token
-        self.went = 0  # how many of one attempt: a connection that died at once is tried again
-        self._begins = begins
-        self._begun = False
-
-    @property
-    def patient(self) -> bool:
-        return self.partly
-
-    def goes(self, now: float) -> None:
-        """A request goes now: ahead of the first one, the attempt is written down."""
-        self.sent = now
-        self.went += 1
-        if not self._begun:
-            self._begun = True
-            try:
-                self._begins()
-            except OSError as error:  # not to be taken for one of the network
-                raise Stopped(f"its journal cannot be written: {error.strerror}") from error
-
-    @property
-    def begun(self) -> bool:
-        return self._begun
-
-
 class Exchange:
-    """Holds conversations. `stop` and `cut` end them."""
+    """Holds conversations. `stop` ends them softly; who holds one may cancel it."""
 
     def __init__(
         self,
@@ -111,7 +56,7 @@ class Exchange:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
-        self._moved, self._clock = moved, clock
+        self._moved, self._save, self._clock = moved, save, clock
         self._random = Random()
         self._breaker = Breaker()
         self._turnstile = Turnstile(limiter, clock, options.retry_for, moved, save)
@@ -173,6 +118,7 @@ class Exchange:
         except Ended as end:
             end.maybe = talk.partly or talk.maybe
             end.since = talk.trouble
+            end.words = talk.words or talk.cause
             raise
         finally:
             self._talks -= 1
@@ -180,7 +126,7 @@ class Exchange:
 
     async def _exchange(self, request: Request, talk: Talk) -> Reply:
         """One answered request."""
-        talk.endpoint, talk.maybe, talk.trouble = request.endpoint, False, None
+        talk.endpoint, talk.trouble = request.endpoint, None
         failures, renewed, began = 0, False, self._clock()
         if request.after:
             await asyncio.sleep(request.after)
@@ -190,9 +136,14 @@ class Exchange:
             reply = await self._send(request, talk)
             now = self._clock()
             verdict = None if reply is None else self._destination.classify(request, reply, talk.items)
+            if reply is not None and verdict is not None and verdict.meaning in ("transient", "throttled"):
+                self._heard(talk, reply, verdict.words)
             if reply is None or verdict is None or verdict.meaning == "transient":
                 failures += 1
-                await self._failed(talk, now, backoff(failures, verdict.after if verdict else None, self._random))
+                after = verdict.after if verdict else None
+                if reply is not None and reply.status == 503 and after:
+                    self._hold(now, after)
+                await self._failed(talk, now, backoff(failures, after, self._random))
                 continue
             self._answered(talk)
             match verdict.meaning:
@@ -215,6 +166,7 @@ class Exchange:
         """One attempt over the network; None where no whole answer came."""
         url = self._url(request.url)
         while True:
+            failed = False
             await self._ask(talk)
             asking_now.set(talk)
             try:
@@ -241,13 +193,13 @@ class Exchange:
                 raise Stopped("the URL in its settings cannot be one") from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
-                talk.maybe = talk.maybe or talk.sent is not None
+                failed, talk.cause = True, self._cause(error, url.host or "")
                 self._count("none" if talk.sent is not None else "unreachable")
                 return None
             finally:
                 self._last = request
                 self._report.requests += talk.went
-                if talk.sent is None:
+                if talk.sent is None and not failed:
                     self._breaker.unused(talk.asked)
 
     async def _ask(self, talk: Talk) -> None:
@@ -280,9 +232,9 @@ class Exchange:
         self._wake()
         longest = self._options.retry_for
         if self._breaker.since is not None and now - self._breaker.since > longest:
-            raise Stopped(f"no useful answer within {longest:.0f} s; the rest goes with the next run")
+            raise Stopped(f"no useful answer within {longest:.0f} s: {talk.cause}; the rest goes with the next run")
         if now + wait - talk.trouble > longest:
-            raise Unanswered(f"no useful answer within {longest:.0f} s")
+            raise Unanswered(f"no useful answer within {longest:.0f} s: {talk.cause}")
         await self._sleep(wait)
 
     def _answered(self, talk: Talk) -> None:
@@ -296,16 +248,24 @@ class Exchange:
         self._throttled_since = None
         self._limiter.accepted()
         if (quota := exhausted(reply.headers)) and not self._limiter.keeps(quota[0]):
-            self._limiter.hold(now, quota[1])
+            self._hold(now, quota[1])
+
+    def _hold(self, now: float, seconds: float) -> None:
+        """Nothing of the connection goes for so long; the next run keeps to it too, however this one ends."""
+        self._limiter.hold(now, seconds)
+        if seconds > _LONG_HOLD:
+            self._save()
 
     async def _throttled(self, talk: Talk, now: float, after: float | None, began: float) -> None:
         self._limiter.throttled(now, after, talk.sent or now)
+        if after is not None and after > _LONG_HOLD:
+            self._save()
         self._throttled_since = now if self._throttled_since is None else self._throttled_since
         if now - self._throttled_since > self._options.retry_for:
             words = f"the vendor has taken no request for {self._options.retry_for:.0f} s and says that they are"
-            raise Stopped(f"{words} too many (429); the rest goes with the next run")
+            raise Stopped(f"{words} too many: {talk.cause}; the rest goes with the next run")
         if now - began > self._options.retry_for:
-            raise Unanswered("the vendor had no room for it")
+            raise Unanswered(f"the vendor had no room for it: {talk.cause}")
 
     async def _renew(self, seen: int) -> None:
         """Fetch new credentials, unless somebody has done so since."""
@@ -352,6 +312,28 @@ class Exchange:
 
     # -- words
 
+    def _heard(self, talk: Talk, reply: Reply, words: str) -> None:
+        """The vendor said why it does not take it now."""
+        words = " ".join(self.mask(words).split())[:_WORDS]
+        talk.words = words or talk.words
+        talk.cause = f"HTTP {reply.status}: {words}" if words else f"HTTP {reply.status}"
+
+    def _cause(self, error: Exception, host: str) -> str:
+        """Why there was no answer: without the URL, for people may be in it."""
+        match error:
+            case aiohttp.ClientConnectorDNSError():
+                return f"{host} cannot be found"
+            case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
+                return f"connection refused by {host}"
+            case aiohttp.ConnectionTimeoutError():
+                return f"no connection to {host} within {self._options.connect_timeout:g} s"
+            case TimeoutError():
+                return f"no answer within {self._options.read_timeout:g} s"
+            case aiohttp.ClientConnectorError():
+                return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
+            case _:
+                return f"{host} broke off the connection"
+
     def _refusal(self, reply: Reply, what: str, words: str) -> str:
         variables = ", ".join(str(secret) for secret in secrets_in(self._destination.settings))
         advice = f"; check {variables} and what it may do" if variables else ""
@@ -366,7 +348,8 @@ class Exchange:
         signed = self._destination.signed(self._last).values() if self._last else ()
         made = [part for value in signed for part in value.split() if len(part) >= _MASKED]
         for secret in (*known, *made):
-            words = words.replace(secret, "***")
+            edge = "" if len(secret) >= _MASKED else r"\b"  # a short one may be a part of any word
+            words = re.sub(f"{edge}{re.escape(secret)}{edge}", "***", words)
         return words
 
 

@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from schemas.report import Report
 from transforms.assignment import Delivery, Journal, Outbox, SenderOptions
 from transforms.channel import Channel
-from transforms.exchange import Stopped
 from transforms.logic.limit import Limiter
+from transforms.talk import Stopped
 
 __all__ = ["Delivery", "Journal", "Outbox", "Sender", "SenderOptions", "Stopped", "shared_sender"]
 
@@ -33,9 +33,9 @@ class Sender:
     def start(self, delivery: Delivery) -> "Future[Report]":
         """Deliver an outbox; the future has its report."""
         channel = Channel(delivery, self._limiters)
+        self._channels.append(channel)  # first: a stop at this moment either finds it there or is seen here
         if self.stopping:
             channel.stop()
-        self._channels.append(channel)
         return asyncio.run_coroutine_threadsafe(channel.run(), self._loop)
 
     def stop(self) -> None:

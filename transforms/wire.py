@@ -147,7 +147,11 @@ _leaves: ContextVar[Callable[[], None]] = ContextVar("leaves")
 
 
 class TimedRequest(aiohttp.ClientRequest):
-    """Says when it leaves: between its turn and its first byte the loop may have been busy with others."""
+    """Says when it leaves: between its turn and its first byte the loop may have been busy with others.
+
+    A body is written by a task of its own, which runs later. A request without one leaves in the step in
+    which it is given its connection, and is not seen here.
+    """
 
     async def write_bytes(self, *arguments: Any) -> None:
         _leaves.get()()
@@ -171,9 +175,18 @@ class Connector(aiohttp.TCPConnector):
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():
-                _leaves.set(partial(self._turnstile.left, asking, taken))
+                leaves = partial(self._turnstile.left, asking, taken)
+                if req.body:
+                    _leaves.set(leaves)
+                else:  # it leaves in this step
+                    leaves()
+                    _leaves.set(_nothing)
                 return connection
             connection.close()  # by the vendor, while it waited
+
+
+def _nothing() -> None:
+    """It has been said."""
 
 
 class PublicOnly(AbstractResolver):

@@ -3,6 +3,7 @@
 import argparse
 import re
 from datetime import datetime
+from urllib.parse import urlsplit
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -23,6 +24,17 @@ def duration(text: str) -> float:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30s, 10m or 2h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def address(text: str) -> str:
+    """Of a server: http or https."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as http://127.0.0.1:8080")
+    return text
 
 
 def share(text: str) -> float:

@@ -21,16 +21,33 @@ DEFAULT_FILE = "workspace.yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
     parser.add_argument(
-        "--schema", action="store_true", help="print the JSON Schema of workspace files instead, for editors"
+        "--schema",
+        nargs="?",
+        const="workspace",
+        choices=("workspace", "events", "avro", "parquet"),
+        help="print a schema instead: of workspace files (for editors; the default), or of events in each format",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """0: it can be run. 1: variables are missing. Raises WorkspaceError on mistakes."""
     if args.schema:
-        print(msgspec.json.format(msgspec.json.encode(json_schema(catalogue()))).decode())
+        print(_schema(args.schema))
         return 0
     return report(args.workspace, catalogue(), os.environ)
+
+
+def _schema(of: str) -> str:
+    from schemas import formats  # pyarrow takes its time to import
+
+    if of == "parquet":
+        return str(formats.parquet_schema().to_string())
+    schema = {
+        "workspace": lambda: json_schema(catalogue()),
+        "events": formats.json_schema,
+        "avro": formats.avro_schema,
+    }
+    return msgspec.json.format(msgspec.json.encode(schema[of]())).decode()
 
 
 def report(file: str, destinations: Destinations, environment: Mapping[str, str]) -> int:

@@ -58,4 +58,5 @@ def _tell_next_steps(file: str, connections: list[Planned]) -> None:
     )
     print(f"  1. Put in your own computations and settings{f', and set the secrets: {exports}' if variables else ''}")
     print(f"  2. profilecast check{shown}")
-    print(f"  3. profilecast run --workspace {file} --events 'events/*.jsonl' --state state")
+    sandbox = "to try it with `profilecast sandbox` first, add --gateway http://127.0.0.1:8808"
+    print(f"  3. profilecast run{shown} --events 'events/*.jsonl' --state state; {sandbox}")

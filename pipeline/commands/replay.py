@@ -2,11 +2,21 @@
 
 import argparse
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
 from pipeline.commands.arguments import time
+from pipeline.commands.engine_options import wrong_option
 from pipeline.commands.output import counted, show_table
-from pipeline.commands.run import DONE, UNFINISHED, add_run_arguments, carry_out, loaded
+from pipeline.commands.run import (
+    DONE,
+    UNFINISHED,
+    USAGE,
+    add_run_arguments,
+    carry_out,
+    loaded,
+    mute_beam,
+)
 from pipeline.problems import closest
 from schemas.dead_letters import BAD_RECORD
 from schemas.outcomes import Reason
@@ -15,7 +25,6 @@ from schemas.workspace import Workspace
 if TYPE_CHECKING:
     from pipeline.replay import Letters
 
-USAGE = 1
 REASONS = (*get_args(Reason), "expired", *BAD_RECORD)
 
 
@@ -30,29 +39,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--connection", default="", metavar="NAME", help="only of this connection")
     add("--reason", default="", metavar="CODE", help="only with this reason, such as unknown_field or expired")
     add("--profile", default="", metavar="ID", help="only about this profile")
-    add("--dry-run", action="store_true", help="count the dead letters, and do nothing")
+    add("--dry-run", action="store_true", help="count what would be tried again, and do nothing")
     add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code. Raises WorkspaceError."""
+    mute_beam()
+    if fault := wrong_option(args):
+        return _wrong(fault)
     workspace = loaded(args.workspace)
     if fault := _fault(args, workspace):
-        print(f"profilecast replay: {fault}", file=sys.stderr)
-        return USAGE
+        return _wrong(fault)
 
     from pipeline.disk import StoreError
-    from pipeline.replay import Wanted, find_letters
+    from pipeline.replay import Wanted, find_letters, would_go
+    from pipeline.store import StateStore
 
+    names = {connection.name for connection in workspace.connections}
     try:
         letters = find_letters(args.state, Wanted(args.since, args.connection, args.reason, args.profile))
+        if args.dry_run:
+            _show(letters, would_go(StateStore(args.state), letters, names), "would be tried again")
+            return DONE
     except StoreError as error:
         print(error, file=sys.stderr)
         return UNFINISHED
-    _show(letters)
-    if args.dry_run or not (letters.calls or letters.records):
+    _show(letters, letters.counts(), "dead letters")
+    if not (letters.calls or letters.records):
         return DONE
     return carry_out(args, workspace, [], letters.replay)
+
+
+def _wrong(fault: str) -> int:
+    print(f"profilecast replay: {fault}", file=sys.stderr)
+    return USAGE
 
 
 def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
@@ -66,12 +87,12 @@ def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
     return ""
 
 
-def _show(letters: "Letters") -> None:
-    counts = sorted(letters.counts().items())
+def _show(letters: "Letters", counts: "Counter[tuple[str, str]]", what: str) -> None:
     if counts:
+        rows = sorted(counts.items())
         show_table(
-            ("connection", "reason", "dead letters"),
-            [(connection or "(records)", reason, f"{number:,}") for (connection, reason), number in counts],
+            ("connection", "reason", what),
+            [(connection or "(records)", reason, f"{number:,}") for (connection, reason), number in rows],
         )
     else:
         print("No dead letter to try again.")

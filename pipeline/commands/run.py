@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.commands.arguments import duration, share, time
+from pipeline.commands.arguments import address, duration, share, time
 from pipeline.commands.check import DEFAULT_FILE
+from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets
 from schemas.workspace import Workspace
@@ -24,10 +25,10 @@ if TYPE_CHECKING:  # they need Beam, which takes a second to import
     from pipeline.replay import Replay
     from pipeline.summary import Summary
 
-DONE, REJECTED, UNFINISHED = 0, 2, 3
+DONE, USAGE, REJECTED, UNFINISHED = range(4)
 _LOG_WIDTH = 200  # columns, where there is no terminal to say
 EXIT_CODES = (
-    "Other options go to the Beam runner. Exit codes: 0 done; 1 wrong usage or configuration; 2 finished, with more "
+    "Beam's own options go to Beam. Exit codes: 0 done; 1 wrong usage or configuration; 2 finished, with more "
     "rejected calls than --max-rejected; 3 could not finish: a file was unreadable (nothing was sent), the state could "
     "not be used, a connection stopped, or calls wait for the next run."
 )
@@ -50,7 +51,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
     add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
-    add("--gateway", default="", metavar="URL", help="send to URL/<vendor host>/<path> instead")
+    add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
     add(
         "--now",
         type=time,
@@ -70,13 +71,23 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (default: no limit)")
     add("--mask-dead-letters", action="store_true", help="write no identifiers and values of people into dead letters")
-    add("--runner", default="FnApiRunner", metavar="NAME", help="the Beam runner (%(default)s)")
+    add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
     parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code. Raises WorkspaceError."""
+    mute_beam()
+    if fault := wrong_option(args):
+        print(f"profilecast run: {fault}", file=sys.stderr)
+        return USAGE
     return carry_out(args, loaded(args.workspace), args.events)
+
+
+def mute_beam() -> None:
+    """Ahead of its import: it warns of extras that are not there, and logs what comes out as one line of ours."""
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 def loaded(file: str) -> Workspace:
@@ -92,9 +103,6 @@ def carry_out(
 ) -> int:
     """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again."""
     console, errors = _console(), _console(stderr=True)
-    # Beam warns of extras that are not there, and logs what comes out below as one line.
-    logging.getLogger().setLevel(logging.ERROR)
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     from pipeline.disk import StoreError
     from pipeline.inputs import InputError
     from pipeline.printing import progress
@@ -111,7 +119,7 @@ def carry_out(
         runner=args.runner,
         beam_arguments=args.beam_arguments,
         sender=SenderOptions(
-            gateway=args.gateway,
+            gateway=args.gateway or "",
             retry_for=args.retry_for,
             connect_timeout=args.connect_timeout,
             read_timeout=args.read_timeout,
@@ -174,8 +182,10 @@ def _stoppable(console: Console, seconds: float | None) -> Iterator[None]:
 
     def stop(why: str) -> None:
         stopping.set()
-        console.print(f"{why}: what is in flight ends, the rest waits for the next run. Ctrl-C again: at once.")
-        shared_sender().stop()
+        sender = shared_sender()
+        ends = "what is in flight ends" if sender.reports() else "deciding ends first, and nothing is sent"
+        console.print(f"{why}: {ends}, the rest waits for the next run. Ctrl-C again: at once.")
+        sender.stop()
 
     timer = threading.Timer(seconds, stop, ["The time is up"]) if seconds is not None else None
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -180,6 +180,11 @@ class TestCheck:
         report(file, DESTINATIONS, {})
         assert "3000000/h, raised from 100/s" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("of", ["events", "avro", "parquet"])
+    def test_the_schemas_of_events(self, of: str, capsys: Capture) -> None:
+        assert 0 == main(["check", "--schema", of])
+        assert "external_ids" in capsys.readouterr().out
+
     def test_the_schema(self, capsys: Capture) -> None:
         assert main(["check", "--schema"]) == 0
         assert "profilecast workspace" == msgspec.json.decode(capsys.readouterr().out)["title"]

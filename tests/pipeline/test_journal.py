@@ -9,9 +9,9 @@ from pipeline.disk import Appended, StoreError
 from pipeline.journal import Fates, Journal, JournalPaths, fates
 from schemas.calls import Call, Identifier
 from schemas.outcomes import Delivered, Expired, Rejected
-from transforms.exchange import Stopped
 from transforms.logic.lanes import Item
 from transforms.logic.ledger import Fate, refusal
+from transforms.talk import Stopped
 
 RUN, SIZES = "20260101T000000Z", [2, 3]
 FIRST, SECOND = 0, 1 << 32  # of the two shards
@@ -56,6 +56,31 @@ def test_the_first_time_without_an_answer_is_kept(tmp_path: Path) -> None:
     lines = [{"at": 1, "run": RUN, "connection": "hook"}, {"at": 5.5, "sent": [0]}, {"at": 9, "sent": [0, 1]}]
     write(tmp_path, lines)
     assert {0: 5.5, 1: 9.0} == read(tmp_path).sent_at[0]
+
+
+def test_a_rejection_behind_an_attempt_without_an_answer_is_told_apart(tmp_path: Path) -> None:
+    hook = journal(tmp_path)
+    hook.sent([FIRST, FIRST + 1])
+    refused = Rejected("invalid_value", "bad", maybe=True, attempts=3)
+    hook.settled([(item(FIRST), refused), (item(FIRST + 1), Rejected("invalid_value", "bad"))])
+    hook.close()
+    found = read(tmp_path)
+    assert [Fate.REJECTED_MAYBE, Fate.REJECTED] == list(found.fates[0])
+    assert not found.acknowledged()
+    assert 3 == found.left()
+    letters = [json.loads(line) for line in (tmp_path / "letters.jsonl").read_text().splitlines()]
+    assert [3, 1] == [letter["attempts"] for letter in letters]
+
+
+def test_what_an_earlier_attempt_may_have_told_is_not_forgotten_when_a_later_one_did_not_arrive(
+    tmp_path: Path,
+) -> None:
+    lines = [{"at": 1, "run": RUN, "connection": "hook"}, {"at": 2, "sent": [0, 1]}, {"at": 3, "unsent": [1]}]
+    again = [{"at": 4, "sent": [0, 1]}, {"at": 5, "unsent": [0, 1]}, {"at": 6, "sent": [0]}, {"at": 7, "unsent": [0]}]
+    write(tmp_path, lines + again)
+    found = read(tmp_path)
+    assert [Fate.MAYBE, Fate.PENDING] == list(found.fates[0])
+    assert {0: 2.0} == found.sent_at[0]
 
 
 def test_a_journal_that_was_never_begun_says_that_nothing_was_sent(tmp_path: Path) -> None:

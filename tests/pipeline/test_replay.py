@@ -1,12 +1,15 @@
 """What was refused or expired, and how it is tried once more."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.disk import StoreError
 from pipeline.run import RunOptions, clock
 from pipeline.run import run as run_once
+from pipeline.store import Run
 from pipeline.summary import Summary
 from pipeline.workspace import load
 from tests.pipeline.conftest import Shop
@@ -81,6 +84,23 @@ class TestCalls:
         assert [["(records)", "unknown_event_type", "1"], ["hook", "invalid_value", "3"]] == rows
         assert [] == sent(shop)
         assert pointer == (shop.state / "current").read_text()
+
+    def test_a_dry_run_counts_only_what_would_go(self, shop: Shop, capsys: Capture) -> None:
+        def dry_run() -> list[list[str]]:
+            capsys.readouterr()
+            assert 0 == shop.replay("--dry-run")
+            return [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+
+        shop.receiver.answer = refuse
+        shop.run(*ANA, *BOB)
+        assert [["hook", "invalid_value", "4"]] == dry_run()
+        shop.receiver.answer = accept
+        shop.run(score("ana", DAY_2, 8))
+        assert [["hook", "invalid_value", "3"]] == dry_run()
+        shop.replay("--profile", "bob")
+        assert [["hook", "invalid_value", "2"]] == dry_run()
+        shop.replay()
+        assert [] == dry_run()
 
     def test_it_can_be_narrowed(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 422 if message["userId"] == "ana" else 409
@@ -231,6 +251,35 @@ class TestExpiry:
         assert 1 == self.run(shop, score("ana", DAY_2, 8), give_up_after=0.5).connections["hook"].pending
 
 
+def test_who_may_have_been_told_true_ahead_of_a_refusal_is_told_false(shop: Shop) -> None:
+    seen = set()
+
+    def lose_the_first_answer(host: str, message: dict[str, Any]) -> int:
+        first = message["messageId"] not in seen
+        seen.add(message["messageId"])
+        return 0 if first else 422
+
+    shop.receiver.answer = lose_the_first_answer
+    shop.run(*ANA[:2])
+    assert 4 == len(sent(shop))
+    assert [2, 2] == [letter["attempts"] for letter in dead_letters(shop.state)]
+    shop.receiver.answer = accept
+    shop.run()
+    assert [] == sent(shop)
+    shop.run(vip("ana", DAY_2, False))
+    assert [("identify", {"vip": False}), ("track", False)] == sorted(sent(shop))
+
+
+def test_a_dry_run_leaves_out_connections_that_are_gone(shop: Shop, capsys: Capture) -> None:
+    workspace(shop.workspace, "hook", "other")
+    shop.receiver.answer = refuse
+    shop.run(*ANA)
+    workspace(shop.workspace, "hook")
+    capsys.readouterr()
+    assert 0 == shop.replay("--dry-run")
+    assert [["hook", "invalid_value", "3"]] == [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+
+
 def test_letters_of_a_run_that_was_killed_count_too(shop: Shop) -> None:
     shop.receiver.answer = refuse
     shop.run(*ANA)
@@ -243,6 +292,35 @@ def test_letters_of_a_run_that_was_killed_count_too(shop: Shop) -> None:
     sent(shop)
     assert 0 == shop.replay()
     assert 3 == len(sent(shop))
+
+
+def test_letters_of_a_run_that_was_killed_while_it_put_them_together_count_too(shop: Shop) -> None:
+    shop.receiver.answer = refuse
+    shop.run(*ANA)
+    [run] = (shop.state / "runs").iterdir()
+    letters = (run / "dead_letters.jsonl").read_bytes()
+    (run / "dead_letters").mkdir()
+    (run / "dead_letters.jsonl").rename(run / "dead_letters" / "hook.jsonl")
+    (run / "dead_letters.jsonl.new").write_bytes(letters[:100])
+    shop.receiver.answer = accept
+    sent(shop)
+    assert 0 == shop.replay()
+    assert 3 == len(sent(shop))
+
+
+def test_dead_letters_are_put_together_whole_or_not_at_all(tmp_path: Path) -> None:
+    run = Run(tmp_path, "20260101T000000Z", None)
+    (run.folder / "dead_letters").mkdir(parents=True)
+    for name in ("a", "b"):
+        (run.folder / "dead_letters" / f"{name}.jsonl").write_text(f"{name}\n")
+    (run.folder / "dead_letters.jsonl.new").mkdir()  # stands in for a disk that refuses
+    with pytest.raises(StoreError, match="cannot be written"):
+        run.gather_dead_letters()
+    assert not (run.folder / "dead_letters.jsonl").exists()
+    (run.folder / "dead_letters.jsonl.new").rmdir()
+    assert 2 == run.gather_dead_letters()
+    assert "a\nb\n" == (run.folder / "dead_letters.jsonl").read_text()
+    assert [run.folder / "dead_letters.jsonl"] == list(run.folder.iterdir())
 
 
 def test_letters_of_a_connection_that_is_gone_are_left_alone(shop: Shop) -> None:

@@ -47,6 +47,10 @@ class TestWhatItSays:
         assert "Nothing was sent: every connection already knows what it should." == printed.splitlines()[-1]
         assert "hook" not in printed
 
+    def test_a_run_that_knows_nobody_does_not_say_that_everything_is_told(self, shop: Shop, capsys: Capture) -> None:
+        shop.run({"type": "nonsense"})
+        assert "Nothing was sent: no profile is known yet." == capsys.readouterr().out.splitlines()[-1]
+
     def test_a_run_with_calls_left_says_who_waits(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 503
         assert 3 == shop.run(*ANA, more=("--retry-for", "0s"))
@@ -182,12 +186,6 @@ class TestErrorsOfSteps:
 
 
 class TestDisk:
-    def test_a_place_that_cannot_be_written_is_named(self, shop: Shop, capsys: Capture) -> None:
-        shop.root.joinpath("file").write_text("")
-        shop.state = shop.root / "file" / "state"
-        assert 3 == shop.run(*ANA)
-        assert f"{shop.state}: cannot be written: Not a directory" in capsys.readouterr().err
-
     def test_a_part_that_cannot_be_written_leaves_the_old_state(self, shop: Shop, capsys: Capture) -> None:
         shop.run(*ANA)
         pointer = (shop.state / "current").read_text()
@@ -269,8 +267,9 @@ class TestStopping:
         assert process.stdout
         assert process.stdout.readline().startswith("Run ")
         process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=30)
         assert 3 == process.returncode
+        assert "Stopping: deciding ends first" in errors
         assert "100 calls waiting" in out
         assert [] == shop.receiver.messages
         assert 0 == shop.run()

@@ -221,6 +221,23 @@ class TestMistakes:
             (9, "connections[0].syncs[0].as[0]", "identify"),
         ] == [(p.line, p.field, p.suggestion) for p in found]
 
+    def test_a_computation_with_a_mistake_hides_no_other(self, file: Path) -> None:
+        text = dedent("""\
+            workspace: shop
+            computations:
+              - {name: Big spenders, kind: audiense}
+            connections:
+              - name: acme
+                destination: acme
+                settings: {api_key: "${A}"}
+                syncs:
+                  - {computation: big_spenders}
+                  - {computation: nope}
+        """)
+        fields = [problem.field for problem in problems(file, text)]
+        assert "connections[0].syncs[1].computation" in fields
+        assert "connections[0].syncs[0].computation" not in fields
+
     def test_the_words_of_one(self, file: Path) -> None:
         (problem,) = sync(file, "{computation: big_spendrs}")
         assert (

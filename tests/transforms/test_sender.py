@@ -1,15 +1,19 @@
 """The sender end to end: calls in, requests at a real server, outcomes in the journal."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from schemas.outcomes import Rejected
+from schemas.outcomes import Expired, Rejected
 from schemas.workspace import Cap
 from tests.transforms.delivering import (
     FAST,
     Delivering,
+    Journal,
+    Outbox,
     braze,
     connect,
     errors_of,
@@ -21,6 +25,8 @@ from tests.transforms.delivering import (
     webhook,
 )
 from tests.transforms.vendor_server import Answer, Seen, VendorServer, vendor
+from transforms.assignment import Delivery
+from transforms.channel import Channel
 from transforms.destinations.braze import Braze
 from transforms.logic.caps import effective_limits
 from transforms.sender import Sender
@@ -114,6 +120,67 @@ def test_per_item_rejections_leave_the_others(server: VendorServer, monkeypatch:
     assert {3: "invalid_identifier", 70: "invalid_identifier"} == running.journal.rejected()
 
 
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ([], Rejected("refused", "no", attempts=1)),
+        ([Answer(cut="reset")], Rejected("refused", "no", maybe=True, attempts=2)),
+        (
+            [Answer(429, headers={"Retry-After": "0.01"}), Answer(503)],
+            Rejected("refused", "no", maybe=True, attempts=3),
+        ),
+        ([Answer(429, headers={"Retry-After": "0.01"})], Rejected("refused", "no", attempts=2)),
+    ],
+)
+def test_a_rejection_tells_of_the_attempts_before_it(
+    server: VendorServer, before: list[Answer], expected: Rejected
+) -> None:
+    server.script = lambda seen: [*before, Answer(400, body=b"no")][min(seen.number, len(before))]
+    running = start(people(1), webhook(), replace(FAST, gateway=server.url))
+    running.report()
+    assert {0: expected} == running.journal.final
+
+
+def test_the_halves_of_a_batch_keep_its_attempts(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(cut="reset") if seen.number == 0 else Answer(400, body=b"no")
+    running = start(people(2), webhook(batch=2), replace(FAST, gateway=server.url))
+    running.report()
+    expected = Rejected("refused", "no", maybe=True, attempts=3)
+    assert {0: expected, 1: expected} == running.journal.final
+
+
+def test_the_second_half_does_not_overtake_what_was_left_of_the_first(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(503 if seen.number else 400)
+    options = replace(FAST, gateway=server.url, retry_for=0.1)
+    running = start([identify(0), identify(0, 5, "total_revenue")], webhook(batch=2), options)
+    assert 2 == running.report().pending
+    assert [0, 1, 0] == running.journal.marked
+
+
+def test_calls_refused_by_our_own_rules_had_no_attempts_and_others_get_their_turn_between_them(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    calls = [identify(n, "x" * 300, "total_revenue") for n in range(5_000)]
+    journal = Journal()
+    delivery = Delivery(*braze(), Outbox(calls), journal, {}, replace(FAST, gateway=server.url))
+
+    async def run() -> list[int]:
+        running = asyncio.create_task(Channel(delivery, {}).run())
+        seen = [0]
+        while not running.done():
+            await asyncio.sleep(0)
+            seen.append(len(journal.final))
+        return seen
+
+    seen = asyncio.run(run())
+    assert 5_000 == seen[-1]
+    assert max(after - before for before, after in pairwise(seen)) <= 500, "a chunk at a time"
+    assert {(False, 0)} == {
+        (told.maybe, told.attempts) for told in journal.final.values() if isinstance(told, Rejected)
+    }
+
+
 # -- the first calls of a first sync
 
 
@@ -180,11 +247,11 @@ def test_a_stop_does_not_wait_for_a_vendor_that_hangs(server: VendorServer) -> N
 
 
 def test_a_call_that_fails_for_hours_expires_and_a_fresh_one_waits(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(503)
+    server.script = lambda seen: Answer(503, body=b"out of order")
     old = identify(1, since=1_000.0)
     running = start([identify(0), old], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     report = running.report()
-    assert [1] == running.journal.expired()
+    assert {1: Expired("out of order")} == running.journal.final
     assert (1, 1) == (report.expired, report.pending)
     assert {0} == running.journal.maybe()
 
@@ -204,7 +271,7 @@ def test_what_follows_a_call_that_was_given_up_waits_with_it(server: VendorServe
 def test_a_vendor_that_stays_away_stops_the_connection_within_the_time_to_retry(server: VendorServer) -> None:
     server.script = lambda seen: Answer(503)
     running = start(people(1_000), webhook(), replace(FAST, gateway=server.url, retry_for=0.5))
-    assert "no useful answer" in running.report(within=5).stopped
+    assert "no useful answer within 0 s: HTTP 503: {};" in running.report(within=5).stopped
     assert 1_000 == running.delivery.report.pending
 
 
@@ -239,7 +306,7 @@ def test_secrets_are_masked_in_the_words_of_rejections(server: VendorServer, mon
         people(1), webhook(secret_headers={"x-token": Secret("${HOOK}")}), replace(FAST, gateway=server.url)
     )
     running.report()
-    assert [Rejected("conflict", "***")] == list(running.journal.final.values())
+    assert [Rejected("conflict", "***", attempts=1)] == list(running.journal.final.values())
 
 
 # -- where requests go

@@ -1,5 +1,6 @@
 """Fault injection: a vendor in every kind of trouble. Nothing is lost, the cap is kept, others are unaffected."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -10,10 +11,13 @@ from random import Random
 import pytest
 
 from schemas.calls import Call
+from schemas.outcomes import Expired
 from schemas.workspace import Cap
 from tests.transforms.delivering import (
     FAST,
     Delivering,
+    Journal,
+    Outbox,
     braze,
     connect,
     identify,
@@ -24,6 +28,8 @@ from tests.transforms.delivering import (
     webhook,
 )
 from tests.transforms.vendor_server import Answer, Script, Seen, VendorServer, vendor
+from transforms.assignment import Delivery
+from transforms.channel import Channel
 from transforms.sender import Sender
 
 CAP = 200
@@ -101,7 +107,9 @@ def test_a_429_is_no_failure(server: VendorServer) -> None:
     assert report.curve, "the rate has come down"
 
 
-@pytest.mark.parametrize(("status", "headers"), [(429, {"Retry-After": "0.3"}), (200, {})])
+@pytest.mark.parametrize(
+    ("status", "headers"), [(429, {"Retry-After": "0.3"}), (503, {"Retry-After": "0.3"}), (200, {})]
+)
 def test_a_delay_holds_the_whole_connection(server: VendorServer, status: int, headers: dict[str, str]) -> None:
     spent = {"X-RateLimit-Limit": "77", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0.3"}
     server.script = lambda seen: Answer(status, headers=headers or spent) if seen.number == 20 else Answer()
@@ -245,14 +253,67 @@ def test_a_token_that_expires_under_way_is_renewed_once_for_all(
 def test_a_name_that_cannot_be_found_loses_nothing() -> None:
     running = start(people(30), connect("webhook", {"url": "https://nowhere.invalid/in"}), replace(FAST, retry_for=0.2))
     report = running.report()
-    assert "no useful answer" in report.stopped
+    assert "no useful answer within 0 s: nowhere.invalid cannot be found;" in report.stopped
     assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
 
 
 def test_a_refused_connection_loses_nothing(server: VendorServer) -> None:
     running = start(people(30), webhook(), replace(FAST, gateway="http://127.0.0.1:9", retry_for=0.2))
     report = running.report()
+    assert "connection refused by 127.0.0.1;" in report.stopped
     assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
+
+
+def test_a_vendor_that_cannot_be_reached_is_tried_less_and_less() -> None:
+    running = start(people(300), webhook(), replace(FAST, gateway="http://127.0.0.1:9", retry_for=1.8))
+    assert running.report().statuses["unreachable"] <= 16 + 2
+
+
+def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(cut="hang")
+    options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=0.2)
+    running = start([identify(1, since=1_000.0)], webhook(), options)
+    running.report()
+    assert {0: Expired("no answer within 0.1 s")} == running.journal.final
+
+
+def test_a_long_hold_is_written_down_at_once(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(429, headers={"Retry-After": "3600"})
+    running = start(people(1), webhook(), replace(FAST, gateway=server.url))
+    running.report()
+    assert 2 == len(running.journal.memories), "with the answer, and at the end"
+    assert 3_500 < running.journal.memories[0]["sender"]["limiter"]["held_until"] - time.time() <= 3_600
+
+
+class CountsParks(Channel):
+    parks = 0
+
+    async def _park(self) -> None:
+        self.parks += 1
+        await super()._park()
+
+
+def test_a_lane_that_is_due_while_nothing_may_go_keeps_nobody_busy(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBSPOT", "very-secret-token")
+    asked = 0
+
+    def upsert(inputs: list[dict[str, object]]) -> Answer:
+        nonlocal asked
+        asked += 1
+        if 2 <= asked <= 4:
+            return Answer(429, headers={"Retry-After": "1.5"})
+        error = {"category": "RATE_LIMITS", "message": "busy", "context": {}}
+        errors = [{**error, "context": {"objectWriteTraceId": [inputs[0]["objectWriteTraceId"]]}}] if asked == 1 else []
+        return Answer(207, {"results": [{"id": "7", **each} for each in inputs[len(errors) :]], "errors": errors})
+
+    server.script = lambda seen: contacts(seen, upsert)
+    connected = hubspot(access_token="${HUBSPOT}")
+    delivery = Delivery(*connected, Outbox(people(600)), Journal(), {}, replace(FAST, gateway=server.url))  # type: ignore[misc]
+    channel = CountsParks(delivery, {})
+    assert 600 == asyncio.run(channel.run()).delivered
+    assert channel.parks < 150
 
 
 # -- the others

@@ -11,6 +11,7 @@ The sender does the rest: caps, waiting, repeating, credentials that must be ren
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -24,6 +25,8 @@ from transforms.logic.message import message, properties, timestamp
 # What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
 Memory = dict[str, Any]
 
+
+_LONGEST = 86_400.0  # seconds that a vendor's word makes a connection wait
 
 # The table of requests per second that the caps of most event destinations come from.
 CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
@@ -271,21 +274,22 @@ def by_status(reply: Reply, items: int) -> Verdict:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """`Retry-After` in seconds; the date form is read against the reply's own `Date`."""
+    """`Retry-After` in seconds, a day at most; the date form is read against the reply's own `Date`."""
     value = reply.headers.get("retry-after", "").strip()
-    if not value:
-        return None
     try:
-        return max(0.0, float(value))
+        seconds: float | None = float(value)
     except ValueError:
-        return _until(value, reply.headers.get("date", ""))
+        seconds = _until(value, reply.headers.get("date", ""))
+    if seconds is None or not isfinite(seconds):
+        return None
+    return min(_LONGEST, max(0.0, seconds))
 
 
 def _until(when: str, now: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, (parsedate_to_datetime(when) - parsedate_to_datetime(now)).total_seconds())
+        return (parsedate_to_datetime(when) - parsedate_to_datetime(now)).total_seconds()
     except (TypeError, ValueError):
         return None
 

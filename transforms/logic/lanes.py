@@ -37,7 +37,8 @@ class Lanes:
         self._route, self._unit, self._batch_of = route, unit, batch_of
         self._lanes: dict[str, deque[Item]] = {}
         self._busy: set[str] = set()  # with calls in a request, or waiting for their time
-        self._due: list[tuple[float, str]] = []  # a heap of lanes that wait for their time
+        self._until: dict[str, float] = {}  # lanes that wait for their time
+        self._due: list[tuple[float, str]] = []  # a heap of them; an entry that is not the lane's time is void
         self._closed: set[str] = set()
         self._ready: dict[str, dict[str, None]] = {}  # route → profiles, oldest first
         self.waiting = 0
@@ -68,18 +69,30 @@ class Lanes:
                 self._lanes.pop(profile, None)
 
     def postpone(self, items: list[Item], due: float) -> None:
-        """These go in front of everything of their profiles, which all wait until `due`."""
-        for item in reversed(items):
-            self._lanes.setdefault(item.call.profile_id, deque()).appendleft(item)
-        self.waiting += len(items)
-        for profile in {item.call.profile_id for item in items}:
-            heappush(self._due, (due, profile))
+        """These go back to their places in the lanes of their profiles, which wait until `due`, or longer."""
+        for item in items:
+            self._put_back(item)
+        for profile in {item.call.profile_id for item in items} - self._closed:
+            if due > self._until.get(profile, float("-inf")):
+                self._until[profile] = due
+                heappush(self._due, (due, profile))
+
+    def _put_back(self, item: Item) -> None:
+        if item.call.profile_id in self._closed:
+            return
+        lane = self._lanes.setdefault(item.call.profile_id, deque())
+        place = 0  # the halves of one batch may come back one after the other
+        while place < len(lane) and lane[place].ref < item.ref:
+            place += 1
+        lane.insert(place, item)
+        self.waiting += 1
 
     def close(self, profiles: Iterable[str]) -> None:
         """Nothing more of these profiles goes: a call of theirs was left for later, and order is kept."""
         for profile in profiles:
             self._closed.add(profile)
             self._busy.discard(profile)
+            self._until.pop(profile, None)
             self.waiting -= len(self._lanes.pop(profile, ()))
 
     # -- what goes next
@@ -87,16 +100,20 @@ class Lanes:
     @property
     def idle(self) -> bool:
         """Nothing is ready, and nothing is in a request."""
-        return not self._ready and len(self._busy) == len(self._due)
+        return not self._ready and len(self._busy) == len(self._until)
 
     def next_due(self) -> float | None:
         """When the next lane that waits for its time is ready."""
+        while self._due and self._until.get(self._due[0][1]) != self._due[0][0]:
+            heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def take(self, now: float) -> list[Item] | None:
         """The next batch: of the route that fills a request best. None: nothing is ready."""
-        while self._due and self._due[0][0] <= now:
-            self.done([heappop(self._due)[1]])
+        while (due := self.next_due()) is not None and due <= now:
+            profile = heappop(self._due)[1]
+            del self._until[profile]
+            self.done([profile])
         if not self._ready:
             return None
         route = next(iter(self._ready))

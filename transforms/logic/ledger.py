@@ -21,6 +21,10 @@ class Fate(IntEnum):
     REJECTED = 3
     REJECTED_FOR_NOW = 4  # for a key that was missing: a `track` occurrence waits for it
     EXPIRED = 5  # sent for hours; no answer
+    REJECTED_MAYBE = 6  # an earlier attempt at it had no answer, and may have arrived
+
+
+REJECTIONS = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE)
 
 
 def refusal(call: Call, settings: bytes) -> bytes:
@@ -61,7 +65,7 @@ def settle(state: ProfileState, connection: str, call: Call, fate: Fate, setting
     else:  # it may have arrived: untold for equality, told for exits
         entry.told = None
         entry.exposed = True
-        if fate == Fate.EXPIRED:
+        if fate in (Fate.EXPIRED, Fate.REJECTED_MAYBE):
             entry.refused = refusal(call, settings)
         else:
             entry.unanswered = (refusal(call, settings), since)
@@ -118,7 +122,7 @@ def _settle_waiting(
     state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, since: float
 ) -> None:
     mine = [w for w in state.waiting if w.connection == connection and same_occurrence(w.call, call)]
-    if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.EXPIRED):
+    if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.REJECTED_MAYBE, Fate.EXPIRED):
         state.waiting = [w for w in state.waiting if w not in mine]
     elif fate == Fate.REJECTED_FOR_NOW:
         for waiting in mine:
@@ -144,7 +148,7 @@ def _settle_deletion(
         return
     if fate == Fate.MAYBE:
         entry.unanswered = (refusal(call, settings), since)
-    elif fate in (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.EXPIRED):
+    elif fate in (*REJECTIONS, Fate.EXPIRED):
         entry.refused = refusal(call, settings)
     elif fate == Fate.DELIVERED:
         del owed[call.identifier]

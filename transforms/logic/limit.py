@@ -65,7 +65,7 @@ class Spaced:
 class Counted:
     """A longer window (per hour, per day), or one of objects: a sliding count in steps, bursts allowed."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
         self._most = int(limit.requests)
         self._step = limit.seconds / _PARTS
@@ -74,6 +74,9 @@ class Counted:
         self._sum = 0
         self._unsaved = 0  # how many of `_sum` are not in the last `save`
         self._reserved = 0
+        if limit.seconds <= EVEN:  # not kept over runs: an earlier one may have used it up until now
+            self._steps.append((now - self._step, self._most))
+            self._sum = self._most
 
     def _weight(self, items: int) -> int:
         return min(items, self._most) if self.limit.unit == "objects" else 1
@@ -147,7 +150,7 @@ class Limiter:
         for limit in dict.fromkeys(limits):
             if limit not in known:
                 spaced = limit.seconds <= EVEN and limit.unit == "requests"
-                self._windows.append(Spaced(limit, now) if spaced else Counted(limit))
+                self._windows.append(Spaced(limit, now) if spaced else Counted(limit, now))
 
     @property
     def rate(self) -> float:
@@ -226,5 +229,5 @@ class Limiter:
                 same = (limit.seconds, limit.endpoint, limit.unit) == (each["seconds"], each["endpoint"], each["unit"])
                 if same and isinstance(window, Counted):
                     window.restore(each, now, wall - now)
-        if "held_until" in saved:
+        if saved.get("held_until") is not None:
             self.hold(now, saved["held_until"] - wall)

@@ -29,7 +29,7 @@ _ADVICE = {
     "missing_field": "write the field in every event of this type",
     "empty_id": "leave the event out, or find the identifier that was lost",
     "wrong_type": "write the value as the type that is expected",
-    "unknown_event_type": "correct the type, or leave such events out",
+    "unknown_event_type": "correct the type, or leave such events out; accounts are not supported yet",
     "unknown_computation": "declare it in the workspace, or correct the event",
     "wrong_computation_kind": "correct the event's type, or the kind of the computation in the workspace",
     "time_without_zone": "add the zone: `Z` for UTC, or an offset such as `+01:00`",

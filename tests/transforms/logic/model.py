@@ -17,8 +17,8 @@ from transforms.logic.detect import micros
 from transforms.logic.ledger import Fate
 
 Event = dict[str, Any]
-UNANSWERED = (Fate.MAYBE, Fate.EXPIRED)
-REFUSED = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.EXPIRED)
+UNANSWERED = (Fate.MAYBE, Fate.EXPIRED, Fate.REJECTED_MAYBE)
+REFUSED = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE, Fate.EXPIRED)
 
 
 @dataclass

@@ -118,6 +118,29 @@ def test_only_the_lane_that_waits_for_its_time_waits() -> None:
     assert [0] == refs(waiting.take(5.0))
 
 
+def test_a_lane_put_off_twice_waits_for_the_later_time_and_keeps_its_order() -> None:
+    waiting = filled(call("a"), call("a", "l"), call("a", "m"), call("a", "n", "track"))
+    batch = waiting.take(0.0) or []
+    assert [0, 1, 2] == refs(batch)
+    waiting.postpone([batch[0], batch[2]], 5.0)
+    waiting.postpone([batch[1]], 7.0)
+    assert waiting.idle
+    assert 4 == waiting.waiting
+    assert 7.0 == waiting.next_due()
+    assert waiting.take(6.0) is None
+    assert [0, 1, 2] == refs(waiting.take(7.0))
+    assert waiting.take(8.0) is None, "the lane is busy"
+
+
+def test_a_lane_that_was_closed_is_not_put_off() -> None:
+    waiting = filled(call("a"), call("a", "l"))
+    batch = waiting.take(0.0) or []
+    waiting.postpone(batch[:1], 5.0)
+    waiting.close(["a"])
+    waiting.postpone(batch[1:], 5.0)
+    assert (True, None, 0) == (waiting.idle, waiting.next_due(), waiting.waiting)
+
+
 def test_halves_keep_what_is_one_object_together() -> None:
     items = [Item(n, call(profile, key)) for n, (profile, key) in enumerate([("a", "k"), ("b", "k"), ("a", "l")])]
     assert ([0, 2], [1]) == tuple(refs(half) for half in halves(items, unit))

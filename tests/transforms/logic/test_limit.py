@@ -116,3 +116,15 @@ def test_a_request_that_left_late_counts_from_when_it_left() -> None:
         sent.append(now + late)
         now += late
     assert 3 == peak(sent, 1.0)
+
+
+def test_a_window_of_objects_begins_full_for_an_earlier_run_may_have_used_it() -> None:
+    limiter = Limiter([Limit(300, 10.0, unit="objects")], 100.0)
+    assert 10.0 <= limiter.delay(100.0, "", 1) <= 10.0 + 2 * WAY
+    assert 0.0 == limiter.delay(110.1, "", 300)
+
+
+def test_a_hold_without_an_end_is_none() -> None:
+    limiter = Limiter([Limit(100)], 0.0)
+    limiter.restore({"held_until": None}, 5.0, 1_000_000.0)
+    assert 0.0 == limiter.delay(5.0, "")

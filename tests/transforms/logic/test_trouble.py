@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from schemas.outcomes import Delivered, Rejected
+from transforms.destinations.contract import Reply, retry_after
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import OPENS_AT, Breaker
 from transforms.logic.canary import Canary
@@ -87,6 +88,15 @@ def test_a_canary_judges_by_what_the_vendor_said() -> None:
     canary.settled(Rejected("not_found"))
     assert "rejected 21 of the first 41" in canary.verdict()
     assert "invalid_value 20, not_found 1" in canary.verdict()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("7", 7.0), ("-1", 0.0), ("99999999999", 86_400.0), ("inf", None), ("nan", None), ("1e400", None), ("", None),
+     ("soon", None), ("Thu, 01 Jan 2026 00:01:00 GMT", 60.0), ("Thu, 01 Jan 2126 00:00:00 GMT", 86_400.0)],
+)  # fmt: skip
+def test_how_long_a_vendor_wants_us_to_wait(value: str, expected: float | None) -> None:
+    assert expected == retry_after(Reply(503, {"retry-after": value, "date": DATE}))
 
 
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"

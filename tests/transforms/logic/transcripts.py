@@ -37,6 +37,7 @@ IDENTIFIER_TYPES = {"u": "user_id", "+": "phone", "x": "loyalty"}  # by the firs
 FATES = {
     "delivered": Fate.DELIVERED,
     "rejected": Fate.REJECTED,
+    "rejected maybe": Fate.REJECTED_MAYBE,
     "missing key": Fate.REJECTED_FOR_NOW,
     "maybe": Fate.MAYBE,
     "expired": Fate.EXPIRED,

@@ -1,0 +1,53 @@
+"""Options that a command does not know: what goes to Beam, and what is a mistake."""
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+LOCAL_RUNNER = "FnApiRunner"
+_NOT_OF_A_RUN = "--dry-run"  # Beam has an option of this name, and a run would send all the same
+
+
+def wrong_option(args: argparse.Namespace) -> str:
+    """What is wrong with the first option that nobody knows; empty where Beam can have them all.
+
+    Beam leaves out in silence what it does not know, and the run would go on without it. An engine
+    of another kind may have options that Beam does not know, but none that looks like one of ours.
+    """
+    if not args.beam_arguments:
+        return ""
+    ours = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "beam_arguments")]
+    for option in _options(args.beam_arguments):
+        if option.replace("_", "-") in (*ours, _NOT_OF_A_RUN):
+            return _told(option, ours)
+    try:
+        unknown = _unknown_to_beam(args.beam_arguments)
+    except argparse.ArgumentError as error:
+        return f"{error.argument_name}: {error.message}"
+    if args.runner == LOCAL_RUNNER:
+        return _told(unknown[0].split("=")[0], ours) if unknown else ""
+    return next((_told(option, ours) for option in _options(unknown) if _near(option, ours)), "")
+
+
+def _unknown_to_beam(arguments: Sequence[str]) -> list[str]:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parsers: list[argparse.ArgumentParser] = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)  # the parser that has every option
+    parsers[0].exit_on_error = False
+    return parsers[0].parse_known_args(list(arguments))[1]
+
+
+def _options(arguments: Sequence[str]) -> list[str]:
+    return [argument.split("=")[0] for argument in arguments if argument.startswith("-")]
+
+
+def _told(option: str, ours: Sequence[str]) -> str:
+    if not option.startswith("-"):
+        return f"{option}: this word belongs to no option"
+    near = _near(option, ours)
+    return f"{option}: there is no such option" + (f"; did you mean {near}?" if near else "")
+
+
+def _near(option: str, ours: Sequence[str]) -> str:
+    return next(iter(get_close_matches(option.casefold().replace("_", "-"), ours, n=1, cutoff=0.8)), "")

@@ -1,0 +1,67 @@
+"""Talk: one conversation with a vendor, as far as the requests of a connection share; and how it can end."""
+
+from collections.abc import Callable
+
+
+class Ended(Exception):
+    """A conversation that did not come to its end."""
+
+    maybe = False  # something of it may have arrived
+    since: float | None = None  # the vendor has given no useful answer since, by the clock
+    words = ""  # the vendor's last ones; where it said nothing, how the last attempt failed
+
+
+class Stopped(Ended):
+    """The connection cannot go on; the text says why and what to do."""
+
+
+class Unanswered(Ended):
+    """Repeating was given up."""
+
+
+class Halved(Ended):
+    """The vendor refused the batch as a whole."""
+
+
+class Interrupted(Ended):
+    """The run is stopping."""
+
+
+class Talk:
+    """One conversation's part in what the requests of a connection share."""
+
+    def __init__(self, items: int, begins: Callable[[], None] = lambda: None) -> None:
+        self.items = items  # units in it
+        self.endpoint = ""
+        self.partly = False  # requests of it were answered
+        self.maybe = False  # an attempt had no useful answer, and may have arrived
+        self.renewing = False
+        self.trouble: float | None = None  # since when there is no answer to the one that is out
+        self.asked = 0.0  # when the breaker let it pass
+        self.sent: float | None = None  # when it took its token
+        self.went = 0  # how many of one attempt: a connection that died at once is tried again
+        self.attempts = 0  # requests of it that went
+        self.cause = ""  # why the last attempt came to nothing
+        self.words = ""  # the vendor's, to the last attempt that it answered so
+        self._begins = begins
+        self._begun = False
+
+    @property
+    def patient(self) -> bool:
+        return self.partly
+
+    def goes(self, now: float) -> None:
+        """A request goes now: ahead of the first one, the attempt is written down."""
+        self.sent = now
+        self.went += 1
+        self.attempts += 1
+        if not self._begun:
+            self._begun = True
+            try:
+                self._begins()
+            except OSError as error:  # not to be taken for one of the network
+                raise Stopped(f"its journal cannot be written: {error.strerror}") from error
+
+    @property
+    def begun(self) -> bool:
+        return self._begun
