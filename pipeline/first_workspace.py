@@ -12,10 +12,11 @@ from msgspec import NODEFAULT
 from msgspec.structs import FieldInfo
 from msgspec.structs import fields as fields_of
 
-from pipeline.workspace import cap_of, per
+from pipeline.workspace import cap_of
 from pipeline.yaml_reader import bare, described
 from schemas.secret import Secret
 from transforms.destinations.contract import Destination
+from transforms.logic.caps import per
 
 _HEAD = """\
 # What is known about people (computations), and who is told of it (connections).

@@ -15,16 +15,16 @@ from msgspec.structs import fields as fields_of
 from pipeline.problems import Problem, WorkspaceError, closest
 from pipeline.yaml_reader import Reader, Special, Spot, parse
 from schemas.secret import Secret
-from schemas.workspace import Cap, Computation, Connection, Form, Strategy, Sync, Workspace
+from schemas.workspace import UNITS, Cap, Computation, Connection, Form, Strategy, Sync, Workspace
 from schemas.workspace_schema import CAP, CONNECTION_NAME, KEY
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination, Limit
+from transforms.logic.caps import per
 from transforms.logic.keys import snake_case
 
 # They stand beside the key in payloads, so a computation cannot be called like them.
 RESERVED_KEYS = ("audience_key", "trait_key", "email", "phone")
 ANY_IDENTIFIER = "*"
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 Destinations = Mapping[str, type[Destination]]
 
@@ -56,13 +56,6 @@ def missing_secrets(workspace: Workspace, file: str = "", environment: Mapping[s
 def cap_of(destination: type[Destination]) -> Limit | None:
     """The destination's own cap on a connection's requests; None where it has none."""
     return next((limit for limit in destination.limits if not limit.endpoint), None)
-
-
-def per(requests: float, seconds: float) -> str:
-    """A cap as the file writes it: `50/s`."""
-    number = f"{requests:.10g}"
-    unit = next((unit for unit, length in _SECONDS.items() if length == seconds), None)
-    return f"{number}/{unit}" if unit else f"{number} per {seconds:g} s"
 
 
 def _text(path: str) -> str:
@@ -200,7 +193,7 @@ class _Loader:
     def cap(self, spot: Spot) -> Any:
         match = re.fullmatch(CAP, spot.text.strip())
         if match and float(match[1]) > 0:
-            return Cap(float(match[1]), _SECONDS[match[2]])
+            return Cap(float(match[1]), UNITS[match[2]])
         example = f"{spot.text}/s" if re.fullmatch(r"[1-9]\d*", spot.text) else ""
         message = "should be a number per second, minute, hour or day, like 50/s, 600/m, 1000/h, 500000/d"
         return self.note(spot, message, spot.text, suggestion=example)

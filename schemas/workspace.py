@@ -37,6 +37,9 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     events: EventNames = EventNames()
 
 
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
+
+
 class Cap(Struct, frozen=True):
     """`requests` per `seconds`. In the file: `50/s`, `600/m`, `500000/d`."""
 

@@ -19,7 +19,7 @@ from transforms.destinations import find
 from transforms.destinations.contract import Destination, units
 from transforms.exchange import Exchange
 from transforms.logic.canary import Canary
-from transforms.logic.caps import effective_limits, said
+from transforms.logic.caps import effective_limits, per
 from transforms.logic.estimate import Estimate
 from transforms.logic.lanes import Item, Lanes, halves
 from transforms.logic.limit import Limiter
@@ -62,7 +62,9 @@ class Channel:
             raise ValueError(f"no destination {delivery.connection.destination!r}")
         self._destination = kind(delivery.workspace, delivery.connection)
         self._limits = effective_limits(kind, delivery.connection)
-        self.report.cap = next((said(limit) for limit in self._limits if not limit.endpoint), "none")
+        self.report.cap = next(
+            (per(limit.requests, limit.seconds) for limit in self._limits if not limit.endpoint), "none"
+        )
         self._prepares = kind.prepare is not Destination.prepare
         self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
         self._window = max(2_000, self._destination.batch.items * (self._destination.concurrency + 1))

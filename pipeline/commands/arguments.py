@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from urllib.parse import urlsplit
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from schemas.workspace import UNITS
 
 
 def time(text: str) -> datetime:
@@ -23,7 +23,7 @@ def duration(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30s, 10m or 2h")
-    return float(match[1]) * _SECONDS[match[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def address(text: str) -> str:

@@ -9,11 +9,12 @@ import msgspec
 from pipeline.commands.destinations import identifiers
 from pipeline.commands.output import counted, listed, show_table
 from pipeline.problems import Problem
-from pipeline.workspace import Destinations, cap_of, load, missing_secrets, per
+from pipeline.workspace import Destinations, cap_of, load, missing_secrets
 from schemas.workspace import Connection, Sync, Workspace
 from schemas.workspace_schema import json_schema
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
+from transforms.logic.caps import per
 
 DEFAULT_FILE = "workspace.yaml"
 

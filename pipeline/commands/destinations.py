@@ -10,10 +10,11 @@ from msgspec.structs import fields as fields_of
 from pipeline.commands.output import Row, counted, lasting, listed, show_table
 from pipeline.first_workspace import default
 from pipeline.problems import closest, shown
-from pipeline.workspace import ANY_IDENTIFIER, cap_of, per
+from pipeline.workspace import ANY_IDENTIFIER, cap_of
 from pipeline.yaml_reader import described, in_words
 from transforms.destinations import catalogue, find
 from transforms.destinations.contract import Destination
+from transforms.logic.caps import per
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

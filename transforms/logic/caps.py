@@ -1,6 +1,6 @@
 """The caps of a connection: what its vendor publishes, and what its workspace says."""
 
-from schemas.workspace import Connection
+from schemas.workspace import UNITS, Connection
 from transforms.destinations.contract import Destination, Limit
 
 
@@ -15,7 +15,8 @@ def effective_limits(destination: type[Destination], connection: Connection) -> 
     return [Limit(connection.cap.requests, connection.cap.seconds, source="workspace"), *limits]
 
 
-def said(limit: Limit) -> str:
-    """A limit as people write it: `50/s`, `100/10s`, `500000/d`."""
-    units = {1.0: "s", 60.0: "m", 3600.0: "h", 86400.0: "d"}
-    return f"{limit.requests:g}/{units.get(limit.seconds, f'{limit.seconds:g}s')}"
+def per(requests: float, seconds: float) -> str:
+    """A cap as people, and the workspace, write it: `50/s`."""
+    number = f"{requests:.10g}"
+    unit = next((unit for unit, length in UNITS.items() if length == seconds), None)
+    return f"{number}/{unit}" if unit else f"{number} per {seconds:g} s"
