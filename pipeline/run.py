@@ -73,7 +73,7 @@ def plain_errors() -> Iterator[None]:
     """What a step could not do with the disk, without what the engine wraps around it."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # engines wrap what a step raised in exceptions of their own
         chain = list(_chain(error))
         for cause in reversed(chain):
             if isinstance(cause, StoreError):

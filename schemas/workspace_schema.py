@@ -62,7 +62,7 @@ def _settings_of(destination: "type[Destination]", definitions: dict[str, Any]) 
 
 def _secret(kind: type) -> dict[str, Any]:
     if kind is not Secret:
-        raise NotImplementedError
+        raise NotImplementedError  # msgspec's way of hearing that a hook does not know a type
     return {
         "type": "string",
         "pattern": _whole(REFERENCE),

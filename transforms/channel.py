@@ -194,7 +194,7 @@ class Channel:
                 await self._converse(batch)
         except (asyncio.CancelledError, Interrupted):  # if cut off, what is in flight may have arrived
             return
-        except Exception as error:
+        except Exception as error:  # of one worker: it ends the connection, not the process's sender
             self._fail(error)
             self.stop()
 

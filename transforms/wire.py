@@ -171,7 +171,7 @@ class Connector(aiohttp.TCPConnector):
             asking = asking_now.get()
             try:
                 taken = await self._turnstile.turn(asking)
-            except BaseException:
+            except BaseException:  # cancelled or sent away: the connection goes back
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():

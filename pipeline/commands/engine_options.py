@@ -14,6 +14,8 @@ def wrong_option(args: argparse.Namespace) -> str:
     Beam leaves out in silence what it does not know, and the run would go on without it. An engine
     of another kind may have options that Beam does not know, but none that looks like one of ours.
     """
+    if wrong := _unknown_runner(args.runner):
+        return wrong
     if not args.beam_arguments:
         return ""
     ours = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "beam_arguments")]
@@ -27,6 +29,19 @@ def wrong_option(args: argparse.Namespace) -> str:
     if args.runner == LOCAL_RUNNER:
         return _told(unknown[0].split("=")[0], ours) if unknown else ""
     return next((_told(option, ours) for option in _options(unknown) if _near(option, ours)), "")
+
+
+def _unknown_runner(name: str) -> str:
+    if name == LOCAL_RUNNER:
+        return ""
+    from apache_beam.runners.runner import create_runner
+
+    try:
+        create_runner(name)
+    except (ValueError, ImportError, AttributeError):
+        known = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
+        return f"--runner: {name!r} is no runner of Beam; such are {known}"
+    return ""
 
 
 def _unknown_to_beam(arguments: Sequence[str]) -> list[str]:

@@ -137,7 +137,7 @@ def carry_out(
     except (InputError, StoreError) as error:
         errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
         return UNFINISHED
-    except Exception:
+    except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
         errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
         return UNFINISHED

@@ -27,6 +27,10 @@ ANA = (profile("ana", "2026-01-01T00:00:00Z"), vip("ana", "2026-01-01T00:00:00Z"
         (("-g", "x"), "-g: there is no such option"),
         (("--direct_num_workers",), "--direct_num_workers: expected one argument"),
         (("--direct_num_workers", "2", "word"), "word: this word belongs to no option"),
+        (
+            ("--runner", "Nonsense"),
+            "--runner: 'Nonsense' is no runner of Beam; such are FnApiRunner, PrismRunner, FlinkRunner, PortableRunner",
+        ),
     ],
 )
 def test_an_option_that_neither_we_nor_beam_know_is_refused(
@@ -67,7 +71,7 @@ def test_another_engine_may_have_its_own_options_but_none_like_ours(shop: Shop, 
     [
         ("PrismRunner", ["--prism_location=prism"]),
         ("PortableRunner", ["--job_endpoint=localhost:8099", "--environment_type=LOOPBACK", "--parallelism=2"]),
-        ("SomeRunner", ["--option_of_that_engine", "3"]),
+        ("SparkRunner", ["--option_of_that_engine", "3"]),
     ],
 )
 def test_options_of_another_engine_are_taken(runner: str, options: list[str]) -> None:
