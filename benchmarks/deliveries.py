@@ -46,6 +46,8 @@ class CountingJournal:
     def unsent(self, refs: Any) -> None:
         self.marked -= len(refs)
 
+    def unreached(self, refs: Any, since: float) -> None: ...
+
     def settled(self, items: Any) -> None:
         self.final += len(items)
 

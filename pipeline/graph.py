@@ -97,7 +97,7 @@ def _pasts(job: Job) -> list[tuple[int, bytes]]:
     def past(shard: int) -> Past:
         return Past(
             {name: bytes(found.fates[shard]) for name, found in job.fates.items()},
-            {name: found.sent_at[shard] for name, found in job.fates.items()},
+            {name: found.tried_at[shard] for name, found in job.fates.items()},
             job.replay.retries.get(shard, []),
         )
 

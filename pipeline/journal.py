@@ -5,11 +5,12 @@ One JSON object per line, `at` in seconds since 1970, calls by their place in th
     {"at": …, "run": "…", "connection": "…"}  the outbox that it belongs to
     {"at": …, "sent": [12, 13]}               ahead of sending: from here on they may have arrived
     {"at": …, "unsent": [12]}                 the answer shows that they did not
+    {"at": …, "unreached": [12]}              since then none of their requests has reached the vendor
     {"at": …, "delivered": [12]}
     {"at": …, "rejected": [[13, "invalid_identifier", "the vendor's words"]], "maybe": [13]}
-    {"at": …, "expired": [[14, "the vendor's words"]]}
+    {"at": …, "expired": [[14, "the vendor's words"]], "maybe": [14]}
 
-`maybe`: of the rejected, those of which an earlier attempt had no answer.
+`maybe`: of the rejected and the expired, those of which an attempt had no answer.
 
 A last line that a crash cut short is no line. A process that dies loses nothing of what it wrote. A
 power cut may take the last second, or 500 calls: what was accepted then is told once more.
@@ -28,7 +29,7 @@ from schemas.dead_letters import DeadLetter, mask
 from schemas.outcomes import Delivered, Expired, Final, Rejected
 from transforms.destinations.contract import Memory
 from transforms.logic.lanes import Item
-from transforms.logic.ledger import Fate, refusal
+from transforms.logic.ledger import Fate, expiry, refusal
 from transforms.talk import Stopped
 
 EXPIRED = "expired"  # the reason of its dead letter
@@ -36,7 +37,7 @@ _ADVICE = {
     "missing_required_key": "The call goes out by itself once the profile has the key.",
     "unsupported": "Change the sync, or the value of the computation.",
     "forgotten": "Nothing to do: the vendor was told to forget this person.",
-    EXPIRED: "The vendor may have it or not. When the vendor is well again: profilecast replay --reason expired",
+    EXPIRED: "When the vendor is well again: profilecast replay --reason expired",
 }
 _MEND = (
     "Not tried again until the value, the identifier or the connection's settings change; "
@@ -54,9 +55,10 @@ class Line(Struct, omit_defaults=True):
     connection: str = ""
     sent: list[Ref] = []
     unsent: list[Ref] = []
+    unreached: list[Ref] = []
     delivered: list[Ref] = []
     rejected: list[tuple[Ref, str, str]] = []
-    maybe: list[Ref] = []  # of the rejected
+    maybe: list[Ref] = []  # of the rejected and the expired
     expired: list[tuple[Ref, str]] = []
 
 
@@ -97,8 +99,12 @@ class Journal:
         """The vendor's answer shows that these did not arrive."""
         self._write(Line(time.time(), unsent=list(refs)))
 
+    def unreached(self, refs: Sequence[int], since: float) -> None:
+        """Since then (seconds since 1970) no request of these has reached the vendor."""
+        self._write(Line(since, unreached=list(refs)))
+
     def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
-        """Final outcomes; a call that was not delivered becomes a dead letter too."""
+        """ ""Final outcomes; a call that was not delivered becomes a dead letter too."""
         line = Line(time.time(), delivered=[], rejected=[], maybe=[], expired=[])
         letters = []
         for item, outcome in items:
@@ -108,11 +114,11 @@ class Journal:
                 continue
             if isinstance(outcome, Rejected):
                 line.rejected.append((item.ref, outcome.reason, outcome.words))
-                if outcome.maybe:
-                    line.maybe.append(item.ref)
                 attempts = outcome.attempts or attempts
             else:
                 line.expired.append((item.ref, outcome.words))
+            if outcome.maybe:
+                line.maybe.append(item.ref)
             letters.append(self._dead_letter(item, outcome, attempts))
         self._write(line, letters)
 
@@ -154,7 +160,7 @@ class Journal:
         return self._files
 
     def _dead_letter(self, item: Item, outcome: Rejected | Expired, attempts: int) -> DeadLetter:
-        reason = outcome.reason if isinstance(outcome, Rejected) else EXPIRED
+        reason, kept = (outcome.reason, refusal) if isinstance(outcome, Rejected) else (EXPIRED, expiry)
         letter = DeadLetter(
             step="Deliver",
             reason=reason,
@@ -163,13 +169,14 @@ class Journal:
             answer=outcome.words,
             advice=_ADVICE.get(reason, _MEND),
             attempts=attempts,
-            refused=refusal(item.call, self._settings).hex(),
+            refused=kept(item.call, self._settings).hex(),
         )
         return mask(letter) if self._masked else letter
 
 
 def _size(line: Line) -> int:
-    return len(line.sent) + len(line.unsent) + len(line.delivered) + len(line.rejected) + len(line.expired)
+    of_calls = len(line.sent) + len(line.unsent) + len(line.unreached)
+    return of_calls + len(line.delivered) + len(line.rejected) + len(line.expired)
 
 
 def described(item: Item) -> dict[str, object]:
@@ -182,7 +189,7 @@ class Fates(NamedTuple):
     """What a journal says of the calls of its outbox, by shard and position."""
 
     fates: list[bytearray]  # of `Fate`
-    sent_at: list[dict[int, float]]  # of MAYBE: when this run first sent it, seconds since 1970
+    tried_at: list[dict[int, float]]  # of those that failed without an outcome: when this run first tried them
 
     def acknowledged(self) -> bool:
         """Whether the vendor took any call."""
@@ -210,11 +217,13 @@ def fates(path: Path, run: str, connection: str, sizes: Sequence[int]) -> Fates:
 
 def _apply(line: Line, found: Fates, unanswered: set[int]) -> None:
     """`unanswered`: calls that were sent again though an earlier attempt may have arrived."""
+    for ref in (*line.unreached, *line.sent):
+        shard, position = ref >> 32, ref & 0xFFFFFFFF
+        found.tried_at[shard].setdefault(position, line.at)
     for ref in line.sent:
         shard, position = ref >> 32, ref & 0xFFFFFFFF
         if found.fates[shard][position] == Fate.PENDING:
             found.fates[shard][position] = Fate.MAYBE
-            found.sent_at[shard][position] = line.at
         else:
             unanswered.add(ref)
     for ref in line.unsent:
@@ -224,16 +233,17 @@ def _apply(line: Line, found: Fates, unanswered: set[int]) -> None:
         _settle(found, ref, Fate.DELIVERED)
     for ref, reason, _ in line.rejected:
         _settle(found, ref, Fate.REJECTED_FOR_NOW if reason == "missing_required_key" else Fate.REJECTED)
-    for ref in line.maybe:
-        _settle(found, ref, Fate.REJECTED_MAYBE)
     for ref, _ in line.expired:
         _settle(found, ref, Fate.EXPIRED)
+    for ref in line.maybe:
+        expired = found.fates[ref >> 32][ref & 0xFFFFFFFF] == Fate.EXPIRED
+        _settle(found, ref, Fate.EXPIRED_MAYBE if expired else Fate.REJECTED_MAYBE)
 
 
 def _settle(found: Fates, ref: int, fate: Fate) -> None:
     shard, position = ref >> 32, ref & 0xFFFFFFFF
     found.fates[shard][position] = fate
-    found.sent_at[shard].pop(position, None)
+    found.tried_at[shard].pop(position, None)
 
 
 def read(path: Path) -> Iterator[Line]:

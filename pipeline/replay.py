@@ -103,7 +103,7 @@ def would_go(store: StateStore, letters: Letters, connections: Collection[str]) 
         for shard, retries in letters.replay().retries.items():
             past = Past(
                 {name: bytes(each.fates[shard]) for name, each in fates.items()},
-                {name: each.sent_at[shard] for name, each in fates.items()},
+                {name: each.tried_at[shard] for name, each in fates.items()},
             )
             profiles = _settled(run, shard, past, {retry.profile_id for retry in retries})
             for retry in retries:
@@ -122,8 +122,8 @@ def _settled(run: Run, shard: int, past: Past, profile_ids: Collection[str]) -> 
     for settlement in run.settlements(shard, past):
         for position, (call, fate) in enumerate(zip(settlement.calls, settlement.fates, strict=True)):
             if state := profiles.get(call.profile_id):
-                sent_at = settlement.sent_at.get(position, 0.0)
-                settle(state, settlement.connection, call, Fate(fate), settlement.settings, sent_at)
+                tried_at = settlement.tried_at.get(position, 0.0)
+                settle(state, settlement.connection, call, Fate(fate), settlement.settings, tried_at)
     return profiles
 
 

@@ -112,7 +112,7 @@ class Run:
                 bytes.fromhex(done.settings),
                 self._previous_calls(self.previous, name, shard),
                 past.fates[name],
-                past.sent_at[name],
+                past.tried_at[name],
             )
             for name, done in self.previous.connections.items()
             if done.calls[shard]

@@ -18,7 +18,7 @@ from pipeline.store import Run
 from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.destinations import find
-from transforms.logic.ledger import REJECTIONS, Fate
+from transforms.logic.ledger import EXPIRIES, REJECTIONS, Fate
 from transforms.logic.message import timestamp
 from transforms.logic.plan import Plan
 
@@ -104,7 +104,7 @@ def _connection(decided: dict[str, int], report: Report, found: Fates) -> Connec
         superseded=superseded,
         delivered=counted[Fate.DELIVERED],
         rejected=sum(counted[fate] for fate in REJECTIONS),
-        expired=counted[Fate.EXPIRED],
+        expired=sum(counted[fate] for fate in EXPIRIES),
         pending=found.left() + held,
         held=held,
         no_identifier=decided.get("no_identifier", 0),

@@ -36,9 +36,10 @@ class Rejected(Struct, frozen=True):
 
 
 class Expired(Struct, frozen=True):
-    """Final: for hours the vendor gave no answer that tells what became of the call."""
+    """Final: for hours the vendor could not be reached, or gave no answer that tells what became of the call."""
 
     words: str = ""
+    maybe: bool = True  # a request of it may have arrived
 
 
 class Later(Struct, frozen=True):

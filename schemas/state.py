@@ -16,8 +16,8 @@ class Entry(Struct, array_like=True, gc=False):
     told: bytes | None = None  # digest of the acknowledged value; None: none, or it is not sure which
     count: int = 0  # acknowledged tellings
     exposed: bool = False  # was told, or may have been told, something that an exit takes back
-    refused: bytes | None = None  # digest of the rejected or expired call and the connection's settings
-    unanswered: tuple[bytes, float] | None = None  # the same of a call without an answer; when it was first sent
+    refused: bytes | None = None  # digest of the rejected or expired call, see `ledger.refusal` and `expiry`
+    unanswered: tuple[bytes, float] | None = None  # the same of a call that failed without an outcome; when first
     excused: bytes | None = None  # digest of the value that a sync without resync keeps from a new identifier
 
 
@@ -27,7 +27,7 @@ class Waiting(Struct, array_like=True):
     connection: str
     call: Call
     refused: bytes | None = None  # as in Entry: waits for its input or the settings to change
-    since: float = 0.0  # when it was first sent without an answer: seconds since 1970
+    since: float = 0.0  # when it first failed without an outcome: seconds since 1970
 
 
 # A slot: the form and the key, e.g. ("identify", "big_spenders").

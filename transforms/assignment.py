@@ -20,6 +20,9 @@ class Journal(Protocol):
     def unsent(self, refs: Sequence[int]) -> None:
         """The vendor's answer shows that they did not arrive."""
 
+    def unreached(self, refs: Sequence[int], since: float) -> None:
+        """Since then (seconds since 1970) no request of these has reached the vendor."""
+
     def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
         """These calls have their final outcome."""
 

@@ -373,17 +373,21 @@ class Channel:
 
     def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
         """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""
-        since = 0.0 if end.since is None else self._wall() - (self._clock() - end.since)
-        for item in batch:
-            if end.since is None or not self._expire(item, since, end.words):
-                held.add(item.call.profile_id)
-        self._lanes.close(held)
+        if end.since is not None:
+            since = self._wall() - (self._clock() - end.since)
+            batch = [item for item in batch if not self._expire(item, since, end.words, end.maybe)]
+            if batch and not end.maybe:
+                self._journal.unreached([item.ref for item in batch], since)
+        left = {item.call.profile_id for item in batch}
+        held.update(left)
+        self._lanes.close(left)
 
-    def _expire(self, item: Item, began: float, words: str) -> bool:
+    def _expire(self, item: Item, began: float, words: str, maybe: bool = True) -> bool:
         """Whether it did."""
         if not outlived(item.call.since, began, self._wall(), self._options.give_up_after):
             return False
-        self._settle([(item, Expired(words))])
+        maybe = maybe or self._tried.get(item.ref, _NEVER).maybe
+        self._settle([(item, Expired(words, maybe))])
         return True
 
     def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], held: set[str]) -> None:

@@ -10,7 +10,7 @@ from pipeline.journal import Fates, Journal, JournalPaths, fates
 from schemas.calls import Call, Identifier
 from schemas.outcomes import Delivered, Expired, Rejected
 from transforms.logic.lanes import Item
-from transforms.logic.ledger import Fate, refusal
+from transforms.logic.ledger import Fate, expiry, refusal
 from transforms.talk import Stopped
 
 RUN, SIZES = "20260101T000000Z", [2, 3]
@@ -46,16 +46,28 @@ def written(tmp_path: Path) -> Path:
 def test_every_call_has_its_fate(written: Path) -> None:
     found = read(written)
     assert [Fate.DELIVERED, Fate.REJECTED] == list(found.fates[0])
-    assert [Fate.PENDING, Fate.EXPIRED, Fate.MAYBE] == list(found.fates[1])
+    assert [Fate.PENDING, Fate.EXPIRED_MAYBE, Fate.MAYBE] == list(found.fates[1])
     assert 2 == found.left()
     assert found.acknowledged()
-    assert [set(), {2}] == [set(times) for times in found.sent_at]
+    assert [set(), {2}] == [set(times) for times in found.tried_at]
 
 
 def test_the_first_time_without_an_answer_is_kept(tmp_path: Path) -> None:
     lines = [{"at": 1, "run": RUN, "connection": "hook"}, {"at": 5.5, "sent": [0]}, {"at": 9, "sent": [0, 1]}]
     write(tmp_path, lines)
-    assert {0: 5.5, 1: 9.0} == read(tmp_path).sent_at[0]
+    assert {0: 5.5, 1: 9.0} == read(tmp_path).tried_at[0]
+
+
+def test_a_call_that_reached_nobody_keeps_its_time_until_it_is_answered(tmp_path: Path) -> None:
+    hook = journal(tmp_path)
+    hook.unreached([FIRST, FIRST + 1, SECOND, SECOND + 1], 5.5)
+    hook.sent([FIRST, FIRST + 1])
+    hook.unsent([FIRST])
+    hook.settled([(item(SECOND), Expired("no such host", maybe=False))])
+    hook.close()
+    found = read(tmp_path)
+    assert [Fate.PENDING, Fate.MAYBE, Fate.EXPIRED, Fate.PENDING, Fate.PENDING] == [*found.fates[0], *found.fates[1]]
+    assert [{1: 5.5}, {1: 5.5}] == found.tried_at
 
 
 def test_a_rejection_behind_an_attempt_without_an_answer_is_told_apart(tmp_path: Path) -> None:
@@ -80,7 +92,7 @@ def test_what_an_earlier_attempt_may_have_told_is_not_forgotten_when_a_later_one
     write(tmp_path, lines + again)
     found = read(tmp_path)
     assert [Fate.MAYBE, Fate.PENDING] == list(found.fates[0])
-    assert {0: 2.0} == found.sent_at[0]
+    assert {0: 2.0} == found.tried_at[0]
 
 
 def test_a_journal_that_was_never_begun_says_that_nothing_was_sent(tmp_path: Path) -> None:
@@ -130,7 +142,8 @@ def test_dead_letters_say_how_often_a_call_was_sent_and_how_it_is_remembered(wri
     assert [("conflict", "taken", 1), ("expired", "silence", 1)] == [
         (letter["reason"], letter["answer"], letter["attempts"]) for letter in letters
     ]
-    assert {refusal(ANA, b"settings").hex()} == {letter["refused"] for letter in letters}
+    remembered = [refusal(ANA, b"settings").hex(), expiry(ANA, b"settings").hex()]
+    assert remembered == [letter["refused"] for letter in letters]
     assert ["email", "ana@example.com"] == letters[0]["payload"]["identifier"]
 
 

@@ -17,7 +17,8 @@ from tests.pipeline.running import dead_letters, profile, score, summary_of, vip
 from transforms.sender import SenderOptions
 
 Capture = pytest.CaptureFixture[str]
-DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+DAY_1, DAY_2, DAY_3 = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
+NOWHERE = "http://127.0.0.1:9"  # refuses connections
 ANA = (profile("ana", DAY_1), vip("ana", DAY_1), score("ana", DAY_1, 7))
 BOB = (profile("bob", DAY_1), score("bob", DAY_1, 1))
 
@@ -201,10 +202,10 @@ class TestUsage:
 class TestExpiry:
     """A call without an answer is tried for some hours over all runs."""
 
-    def run(self, shop: Shop, *events: dict[str, Any], give_up_after: float = 3600.0) -> Summary:
+    def run(self, shop: Shop, *events: dict[str, Any], give_up_after: float = 3600.0, gateway: str = "") -> Summary:
         arguments = shop.arguments(*events)
         files = arguments[arguments.index("--events") + 1 :] if events else []
-        sender = SenderOptions(gateway=shop.receiver.url, retry_for=0.0, give_up_after=give_up_after)
+        sender = SenderOptions(gateway=gateway or shop.receiver.url, retry_for=0.0, give_up_after=give_up_after)
         return run_once(RunOptions(load(str(shop.workspace)), files, shop.state, clock(), sender=sender))
 
     @pytest.fixture
@@ -244,6 +245,16 @@ class TestExpiry:
         assert [("identify", {"vip": True}), ("track", True)] == sorted(sent(expired), key=str)
         assert 0 == expired.replay("--reason", "expired")
         assert [] == sent(expired)
+
+    def test_what_could_not_be_reached_expires_too_but_was_never_told(self, shop: Shop) -> None:
+        self.run(shop, *ANA[:2], gateway=NOWHERE)
+        later = [self.run(shop, give_up_after=0.001, gateway=NOWHERE) for _ in range(4)]
+        assert (2, []) == (sum(each.connections["hook"].expired for each in later), later[-1].mistakes)
+        self.run(shop)
+        self.run(shop, vip("ana", DAY_2, False))
+        assert [] == sent(shop)
+        self.run(shop, vip("ana", DAY_3))
+        assert [("identify", {"vip": True}), ("track", True)] == sorted(sent(shop), key=str)
 
     def test_a_new_value_begins_anew(self, shop: Shop) -> None:
         shop.receiver.answer = lambda host, message: 0

@@ -48,6 +48,7 @@ class Journal:
 
     marked: list[int] = field(default_factory=list)  # in order of their attempts
     unmarked: list[int] = field(default_factory=list)
+    out_of_reach: dict[int, float] = field(default_factory=dict)  # since when
     final: dict[int, Final] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
     closed: bool = False
@@ -59,6 +60,9 @@ class Journal:
 
     def unsent(self, refs: Sequence[int]) -> None:
         self.unmarked += refs
+
+    def unreached(self, refs: Sequence[int], since: float) -> None:
+        self.out_of_reach |= dict.fromkeys(refs, since)
 
     def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
         assert not self.closed

@@ -264,6 +264,17 @@ def test_a_refused_connection_loses_nothing(server: VendorServer) -> None:
     assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
 
 
+def test_what_could_not_be_reached_keeps_the_time_and_expires_like_everything_else(server: VendorServer) -> None:
+    began = time.time()
+    calls = [identify(0), identify(1, since=began - 3_600)]
+    options = replace(FAST, gateway="http://127.0.0.1:9", retry_for=0.1, give_up_after=1_800.0)
+    running = start(calls, webhook(), options)
+    running.report()
+    assert {1: Expired("connection refused by 127.0.0.1", maybe=False)} == running.journal.final
+    assert [0] == list(running.journal.out_of_reach)
+    assert 0 <= running.journal.out_of_reach[0] - began < 1
+
+
 def test_a_vendor_that_cannot_be_reached_is_tried_less_and_less() -> None:
     running = start(people(300), webhook(), replace(FAST, gateway="http://127.0.0.1:9", retry_for=1.8))
     assert running.report().statuses["unreachable"] <= 16 + 2

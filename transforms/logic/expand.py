@@ -14,7 +14,7 @@ from schemas.calls import Call, Identifier, Kind
 from schemas.canonical import digest
 from schemas.state import Entry, ProfileState, Slot, Slots, Waiting
 from transforms.logic.detect import Changes, Fact
-from transforms.logic.ledger import refusal, resumed, same_occurrence
+from transforms.logic.ledger import resumed, same_occurrence, stays
 from transforms.logic.plan import ConnectionPlan, Plan, SyncPlan
 
 _NEVER = Entry()  # of an identifier that has no entry; never written
@@ -37,7 +37,7 @@ def expand_identifiers(profile_id: str, state: ProfileState, changes: Changes, p
     for connection in plan.connections:
         for identifier, entry in state.ledger.get(connection.name, {}).get(("delete", ""), {}).items():
             call = Call(profile_id, "delete", identifier, "", None, state.deleted or 0, entry.count)
-            if entry.refused is None or entry.refused != refusal(call, connection.settings):
+            if not stays(entry.refused, call, connection.settings):
                 out.calls.append((connection.name, resumed(call, entry, connection.settings)))
                 _unsettle(state.ledger[connection.name], identifier)
         if not state.values:
@@ -146,7 +146,7 @@ def _state_calls(
             continue
         traits = _traits(state, connection, sync, identifier) if sync.enrich or connection.required else {}
         call = Call(profile_id, _kind(slot[0], value), identifier, sync.key, value, at, entry.count, traits)
-        if entry.refused is None or entry.refused != refusal(call, connection.settings):
+        if not stays(entry.refused, call, connection.settings):
             yield resumed(call, entry, connection.settings)
 
 
@@ -267,5 +267,5 @@ def _occurrences(state: ProfileState, connection: ConnectionPlan, sync: SyncPlan
             continue
         traits = _traits(state, connection, sync, waiting.call.identifier) if connection.required else {}
         call = replace(waiting.call, traits=traits, since=waiting.since)
-        if waiting.refused is None or waiting.refused != refusal(call, connection.settings):
+        if not stays(waiting.refused, call, connection.settings):
             yield call

@@ -20,11 +20,13 @@ class Fate(IntEnum):
     DELIVERED = 2
     REJECTED = 3
     REJECTED_FOR_NOW = 4  # for a key that was missing: a `track` occurrence waits for it
-    EXPIRED = 5  # sent for hours; no answer
+    EXPIRED = 5  # tried for hours; no request of it reached the vendor
     REJECTED_MAYBE = 6  # an earlier attempt at it had no answer, and may have arrived
+    EXPIRED_MAYBE = 7  # tried for hours; no answer
 
 
 REJECTIONS = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE)
+EXPIRIES = (Fate.EXPIRED, Fate.EXPIRED_MAYBE)
 
 
 def refusal(call: Call, settings: bytes) -> bytes:
@@ -34,52 +36,62 @@ def refusal(call: Call, settings: bytes) -> bytes:
     return blake2b(facts, digest_size=16).digest()
 
 
+def expiry(call: Call, settings: bytes) -> bytes:
+    """What an expiry depends on: the same, and the time of the value. Who says it again is heard again."""
+    return blake2b(encode((refusal(call, settings), call.at)), digest_size=16).digest()
+
+
+def stays(refused: bytes | None, call: Call, settings: bytes) -> bool:
+    """Whether a call is one that was rejected or that expired, and nothing has changed since."""
+    return refused is not None and refused in (refusal(call, settings), expiry(call, settings))
+
+
 def slot_of(call: Call) -> Slot:
     """The slot of the ledger that a call is about."""
     return ("list" if call.kind in ("add", "remove") else call.kind, call.key)
 
 
-def settle(state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, sent_at: float = 0.0) -> None:
+def settle(
+    state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, tried_at: float = 0.0
+) -> None:
     """Write the fate of one call of the previous outbox into the ledger of its profile.
 
-    `sent_at`: of a call without an answer, when that run first sent it (seconds since 1970).
+    `tried_at`: of a call that failed without an outcome, when that run first tried it (seconds since 1970).
     """
-    since = call.since or sent_at
+    since = call.since or tried_at
     if call.kind == "delete":
         _settle_deletion(state, connection, call, fate, settings, since)
         return
     if call.kind == "track":
         _settle_waiting(state, connection, call, fate, settings, since)
-    if fate == Fate.PENDING:
+    if fate == Fate.PENDING and not tried_at:
         return
     slots = state.ledger.setdefault(connection, {})
     entry = slots.setdefault(slot_of(call), {}).setdefault(call.identifier, Entry())
-    entry.unanswered = None
+    entry.unanswered = (refusal(call, settings), since) if fate in (Fate.PENDING, Fate.MAYBE) else None
     if fate == Fate.DELIVERED:
         entry.told = digest(call.value)
         entry.count += 1
         entry.exposed = call.value is not False
         entry.refused = None
-    elif fate in (Fate.REJECTED, Fate.REJECTED_FOR_NOW):
+    elif fate in REJECTIONS:
         entry.refused = refusal(call, settings)
-    else:  # it may have arrived: untold for equality, told for exits
+    elif fate in EXPIRIES:
+        entry.refused = expiry(call, settings)
+    if fate in (Fate.MAYBE, Fate.REJECTED_MAYBE, Fate.EXPIRED_MAYBE):  # untold for equality, told for exits
         entry.told = None
         entry.exposed = True
-        if fate in (Fate.EXPIRED, Fate.REJECTED_MAYBE):
-            entry.refused = refusal(call, settings)
-        else:
-            entry.unanswered = (refusal(call, settings), since)
 
 
 def resumed(call: Call, entry: Entry, settings: bytes) -> Call:
-    """The call; with the time where this same one was sent before without an answer."""
+    """The call; with the time where this same one failed before without an outcome."""
     if entry.unanswered is None or entry.unanswered[0] != refusal(call, settings):
         return call
     return replace(call, since=entry.unanswered[1])
 
 
 class Retry(NamedTuple):
-    """A rejected or expired call that is to be tried again; `refused` is its `refusal`."""
+    """A rejected or expired call that is to be tried again; `refused` is its `refusal` or `expiry`."""
 
     profile_id: str
     connection: str
@@ -122,12 +134,12 @@ def _settle_waiting(
     state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, since: float
 ) -> None:
     mine = [w for w in state.waiting if w.connection == connection and same_occurrence(w.call, call)]
-    if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.REJECTED_MAYBE, Fate.EXPIRED):
+    if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.REJECTED_MAYBE, *EXPIRIES):
         state.waiting = [w for w in state.waiting if w not in mine]
     elif fate == Fate.REJECTED_FOR_NOW:
         for waiting in mine:
             waiting.refused = refusal(call, settings)
-    elif fate == Fate.MAYBE:
+    elif since:
         for waiting in mine:
             waiting.since = since
 
@@ -146,13 +158,15 @@ def _settle_deletion(
     entry = owed.get(call.identifier)
     if entry is None:
         return
-    if fate == Fate.MAYBE:
-        entry.unanswered = (refusal(call, settings), since)
-    elif fate in (*REJECTIONS, Fate.EXPIRED):
+    if fate in REJECTIONS:
         entry.refused = refusal(call, settings)
+    elif fate in EXPIRIES:
+        entry.refused = expiry(call, settings)
     elif fate == Fate.DELIVERED:
         del owed[call.identifier]
         if not owed:
             slots.pop(("delete", ""), None)
         if not slots:
             del state.ledger[connection]
+    elif since:
+        entry.unanswered = (refusal(call, settings), since)

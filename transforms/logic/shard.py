@@ -40,7 +40,7 @@ class Past(Struct, array_like=True, tag="past"):
     """That a shard exists, and the fates of the previous outboxes' calls in it, by connection."""
 
     fates: dict[str, bytes] = {}
-    sent_at: dict[str, dict[int, float]] = {}  # of calls without an answer: when they were first sent
+    tried_at: dict[str, dict[int, float]] = {}  # of calls that failed without an outcome: when they were first tried
     retries: list[Retry] = []  # what was rejected or expired, and is to be tried again
 
 
@@ -51,7 +51,7 @@ class Settlement(Struct, array_like=True):
     settings: bytes  # digest, as it was then
     calls: list[Call]
     fates: bytes  # one `Fate` per call
-    sent_at: dict[int, float] = {}  # of calls without an answer: when that run first sent them
+    tried_at: dict[int, float] = {}  # of calls that failed without an outcome: when that run first tried them
 
 
 class Profile(Struct, gc=False):
@@ -116,8 +116,8 @@ def detect_shard(
     for profile_id in touched:
         state = _unpack(profile_id, detected.untouched)
         profile = Profile(profile_id, state, {}, [])
-        for settlement, call, fate, sent_at in outcomes.get(profile_id, ()):
-            settle(state, settlement.connection, call, fate, settlement.settings, sent_at)
+        for settlement, call, fate, tried_at in outcomes.get(profile_id, ()):
+            settle(state, settlement.connection, call, fate, settlement.settings, tried_at)
             if fate in (Fate.PENDING, Fate.MAYBE):
                 profile.carried.append((settlement.connection, call))
         for retry in again.get(profile_id, ()):
@@ -227,6 +227,6 @@ def _by_profile(settlements: Iterable[Settlement]) -> dict[str, Outcomes]:
     found: dict[str, Outcomes] = {}
     for settlement in settlements:
         for position, (call, fate) in enumerate(zip(settlement.calls, settlement.fates, strict=True)):
-            sent_at = settlement.sent_at.get(position, 0.0)
-            found.setdefault(call.profile_id, []).append((settlement, call, Fate(fate), sent_at))
+            tried_at = settlement.tried_at.get(position, 0.0)
+            found.setdefault(call.profile_id, []).append((settlement, call, Fate(fate), tried_at))
     return found

@@ -1,6 +1,6 @@
 """A job without Beam, disks and vendors: runs over one shard, with the outcomes that a test decides."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +54,14 @@ class Job:
         rest = iter(fates)
         for settlement in self.settlements:
             settlement.fates = bytes(next(rest) for _ in settlement.calls)
+            settlement.tried_at = dict(self._failed(settlement.fates))
+
+    @staticmethod
+    def _failed(fates: bytes) -> Iterator[tuple[int, float]]:
+        """Without an outcome all that may have arrived failed; of the rest, every other one."""
+        for position, fate in enumerate(fates):
+            if fate == Fate.MAYBE or (fate == Fate.PENDING and position % 2):
+                yield position, 1.0
 
     def counts(self, connection: str) -> dict[str, int]:
         """What the last run counted besides the calls."""

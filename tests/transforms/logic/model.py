@@ -17,8 +17,9 @@ from transforms.logic.detect import micros
 from transforms.logic.ledger import Fate
 
 Event = dict[str, Any]
-UNANSWERED = (Fate.MAYBE, Fate.EXPIRED, Fate.REJECTED_MAYBE)
-REFUSED = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE, Fate.EXPIRED)
+UNANSWERED = (Fate.MAYBE, Fate.EXPIRED_MAYBE, Fate.REJECTED_MAYBE)
+EXPIRED = (Fate.EXPIRED, Fate.EXPIRED_MAYBE)
+REFUSED = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE, *EXPIRED)
 
 
 @dataclass
@@ -52,6 +53,10 @@ class Told:
         """The same to the vendor, under the same configuration."""
         mine, others = ((t.connection, t.slot, t.kind, t.identifier, t.value, t.traits) for t in (self, other))
         return mine == others
+
+    def keeps_out(self, other: "Told") -> bool:
+        """The other was refused in this one; an expired one is heard again when somebody says it again."""
+        return self.same_request(other) and (self.fate not in EXPIRED or self.at == other.at)
 
 
 def canonical(value: Any) -> str:
@@ -189,7 +194,7 @@ class Model:
         if told.value == "null" and not self.possibly_told(*where):
             return False
         refused = self.refused(*where)
-        return refused is None or not refused.same_request(told)
+        return refused is None or not refused.keeps_out(told)
 
     def receivers(self, understood: Sequence[str], sync: Sync) -> list[Identifier]:
         chosen = []
@@ -247,7 +252,7 @@ class Model:
         for name, identifier in self.owed:
             told = Told(connection, "delete ", "delete", identifier, "null", self.deleted(), 0, "{}")
             refused = [r for r in self.refused_deletions if r.identifier == identifier and r.connection.name == name]
-            if name == connection.name and not (refused and refused[-1].same_request(told)):
+            if name == connection.name and not (refused and refused[-1].keeps_out(told)):
                 made.append(told)
         return made
 

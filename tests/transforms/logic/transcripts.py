@@ -41,6 +41,7 @@ FATES = {
     "missing key": Fate.REJECTED_FOR_NOW,
     "maybe": Fate.MAYBE,
     "expired": Fate.EXPIRED,
+    "expired maybe": Fate.EXPIRED_MAYBE,
     "pending": Fate.PENDING,
 }
 CALL = re.compile(
