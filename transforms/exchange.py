@@ -34,8 +34,14 @@ _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it 
 _MASKED = 8  # characters: shorter parts of a credential are words
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
 _WORDS = 200  # characters of the vendor's words in a cause
+_LONGEST_ANSWER = 2**24  # bytes
+_WHOLE = 10  # times the read timeout: within it an answer has come, though it comes drop by drop
 
 T = TypeVar("T")
+
+
+class _Endless(Exception):
+    """An answer that is longer than any vendor's."""
 
 
 class _BreakerOpened(Exception):
@@ -170,15 +176,7 @@ class Exchange:
             await self._ask(talk)
             asking_now.set(talk)
             try:
-                async with self._session.request(
-                    request.method,
-                    url,
-                    data=request.body(),
-                    headers=headers(self._destination, request),
-                    allow_redirects=False,
-                ) as answer:
-                    body = await answer.read()
-                    reply = Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+                reply = await self._answer(request, url, talk)
                 self._count(str(reply.status))
                 return reply
             except _BreakerOpened:
@@ -191,7 +189,7 @@ class Exchange:
                 raise Stopped(f"the certificate of {url.host} cannot be trusted; nothing was sent") from error
             except aiohttp.InvalidURL as error:
                 raise Stopped("the URL in its settings cannot be one") from error
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, _Endless) as error:
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
                 failed, talk.cause = True, self._cause(error, url.host or "")
                 self._count("none" if talk.sent is not None else "unreachable")
@@ -201,6 +199,20 @@ class Exchange:
                 self._report.requests += talk.went
                 if talk.sent is None and not failed:
                     self._breaker.unused(talk.asked)
+
+    async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
+        loop, longest = asyncio.get_running_loop(), _WHOLE * self._options.read_timeout
+        async with asyncio.timeout(None) as whole:
+            talk.leaves = lambda: whole.reschedule(loop.time() + longest)
+            async with self._session.request(
+                request.method,
+                url,
+                data=request.body(),
+                headers=headers(self._destination, request),
+                allow_redirects=False,
+            ) as answer:
+                body = await _body(answer)
+                return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
 
     async def _ask(self, talk: Talk) -> None:
         """Until the breaker lets the request pass."""
@@ -327,8 +339,12 @@ class Exchange:
                 return f"connection refused by {host}"
             case aiohttp.ConnectionTimeoutError():
                 return f"no connection to {host} within {self._options.connect_timeout:g} s"
-            case TimeoutError():
+            case _Endless():
+                return f"{host} answers with more than {_LONGEST_ANSWER // 2**20} MB"
+            case aiohttp.SocketTimeoutError():
                 return f"no answer within {self._options.read_timeout:g} s"
+            case TimeoutError():
+                return f"no whole answer within {_WHOLE * self._options.read_timeout:g} s"
             case aiohttp.ClientConnectorError():
                 return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
             case _:
@@ -351,6 +367,16 @@ class Exchange:
             edge = "" if len(secret) >= _MASKED else r"\b"  # a short one may be a part of any word
             words = re.sub(f"{edge}{re.escape(secret)}{edge}", "***", words)
         return words
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > _LONGEST_ANSWER:
+            raise _Endless
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _wake_up(sleeper: "asyncio.Future[None]") -> None:

@@ -43,6 +43,7 @@ class Talk:
         self.attempts = 0  # requests of it that went
         self.cause = ""  # why the last attempt came to nothing
         self.words = ""  # the vendor's, to the last attempt that it answered so
+        self.leaves: Callable[[], None] = lambda: None  # hears of each request that goes
         self._begins = begins
         self._begun = False
 
@@ -55,6 +56,7 @@ class Talk:
         self.sent = now
         self.went += 1
         self.attempts += 1
+        self.leaves()
         if not self._begun:
             self._begun = True
             try:

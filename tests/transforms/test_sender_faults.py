@@ -1,6 +1,7 @@
 """Fault injection: a vendor in every kind of trouble. Nothing is lost, the cap is kept, others are unaffected."""
 
 import asyncio
+import gzip
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -286,6 +287,26 @@ def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(s
     running = start([identify(1, since=1_000.0)], webhook(), options)
     running.report()
     assert {0: Expired("no answer within 0.1 s")} == running.journal.final
+
+
+def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(cut="drip")
+    options = replace(FAST, gateway=server.url, read_timeout=0.05, retry_for=1.0)
+    running = start([identify(1, since=1_000.0)], webhook(), options)
+    running.report(within=5.0)
+    assert {0: Expired("no whole answer within 0.5 s")} == running.journal.final
+    assert 2 == len(server.seen)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+def test_an_answer_without_end_is_not_kept(server: VendorServer, packed: bool) -> None:
+    body, headers = bytes(2**26), {"Content-Type": "application/json"}
+    if packed:
+        body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
+    server.script = lambda seen: Answer(body=body, headers=headers)
+    running = start([identify(1, since=1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
+    running.report()
+    assert {0: Expired("127.0.0.1 answers with more than 16 MB")} == running.journal.final
 
 
 def test_a_long_hold_is_written_down_at_once(server: VendorServer) -> None:

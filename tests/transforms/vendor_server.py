@@ -30,14 +30,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Answer:
-    """`cut`: `reset` in the middle of the body, `close` cleanly but too early, `hang` without an answer."""
+    """`cut`: `reset` in the middle of the body, `close` cleanly but too early, `hang` without an answer.
+
+    `drip`: the body comes byte by byte, and never ends.
+    """
 
     status: int = 200
     json: Any = field(default_factory=dict)
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    cut: Literal["", "reset", "close", "hang"] = ""
+    cut: Literal["", "reset", "close", "hang", "drip"] = ""
 
 
 Script = Callable[[Seen], Answer]
@@ -87,13 +90,16 @@ class VendorServer:
         return web.Response(status=answer.status, body=content, headers=answer.headers)
 
     async def _cut(self, http: web.Request, answer: Answer, content: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(content) + 10)})
+        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(content) + 10_000)})
         if answer.cut == "hang":
             await self.closing.wait()
             return response
         await response.prepare(http)
         await response.write(content)
         assert http.transport
+        while answer.cut == "drip" and not http.transport.is_closing():
+            await response.write(b" ")
+            await asyncio.sleep(0.02)
         if answer.cut == "reset":
             http.transport.abort()
         else:
