@@ -13,7 +13,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.inputs import InputError, read_blocks
-from pipeline.journal import Fates
+from pipeline.journal import Fates, past_of
 from pipeline.replay import Replay
 from pipeline.store import Run
 from schemas.coders import register
@@ -23,7 +23,7 @@ from transforms.deliver import Deliver
 from transforms.detect import DetectChanges
 from transforms.expand import COUNTS, DEAD_LETTERS, STATE, ExpandIdentifiers, calls_of
 from transforms.logic.plan import Plan
-from transforms.logic.shard import SHARDS, Past
+from transforms.logic.shard import SHARDS
 from transforms.read import ReadEvents
 from transforms.sender import SenderOptions
 from transforms.write import WriteShards
@@ -94,14 +94,8 @@ def decide(root: beam.Pipeline, job: Job) -> beam.PCollection:
 
 
 def _pasts(job: Job) -> list[tuple[int, bytes]]:
-    def past(shard: int) -> Past:
-        return Past(
-            {name: bytes(found.fates[shard]) for name, found in job.fates.items()},
-            {name: found.tried_at[shard] for name, found in job.fates.items()},
-            job.replay.retries.get(shard, []),
-        )
-
-    return [(shard, pack(past(shard))) for shard in range(SHARDS)]
+    retries = job.replay.retries
+    return [(shard, pack(past_of(shard, job.fates, retries.get(shard, [])))) for shard in range(SHARDS)]
 
 
 def _entry(entry: Any, kind: str) -> tuple[int, tuple[str, Any]]:

@@ -17,7 +17,7 @@ power cut may take the last second, or 500 calls: what was accepted then is told
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -29,7 +29,8 @@ from schemas.dead_letters import DeadLetter, mask
 from schemas.outcomes import Delivered, Expired, Final, Rejected
 from transforms.destinations.contract import Memory
 from transforms.logic.lanes import Item
-from transforms.logic.ledger import Fate, expiry, refusal
+from transforms.logic.ledger import Fate, Retry, expiry, refusal
+from transforms.logic.shard import Past
 from transforms.talk import Stopped
 
 EXPIRED = "expired"  # the reason of its dead letter
@@ -198,6 +199,15 @@ class Fates(NamedTuple):
     def left(self) -> int:
         """How many calls wait for another run."""
         return sum(shard.count(Fate.PENDING) + shard.count(Fate.MAYBE) for shard in self.fates)
+
+
+def past_of(shard: int, found: Mapping[str, Fates], retries: list[Retry]) -> Past:
+    """What the journals of all connections say of a shard, and what is to be tried again in it."""
+    return Past(
+        {name: bytes(each.fates[shard]) for name, each in found.items()},
+        {name: each.tried_at[shard] for name, each in found.items()},
+        retries,
+    )
 
 
 def fates(path: Path, run: str, connection: str, sizes: Sequence[int]) -> Fates:

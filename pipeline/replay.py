@@ -5,7 +5,7 @@ nothing goes that is not wanted any more. A bad record is parsed again as an eve
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,11 @@ from pathlib import Path
 import msgspec
 
 from pipeline.disk import StoreError
-from pipeline.store import RUN_NAME, Run, StateStore
+from pipeline.store import RUN_NAME
 from schemas.dead_letters import DeadLetter
-from schemas.state import ProfileState, decode_profile
-from transforms.logic.ledger import Fate, Retry, release, settle
+from transforms.logic.ledger import Retry
 from transforms.logic.parse import profile_id_of
-from transforms.logic.shard import Past, shard_of, tombstone
+from transforms.logic.shard import shard_of
 from transforms.read import packs
 
 _decode = msgspec.json.Decoder(DeadLetter).decode
@@ -90,41 +89,6 @@ def find_letters(root: Path, wanted: Wanted) -> Letters:
             for letter in filter(wanted.letter, _letters(folder)):
                 _add(letter, found)
     return found
-
-
-def would_go(store: StateStore, letters: Letters, connections: Collection[str]) -> Counter[tuple[str, str]]:
-    """How many calls the ledger would release, by connection and reason, and the records. Raises StoreError."""
-    found = Counter(("", letter.reason) for letter in letters.records.values())
-    with store.locked():
-        previous = store.current()
-        if previous is None:
-            return found
-        run, fates = Run(store.root, previous.run, previous), store.fates(previous)
-        for shard, retries in letters.replay().retries.items():
-            past = Past(
-                {name: bytes(each.fates[shard]) for name, each in fates.items()},
-                {name: each.tried_at[shard] for name, each in fates.items()},
-            )
-            profiles = _settled(run, shard, past, {retry.profile_id for retry in retries})
-            for retry in retries:
-                if retry.connection in connections and release(profiles[retry.profile_id], retry):
-                    found[retry.connection, letters.calls[retry]] += 1
-    return found
-
-
-def _settled(run: Run, shard: int, past: Past, profile_ids: Collection[str]) -> dict[str, ProfileState]:
-    """What is known of some profiles, with the outcomes that the next run will find."""
-    packed = run.previous_state(shard).profiles
-    profiles = {}
-    for profile_id in profile_ids:
-        raw = packed.get(profile_id) or packed.get(tombstone(profile_id))
-        profiles[profile_id] = decode_profile(raw) if raw else ProfileState()
-    for settlement in run.settlements(shard, past):
-        for position, (call, fate) in enumerate(zip(settlement.calls, settlement.fates, strict=True)):
-            if state := profiles.get(call.profile_id):
-                tried_at = settlement.tried_at.get(position, 0.0)
-                settle(state, settlement.connection, call, Fate(fate), settlement.settings, tried_at)
-    return profiles
 
 
 def _add(letter: DeadLetter, found: Letters) -> None:

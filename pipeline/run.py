@@ -25,7 +25,7 @@ from schemas.workspace import Workspace
 from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.detect import micros
-from transforms.logic.plan import make_plan
+from transforms.logic.plan import Plan, make_plan
 from transforms.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
@@ -97,10 +97,7 @@ def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool
     """What the run's graph is made of; the store is locked."""
     previous = store.current()
     fates = store.fates(previous) if previous else {}
-    now = micros(options.now)
-    created: Mapping[str, int] = previous.created if previous else {}
-    held = held_connections(options.workspace, previous, fates, now)
-    plan = make_plan(options.workspace, destinations(options.workspace), created, held, now)
+    plan = plan_run(options, previous, fates)
     store.prune({previous.run} if previous else set(), after=previous.run if previous else "")
     run = store.new_run(previous, options.mask_dead_letters)
     run.make([connection.name for connection in options.workspace.connections])
@@ -114,9 +111,17 @@ def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool
         fates=fates,
         replay=replay,
         run=run,
-        commit=Commit(run, plan, created, _pasts(previous, fates)),
+        commit=Commit(run, plan, previous.created if previous else {}, _pasts(previous, fates)),
         options=options.sender,
     )
+
+
+def plan_run(options: RunOptions, previous: Manifest | None, fates: Mapping[str, Fates]) -> Plan:
+    """What the workspace wants now, beside what the run before left."""
+    now = micros(options.now)
+    held = held_connections(options.workspace, previous, fates, now)
+    created: Mapping[str, int] = previous.created if previous else {}
+    return make_plan(options.workspace, destinations(options.workspace), created, held, now)
 
 
 def destinations(workspace: Workspace) -> dict[str, Destination]:

@@ -16,6 +16,7 @@ from pipeline.commands.run import (
     carry_out,
     loaded,
     mute_beam,
+    run_options,
 )
 from pipeline.problems import closest
 from schemas.dead_letters import BAD_RECORD
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--connection", default="", metavar="NAME", help="only of this connection")
     add("--reason", default="", metavar="CODE", help="only with this reason, such as unknown_field or expired")
     add("--profile", default="", metavar="ID", help="only about this profile")
-    add("--dry-run", action="store_true", help="count what would be tried again, and do nothing")
+    add("--dry-run", action="store_true", help="count what would go, and do nothing")
     add_run_arguments(parser)
 
 
@@ -53,14 +54,13 @@ def run(args: argparse.Namespace) -> int:
         return _wrong(fault)
 
     from pipeline.disk import StoreError
-    from pipeline.replay import Wanted, find_letters, would_go
-    from pipeline.store import StateStore
+    from pipeline.dry_run import would_go
+    from pipeline.replay import Wanted, find_letters
 
-    names = {connection.name for connection in workspace.connections}
     try:
         letters = find_letters(args.state, Wanted(args.since, args.connection, args.reason, args.profile))
         if args.dry_run:
-            _show(letters, would_go(StateStore(args.state), letters, names), "would be tried again")
+            _show(letters, would_go(run_options(args, workspace, []), letters), "would go")
             return DONE
     except StoreError as error:
         print(error, file=sys.stderr)

@@ -23,6 +23,7 @@ from schemas.workspace import Workspace
 
 if TYPE_CHECKING:  # they need Beam, which takes a second to import
     from pipeline.replay import Replay
+    from pipeline.run import RunOptions
     from pipeline.summary import Summary
 
 DONE, USAGE, REJECTED, UNFINISHED = range(4)
@@ -107,11 +108,31 @@ def carry_out(
     from pipeline.inputs import InputError
     from pipeline.printing import progress
     from pipeline.replay import NOTHING
-    from pipeline.run import RunOptions, clock
     from pipeline.run import run as run_once
+
+    try:
+        with _stoppable(errors, args.stop_after), progress(console):
+            summary = run_once(
+                run_options(args, workspace, events),
+                lambda started: console.print(f"Run {started.name}", highlight=False),
+                prepare() if prepare else NOTHING,
+            )
+    except (InputError, StoreError) as error:
+        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
+        return UNFINISHED
+    except Exception:  # whatever it was, the operator has to hear that the state is good
+        traceback.print_exc()
+        errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
+        return UNFINISHED
+    return _told(summary, args.max_rejected, console, errors)
+
+
+def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str]) -> "RunOptions":
+    """What `add_run_arguments` were given."""
+    from pipeline.run import RunOptions, clock
     from transforms.sender import SenderOptions
 
-    options = RunOptions(
+    return RunOptions(
         workspace=workspace,
         events=events,
         state=args.state,
@@ -127,21 +148,6 @@ def carry_out(
         ),
         mask_dead_letters=args.mask_dead_letters,
     )
-    try:
-        with _stoppable(errors, args.stop_after), progress(console):
-            summary = run_once(
-                options,
-                lambda started: console.print(f"Run {started.name}", highlight=False),
-                prepare() if prepare else NOTHING,
-            )
-    except (InputError, StoreError) as error:
-        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        return UNFINISHED
-    except Exception:  # whatever it was, the operator has to hear that the state is good
-        traceback.print_exc()
-        errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
-        return UNFINISHED
-    return _told(summary, args.max_rejected, console, errors)
 
 
 def _told(summary: "Summary", most: int | None, console: Console, errors: Console) -> int:

@@ -1,6 +1,7 @@
 """What was refused or expired, and how it is tried once more."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ def refuse(host: str, message: dict[str, Any]) -> int:
 
 def accept(host: str, message: dict[str, Any]) -> int:
     return 200
+
+
+def dry_run(shop: Shop, capsys: Capture) -> dict[tuple[str, str], int]:
+    """What `replay --dry-run` says: connection, reason, number."""
+    capsys.readouterr()
+    assert 0 == shop.replay("--dry-run")
+    rows = (re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()[1:])
+    return {(connection, reason): int(number) for connection, reason, number in rows}
 
 
 def sent(shop: Shop) -> list[tuple[str, Any]]:
@@ -79,29 +88,53 @@ class TestCalls:
         shop.run(*ANA, {"type": "what", "profile_id": "x", "at": DAY_1})
         sent(shop)
         pointer = (shop.state / "current").read_text()
-        capsys.readouterr()
-        assert 0 == shop.replay("--dry-run")
-        rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-        assert [["(records)", "unknown_event_type", "1"], ["hook", "invalid_value", "3"]] == rows
+        expected = {("(records)", "unknown_event_type"): 1, ("hook", "invalid_value"): 3}
+        assert expected == dry_run(shop, capsys)
         assert [] == sent(shop)
         assert pointer == (shop.state / "current").read_text()
 
     def test_a_dry_run_counts_only_what_would_go(self, shop: Shop, capsys: Capture) -> None:
-        def dry_run() -> list[list[str]]:
-            capsys.readouterr()
-            assert 0 == shop.replay("--dry-run")
-            return [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-
         shop.receiver.answer = refuse
         shop.run(*ANA, *BOB)
-        assert [["hook", "invalid_value", "4"]] == dry_run()
+        assert {("hook", "invalid_value"): 4} == dry_run(shop, capsys)
         shop.receiver.answer = accept
         shop.run(score("ana", DAY_2, 8))
-        assert [["hook", "invalid_value", "3"]] == dry_run()
+        assert {("hook", "invalid_value"): 3} == dry_run(shop, capsys)
         shop.replay("--profile", "bob")
-        assert [["hook", "invalid_value", "2"]] == dry_run()
+        assert {("hook", "invalid_value"): 2} == dry_run(shop, capsys)
         shop.replay()
-        assert [] == dry_run()
+        assert {} == dry_run(shop, capsys)
+
+    def test_a_dry_run_counts_what_is_still_wanted_as_the_replay_then_sends(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA, *BOB, {"type": "what", "profile_id": "cy", "at": DAY_1})
+        shop.run(vip("ana", DAY_2, False))
+        shop.receiver.answer = accept
+        sent(shop)
+        expected = {("(records)", "unknown_event_type"): 1, ("hook", "invalid_value"): 2}
+        assert expected == dry_run(shop, capsys)
+        assert 0 == shop.replay()
+        assert [("identify", {"score": 1}), ("identify", {"score": 7})] == sorted(sent(shop), key=str)
+        assert {("(records)", "unknown_event_type"): 1} == dry_run(shop, capsys)
+
+    def test_a_dry_run_counts_what_records_bring_about(self, shop: Shop, capsys: Capture) -> None:
+        shop.run(profile("ana", DAY_1), {**score("ana", DAY_1, 7), "computation": "plan"})
+        text = shop.workspace.read_text().replace("- {name: Score", "- {name: Plan, kind: trait}\n  - {name: Score")
+        shop.workspace.write_text(
+            text.replace("- {computation: score", "- {computation: plan}\n      - {computation: score")
+        )
+        expected = {("(records)", "unknown_computation"): 1, ("hook", "from records"): 1}
+        assert expected == dry_run(shop, capsys)
+        sent(shop)
+        shop.replay()
+        assert [("identify", {"plan": 7})] == sent(shop)
+
+    def test_a_dry_run_leaves_out_what_goes_anyway(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*BOB)
+        text = shop.workspace.read_text()
+        shop.workspace.write_text(text.replace('example/in"', 'example/in", headers: {X-Team: crm}'))
+        assert {} == dry_run(shop, capsys)
 
     def test_it_can_be_narrowed(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 422 if message["userId"] == "ana" else 409
