@@ -44,9 +44,8 @@ class Wanted:
     profile: str = ""
 
     def run(self, name: str) -> bool:
-        """Whether letters of this run can be meant."""
-        began = datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return self.since is None or began >= self.since.replace(microsecond=0)
+        """Whether letters of this run can be meant; its name is the time at which it began."""
+        return self.since is None or name >= self.since.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
     def letter(self, letter: DeadLetter) -> bool:
         return (

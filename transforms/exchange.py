@@ -44,8 +44,8 @@ class _Endless(Exception):
     """An answer that is longer than any vendor's."""
 
 
-class _BreakerOpened(Exception):
-    """The request waited for its turn when the vendor turned out to be in trouble."""
+class _SentAway(Exception):
+    """The request waited for its turn when it turned out that it cannot go yet."""
 
 
 class Exchange:
@@ -179,7 +179,7 @@ class Exchange:
                 reply = await self._answer(request, url, talk)
                 self._count(str(reply.status))
                 return reply
-            except _BreakerOpened:
+            except _SentAway:
                 continue
             except TooLong as wait:
                 raise Stopped(
@@ -215,11 +215,14 @@ class Exchange:
                 return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
 
     async def _ask(self, talk: Talk) -> None:
-        """Until the breaker lets the request pass."""
+        """Until there are credentials for the request, and the breaker lets it pass."""
         talk.sent, talk.went = None, 0
         while True:
             if self._stopping and not talk.partly:
                 raise Interrupted("the run is stopping")
+            if self._renewing.locked() and not talk.renewing:
+                async with self._renewing:
+                    continue
             now = self._clock()
             delay = self._breaker.delay(now)
             if delay <= 0:
@@ -240,7 +243,7 @@ class Exchange:
         was_open = self._breaker.open
         self._breaker.failed(now, talk.asked)
         if self._breaker.open and not was_open:
-            self._turnstile.clear(_BreakerOpened)
+            self._turnstile.clear(_SentAway)
         self._wake()
         longest = self._options.retry_for
         if self._breaker.since is not None and now - self._breaker.since > longest:
@@ -283,6 +286,7 @@ class Exchange:
         """Fetch new credentials, unless somebody has done so since."""
         async with self._renewing:
             if self._renewals == seen:
+                self._turnstile.clear(_SentAway)  # they would go with the old ones
                 talk = Talk(1)
                 talk.renewing = True
                 await self.talk(self._destination.renew(), talk)

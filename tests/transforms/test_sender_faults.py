@@ -241,11 +241,14 @@ def test_a_token_that_expires_under_way_is_renewed_once_for_all(
         )
 
     server.script = answer
-    settings = {"refresh_token": "${REFRESH}", "client_id": "c", "client_secret": "${CLIENT}"}
-    running = start(people(1000), hubspot(**settings), replace(FAST, gateway=server.url))  # type: ignore[arg-type]
+    settings = {"upsert": True, "refresh_token": "${REFRESH}", "client_id": "c", "client_secret": "${CLIENT}"}
+    connected = connect("hubspot", settings, cap=Cap(8))  # so that some wait for their turn
+    running = start(people(1000), connected, replace(FAST, gateway=server.url))
     report = running.report()
     assert ("", 1000) == (report.stopped, report.delivered)
     assert ["token-0", "token-1"] == given
+    stale = [seen.number for seen in server.seen if seen.headers.get("authorization") == "Bearer token-0"]
+    assert [1, 2, 3] == stale  # the first refusal is news to those that wait for their turn
 
 
 # -- nobody there
