@@ -1,46 +1,28 @@
-"""Channel: one connection's delivery. Reads the outbox, fills batches, converses, settles."""
+"""Channel: one connection's delivery. Reads the outbox, and keeps as many batches under way as the vendor bears."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from hashlib import blake2b
-from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
-from msgspec.structs import replace
-
-from schemas.calls import Call
-from schemas.outcomes import Delivered, Expired, Final, Later, Outcome, Rejected
-from schemas.report import Report, Sample
+from schemas.outcomes import Final
+from schemas.report import Report
 from schemas.secret import MissingSecret
 from transforms.assignment import Delivery
+from transforms.batches import Batches, Watch
 from transforms.destinations import find
-from transforms.destinations.contract import Destination, units
 from transforms.exchange import Exchange
 from transforms.logic.canary import Canary
 from transforms.logic.caps import effective_limits, per
 from transforms.logic.estimate import Estimate
-from transforms.logic.lanes import Item, Lanes, halves
+from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
-from transforms.logic.retry import backoff, outlived
-from transforms.talk import Ended, Halved, Interrupted, Stopped, Talk, Unanswered
+from transforms.talk import Ended, Interrupted, Stopped
 
 _LOG = logging.getLogger("profilecast.sender")
-_SAMPLES = 5  # rejected calls shown per connection
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
-
-
-class Tried(NamedTuple):
-    """What became so far, in this run, of a call without a final outcome."""
-
-    attempts: int = 0  # requests that carried it
-    maybe: bool = False  # one of them had no answer
-    put_off: int = 0  # how often
-    since: float = 0.0  # when it was first put off
-
-
-_NEVER = Tried()
 
 
 class Channel:
@@ -65,7 +47,6 @@ class Channel:
         self.report.cap = next(
             (per(limit.requests, limit.seconds) for limit in self._limits if not limit.endpoint), "none"
         )
-        self._prepares = kind.prepare is not Destination.prepare
         self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
         self._window = max(2_000, self._destination.batch.items * (self._destination.concurrency + 1))
         self._chunks: Iterator[list[Item]] = iter(())
@@ -76,12 +57,8 @@ class Channel:
         kept = self._memory.get(KEPT, {})
         first = (delivery.first_sync or kept.get("canary", False)) and not kind.counts_only
         self._canary = Canary(self.report.calls, self._options.max_reject_rate) if first else None
-        self._preparing = asyncio.Lock()
-        self._prepared: set[tuple[str, str]] = set()
         self._parked: list[asyncio.Future[None]] = []
         self._workers: list[asyncio.Task[None]] = []
-        self._tried: dict[int, Tried] = {}  # by place in the outbox
-        self._random = Random()
         self._estimate: Estimate | None = None  # while it runs
         self._stopping = False
 
@@ -113,6 +90,8 @@ class Channel:
                 self._remember,
                 self._clock,
             )
+            watch = Watch(self._clock, self._wall, self._unpark_one, self._remember, self._heard)
+            self._batches = Batches(self._delivery, self._destination, self._exchange, self._lanes, watch)
             self._estimate = Estimate(self._limiter.rate, self._started)
             await self._deliver_all()
         except Exception as error:  # a fault in one vendor's module must not end the others' deliveries
@@ -191,7 +170,7 @@ class Channel:
     async def _work(self) -> None:
         try:
             while (batch := await self._next()) is not None:
-                await self._converse(batch)
+                await self._batches.converse(batch)
         except (asyncio.CancelledError, Interrupted):  # if cut off, what is in flight may have arrived
             return
         except Exception as error:  # of one worker: it ends the connection, not the process's sender
@@ -246,6 +225,10 @@ class Channel:
     def _canary_is_out(self) -> bool:
         return self._canary is not None and self._admitted >= self._canary.size
 
+    def _heard(self, outcome: Final) -> None:
+        if self._canary:
+            self._canary.settled(outcome)
+
     def _admit(self) -> None:
         """What is left of the chunk, to the lanes."""
         refused = []
@@ -261,7 +244,7 @@ class Channel:
             chunk = next(self._chunks, None)
             self._more = chunk is not None
             self._chunk = iter(chunk or ())
-        self._settle(refused, ours=True)
+        self._batches.settle(refused, ours=True)
 
     async def _park(self) -> None:
         """Until something changes, or a lane is due that there is room for: room that comes back wakes one too."""
@@ -286,179 +269,3 @@ class Channel:
     def _unpark(self) -> None:
         while self._parked:
             self._unpark_one()
-
-    # -- one batch
-
-    async def _converse(self, batch: list[Item]) -> None:
-        """Deliver a batch, and make its lanes ready again."""
-        profiles = {item.call.profile_id for item in batch}
-        held: set[str] = set()  # lanes that are not to go on
-        try:
-            if self._prepares:
-                await self._prepare(batch)
-                batch = self._recheck(batch)
-            if batch:
-                await self._deliver(batch, held)
-        finally:
-            self._lanes.done(profiles - held)
-            self._unpark_one()
-
-    async def _prepare(self, batch: list[Item]) -> None:
-        """Before the first call of a key: make or find at the vendor what it needs."""
-        if all((item.call.kind, item.call.key) in self._prepared for item in batch):
-            return
-        async with self._preparing:
-            fresh: dict[tuple[str, str], Call] = {}
-            for call in (item.call for item in batch):
-                if call.kind != "delete" and (call.kind, call.key) not in self._prepared:
-                    fresh.setdefault((call.kind, call.key), call)
-            samples = list(fresh.values())
-            if not samples:
-                return
-            try:
-                await self._exchange.talk(self._destination.prepare(samples, self._memory), Talk(1))
-            except Unanswered as error:
-                raise Stopped(f"what its calls need could not be prepared: {error}") from error
-            self._prepared.update((call.kind, call.key) for call in samples)
-            self._remember()
-
-    def _recheck(self, batch: list[Item]) -> list[Item]:
-        """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
-        checked = [(item, self._destination.check(item.call)) for item in batch]
-        self._settle([(item, rejected) for item, rejected in checked if rejected], ours=True)
-        return [item for item, rejected in checked if not rejected]
-
-    async def _deliver(self, batch: list[Item], held: set[str]) -> bool:
-        """Whether the vendor took all of it."""
-        calls, refs = [item.call for item in batch], [item.ref for item in batch]
-        converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
-        size = len(units(self._destination, calls)) if len(calls) > 1 else 1
-        talk = Talk(size, lambda: self._journal.sent(refs))
-        try:
-            outcomes = await self._exchange.talk(converse(calls, self._memory), talk)
-        except Ended as end:
-            if talk.begun and not end.maybe:
-                self._journal.unsent(refs)
-            if isinstance(end, Halved):
-                self._note(batch, talk)
-                await self._halve(batch, held)
-                return False
-            self._leave(batch, end, held)
-            if isinstance(end, Stopped):
-                raise
-            return False
-        self._note([i for i, told in zip(batch, outcomes, strict=False) if not isinstance(told, Delivered)], talk)
-        self._conclude(batch, outcomes, held)
-        return all(isinstance(outcome, Delivered) for outcome in outcomes)
-
-    def _note(self, items: list[Item], talk: Talk) -> None:
-        """These calls were carried by a conversation, and not delivered."""
-        for item in items:
-            tried = self._tried.get(item.ref, _NEVER)
-            self._tried[item.ref] = tried._replace(
-                attempts=tried.attempts + talk.attempts, maybe=tried.maybe or talk.maybe
-            )
-
-    async def _halve(self, batch: list[Item], held: set[str]) -> None:
-        """There is something bad in the batch: find it, and deliver the rest."""
-        first, second = halves(batch, self._destination.unit)
-        taken = await self._deliver(first, held)
-        waits = [item for item in second if item.call.profile_id in held]
-        self._lanes.postpone(waits, self._clock())  # behind what was put off, or left, of their profiles
-        second = [item for item in second if item.call.profile_id not in held]
-        if taken and len(units(self._destination, [item.call for item in second])) > 1:
-            await self._halve(second, held)  # so it is in here
-        elif second:
-            await self._deliver(second, held)
-
-    def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
-        """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""
-        if end.since is not None:
-            since = self._wall() - (self._clock() - end.since)
-            batch = [item for item in batch if not self._expire(item, since, end.words, end.maybe)]
-            if batch and not end.maybe:
-                self._journal.unreached([item.ref for item in batch], since)
-        left = {item.call.profile_id for item in batch}
-        held.update(left)
-        self._lanes.close(left)
-
-    def _expire(self, item: Item, began: float, words: str, maybe: bool = True) -> bool:
-        """Whether it did."""
-        if not outlived(item.call.since, began, self._wall(), self._options.give_up_after):
-            return False
-        maybe = maybe or self._tried.get(item.ref, _NEVER).maybe
-        self._settle([(item, Expired(words, maybe))])
-        return True
-
-    def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], held: set[str]) -> None:
-        if len(outcomes) != len(batch):
-            raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
-        final: list[tuple[Item, Final]] = []
-        later: dict[str, list[tuple[Item, Later]]] = {}
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Later):
-                later.setdefault(item.call.profile_id, []).append((item, outcome))
-            else:
-                final.append((item, outcome))
-        self._settle(final)
-        for profile, items in later.items():
-            self._put_off(profile, items, held)
-
-    def _put_off(self, profile: str, items: list[tuple[Item, Later]], held: set[str]) -> None:
-        """Calls the vendor could not take now: only their lane waits."""
-        now = self._clock()
-        waits, left, trouble = [0.0], list[Item](), now
-        for item, outcome in items:
-            before = self._tried[item.ref]
-            tried = before._replace(put_off=before.put_off + 1, since=before.since if before.put_off else now)
-            self._tried[item.ref] = tried
-            waits.append(backoff(tried.put_off, outcome.after, self._random))
-            trouble = min(trouble, tried.since)
-            left.append(item)
-        if now + max(waits) - trouble > self._options.retry_for:
-            began = self._wall() - (now - trouble)
-            left = [
-                item for item, outcome in items if not self._expire(item, began, self._exchange.mask(outcome.words))
-            ]
-            if left:
-                held.add(profile)
-                self._lanes.close([profile])
-            return
-        held.add(profile)
-        self._lanes.postpone(left, now + max(waits))
-
-    def _settle(self, items: Sequence[tuple[Item, Final]], ours: bool = False) -> None:
-        """Final outcomes; `ours`: no request was made."""
-        if not items:
-            return
-        masked: list[tuple[Item, Final]] = [
-            (item, self._with_history(item, told) if isinstance(told, Rejected) else told) for item, told in items
-        ]
-        self._journal.settled(masked)
-        for item, outcome in masked:
-            self._tried.pop(item.ref, None)
-            self._count(item, outcome)
-            if self._canary and not ours:
-                self._canary.settled(outcome)
-
-    def _with_history(self, item: Item, told: Rejected) -> Rejected:
-        """A rejection without secrets, and with what was tried before it."""
-        tried = self._tried.get(item.ref, _NEVER)
-        return replace(told, words=self._exchange.mask(told.words), maybe=tried.maybe, attempts=tried.attempts)
-
-    def _count(self, item: Item, outcome: Final) -> None:
-        report = self.report
-        if isinstance(outcome, Delivered):
-            report.delivered += 1
-            report.unconfirmed += outcome.unconfirmed
-        elif isinstance(outcome, Expired):
-            report.expired += 1
-        else:
-            report.rejected[outcome.reason] = report.rejected.get(outcome.reason, 0) + 1
-            if len(report.samples) < _SAMPLES:
-                report.samples.append(Sample(outcome.reason, item.call.key, _without(outcome.words, item.call)))
-
-
-def _without(words: str, call: Call) -> str:
-    """The vendor's words for a printed sample: without the person's identifier."""
-    return words.replace(call.identifier.id, "<identifier>")[:200]

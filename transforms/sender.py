@@ -1,7 +1,7 @@
 """The sender: one event loop thread per process talks to all vendors at the same time.
 
 What is decided (pace, order, batches, repeats, what a reply means) is in `transforms/logic/` and in
-the destinations. One connection's delivery is in `transforms/channel.py`, its requests in
+the destinations. One connection's delivery is in `transforms/channel.py`, its batches in `batches.py`, its requests in
 `transforms/exchange.py`, its sockets in `transforms/wire.py`.
 """
 

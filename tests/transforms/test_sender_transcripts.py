@@ -14,6 +14,7 @@ from tests.transforms.delivering import FAST, Journal, Outbox
 from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step, calls, cases, filled, secret, variables
 from tests.transforms.skipping import SkippingLoop, run
 from tests.transforms.vendor_server import Answer, Seen, vendor
+from transforms.batches import Batches
 from transforms.channel import KEPT, Channel
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
@@ -35,10 +36,8 @@ CASES = [
 ]
 
 
-class _Prepared(Channel):
-    """What the calls need is there."""
-
-    async def _prepare(self, batch: list[Item]) -> None: ...
+async def _prepared(self: Batches, batch: list[Item]) -> None:
+    """What the calls need is there already."""
 
 
 class _Vendor:
@@ -93,7 +92,9 @@ def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch
         mine = [structs.replace(c, profile_id=owners.get(c.identifier, c.profile_id)) for c in told.values()]
         outbox = Outbox(mine)
         delivery = Delivery(workspace, connection, outbox, journal, deepcopy(case.memory), options)
-        channel = (Channel if case.prepare else _Prepared)(delivery, {}, loop.time)
+        if not case.prepare:
+            monkeypatch.setattr(Batches, "_prepare", _prepared)
+        channel = Channel(delivery, {}, loop.time)
         script.end = lambda: loop.call_soon_threadsafe(channel.stop)
         report = run(channel.run(), loop)
     return script, journal, report
