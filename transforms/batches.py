@@ -1,7 +1,7 @@
 """Batches: one batch is delivered: what it needs is prepared, the vendor is told, every call gets its outcome."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from transforms.logic.retry import backoff, outlived
 from transforms.talk import Ended, Halved, Stopped, Talk, Unanswered
 
 _SAMPLES = 5  # rejected calls shown per connection
+_OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
 
 
 class Tried(NamedTuple):
@@ -115,9 +116,37 @@ class Batches:
             if isinstance(end, Stopped):
                 raise
             return False
-        self._note([i for i, told in zip(batch, outcomes, strict=False) if not isinstance(told, Delivered)], talk)
-        self._conclude(batch, outcomes, held)
-        return all(isinstance(outcome, Delivered) for outcome in outcomes)
+        if len(outcomes) != len(batch):
+            raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
+        told = list(zip(batch, outcomes, strict=True))
+        failed = [item for item, outcome in told if not isinstance(outcome, Delivered)]
+        self._note(failed, talk)
+        apart = self._refused_together(told) if failed and len(batch) > size else set()
+        if apart and not talk.maybe:
+            self._journal.unsent(list(apart))
+        self._conclude([(item, outcome) for item, outcome in told if item.ref not in apart], held)
+        await self._tell_apart([item for item in batch if item.ref in apart], held)
+        return not failed
+
+    def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> set[int]:
+        """Calls that the vendor refused as one object, for what may be wrong with one of them only."""
+        objects: dict[Hashable, list[tuple[Item, Outcome]]] = {}
+        for item, outcome in told:
+            objects.setdefault(self._destination.unit(item.call), []).append((item, outcome))
+        return {
+            item.ref
+            for together in objects.values()
+            if len(together) > 1 and all(isinstance(o, Rejected) and o.reason in _OF_A_VALUE for _, o in together)
+            for item, _ in together
+        }
+
+    async def _tell_apart(self, items: list[Item], held: set[str]) -> None:
+        """Each in a request of its own."""
+        for item in items:
+            if item.call.profile_id in held:
+                self._lanes.postpone([item], self._clock())
+            else:
+                await self._deliver([item], held)
 
     def _note(self, items: list[Item], talk: Talk) -> None:
         """These calls were carried by a conversation, and not delivered."""
@@ -158,12 +187,10 @@ class Batches:
         self.settle([(item, Expired(words, maybe))])
         return True
 
-    def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], held: set[str]) -> None:
-        if len(outcomes) != len(batch):
-            raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
+    def _conclude(self, told: Sequence[tuple[Item, Outcome]], held: set[str]) -> None:
         final: list[tuple[Item, Final]] = []
         later: dict[str, list[tuple[Item, Later]]] = {}
-        for item, outcome in zip(batch, outcomes, strict=True):
+        for item, outcome in told:
             if isinstance(outcome, Later):
                 later.setdefault(item.call.profile_id, []).append((item, outcome))
             else:

@@ -141,6 +141,27 @@ def test_a_rejection_tells_of_the_attempts_before_it(
     assert {0: expected} == running.journal.final
 
 
+def test_a_bad_value_keeps_no_other_of_its_person_from_being_told(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+
+    def answer(seen: Seen) -> Answer:
+        bad = [n for n, each in enumerate(seen.json["attributes"]) if each.get("total_revenue") == "bad"]
+        wrong = {"type": "total_revenue is no number", "input_array": "attributes"}
+        return Answer(201, {"message": "success", "errors": [{**wrong, "index": n} for n in bad]})
+
+    server.script = answer
+    calls = [identify(0), identify(0, "bad", "total_revenue"), identify(0, True, "vip"), identify(1)]
+    running = start(calls, braze(), replace(FAST, gateway=server.url))
+    report = running.report()
+    assert [0, 2, 3] == running.journal.delivered()
+    assert {1: "invalid_value"} == running.journal.rejected()
+    assert (4, {"invalid_value": 1}) == (report.requests, report.rejected)
+    assert [0, 1, 2] == running.journal.unmarked, "until each is told alone"
+    assert running.journal.final[1] == Rejected("invalid_value", "total_revenue is no number", attempts=2)
+
+
 def test_the_halves_of_a_batch_keep_its_attempts(server: VendorServer) -> None:
     server.script = lambda seen: Answer(cut="reset") if seen.number == 0 else Answer(400, body=b"no")
     running = start(people(2), webhook(batch=2), replace(FAST, gateway=server.url))
