@@ -1,11 +1,17 @@
-"""Faults: how a vendor is made slow, failing, flapping, partly rejecting, cut off or silent."""
+"""Faults: how a vendor is made slow, failing, flapping, partly rejecting, cut off, silent or garbled."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from hashlib import blake2b
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+
+from sandbox.vendor import Answer, Cap, Vendor
+
+PAGE = b"<html><body><h1>502 Bad Gateway</h1></body></html>"  # what stands before a vendor says
 
 EVERY = "*"
 
@@ -21,7 +27,12 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     `share` of the requests, without handling them; with `flap_every` only in the first half of each
     such period. `refuse`: the share of identifiers whose items are refused, always the same ones.
     `reset`: the share of requests that are handled and then cut off in the middle of the answer.
-    `hang`: the share of requests that are neither handled nor answered.
+    `hang`: the share of requests that are neither handled nor answered. `garbage`: the share that are
+    handled and answered with a proxy's page instead. `truncate`: with the first half of the answer, which
+    is whole as HTTP goes. `shuffle`: with its list of results in reverse and one of them twice (of Braze
+    and HubSpot, where each names its item).
+    `expire`: every credential is refused so long after it was first seen. `skew`: the vendor's clock is
+    off by so much, in all that it says; `dated`: `retry_after` is given as a date, by that clock.
     """
 
     destination: str = EVERY  # a slug; `*` is every destination without a fault of its own
@@ -30,9 +41,15 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
     share: Share = 1.0
     flap_every: Seconds = 0.0
     retry_after: Seconds | None = None  # a header beside `status`
+    dated: bool = False
     refuse: Share = 0.0
     reset: Share = 0.0
     hang: Share = 0.0
+    garbage: Share = 0.0
+    truncate: Share = 0.0
+    shuffle: Share = 0.0
+    expire: Seconds = 0.0
+    skew: float = 0.0
     seed: int = 0
 
 
@@ -43,9 +60,11 @@ class Faults:
         self._clock = clock
         self._faults: dict[str, tuple[Fault, float]] = {}  # with the time it was set
         self._draws: dict[str, Random] = {}  # by destination, so that one does not disturb another
+        self._seen: dict[tuple[str, str], float] = {}  # when a destination first saw a credential
 
     def put(self, fault: Fault) -> None:
         self._faults[fault.destination] = fault, self._clock()
+        self._seen.clear()
         if fault.destination == EVERY:
             self._draws.clear()
         else:
@@ -54,6 +73,7 @@ class Faults:
     def clear(self) -> None:
         self._faults.clear()
         self._draws.clear()
+        self._seen.clear()
 
     def all(self) -> list[Fault]:
         return [fault for fault, _ in self._faults.values()]
@@ -71,11 +91,31 @@ class Faults:
             return False
         return self._drawn(slug, fault, fault.share)
 
+    def expired(self, slug: str, fault: Fault, credential: str | None) -> bool:
+        """Whether this credential is too old; "" is none that could be."""
+        if not fault.expire or not credential:
+            return False
+        now = self._clock()
+        return now - self._seen.setdefault((slug, credential), now) >= fault.expire
+
     def cut(self, slug: str, fault: Fault) -> Cut:
         """How the answer to this request is cut off."""
         if fault.hang and self._drawn(slug, fault, fault.hang):
             return "hang"
         return "reset" if fault.reset and self._drawn(slug, fault, fault.reset) else ""
+
+    def garbled(self, slug: str, fault: Fault, answer: Answer) -> Answer:
+        """The answer as it arrives; one without a body stays as it is."""
+        if answer.json is None:
+            return answer
+        if fault.garbage and self._drawn(slug, fault, fault.garbage):
+            return Garbled(answer.status, None, {**answer.headers, "Content-Type": "text/html"}, PAGE)
+        if fault.truncate and self._drawn(slug, fault, fault.truncate):
+            body = answer.body()
+            return Garbled(answer.status, answer.json, answer.headers, body[: len(body) // 2])
+        if fault.shuffle and self._drawn(slug, fault, fault.shuffle):
+            return replace(answer, json=_shuffled(answer.json))
+        return answer
 
     def refuses(self, slug: str, identifier: str) -> bool:
         fault = self.of(slug)
@@ -88,3 +128,38 @@ class Faults:
         if slug not in self._draws:
             self._draws[slug] = Random(f"{fault.seed}:{slug}")
         return self._draws[slug].random() < share
+
+
+@dataclass(frozen=True)
+class Garbled(Answer):
+    """An answer with another body than the vendor's."""
+
+    instead: bytes = b""
+
+    def body(self) -> bytes:
+        return self.instead
+
+
+def failure(vendor: Vendor, fault: Fault, at: float) -> Answer:
+    """The fault's status in the vendor's shape; `at` by the vendor's clock."""
+    match fault.status:
+        case 401:
+            answer = vendor.unauthorized()
+        case 429:
+            answer = vendor.throttled(Cap(1), fault.retry_after or 0.0, at)
+        case status:
+            answer = vendor.failed(status)
+    if fault.retry_after is None:
+        return answer
+    wait = formatdate(at + fault.retry_after, usegmt=True) if fault.dated else f"{fault.retry_after:g}"
+    return Answer(answer.status, answer.json, {**answer.headers, "Retry-After": wait})
+
+
+def _shuffled(json: Any) -> Any:
+    """The lists of objects in it in reverse, with one entry twice."""
+    if not isinstance(json, dict):
+        return json
+    return {
+        name: [*value[::-1], value[0]] if isinstance(value, list) and value and isinstance(value[0], dict) else value
+        for name, value in json.items()
+    }

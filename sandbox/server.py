@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from sandbox.faults import Cut, Fault, Faults
+from sandbox.faults import Cut, Fault, Faults, failure
 from sandbox.meter import Meter, Window
 from sandbox.record import Recording
 from sandbox.vendor import JSON_TYPE, Answer, Cap, Request, Vendor
@@ -99,6 +100,11 @@ class Sandbox:
         """Unix seconds."""
         return self._epoch + self.options.clock()
 
+    def time_at(self, host: str) -> float:
+        """The same by the clock of the vendor at this host."""
+        fault = self.faults.of(serving(host).slug)
+        return self.now() + (fault.skew if fault else 0.0)
+
     def admit(self, request: Request, now: float) -> "Admitted":
         """Count a request as it arrives (`now` on the sandbox's clock), and refuse it where a cap is reached."""
         account = self._account(request)
@@ -113,20 +119,28 @@ class Sandbox:
     def handle(self, request: Request, admitted: "Admitted") -> tuple[Answer, Cut, float]:
         """The answer, how it is cut off, and how many seconds it takes."""
         account, answer = admitted.account, admitted.refusal
-        slug = account.vendor.slug
+        vendor, slug = account.vendor, account.vendor.slug
         fault = self.faults.of(slug)
         cut: Cut = ""
-        if answer is None and fault and self.faults.fails(slug, fault):
-            answer = _failure(account.vendor, fault, request.at)
+        if answer is None and fault:
+            answer = self._failing(vendor, fault, request)
         if answer is None and fault and (cut := self.faults.cut(slug, fault)) == "hang":
             answer = Answer(0)
         if answer is None:
-            answer = account.vendor.respond(request)
+            answer = vendor.respond(request)
+            answer = self.faults.garbled(slug, fault, answer) if fault else answer
         account.meter.statuses[answer.status] += 1
         if self._recording:
             self._recording.add(request, account.connection, slug, answer.status)
-        latency = fault.latency if fault else 0.0
-        return Answer(answer.status, answer.json, {**admitted.quota, **answer.headers}), cut, latency
+        date = {"Date": formatdate(request.at, usegmt=True)} if fault and fault.skew else {}
+        answer = replace(answer, headers={**admitted.quota, **answer.headers, **date})
+        return answer, cut, fault.latency if fault else 0.0
+
+    def _failing(self, vendor: Vendor, fault: Fault, request: Request) -> Answer | None:
+        """What a request is answered that is not handled for a fault."""
+        if self.faults.expired(vendor.slug, fault, vendor.credential(request)):
+            return vendor.unauthorized()
+        return failure(vendor, fault, request.at) if self.faults.fails(vendor.slug, fault) else None
 
     def _account(self, request: Request) -> Account:
         kind = serving(request.host)
@@ -160,7 +174,7 @@ class Sandbox:
                 "destination": account.vendor.slug,
                 "connection": account.connection,
                 "host": account.host,
-                **account.vendor.told(identifier, self.now()),
+                **account.vendor.told(identifier, self.time_at(account.host)),
             }
             for account in self._accounts.values()
             if destination in (None, account.vendor.slug)
@@ -179,19 +193,6 @@ class Sandbox:
     def close(self) -> None:
         if self._recording:
             self._recording.close()
-
-
-def _failure(vendor: Vendor, fault: Fault, at: float) -> Answer:
-    """A fault's status in the vendor's shape."""
-    match fault.status:
-        case 401:
-            answer = vendor.unauthorized()
-        case 429:
-            answer = vendor.throttled(Cap(1), fault.retry_after or 0.0, at)
-        case status:
-            answer = vendor.failed(status)
-    wait = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    return Answer(answer.status, answer.json, {**answer.headers, **wait})
 
 
 def make_app(sandbox: Sandbox) -> web.Application:
@@ -213,7 +214,7 @@ def make_app(sandbox: Sandbox) -> web.Application:
         if not HOST.fullmatch(host):
             words = "expected /<vendor host>/<path>, as `--gateway` sends it, or /_sandbox/told, stats, faults, reset"
             return _json({"error": words}, 404)
-        arrived, at = sandbox.options.clock(), sandbox.now()
+        arrived, at = sandbox.options.clock(), sandbox.time_at(host.lower())
         headers = {name.lower(): value for name, value in http.headers.items()} | {"host": host.lower()}
         body = await http.read()
         request = Request(http.method, host.lower(), "/" + target, headers, body, at)
