@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkspaceError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # a run that has begun hears of it elsewhere
+        print("Stopped. The state is good: the next run goes on from it.", file=sys.stderr)
+        return 3
     except BrokenPipeError:  # `profilecast destinations | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

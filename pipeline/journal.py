@@ -88,12 +88,9 @@ class Journal:
         self._paths = paths
         self._masked = masked
         self._files: tuple[Appended, Appended] | None = None
-        self._attempts: dict[int, int] = {}  # conversations about calls without an outcome yet
 
     def sent(self, refs: Sequence[int]) -> None:
         """Ahead of sending."""
-        for ref in refs:
-            self._attempts[ref] = self._attempts.get(ref, 0) + 1
         self._write(Line(time.time(), sent=list(refs)))
 
     def unsent(self, refs: Sequence[int]) -> None:
@@ -109,18 +106,16 @@ class Journal:
         line = Line(time.time(), delivered=[], rejected=[], maybe=[], expired=[])
         letters = []
         for item, outcome in items:
-            attempts = self._attempts.pop(item.ref, 0)
             if isinstance(outcome, Delivered):
                 line.delivered.append(item.ref)
                 continue
             if isinstance(outcome, Rejected):
                 line.rejected.append((item.ref, outcome.reason, outcome.words))
-                attempts = outcome.attempts or attempts
             else:
                 line.expired.append((item.ref, outcome.words))
             if outcome.maybe:
                 line.maybe.append(item.ref)
-            letters.append(self._dead_letter(item, outcome, attempts))
+            letters.append(self._dead_letter(item, outcome))
         self._write(line, letters)
 
     def remember(self, memory: Memory) -> None:
@@ -160,7 +155,7 @@ class Journal:
             journal.write(_encoder.encode(Line(time.time(), self._run, self._connection)) + b"\n", 1)
         return self._files
 
-    def _dead_letter(self, item: Item, outcome: Rejected | Expired, attempts: int) -> DeadLetter:
+    def _dead_letter(self, item: Item, outcome: Rejected | Expired) -> DeadLetter:
         reason, kept = (outcome.reason, refusal) if isinstance(outcome, Rejected) else (EXPIRED, expiry)
         letter = DeadLetter(
             step="Deliver",
@@ -169,7 +164,7 @@ class Journal:
             payload=described(item),
             answer=outcome.words,
             advice=_ADVICE.get(reason, _MEND),
-            attempts=attempts,
+            attempts=outcome.attempts,
             refused=kept(item.call, self._settings).hex(),
         )
         return mask(letter) if self._masked else letter

@@ -8,7 +8,7 @@ from functools import partial
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.commands.output import counted
 from pipeline.summary import ConnectionSummary, Summary
@@ -17,6 +17,7 @@ from transforms.sender import shared_sender
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _LIVE_EVERY = 0.5
+_WIDE = 130  # columns of a terminal that has room for a bar
 
 
 @contextmanager
@@ -34,7 +35,8 @@ def progress(console: Console) -> Iterator[None]:
 
 
 def _live(console: Console, done: threading.Event) -> None:
-    columns = (TextColumn("{task.fields[name]:>24}"), BarColumn(), TextColumn("{task.fields[text]}"))
+    name, text = TextColumn("{task.fields[name]}"), TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True))
+    columns = (name, BarColumn(), text) if console.width >= _WIDE else (name, text)
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, int] = {}
         while not done.wait(_LIVE_EVERY):
@@ -56,7 +58,7 @@ def _state(report: Report) -> str:
     rejected = f", {report.rejections:,} rejected" if report.rejections else ""
     speed = f"{report.rate:.1f} requests/s (cap {report.cap})"
     left = f", about {_time(report.seconds_left)} left" if report.seconds_left else ""
-    return f"{report.delivered:,} of {report.calls:,} told, {report.pending:,} waiting{rejected}; {speed}{left}"
+    return f"{report.delivered:,} told, {report.pending:,} waiting{rejected}{left}; {speed}"
 
 
 def _time(seconds: float) -> str:
@@ -124,7 +126,8 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if report.stopped:
         yield f"STOPPED: {report.stopped}."
     if each.waiting:
-        yield f"{counted(each.waiting, 'call')} waiting for the next run."
+        why = f": {report.trouble}" if report.trouble and not report.stopped else ""
+        yield f"{counted(each.waiting, 'call')} waiting for the next run{why}."
     for reason, number in sorted(report.rejected.items()):
         words = next((sample.words for sample in report.samples if sample.reason == reason), "")
         yield f"{number:,} rejected, {reason}{': ' + words if words else ''}"

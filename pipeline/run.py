@@ -146,7 +146,7 @@ def held_connections(
         if kind is None or last is None or not last.flushed:
             continue
         complete = not fates[connection.name].left()
-        if complete and now < last.flushed + kind.flush_every * 1_000_000:
+        if complete and last.flushed <= now < last.flushed + kind.flush_every * 1_000_000:
             held.add(connection.name)
     return frozenset(held)
 

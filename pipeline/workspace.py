@@ -44,13 +44,21 @@ def load(path: str, destinations: Destinations | None = None, environment: Mappi
 
 
 def missing_secrets(workspace: Workspace, file: str = "", environment: Mapping[str, str] = os.environ) -> list[Problem]:
-    """One problem for each secret whose environment variable is not set, or empty."""
+    """One problem for each secret whose environment variable is not set, empty, or cannot be sent as it is."""
     return [
-        Problem(file, None, field, None, f"{connection.name} needs the environment variable {secret.variable}")
+        Problem(file, None, field, None, fault)
         for i, connection in enumerate(workspace.connections)
         for field, secret in _secrets(connection.settings, f"connections[{i}].settings")
-        if not environment.get(secret.variable)
+        if (fault := _fault(connection.name, secret.variable, environment.get(secret.variable, "")))
     ]
+
+
+def _fault(connection: str, variable: str, value: str) -> str:
+    if not value:
+        return f"{connection} needs the environment variable {variable}"
+    if value != value.strip() or not value.isprintable():  # a file's last line break comes along easily
+        return f"the environment variable {variable} has a line break, or a space at an end; set it without"
+    return ""
 
 
 def cap_of(destination: type[Destination]) -> Limit | None:

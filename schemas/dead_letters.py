@@ -1,6 +1,8 @@
 """A dead letter: anything that could not be used or delivered, with reason, payload and what to do."""
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import MsgspecError, Struct
 from msgspec.json import decode, encode
@@ -44,6 +46,8 @@ BAD_RECORD = {
 }
 
 _STARS = "***"
+_LONG = 6  # characters
+_PERSONAL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+|\+?\d[\d ()/-]{6,}\d")
 # What may be shown of a record; of a call, only what is in the dictionary of `_masked_call`.
 _SHOWN = ("type", "profile_id", "account_id", "computation", "member", "at")
 
@@ -52,12 +56,30 @@ def mask(letter: DeadLetter) -> DeadLetter:
     """Without identifiers, traits and values. A call can still be replayed, a record cannot."""
     if letter.step != "Deliver":
         return replace(letter, payload=_masked_record(letter.payload), masked=True)
-    answer = letter.answer
-    personal = [letter.payload["identifier"][1], letter.payload["value"], *letter.payload["traits"].values()]
-    for text in personal:
-        if isinstance(text, str) and text:
-            answer = answer.replace(text, _STARS)
-    return replace(letter, payload=_masked_call(letter.payload), answer=answer, masked=True)
+    call = letter.payload
+    answer = without(letter.answer, [call["identifier"][1], call["value"], call["traits"]])
+    return replace(letter, payload=_masked_call(call), answer=answer, masked=True)
+
+
+def without(words: str, personal: Any) -> str:
+    """A vendor's words without these values, and without what looks like an address or a number of a person."""
+    for text in sorted(_texts(personal), key=len, reverse=True):
+        for form in dict.fromkeys((text, quote(text, safe=""))):
+            edges = ("", "") if len(form) >= _LONG else (r"(?<!\w)", r"(?!\w)")  # a short one is a part of many words
+            words = re.sub(re.escape(form).join(edges), _STARS, words, flags=re.IGNORECASE)
+    return _PERSONAL.sub(_STARS, words)
+
+
+def _texts(value: Any) -> set[str]:
+    match value:
+        case None | bool() | "":
+            return set()
+        case dict():
+            return set().union(*map(_texts, value.values()))
+        case list():
+            return set().union(*map(_texts, value))
+        case _:
+            return {str(value)}
 
 
 def _masked_call(call: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Expired(Struct, frozen=True):
 
     words: str = ""
     maybe: bool = True  # a request of it may have arrived
+    attempts: int = 0  # requests that carried it in this run
 
 
 class Later(Struct, frozen=True):

@@ -27,6 +27,7 @@ class Report(Struct, kw_only=True):
     seconds: float = 0.0
     samples: list[Sample] = []
     stopped: str = ""  # why the connection stopped before its outbox was done
+    trouble: str = ""  # why calls were left for the next run though it did not stop: of the last ones
     shared_identifiers: int = 0
     curve: list[tuple[float, float, str]] = []  # learned rate: seconds since the start, share of the cap, why
 

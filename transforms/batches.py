@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from schemas.calls import Call
+from schemas.dead_letters import without
 from schemas.outcomes import Delivered, Expired, Final, Later, Outcome, Rejected
 from schemas.report import Sample
 from transforms.assignment import Delivery
@@ -108,8 +109,8 @@ class Batches:
         except Ended as end:
             if talk.begun and not end.maybe:
                 self._journal.unsent(refs)
+            self._note(batch, talk)
             if isinstance(end, Halved):
-                self._note(batch, talk)
                 await self._halve(batch, held)
                 return False
             self._leave(batch, end, held)
@@ -170,12 +171,20 @@ class Batches:
 
     def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
         """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""
+        if isinstance(end, Unanswered):
+            self._report.trouble = str(end)
         if end.since is not None:
             since = self._wall() - (self._clock() - end.since)
             batch = [item for item in batch if not self._expire(item, since, end.words, end.maybe)]
             if batch and not end.maybe:
                 self._journal.unreached([item.ref for item in batch], since)
-        left = {item.call.profile_id for item in batch}
+        self._close(batch, held)
+
+    def _close(self, items: list[Item], held: set[str]) -> None:
+        """These calls, and what follows them in their lanes, go with the next run."""
+        for item in items:
+            self._tried.pop(item.ref, None)
+        left = {item.call.profile_id for item in items}
         held.update(left)
         self._lanes.close(left)
 
@@ -183,8 +192,8 @@ class Batches:
         """Whether it did."""
         if not outlived(item.call.since, began, self._wall(), self._options.give_up_after):
             return False
-        maybe = maybe or self._tried.get(item.ref, _NEVER).maybe
-        self.settle([(item, Expired(words, maybe))])
+        tried = self._tried.get(item.ref, _NEVER)
+        self.settle([(item, Expired(words, maybe or tried.maybe, tried.attempts))])
         return True
 
     def _conclude(self, told: Sequence[tuple[Item, Outcome]], held: set[str]) -> None:
@@ -216,8 +225,8 @@ class Batches:
                 item for item, outcome in items if not self._expire(item, began, self._exchange.mask(outcome.words))
             ]
             if left:
-                held.add(profile)
-                self._lanes.close([profile])
+                self._report.trouble = self._exchange.mask(items[0][1].words) or self._report.trouble
+                self._close(left, held)
             return
         held.add(profile)
         self._lanes.postpone(left, now + max(waits))
@@ -250,10 +259,10 @@ class Batches:
             report.expired += 1
         else:
             report.rejected[outcome.reason] = report.rejected.get(outcome.reason, 0) + 1
-            if len(report.samples) < _SAMPLES:
+            if report.rejected[outcome.reason] == 1 or len(report.samples) < _SAMPLES:
                 report.samples.append(Sample(outcome.reason, item.call.key, _without(outcome.words, item.call)))
 
 
 def _without(words: str, call: Call) -> str:
-    """The vendor's words for a printed sample: without the person's identifier."""
-    return words.replace(call.identifier.id, "<identifier>")[:200]
+    """The vendor's words for a printed sample: without the person."""
+    return without(words, [call.identifier.id, call.value, call.traits])[:200]

@@ -93,6 +93,8 @@ class Channel:
             watch = Watch(self._clock, self._wall, self._unpark_one, self._remember, self._heard)
             self._batches = Batches(self._delivery, self._destination, self._exchange, self._lanes, watch)
             self._estimate = Estimate(self._limiter.rate, self._started)
+            if self._canary:  # killed in its middle, it goes on with the next run
+                self._remember()
             await self._deliver_all()
         except Exception as error:  # a fault in one vendor's module must not end the others' deliveries
             self._fail(error)

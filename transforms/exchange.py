@@ -141,6 +141,8 @@ class Exchange:
             renewals = self._renewals
             reply = await self._send(request, talk)
             now = self._clock()
+            if reply is not None and 300 <= reply.status < 400:  # followed, secrets would go where it says
+                raise Stopped(f"{URL(request.url).host} redirects (HTTP {reply.status}); check its address")
             verdict = None if reply is None else self._destination.classify(request, reply, talk.items)
             if reply is not None and verdict is not None and verdict.meaning in ("transient", "throttled"):
                 self._heard(talk, reply, verdict.words)

@@ -37,8 +37,8 @@ def written(tmp_path: Path) -> Path:
     hook = journal(tmp_path)
     hook.sent([FIRST, FIRST + 1, SECOND, SECOND + 1, SECOND + 2])
     hook.unsent([SECOND])
-    hook.settled([(item(FIRST), Delivered()), (item(FIRST + 1), Rejected("conflict", "taken"))])
-    hook.settled([(item(SECOND + 1), Expired("silence"))])
+    hook.settled([(item(FIRST), Delivered()), (item(FIRST + 1), Rejected("conflict", "taken", attempts=1))])
+    hook.settled([(item(SECOND + 1), Expired("silence", attempts=2))])
     hook.close()
     return tmp_path
 
@@ -74,7 +74,7 @@ def test_a_rejection_behind_an_attempt_without_an_answer_is_told_apart(tmp_path:
     hook = journal(tmp_path)
     hook.sent([FIRST, FIRST + 1])
     refused = Rejected("invalid_value", "bad", maybe=True, attempts=3)
-    hook.settled([(item(FIRST), refused), (item(FIRST + 1), Rejected("invalid_value", "bad"))])
+    hook.settled([(item(FIRST), refused), (item(FIRST + 1), Rejected("invalid_value", "bad", attempts=1))])
     hook.close()
     found = read(tmp_path)
     assert [Fate.REJECTED_MAYBE, Fate.REJECTED] == list(found.fates[0])
@@ -139,7 +139,7 @@ def test_a_journal_without_its_beginning_is_refused(written: Path) -> None:
 
 def test_dead_letters_say_how_often_a_call_was_sent_and_how_it_is_remembered(written: Path) -> None:
     letters = [json.loads(line) for line in (written / "letters.jsonl").read_text().splitlines()]
-    assert [("conflict", "taken", 1), ("expired", "silence", 1)] == [
+    assert [("conflict", "taken", 1), ("expired", "silence", 2)] == [
         (letter["reason"], letter["answer"], letter["attempts"]) for letter in letters
     ]
     remembered = [refusal(ANA, b"settings").hex(), expiry(ANA, b"settings").hex()]

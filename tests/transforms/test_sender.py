@@ -272,7 +272,7 @@ def test_a_call_that_fails_for_hours_expires_and_a_fresh_one_waits(server: Vendo
     old = identify(1, since=1_000.0)
     running = start([identify(0), old], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     report = running.report()
-    assert {1: Expired("out of order")} == running.journal.final
+    assert {1: Expired("out of order", attempts=1)} == running.journal.final
     assert (1, 1) == (report.expired, report.pending)
     assert {0} == running.journal.maybe()
 
@@ -342,10 +342,25 @@ def test_secrets_are_masked_in_the_words_of_rejections(
 # -- where requests go
 
 
+def test_a_redirect_rejects_nothing(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    server.script = lambda seen: Answer(307, headers={"Location": f"{server.url}/elsewhere"})
+    report = start(people(3), braze(), replace(FAST, gateway=server.url)).report()
+    assert "rest.braze.example redirects (HTTP 307); check its address" == report.stopped
+    assert (3, 1) == (report.pending, len(server.seen))
+
+
+def test_every_reason_has_a_sample(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(413 if b"person-19@" in seen.body else 422, body=f"no {seen.number}".encode())
+    report = start(people(20), webhook(), replace(FAST, gateway=server.url)).report()
+    assert {"invalid_value": 19, "too_large": 1} == report.rejected
+    assert {"invalid_value", "too_large"} == {sample.reason for sample in report.samples}
+
+
 def test_redirects_are_not_followed(server: VendorServer) -> None:
     server.script = lambda seen: Answer(302, headers={"Location": f"{server.url}/elsewhere"})
     running = start(people(1), webhook(), replace(FAST, gateway=server.url))
-    assert "is the url" in running.report().stopped
+    assert "redirects (HTTP 302); check its address" in running.report().stopped
     assert 1 == len(server.seen)
 
 

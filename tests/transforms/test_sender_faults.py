@@ -289,7 +289,7 @@ def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(s
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=0.2)
     running = start([identify(1, since=1_000.0)], webhook(), options)
     running.report()
-    assert {0: Expired("no answer within 0.1 s")} == running.journal.final
+    assert {0: Expired("no answer within 0.1 s", attempts=1)} == running.journal.final
 
 
 def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> None:
@@ -297,7 +297,7 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> 
     options = replace(FAST, gateway=server.url, read_timeout=0.05, retry_for=1.0)
     running = start([identify(1, since=1_000.0)], webhook(), options)
     running.report(within=5.0)
-    assert {0: Expired("no whole answer within 0.5 s")} == running.journal.final
+    assert {0: Expired("no whole answer within 0.5 s", attempts=2)} == running.journal.final
     assert 2 == len(server.seen)
 
 
@@ -309,7 +309,7 @@ def test_an_answer_without_end_is_not_kept(server: VendorServer, packed: bool) -
     server.script = lambda seen: Answer(body=body, headers=headers)
     running = start([identify(1, since=1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     running.report()
-    assert {0: Expired("127.0.0.1 answers with more than 16 MB")} == running.journal.final
+    assert {0: Expired("127.0.0.1 answers with more than 16 MB", attempts=1)} == running.journal.final
 
 
 def test_a_long_hold_is_written_down_at_once(server: VendorServer) -> None:

@@ -128,10 +128,11 @@ class Counted:
 
     def restore(self, saved: Mapping[str, Any], now: float, shift: float) -> None:
         """Take over what an earlier run sent, unless more is known already."""
-        number = sum(each for _, each in saved["steps"])
+        steps = ((min(now, start - shift), each) for start, each in saved["steps"])
+        kept = deque((start, each) for start, each in steps if start + self._seconds > now)
+        number = sum(each for _, each in kept)
         if number > self._sum:
-            self._steps = deque((min(now, start - shift), each) for start, each in saved["steps"])
-            self._sum = number
+            self._steps, self._sum = kept, number
 
 
 class Limiter:
@@ -154,9 +155,9 @@ class Limiter:
 
     @property
     def rate(self) -> float:
-        """Requests per second at most, of all endpoints; 0: there is no cap."""
-        rates = [w.limit.requests / w.limit.seconds for w in self._windows if not w.limit.endpoint]
-        return min(rates, default=0.0)
+        """Requests per second while no long window is used up; 0: there is no cap."""
+        even = (w.limit for w in self._windows if isinstance(w, Spaced) and not w.limit.endpoint)
+        return min((limit.requests / limit.seconds for limit in even), default=0.0)
 
     def keeps(self, number: float) -> bool:
         """Whether a quota of this number is one of the limits."""

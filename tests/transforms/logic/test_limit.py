@@ -1,5 +1,7 @@
 """The limiter: any caps in virtual time, and the simulations of tests/data/limits."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +45,37 @@ def test_a_backlog_uses_the_cap(limit, chance) -> None:  # type: ignore[no-untyp
         assert len(sent) >= 0.98 * whole * limit.requests - limit.requests
     elif limit.seconds >= 1.0:
         assert (len(sent) - 1) / (sent[-1] - sent[0]) * limit.seconds / limit.requests >= 0.98
+
+
+def test_what_is_over_of_a_day_hides_nothing_of_the_day_that_another_connection_used() -> None:
+    day = 86_400.0
+
+    def another_run(now: float, *memories: dict[str, Any]) -> Limiter:
+        limiter = Limiter([Limit(500, day)], now)
+        for each in memories:
+            limiter.restore(each, now, now)
+        return limiter
+
+    first = another_run(0.0)
+    for _ in range(500):
+        first.take(0.0, "")
+    full = first.save(0.0, 0.0, ahead=False)
+    second = another_run(2 * day, full, full)
+    idle = second.save(2 * day, 2 * day, ahead=False)
+    for _ in range(450):
+        second.take(2 * day, "")
+    busy = second.save(2 * day, 2 * day, ahead=False)
+    for memories in ((busy, idle), (idle, busy), (busy, full)):
+        third = another_run(2 * day + 100, *memories)
+        for _ in range(50):
+            assert 0.0 == third.delay(2 * day + 100, "")
+            third.take(2 * day + 100, "")
+        assert third.delay(2 * day + 100, "") > 0.9 * day
+
+
+def test_a_long_window_does_not_slow_what_a_short_one_allows() -> None:
+    assert 10.0 == Limiter([Limit(10), Limit(100_000, 86_400.0), Limit(1, endpoint="bulk")], 0.0).rate
+    assert 0.0 == Limiter([Limit(100_000, 86_400.0)], 0.0).rate
 
 
 SIMULATIONS = dict(files())
