@@ -1,164 +1,90 @@
-"""kill -9 at any moment: nothing is lost, and only what was in flight is sent twice."""
+"""kill -9 at any moment: nothing is lost, only what was in flight is sent twice, and every cap is kept."""
 
-import shutil
-import subprocess
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
-from typing import Any
+from signal import SIGKILL
+from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.outbox import Outbox
-from pipeline.store import StateStore
-from schemas.calls import message_id
-from tests.pipeline.running import (
-    Event,
-    Receiver,
-    command,
-    profile,
-    receiving,
-    score,
-    summary_of,
-    vip,
-    workspace,
-    write_events,
-)
-from transforms.logic.ledger import Fate
+from tests.pipeline.killing import BRAZE, CAPS, DAYS, FACEBOOK, HOOK, LATENCY, Shop, open_shop
+from tests.pipeline.running import summary_of
+from transforms.logic.shard import SHARDS
 
-KILLS = 25
-PHASES = ("start", "decide", "send", "send")  # in turn: while it starts, decides and commits, sends
-PEOPLE = 12
-DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+SHOPS = 13  # each with a kill on both days
+PHASES = ("decides", "commits", HOOK, BRAZE, FACEBOOK)  # what the killed run is at; or whom it is telling
 
 
-def day_1() -> list[Event]:
-    everybody = [f"p{n}" for n in range(PEOPLE)]
-    return [
-        *(profile(who, DAY_1, f"{who}@example.com") for who in everybody),
-        *(vip(who, DAY_1) for who in everybody[::2]),
-        *(score(who, DAY_1, n) for n, who in enumerate(everybody)),
-    ]
+class Day(NamedTuple):
+    """A day without a kill: what the vendors were told until its end and know then, and its requests."""
 
-
-def day_2() -> list[Event]:
-    """People leave and enter, scores change, one gets another address, one is forgotten."""
-    everybody = [f"p{n}" for n in range(PEOPLE)]
-    return [
-        *(vip(who, DAY_2, n % 3 == 0) for n, who in enumerate(everybody)),
-        *(score(who, DAY_2, n + 100) for n, who in enumerate(everybody) if n % 4),
-        profile("p1", DAY_2, "second@example.com"),
-        {"type": "delete", "profile_id": "p5", "at": DAY_2},
-    ]
-
-
-@dataclass
-class Vendor:
-    """What the vendor knows after some runs."""
-
-    told: dict[Any, Any]
-    occurrences: set[Any]
-    forgotten: set[str]
-
-    @classmethod
-    def of(cls, receiver: Receiver) -> "Vendor":
-        forgotten = {str(m.get("userId") or m["context"]["traits"]) for m in receiver.messages if m["type"] == "delete"}
-        return cls(receiver.told(), set(receiver.occurrences()), forgotten)
-
-
-@dataclass
-class Undisturbed:
-    """A first day, delivered; and what the vendor knows after each day."""
-
-    root: Path
-    messages: list[Any]
-    days: list[Vendor]
-
-    def arguments(self, state: Path, receiver: Receiver, file: str, *events: str) -> list[str]:
-        """Of `profilecast` with one of the workspace files `slow` and `fast`."""
-        common = ["--workspace", str(self.root / f"{file}.yaml"), "--state", str(state), "--gateway", receiver.url]
-        return ["run", *common, *(["--events", *(str(self.root / name) for name in events)] if events else [])]
+    told: set[str]
+    known: dict[str, Any]
+    requests: Counter[str]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    found = Undisturbed(tmp_path_factory.mktemp("undisturbed"), [], [])
-    root = found.root
-    workspace(root / "slow.yaml", "hook", cap="35/s")
-    workspace(root / "fast.yaml", "hook")
-    write_events(root / "1.jsonl", *day_1())
-    write_events(root / "2.jsonl", *day_2())
-    with receiving() as receiver:
-        assert 0 == main(found.arguments(root / "state", receiver, "fast", "1.jsonl"))
-        found.messages.extend(receiver.messages)
-        found.days.append(Vendor.of(receiver))
-        shutil.copytree(root / "state", root / "after-day-1")
-        assert 0 == main(found.arguments(root / "state", receiver, "fast", "2.jsonl"))
-        found.days.append(Vendor.of(receiver))
-    return found
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Day]:
+    days = []
+    with open_shop(tmp_path_factory.mktemp("undisturbed")) as shop:
+        for day in range(len(DAYS)):
+            before = shop.requests()
+            finish(shop.start(day))
+            days.append(Day(set(shop.told()), shop.known(), shop.requests() - before))
+    return days
 
 
-@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.parametrize("number", range(SHOPS))
 def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
-    undisturbed: Undisturbed, receiver: Receiver, tmp_path: Path, number: int
+    undisturbed: list[Day], tmp_path: Path, number: int
 ) -> None:
-    day, phase, random = number % 2, PHASES[number // 2 % 4], Random(number)
-    state, events = tmp_path / "state", f"{day + 1}.jsonl"
-    if day:
-        shutil.copytree(undisturbed.root / "after-day-1", state)
-        receiver.messages += undisturbed.messages
-    before = committed(state)
-    process = command(*undisturbed.arguments(state, receiver, "slow", events))
-    wait_until(phase, random, process, state, receiver)
-    process.kill()
-    process.communicate()
-    assert phase != "send" or committed(state) != before
-    maybe = in_flight(state)
+    random, maybe = Random(number), Counter[str]()
+    with open_shop(tmp_path) as shop:
+        for day, expected in enumerate(undisturbed):
+            before = shop.committed()
+            phase = PHASES[(2 * number + day) % len(PHASES)]
+            moment = (number // len(PHASES) + random.random()) / 3  # three shops, a third of the phase each
+            kill_run(shop, day, phase, moment, expected.requests)
+            in_flight, answered = shop.in_flight(), shop.told(before=time.time() - 5 * LATENCY)
+            assert Counter() == in_flight & answered
+            maybe += in_flight
+            preparations = shop.preparations()
 
-    if number % 3 == 0:  # the next run does not have the events: it delivers what was committed
-        assert 0 == main(undisturbed.arguments(state, receiver, "fast"))
-    assert 0 == main(undisturbed.arguments(state, receiver, "fast", events))
-    assert [] == summary_of(state)["mistakes"]
-    assert undisturbed.days[day] == Vendor.of(receiver)
-    ids = receiver.message_ids()
-    assert {one for one in ids if ids.count(one) > 1} <= maybe
-    assert len(ids) - len(set(ids)) <= len(maybe)
+            # Within the list's interval; what was committed goes without its events too.
+            with_events = shop.committed() == before or random.random() < 0.5
+            finish(shop.start(day, minute=10, with_events=with_events))
+            assert [] == summary_of(shop.state)["mistakes"]
+            assert dict.fromkeys(CAPS, 0) == shop.pending()
+            assert expected.told == set(shop.told())
+            assert expected.known == shop.known()
+            assert Counter() == shop.told() - Counter(expected.told) - maybe
+            # Once the audience was filled, which one it is has been written down.
+            assert all(preparations) or sum(preparations) == sum(shop.preparations())
+            assert {} == shop.above_their_caps()
 
 
-def wait_until(phase: str, random: Random, process: subprocess.Popen[str], state: Path, receiver: Receiver) -> None:
-    """A random moment of a phase."""
-    runs, sent = count(state), len(receiver.messages) + random.randint(1, 30)
-    while process.poll() is None:
-        if phase == "start" or (len(receiver.messages) >= sent if phase == "send" else count(state) > runs):
-            break
+def finish(process: BaseProcess) -> None:
+    process.join(60)
+    assert 0 == process.exitcode
+
+
+def kill_run(shop: Shop, day: int, phase: str, moment: float, requests: Counter[str]) -> None:
+    """At a moment of a phase, from 0 to below 1; `requests` are as many as the day's run would make."""
+    first, last = {"decides": (0, SHARDS), "commits": (SHARDS + 1, SHARDS + 2)}.get(phase, (1, requests[phase]))
+    goal = reached(shop, phase) + first + int(moment * (last - first + 1))
+    process = shop.start(day)
+    while process.is_alive() and reached(shop, phase) < goal:
         time.sleep(0.005)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(random.random() * {"start": 1.0, "decide": 0.3, "send": 0.1}[phase])
+    if phase in CAPS:
+        time.sleep(moment * LATENCY / 2)
+    process.kill()
+    process.join()
+    assert -SIGKILL == process.exitcode
+    assert phase not in CAPS or phase in {name for name, _, _ in shop.unfinished()}
 
 
-def count(state: Path) -> int:
-    return len(list(state.glob("snapshots/*")))
-
-
-def committed(state: Path) -> str:
-    pointer = state / "current"
-    return pointer.read_text() if pointer.exists() else ""
-
-
-def in_flight(state: Path) -> set[str]:
-    """The message ids of what was sent and has no outcome, by the journal of the last committed run."""
-    store = StateStore(state)
-    manifest = store.current()
-    if manifest is None:
-        return set()
-    fates = store.fates(manifest)["hook"].fates
-    outbox = Outbox(state / "outbox" / "hook" / manifest.run, manifest.connections["hook"].calls)
-    return {
-        message_id("hook", item.call)
-        for chunk in outbox.read()
-        for item in chunk
-        if fates[item.ref >> 32][item.ref & 0xFFFFFFFF] == Fate.MAYBE
-    }
+def reached(shop: Shop, phase: str) -> int:
+    return shop.requests()[phase] if phase in CAPS else shop.steps()
