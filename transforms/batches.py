@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
+from enum import Enum
+from itertools import zip_longest
 from random import Random
 from typing import NamedTuple
 
@@ -32,6 +34,15 @@ class Tried(NamedTuple):
 
 
 _NEVER = Tried()
+
+
+class Told(Enum):
+    """What a batch came to."""
+
+    TAKEN = "all of it is delivered"
+    PARTLY = "its calls have their outcomes, or wait"
+    REFUSED = "the vendor refused it as a whole"
+    TOO_LARGE = "in bytes"
 
 
 class Watch(NamedTuple):
@@ -98,12 +109,20 @@ class Batches:
         self.settle([(item, rejected) for item, rejected in checked if rejected], ours=True)
         return [item for item, rejected in checked if not rejected]
 
-    async def _deliver(self, batch: list[Item], held: set[str]) -> bool:
-        """Whether the vendor took all of it."""
+    async def _deliver(self, batch: list[Item], held: set[str]) -> None:
+        match await self._tell(batch, held):
+            case Told.REFUSED:
+                await self._find(batch, held)
+            case Told.TOO_LARGE:
+                await self._halve(batch, held, bad=False)
+
+    async def _tell(self, batch: list[Item], held: set[str]) -> Told:
+        """One conversation about all of it."""
         calls, refs = [item.call for item in batch], [item.ref for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
         size = len(units(self._destination, calls)) if len(calls) > 1 else 1
-        talk = Talk(size, lambda: self._journal.sent(refs))
+        most = self._destination.batch_of(self._destination.route(calls[0])).bytes
+        talk = Talk(size, lambda: self._journal.sent(refs), most)
         try:
             outcomes = await self._exchange.talk(converse(calls, self._memory), talk)
         except Ended as end:
@@ -111,43 +130,92 @@ class Batches:
                 self._journal.unsent(refs)
             self._note(batch, talk)
             if isinstance(end, Halved):
-                await self._halve(batch, held)
-                return False
+                return Told.TOO_LARGE if end.large else Told.REFUSED
             self._leave(batch, end, held)
             if isinstance(end, Stopped):
                 raise
-            return False
+            return Told.PARTLY
         if len(outcomes) != len(batch):
             raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
         told = list(zip(batch, outcomes, strict=True))
         failed = [item for item, outcome in told if not isinstance(outcome, Delivered)]
         self._note(failed, talk)
-        apart = self._refused_together(told) if failed and len(batch) > size else set()
-        if apart and not talk.maybe:
-            self._journal.unsent(list(apart))
-        self._conclude([(item, outcome) for item, outcome in told if item.ref not in apart], held)
-        await self._tell_apart([item for item in batch if item.ref in apart], held)
-        return not failed
+        apart = self._refused_together(told) if failed and len(batch) > size else []
+        refs = [item.ref for part in apart for item in part]
+        if refs and not talk.maybe:
+            self._journal.unsent(refs)
+        self._conclude([(item, outcome) for item, outcome in told if item.ref not in refs], held)
+        for part in apart:
+            if alone := self._unheld(part, held):
+                await self._deliver(alone, held)
+        return Told.PARTLY if failed else Told.TAKEN
 
-    def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> set[int]:
-        """Calls that the vendor refused as one object, for what may be wrong with one of them only."""
+    # -- refused as a whole
+
+    async def _find(self, batch: list[Item], held: set[str]) -> None:
+        """There is something bad in the batch: find it by halves, then deliver all the rest together.
+
+            refused:  1 2 3 4 5 6 7 8 ─ 1 2 3 4 ─ 1 2 ─ 1        where 1 is bad,
+            rest:                                       2 … 8    log₂ n + 2 requests more, at most
+
+        If there is more that is bad, the rest is only halved.
+        """
+        aside: list[Item] = []
+        while self._several(batch):
+            first, second = halves(batch, self._destination.unit)
+            told = await self._tell(first, held)
+            if told is Told.REFUSED:
+                batch, aside = first, [*second, *aside]
+            elif told is Told.TAKEN:
+                batch = self._unheld(second, held)
+            else:  # it may have been in there
+                if told is Told.TOO_LARGE:
+                    await self._halve(first, held, bad=False)
+                batch, aside = [], [*second, *aside]
+        if batch:
+            await self._tell(batch, held)
+        if aside := self._unheld(aside, held):
+            await self._tell_by_halves(aside, held)
+
+    async def _tell_by_halves(self, batch: list[Item], held: set[str]) -> bool:
+        """Whether all of it was taken at once."""
+        told = await self._tell(batch, held)
+        if told in (Told.REFUSED, Told.TOO_LARGE):
+            await self._halve(batch, held, bad=told is Told.REFUSED)
+        return told is Told.TAKEN
+
+    async def _halve(self, batch: list[Item], held: set[str], bad: bool) -> None:
+        """`bad`: there is something bad in it; otherwise it is only too large."""
+        first, second = halves(batch, self._destination.unit)
+        taken = await self._tell_by_halves(first, held)
+        second = self._unheld(second, held)
+        if bad and taken and self._several(second):
+            await self._halve(second, held, bad)  # so it is in here
+        elif second:
+            await self._tell_by_halves(second, held)
+
+    def _several(self, batch: list[Item]) -> bool:
+        return len(units(self._destination, [item.call for item in batch])) > 1
+
+    def _unheld(self, items: list[Item], held: set[str]) -> list[Item]:
+        """Those that may go; the others wait behind what was put off, or left, of their profiles."""
+        self._lanes.postpone([item for item in items if item.call.profile_id in held], self._clock())
+        return [item for item in items if item.call.profile_id not in held]
+
+    def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
+        """Calls that the vendor refused as one object, for what may be wrong with one of them only.
+
+        To be told apart: in rounds of one call of each object.
+        """
         objects: dict[Hashable, list[tuple[Item, Outcome]]] = {}
         for item, outcome in told:
             objects.setdefault(self._destination.unit(item.call), []).append((item, outcome))
-        return {
-            item.ref
-            for together in objects.values()
-            if len(together) > 1 and all(isinstance(o, Rejected) and o.reason in _OF_A_VALUE for _, o in together)
-            for item, _ in together
-        }
-
-    async def _tell_apart(self, items: list[Item], held: set[str]) -> None:
-        """Each in a request of its own."""
-        for item in items:
-            if item.call.profile_id in held:
-                self._lanes.postpone([item], self._clock())
-            else:
-                await self._deliver([item], held)
+        together = [
+            [item for item, _ in found]
+            for found in objects.values()
+            if len(found) > 1 and all(isinstance(o, Rejected) and o.reason in _OF_A_VALUE for _, o in found)
+        ]
+        return [[item for item in each if item] for each in zip_longest(*together)]
 
     def _note(self, items: list[Item], talk: Talk) -> None:
         """These calls were carried by a conversation, and not delivered."""
@@ -156,18 +224,6 @@ class Batches:
             self._tried[item.ref] = tried._replace(
                 attempts=tried.attempts + talk.attempts, maybe=tried.maybe or talk.maybe
             )
-
-    async def _halve(self, batch: list[Item], held: set[str]) -> None:
-        """There is something bad in the batch: find it, and deliver the rest."""
-        first, second = halves(batch, self._destination.unit)
-        taken = await self._deliver(first, held)
-        waits = [item for item in second if item.call.profile_id in held]
-        self._lanes.postpone(waits, self._clock())  # behind what was put off, or left, of their profiles
-        second = [item for item in second if item.call.profile_id not in held]
-        if taken and len(units(self._destination, [item.call for item in second])) > 1:
-            await self._halve(second, held)  # so it is in here
-        elif second:
-            await self._deliver(second, held)
 
     def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
         """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""

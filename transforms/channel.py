@@ -15,13 +15,14 @@ from transforms.batches import Batches, Watch
 from transforms.destinations import find
 from transforms.exchange import Exchange
 from transforms.logic.canary import Canary
-from transforms.logic.caps import effective_limits, per
+from transforms.logic.caps import at_once, effective_limits, per
 from transforms.logic.estimate import Estimate
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
 from transforms.talk import Ended, Interrupted, Stopped
 
 _LOG = logging.getLogger("profilecast.sender")
+_CALLS_EACH = 10  # calls read ahead of one profile, on average, before it hides the others
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
 
 
@@ -48,7 +49,8 @@ class Channel:
             (per(limit.requests, limit.seconds) for limit in self._limits if not limit.endpoint), "none"
         )
         self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
-        self._window = max(2_000, self._destination.batch.items * (self._destination.concurrency + 1))
+        self._at_once = at_once(self._destination, self._limits)
+        self._window = max(2_000, self._destination.batch.items * (self._at_once + 1))
         self._chunks: Iterator[list[Item]] = iter(())
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())
@@ -85,6 +87,7 @@ class Channel:
                 self._destination,
                 self._options,
                 self._limiter,
+                self._at_once,
                 self.report,
                 self._unpark_one,
                 self._remember,
@@ -165,7 +168,7 @@ class Channel:
 
     async def _deliver_all(self) -> None:
         self._chunks = self._delivery.outbox.read()
-        number = min(self._destination.concurrency, max(1, self.report.calls))
+        number = min(self._at_once, max(1, self.report.calls))
         self._workers = [asyncio.create_task(self._work()) for _ in range(number)]
         await asyncio.wait(self._workers)
 
@@ -220,8 +223,8 @@ class Channel:
 
     @property
     def _hungry(self) -> bool:
-        full = self._lanes.waiting >= self._window or self._canary_is_out
-        return self._more and not full and not self._stopping
+        full = len(self._lanes) >= self._window or self._lanes.waiting >= _CALLS_EACH * self._window
+        return self._more and not (full or self._canary_is_out or self._stopping)
 
     @property
     def _canary_is_out(self) -> bool:

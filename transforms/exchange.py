@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Generator
+from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from random import Random
 from typing import TypeVar
@@ -20,7 +21,7 @@ from yarl import URL
 from schemas.report import Report
 from schemas.secret import secrets_in
 from transforms.assignment import SenderOptions
-from transforms.destinations.contract import Destination, Reply, Request, headers
+from transforms.destinations.contract import Destination, Reply, Request, bounded, headers
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
@@ -56,6 +57,7 @@ class Exchange:
         destination: Destination,
         options: SenderOptions,
         limiter: Limiter,
+        at_once: int,
         report: Report,
         moved: Callable[[], None],
         save: Callable[[], None],
@@ -72,6 +74,7 @@ class Exchange:
         self._talks = 0  # that are held
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
+        self._at_once = at_once
         self._session = self._open()
         self._url = lru_cache(512)(self._address)
         self._last: Request | None = None
@@ -84,7 +87,7 @@ class Exchange:
         guarded = not options.gateway and not self._destination.reaches_inside()
         connector = Connector(
             self._turnstile,
-            limit=self._destination.concurrency,
+            limit=self._at_once,
             keepalive_timeout=30,
             resolver=PublicOnly(self._inside) if guarded else None,
         )
@@ -133,10 +136,11 @@ class Exchange:
     async def _exchange(self, request: Request, talk: Talk) -> Reply:
         """One answered request."""
         talk.endpoint, talk.trouble = request.endpoint, None
-        failures, renewed, began = 0, False, self._clock()
+        if talk.items > 1 and len(request.body() or b"") > talk.most:  # what was reckoned was too little
+            raise Halved(large=True)
+        failures, renewed, held = 0, False, 0.0
         if request.after:
             await asyncio.sleep(request.after)
-            began += request.after
         while True:
             renewals = self._renewals
             reply = await self._send(request, talk)
@@ -144,6 +148,8 @@ class Exchange:
             if reply is not None and 300 <= reply.status < 400:  # followed, secrets would go where it says
                 raise Stopped(f"{URL(request.url).host} redirects (HTTP {reply.status}); check its address")
             verdict = None if reply is None else self._destination.classify(request, reply, talk.items)
+            if verdict is not None:
+                verdict = bounded(verdict)
             if reply is not None and verdict is not None and verdict.meaning in ("transient", "throttled"):
                 self._heard(talk, reply, verdict.words)
             if reply is None or verdict is None or verdict.meaning == "transient":
@@ -159,9 +165,11 @@ class Exchange:
                     self._accepted(reply, now)
                     return reply
                 case "throttled":
-                    await self._throttled(talk, now, verdict.after, began)
+                    spent = exhausted(reply.headers) if verdict.after is None else None
+                    held = held or now
+                    await self._throttled(talk, now, spent[1] if spent else verdict.after, held)
                 case "halve":
-                    raise Halved
+                    raise Halved(large=reply.status == 413)
                 case "credentials" if self._destination.renews and not renewed and not talk.renewing:
                     await self._renew(renewals)
                     renewed = True
@@ -214,7 +222,7 @@ class Exchange:
                 allow_redirects=False,
             ) as answer:
                 body = await _body(answer)
-                return Reply(answer.status, {k.lower(): v for k, v in answer.headers.items()}, body)
+                return Reply(answer.status, _headers(answer), body)
 
     async def _ask(self, talk: Talk) -> None:
         """Until there are credentials for the request, and the breaker lets it pass."""
@@ -247,7 +255,7 @@ class Exchange:
         if self._breaker.open and not was_open:
             self._turnstile.clear(_SentAway)
         self._wake()
-        longest = self._options.retry_for
+        longest = min(self._options.retry_for, self._options.give_up_after)
         if self._breaker.since is not None and now - self._breaker.since > longest:
             raise Stopped(f"no useful answer within {longest:.0f} s: {talk.cause}; the rest goes with the next run")
         if now + wait - talk.trouble > longest:
@@ -264,7 +272,7 @@ class Exchange:
     def _accepted(self, reply: Reply, now: float) -> None:
         self._throttled_since = None
         self._limiter.accepted()
-        if (quota := exhausted(reply.headers)) and not self._limiter.keeps(quota[0]):
+        if (quota := exhausted(reply.headers)) and not self._limiter.keeps(*quota):
             self._hold(now, quota[1])
 
     def _hold(self, now: float, seconds: float) -> None:
@@ -383,6 +391,17 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
             raise _Endless
         parts.append(part)
     return b"".join(parts)
+
+
+def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """In lower case; with a `date` that can be read, for delays are told by it: ours, where the vendor has none."""
+    found = {name.lower(): value for name, value in answer.headers.items()}
+    if "date" not in found or answer.status >= 400:
+        try:
+            parsedate_to_datetime(found.get("date", ""))
+        except ValueError:
+            found["date"] = formatdate(usegmt=True)
+    return found
 
 
 def _wake_up(sleeper: "asyncio.Future[None]") -> None:

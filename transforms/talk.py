@@ -1,6 +1,7 @@
 """Talk: one conversation with a vendor, as far as the requests of a connection share; and how it can end."""
 
 from collections.abc import Callable
+from math import inf
 
 
 class Ended(Exception):
@@ -20,7 +21,11 @@ class Unanswered(Ended):
 
 
 class Halved(Ended):
-    """The vendor refused the batch as a whole."""
+    """The batch was refused as a whole; `large`: for its size, so that there need be nothing bad in it."""
+
+    def __init__(self, large: bool = False) -> None:
+        super().__init__()
+        self.large = large
 
 
 class Interrupted(Ended):
@@ -30,8 +35,9 @@ class Interrupted(Ended):
 class Talk:
     """One conversation's part in what the requests of a connection share."""
 
-    def __init__(self, items: int, begins: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, items: int, begins: Callable[[], None] = lambda: None, most: float = inf) -> None:
         self.items = items  # units in it
+        self.most = most  # bytes that the vendor takes in one request
         self.endpoint = ""
         self.partly = False  # requests of it were answered
         self.maybe = False  # an attempt had no useful answer, and may have arrived

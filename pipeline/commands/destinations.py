@@ -71,7 +71,7 @@ def _show(destination: type[Destination]) -> None:
         ("identifiers", f"{identifiers(destination.identifiers)}{_PRECEDENCE[len(destination.identifiers) > 1]}"),
         ("requires", _required(destination) or "nothing but an identifier"),
         ("per request", f"up to {counted(destination.batch.items, 'object')}, {destination.batch.bytes:,} bytes"),
-        ("at once", f"up to {counted(destination.concurrency, 'request')}"),
+        ("at once", f"as many requests as the cap needs, up to {destination.concurrency}"),
         ("sends", f"every {lasting(destination.flush_every)}" if destination.flush_every else "as changes come"),
         ("history", "accepted" if destination.history else "not accepted: only values from after a sync was created"),
         (

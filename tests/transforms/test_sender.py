@@ -1,9 +1,11 @@
 """The sender end to end: calls in, requests at a real server, outcomes in the journal."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import pytest
 
@@ -28,6 +30,7 @@ from tests.transforms.vendor_server import Answer, Seen, VendorServer, vendor
 from transforms.assignment import Delivery
 from transforms.channel import Channel
 from transforms.destinations.braze import Braze
+from transforms.destinations.contract import Batch
 from transforms.logic.caps import effective_limits
 from transforms.sender import Sender
 
@@ -95,12 +98,25 @@ def test_a_day_of_an_earlier_run_counts(server: VendorServer) -> None:
     assert set() == second.journal.maybe()
 
 
+def test_as_many_requests_are_under_way_as_the_cap_needs(server: VendorServer) -> None:
+    busy = []
+
+    def take_half_a_second(seen: Seen) -> Answer:
+        busy.append(server.busy)
+        return Answer(delay=0.5)
+
+    server.script = take_half_a_second
+    running = start(people(120), webhook(cap=Cap(80)), replace(FAST, gateway=server.url, read_timeout=5.0))
+    assert 120 == running.report().delivered
+    assert 35 <= max(busy) <= 42, "half a second of 80/s"
+    assert server.peak() <= 80
+
+
 # -- one bad call in a batch
 
 
-def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_call_is_found(server: VendorServer) -> None:
-    bad = 37
-
+@pytest.mark.parametrize("bad", [0, 1, 31, 32, 37, 63])
+def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_call_is_found(server: VendorServer, bad: int) -> None:
     def refuse(seen: Seen) -> Answer:
         return Answer(400, body=b"something is wrong") if f"person-{bad}@".encode() in seen.body else Answer()
 
@@ -109,7 +125,37 @@ def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_call_is_found(server
     report = running.report()
     assert {bad: "refused"} == running.journal.rejected()
     assert 63 == report.delivered
-    assert len(server.seen) <= 1 + 2 * 6
+    assert len(server.seen) <= 1 + 6 + 2  # log₂ n, the bad one, and the rest together
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 1.0])
+def test_all_bad_calls_of_a_batch_are_found_and_no_other(server: VendorServer, share: float) -> None:
+    chance = Random(share)
+    bad = {n for n in range(200) if chance.random() < share}
+
+    def refuse(seen: Seen) -> Answer:
+        return Answer(400) if bad & {int(number) for number in re.findall(rb"person-(\d+)@", seen.body)} else Answer()
+
+    server.script = refuse
+    running = start(people(200), webhook(batch=64), replace(FAST, gateway=server.url))
+    running.report()
+    assert dict.fromkeys(bad, "refused") == running.journal.rejected()
+    assert sorted(set(range(200)) - bad) == running.journal.delivered()
+    assert len(server.seen) <= 2 * 200 + 4 * 6
+
+
+def test_a_batch_that_is_too_large_is_only_split(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(413 if len(seen.body) > 20_000 else 200)
+    running = start(people(64), webhook(batch=64), replace(FAST, gateway=server.url))
+    assert 64 == running.report().delivered
+    assert len(server.seen) <= 1 + 2 + 4
+
+
+def test_no_body_is_larger_than_the_vendor_takes(server: VendorServer) -> None:
+    calls = [identify(n, "x" * 720, "total_revenue") for n in range(1_500)]
+    running = start(calls, webhook(batch=1_000), replace(FAST, gateway=server.url))
+    assert 1_500 == running.report().delivered
+    assert max(len(seen.body) for seen in server.seen) <= Batch().bytes
 
 
 def test_per_item_rejections_leave_the_others(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -310,6 +312,62 @@ def test_an_answer_without_end_is_not_kept(server: VendorServer, packed: bool) -
     running = start([identify(1, since=1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     running.report()
     assert {0: Expired("127.0.0.1 answers with more than 16 MB", attempts=1)} == running.journal.final
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2.2"},
+        {"Retry-After": formatdate(time.time() + 3600, usegmt=True), "Date": "today"},
+    ],
+    ids=["the reset of a quota", "a date beside an odd one"],
+)
+def test_what_a_429_says_in_other_words_is_kept_to(server: VendorServer, headers: dict[str, str]) -> None:
+    server.script = first(1, Answer(429, headers=headers))
+    running = start(people(1), webhook(), replace(FAST, gateway=server.url, retry_for=3.0))
+    report = running.report()
+    if report.delivered:
+        assert server.seen[1].at - server.seen[0].at >= 2.2
+    else:
+        assert "makes it wait" in report.stopped
+
+
+def test_a_quota_of_the_same_number_and_a_longer_time_is_not_the_cap(server: VendorServer) -> None:
+    spent = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1.5"}
+    server.script = lambda seen: Answer(headers=spent if seen.number == 3 else {})
+    start(people(60), webhook(cap=Cap(100)), replace(FAST, gateway=server.url)).report()
+    times = [seen.at for seen in server.seen]
+    assert max(later - earlier for earlier, later in pairwise(times)) >= 1.4
+
+
+def test_the_wait_for_the_cap_is_not_held_against_a_429(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(429, headers={"Retry-After": "0.1"}) if seen.number == 4 else Answer()
+    running = start(people(6), webhook(cap=Cap(2)), replace(FAST, gateway=server.url, retry_for=0.9))
+    assert (6, 7) == (running.report().delivered, len(server.seen))
+
+
+def test_who_was_put_off_is_tried_again_though_others_of_the_batch_are_left(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUBSPOT", "very-secret-token")
+    asked = Counter[int]()
+
+    def answer(seen: Seen) -> Answer:
+        numbers = {int(number) for number in re.findall(rb"person-(\d+)@", seen.body)}
+        asked.update(numbers)
+        if len(numbers) > 3:
+            return Answer(400)
+        if 3 in numbers:
+            return Answer(503)
+        results = [{"id": str(n), "properties": {"email": f"person-{n}@example.com"}} for n in numbers]
+        if asked[0] < 4 and 0 in numbers:
+            results = [each for each in results if each["id"] != "0"]
+        return Answer(200, {"results": results})
+
+    server.script = lambda seen: contacts(seen, lambda inputs: answer(seen))
+    running = start(people(6), hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url, retry_for=2.0))  # type: ignore[arg-type]
+    running.report()
+    assert {0, 1, 2} <= set(running.journal.delivered())
 
 
 def test_a_long_hold_is_written_down_at_once(server: VendorServer) -> None:

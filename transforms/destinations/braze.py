@@ -6,7 +6,7 @@ errors; Braze's own request collection. Where they differ the narrower form is u
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 
@@ -106,6 +106,11 @@ class Braze(Destination):
     def route(self, call: Call) -> str:
         # A deletion takes one type of identifier at a time; attributes and events travel together.
         return f"delete {call.identifier.type}" if call.kind == "delete" else "track"
+
+    def unit(self, call: Call) -> Hashable:
+        """Addresses and numbers are the same however they are written."""
+        whom = (call.identifier.type, str(self.name_of(call)))
+        return (call.kind, whom, call.key, call.at) if call.kind == "track" else (call.kind, whom)
 
     def batch_of(self, route: str) -> Batch:
         return Batch(self.settings.objects, self.batch.bytes) if route == "track" else Batch(50)

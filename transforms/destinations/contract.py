@@ -9,7 +9,7 @@ The sender does the rest: caps, waiting, repeating, credentials that must be ren
 """
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar, Literal
@@ -115,6 +115,14 @@ class Verdict:
     words: str = ""
 
 
+def bounded(verdict: Verdict) -> Verdict:
+    """With a delay of a day at most; one that is no number is none."""
+    after = verdict.after
+    if after is None or 0.0 <= after <= _LONGEST:
+        return verdict
+    return replace(verdict, after=min(_LONGEST, max(0.0, after)) if isfinite(after) else None)
+
+
 Conversation = Generator[Request, Reply, "list[Outcome]"]
 Preparation = Generator[Request, Reply, None]
 
@@ -135,7 +143,7 @@ class Destination:
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
     batch: ClassVar[Batch] = Batch()
-    concurrency: ClassVar[int] = 16  # conversations at once
+    concurrency: ClassVar[int] = 256  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
@@ -160,6 +168,10 @@ class Destination:
     def account(self) -> Hashable:
         """Whose caps its requests count for: connections with the same answer share them. Reveals secrets."""
         return tuple(secret.reveal() for secret in secrets_in(self.settings)) or self.connection
+
+    def at_once(self) -> int:
+        """`concurrency` as this connection's settings make it."""
+        return self.concurrency
 
     def reaches_inside(self) -> bool:
         """Whether its requests may go to private addresses: this machine, its network."""
@@ -324,6 +336,6 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 __all__ = [
     "CAPS_TABLE",
     "Batch", "Call", "Conversation", "Delivered", "Destination", "Identifier", "Kind", "Limit", "Memory", "Outcome",
-    "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict", "all_of", "by_status", "headers",
-    "refused", "retry_after", "timestamp", "units",
+    "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict", "all_of", "bounded", "by_status",
+    "headers", "refused", "retry_after", "timestamp", "units",
 ]  # fmt: skip

@@ -126,6 +126,9 @@ class Zendesk(Destination):
             else:
                 self._refused[key] = Rejected("unknown_field", f"the user field {key!r} is deactivated in Zendesk")
 
+    def at_once(self) -> int:
+        return 30 if self.settings.bulk else super().at_once()  # jobs that may be queued or running
+
     def unit(self, call: Call) -> Hashable:
         """One user; Zendesk compares external ids and addresses without regard to case."""
         if call.kind == "track":
@@ -156,7 +159,8 @@ class Zendesk(Destination):
             results = yield from self._bulk(users)
         else:
             reply = yield self._request("POST", USERS, json={"user": users[0]})
-            results = [outcome(reply)]
+            busy = reply.status == 429
+            results = [Later(retry_after(reply), reply.words()) if busy else outcome(reply)]
         found = {position: result for one, result in zip(positions, results, strict=True) for position in one}
         return [found[position] for position in range(len(calls))]
 
@@ -196,6 +200,9 @@ class Zendesk(Destination):
             return Verdict("transient", words=reply.words())
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
+        # Not the account's quota: that one user was changed too often.
+        if status == 429 and path == USERS and reply.headers.get("x-rate-limit-remaining", "0") != "0":
+            return Verdict("answered")
         if 300 <= status < 400 or (status == 404 and path in (USERS, BULK, FIELDS)):
             return Verdict("stop", words=f"Zendesk has no account {self.settings.subdomain!r}: is the subdomain right?")
         if status == 403 and path == BULK:

@@ -1,7 +1,13 @@
 """The caps of a connection: what its vendor publishes, and what its workspace says."""
 
+from math import ceil
+
 from schemas.workspace import UNITS, Connection
 from transforms.destinations.contract import Destination, Limit
+from transforms.logic.limit import EVEN
+
+_ANSWER = 1.0  # seconds: of slower answers a cap is not used up
+_FEWEST = 16  # conversations
 
 
 def effective_limits(destination: type[Destination], connection: Connection) -> list[Limit]:
@@ -13,6 +19,13 @@ def effective_limits(destination: type[Destination], connection: Connection) -> 
         published = next((limit for limit in limits if not limit.endpoint), None)
         limits = [limit for limit in limits if limit is not published]
     return [Limit(connection.cap.requests, connection.cap.seconds, source="workspace"), *limits]
+
+
+def at_once(destination: Destination, limits: list[Limit]) -> int:
+    """How many conversations use the cap up, also where an answer takes a second; or as many as the vendor bears."""
+    even = [each for each in limits if not each.endpoint and each.unit == "requests" and each.seconds <= EVEN]
+    rates = [limit.requests / limit.seconds for limit in even]
+    return min(destination.at_once(), max(_FEWEST, ceil(min(rates, default=0.0) * _ANSWER)))
 
 
 def per(requests: float, seconds: float) -> str:

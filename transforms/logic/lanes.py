@@ -8,7 +8,7 @@ eve   ─ track ─ ─ ─ ─ ─ ─ due 12:01         a lane may wait for it
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.json import encode
 
@@ -43,6 +43,10 @@ class Lanes:
         self._ready: dict[str, dict[str, None]] = {}  # route → profiles, oldest first
         self.waiting = 0
         self.shared = 0  # identifiers that two profiles had in one batch's reach
+
+    def __len__(self) -> int:
+        """How many profiles have calls that wait or are in a request."""
+        return len(self._lanes)
 
     def add(self, item: Item) -> None:
         """Behind everything of the same profile."""
@@ -126,7 +130,7 @@ class Lanes:
 
     def _fill_batch(self, route: str, size: Batch) -> list[Item]:
         batch, held = list[Item](), list[str]()
-        units, keys, weight = set[Hashable](), set[Hashable](), 0
+        units, keys, weight = set[Hashable](), dict[Hashable, Any](), 0
         ready = self._ready[route]
         for profile in ready:
             before = len(batch)
@@ -150,7 +154,7 @@ class Lanes:
         size: Batch,
         batch: list[Item],
         units: set[Hashable],
-        keys: set[Hashable],
+        keys: dict[Hashable, Any],
         weight: int,
     ) -> int:
         """Calls from the head of a lane, while they are of this route, fit, and repeat no key; the weight then."""
@@ -159,7 +163,8 @@ class Lanes:
         while lane and (first or self._route(lane[0].call) == route):
             call = lane[0].call
             unit, key = self._unit(call), (call.kind, call.identifier, call.key)
-            if key in keys:
+            # Two spellings of one identifier are one object at the vendor: it cannot have two values of a key.
+            if key in keys or keys.get((unit, call.key), call.value) != call.value:
                 self.shared += first
                 break
             heavier = weight + weigh(call)
@@ -167,7 +172,7 @@ class Lanes:
                 break
             weight = heavier
             units.add(unit)
-            keys.add(key)
+            keys[key] = keys[unit, call.key] = call.value
             batch.append(lane.popleft())
             first = False
         return weight

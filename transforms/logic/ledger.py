@@ -81,6 +81,8 @@ def settle(
     if fate in (Fate.MAYBE, Fate.REJECTED_MAYBE, Fate.EXPIRED_MAYBE):  # untold for equality, told for exits
         entry.told = None
         entry.exposed = True
+    if fate == Fate.MAYBE:  # what was refused before is not the last word any more
+        entry.refused = None
 
 
 def resumed(call: Call, entry: Entry, settings: bytes) -> Call:

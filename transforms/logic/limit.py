@@ -159,9 +159,9 @@ class Limiter:
         even = (w.limit for w in self._windows if isinstance(w, Spaced) and not w.limit.endpoint)
         return min((limit.requests / limit.seconds for limit in even), default=0.0)
 
-    def keeps(self, number: float) -> bool:
-        """Whether a quota of this number is one of the limits."""
-        return any(window.limit.requests == number for window in self._windows)
+    def keeps(self, number: float, seconds: float) -> bool:
+        """Whether a quota of this number, full again in so many seconds, is one of the limits."""
+        return any(w.limit.requests == number and seconds <= w.limit.seconds for w in self._windows)
 
     def delay(self, now: float, endpoint: str, items: int = 1) -> float:
         """Seconds until a request of this endpoint class may go; 0 is now."""

@@ -300,12 +300,12 @@ class Model:
         return sum(t.slot == slot and t.fate == Fate.DELIVERED for t in self._calls(connection, slot, identifier))
 
     def refused(self, connection: str, slot: str, identifier: Identifier) -> Told | None:
-        """The last call that the vendor refused and that nothing acknowledged came after."""
+        """The last call that the vendor refused and that nothing came after which arrived, or may have."""
         last = None
         for told in self._calls(connection, slot, identifier):
             if told.slot == slot and told.fate in REFUSED:
                 last = told
-            elif told.slot == slot and told.fate == Fate.DELIVERED:
+            elif told.slot == slot and told.fate in (Fate.DELIVERED, Fate.MAYBE):
                 last = None
         return last
 

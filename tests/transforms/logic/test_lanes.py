@@ -141,6 +141,20 @@ def test_a_lane_that_was_closed_is_not_put_off() -> None:
     assert (True, None, 0) == (waiting.idle, waiting.next_due(), waiting.waiting)
 
 
+def spelt(profile: str, name: str, value: object) -> Call:
+    return Call(profile, "identify", Identifier("email", name), "k", value, 0)
+
+
+def test_two_spellings_of_one_identifier_do_not_carry_two_values_in_one_batch() -> None:
+    folding = Lanes(lambda call: "", lambda call: call.identifier.id.lower(), lambda route: FOUR)
+    calls = [spelt("a", "Ana@x.io", 1), spelt("b", "ana@x.io", 2), spelt("c", "ANA@x.io", 1), spelt("d", "d@x.io", 2)]
+    for ref, each in enumerate(calls):
+        folding.add(Item(ref, each))
+    assert [0, 2, 3] == refs(folding.take(0.0))
+    assert [1] == refs(folding.take(0.0))
+    assert 1 == folding.shared
+
+
 def test_halves_keep_what_is_one_object_together() -> None:
     items = [Item(n, call(profile, key)) for n, (profile, key) in enumerate([("a", "k"), ("b", "k"), ("a", "l")])]
     assert ([0, 2], [1]) == tuple(refs(half) for half in halves(items, unit))

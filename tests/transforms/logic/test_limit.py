@@ -104,7 +104,8 @@ def test_connections_that_share_a_credential_share_the_strictest_limits() -> Non
     limiter = Limiter([Limit(100)], 0.0)
     limiter.join([Limit(100), Limit(5)], 0.0)
     assert limiter.rate == 5
-    assert limiter.keeps(100)
+    assert limiter.keeps(100, 1.0)
+    assert not limiter.keeps(100, 40.0)
 
 
 def test_answers_to_requests_that_were_out_before_the_hold_do_not_lower_the_rate() -> None:

@@ -1,14 +1,19 @@
 """What is done about a vendor in trouble: backoff, breaker, canary; and what is made of its words."""
 
 from random import Random
+from typing import Any
 
 import pytest
 
 from schemas.outcomes import Delivered, Rejected
-from transforms.destinations.contract import Reply, retry_after
+from schemas.workspace import Cap
+from tests.transforms.delivering import connect
+from transforms.destinations import find
+from transforms.destinations.contract import Reply, Verdict, bounded, retry_after
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import OPENS_AT, Breaker
 from transforms.logic.canary import Canary
+from transforms.logic.caps import at_once, effective_limits
 from transforms.logic.estimate import Estimate
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff, outlived
@@ -97,6 +102,33 @@ def test_a_canary_judges_by_what_the_vendor_said() -> None:
 )  # fmt: skip
 def test_how_long_a_vendor_wants_us_to_wait(value: str, expected: float | None) -> None:
     assert expected == retry_after(Reply(503, {"retry-after": value, "date": DATE}))
+
+
+def test_a_delay_is_a_day_at_most_and_a_number() -> None:
+    given = [None, 3.0, -1.0, 1.8e12, float("inf"), float("nan")]
+    assert [None, 3.0, 0.0, 86_400.0, None, None] == [bounded(Verdict("throttled", after)).after for after in given]
+
+
+@pytest.mark.parametrize(
+    ("slug", "settings", "cap", "expected"),
+    [
+        ("webhook", {"url": "https://x.example"}, None, 16),
+        ("webhook", {"url": "https://x.example"}, Cap(100), 100),
+        ("webhook", {"url": "https://x.example"}, Cap(5), 16),
+        ("webhook", {"url": "https://x.example"}, Cap(1_000_000, 86_400.0), 16),
+        ("webhook", {"url": "https://x.example"}, Cap(500), 256),
+        ("facebook-custom-audiences", {"ad_account_id": "1", "access_token": "${T}"}, None, 4),
+        ("zendesk", {"subdomain": "a", "email": "a@x.io", "api_token": "${T}"}, None, 50),
+        ("zendesk", {"subdomain": "a", "email": "a@x.io", "api_token": "${T}", "bulk": True}, None, 30),
+    ],
+)
+def test_as_many_conversations_as_the_cap_needs_or_the_vendor_bears(
+    slug: str, settings: dict[str, Any], cap: Cap | None, expected: int
+) -> None:
+    workspace, connection = connect(slug, settings, cap=cap)
+    kind = find(slug)
+    assert kind
+    assert expected == at_once(kind(workspace, connection), effective_limits(kind, connection))
 
 
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
