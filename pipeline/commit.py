@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.store import Committed, Decided, Manifest, Run
 from transforms.logic.plan import Plan, sync_id
-from transforms.logic.shard import SHARDS
+from transforms.logic.shard import FLUSHED, SHARDS
 from transforms.write import Written
 
 
@@ -16,7 +16,7 @@ class Past:
     """What earlier runs left of one connection."""
 
     left: int = 0  # calls that wait for another run
-    flushed: int = 0  # a list's last flush: microseconds since 1970
+    flushed: Mapping[str, int] = field(default_factory=dict)  # by computation: microseconds since 1970
     acknowledged: bool = False  # the vendor acknowledged a call
 
 
@@ -39,7 +39,7 @@ class Commit:
         self.run.write_decided(decided)
         if errors:
             return None
-        self.run.commit(self._manifest(sizes))
+        self.run.commit(self._manifest(sizes, decided))
         return sizes
 
     def _sizes(self, written: list[Written]) -> dict[str, list[int]]:
@@ -63,16 +63,18 @@ class Commit:
             errors=errors, input=dict(total), connections={name: dict(found) for name, found in connections.items()}
         )
 
-    def _manifest(self, sizes: dict[str, list[int]]) -> Manifest:
+    def _manifest(self, sizes: dict[str, list[int]], decided: Decided) -> Manifest:
         connections = {}
         for connection in self.plan.connections:
             calls = sizes[connection.name]
             past = self.past.get(connection.name, Past())
-            held = any(sync.held for sync in connection.syncs)  # then it has only deletions, which are no flush
+            flushed = [
+                sync.key for sync in connection.syncs if decided.connections[connection.name].get(FLUSHED + sync.key)
+            ]
             connections[connection.name] = Committed(
                 settings=connection.settings.hex(),
                 calls=calls,
-                flushed=self.plan.now if any(calls) and not held else past.flushed,
+                flushed={**past.flushed, **dict.fromkeys(flushed, self.plan.now)},
                 acknowledged=past.acknowledged,
             )
         seen = {sync_id(c.name, s.key): self.plan.now for c in self.plan.connections for s in c.syncs}

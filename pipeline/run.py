@@ -25,7 +25,7 @@ from schemas.workspace import Workspace
 from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.detect import micros
-from transforms.logic.plan import Plan, make_plan
+from transforms.logic.plan import Plan, make_plan, sync_id
 from transforms.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
@@ -119,7 +119,7 @@ def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool
 def plan_run(options: RunOptions, previous: Manifest | None, fates: Mapping[str, Fates]) -> Plan:
     """What the workspace wants now, beside what the run before left."""
     now = micros(options.now)
-    held = held_connections(options.workspace, previous, fates, now)
+    held = held_syncs(options.workspace, previous, fates, now)
     created: Mapping[str, int] = previous.created if previous else {}
     return make_plan(options.workspace, destinations(options.workspace), created, held, now)
 
@@ -135,19 +135,17 @@ def destinations(workspace: Workspace) -> dict[str, Destination]:
     return found
 
 
-def held_connections(
-    workspace: Workspace, previous: Manifest | None, fates: Mapping[str, Fates], now: int
-) -> frozenset[str]:
-    """List connections inside their flush interval; a flush that was cut short stays due."""
+def held_syncs(workspace: Workspace, previous: Manifest | None, fates: Mapping[str, Fates], now: int) -> frozenset[str]:
+    """Those inside their list's flush interval; a flush that was cut short stays due."""
     held = set()
     for connection in workspace.connections:
         kind = find(connection.destination)
-        last = previous.connections.get(connection.name) if previous else None
-        if kind is None or last is None or not last.flushed:
+        past = previous.connections.get(connection.name) if previous else None
+        if kind is None or past is None or fates[connection.name].left():
             continue
-        complete = not fates[connection.name].left()
-        if complete and last.flushed <= now < last.flushed + kind.flush_every * 1_000_000:
-            held.add(connection.name)
+        for key, last in past.flushed.items():
+            if last <= now < last + kind.flush_every * 1_000_000:
+                held.add(sync_id(connection.name, key))
     return frozenset(held)
 
 

@@ -49,7 +49,7 @@ class Committed(Struct, kw_only=True):
 
     settings: str  # digest, hex
     calls: list[int]  # per shard
-    flushed: int = 0  # a list's last flush: microseconds since 1970
+    flushed: dict[str, int] = {}  # by computation, its list's last flush: microseconds since 1970
     acknowledged: bool = False  # the vendor acknowledged a call in an earlier run
 
 
@@ -70,7 +70,7 @@ class Decided(Struct, kw_only=True):
     errors: list[str] = []  # unreadable files: nothing was committed
     input: dict[str, int] = {}  # read, applied, unchanged, dead_letters, unknown_field …
     profiles: int = 0
-    connections: dict[str, dict[str, int]] = {}  # made, left, carried, superseded, held, no_identifier
+    connections: dict[str, dict[str, int]] = {}  # made, left, and what `Expanded` counts
 
 
 class Run:

@@ -14,10 +14,11 @@ from msgspec import Struct
 
 from pipeline.disk import replace
 from pipeline.journal import Fates, fates
-from pipeline.store import Run
+from pipeline.store import Committed, Run
 from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.destinations import find
+from transforms.logic.expand import HELD
 from transforms.logic.ledger import EXPIRIES, REJECTIONS, Fate
 from transforms.logic.message import timestamp
 from transforms.logic.plan import Plan
@@ -87,8 +88,7 @@ def summarise(run: Run, workspace: Workspace, plan: Plan) -> Summary:
         for name, done in manifest.connections.items():
             found = fates(run.journal_path(name), run.name, name, done.calls)
             each = summary.connections[name] = _connection(decided.connections[name], reports[name], found)
-            if each.held:
-                each.held_until = _held_until(name, workspace, done.flushed)
+            each.held_until = _held_until(name, workspace, done, decided.connections[name])
     summary.mistakes = list(mistakes(summary))
     write(run.folder, summary)
     return summary
@@ -96,7 +96,7 @@ def summarise(run: Run, workspace: Workspace, plan: Plan) -> Summary:
 
 def _connection(decided: dict[str, int], report: Report, found: Fates) -> ConnectionSummary:
     counted = {fate: sum(shard.count(fate) for shard in found.fates) for fate in Fate}
-    held, superseded = decided.get("held", 0), decided.get("superseded", 0)
+    held, superseded = sum(_held(decided).values()), decided.get("superseded", 0)
     return ConnectionSummary(
         made=decided["made"] + superseded + held,
         left=decided["left"],
@@ -112,10 +112,18 @@ def _connection(decided: dict[str, int], report: Report, found: Fates) -> Connec
     )
 
 
-def _held_until(name: str, workspace: Workspace, flushed: int) -> str:
+def _held(decided: dict[str, int]) -> dict[str, int]:
+    """Changes that wait for their list's next flush, by key."""
+    return {name.removeprefix(HELD): number for name, number in decided.items() if name.startswith(HELD)}
+
+
+def _held_until(name: str, workspace: Workspace, done: Committed, decided: dict[str, int]) -> str:
+    """When the first of them go; "" where nothing is held."""
     slug = next(connection.destination for connection in workspace.connections if connection.name == name)
-    kind = find(slug)
-    return timestamp(flushed + int(kind.flush_every * 1_000_000)) if kind else ""
+    kind, keys = find(slug), _held(decided)
+    if kind is None or not keys:
+        return ""
+    return timestamp(min(done.flushed[key] for key in keys) + int(kind.flush_every * 1_000_000))
 
 
 def mistakes(summary: Summary) -> Iterator[str]:

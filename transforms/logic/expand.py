@@ -17,6 +17,7 @@ from transforms.logic.detect import Changes, Fact
 from transforms.logic.ledger import resumed, same_occurrence, stays
 from transforms.logic.plan import ConnectionPlan, Plan, SyncPlan
 
+HELD = "held "  # begins the name of a count: changes of a key that wait for its list's next flush
 _NEVER = Entry()  # of an identifier that has no entry; never written
 
 
@@ -106,7 +107,7 @@ def _expand_sync(
         for call in calls:
             if sync.held:
                 out.held = True
-                out.counts[name, "held"] += 1
+                out.counts[name, HELD + sync.key] += 1
             else:
                 out.calls.append((name, call))
 

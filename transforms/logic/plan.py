@@ -77,14 +77,14 @@ def make_plan(
     """Plan a run.
 
     `destinations` by connection; `created` has the creation time of the syncs that an earlier run
-    has seen; `held` names the list connections inside their flush interval; `now` in microseconds.
+    has seen; `held` names the syncs (`sync_id`) inside their list's flush interval; `now` in microseconds.
     """
     kinds = {c.key: c.kind for c in workspace.computations}
     named: dict[str, tuple[str, str]] = {
         name: (c.key, c.kind) for c in workspace.computations for name in (c.name, c.key)
     }
     connections = tuple(
-        _connection(connection, destinations[connection.name], kinds, created, connection.name in held, now)
+        _connection(connection, destinations[connection.name], kinds, created, held, now)
         for connection in workspace.connections
     )
     tracked = frozenset(s.key for c in connections for s in c.syncs if "track" in s.forms)
@@ -96,7 +96,7 @@ def _connection(
     destination: Destination,
     kinds: Mapping[str, str],
     created: Mapping[str, int],
-    held: bool,
+    held: frozenset[str],
     now: int,
 ) -> ConnectionPlan:
     syncs = []
@@ -112,7 +112,7 @@ def _connection(
                 slots=tuple((form, sync.computation) for form in forms),
                 after=ALWAYS if historical else (now if known is None else known),
                 first=known is None,
-                held=held,
+                held=sync_id(connection.name, sync.computation) in held,
                 resync=sync.resync_on_new_identifier,
                 strategies=dict(sync.identifiers),
                 enrich=sync.enrich,

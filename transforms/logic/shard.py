@@ -24,6 +24,7 @@ from transforms.logic.parse import BadRecord, Parser
 from transforms.logic.plan import Plan
 
 SHARDS = 64
+FLUSHED = "flushed "  # begins the name of a count: changes of a key that its list is told of
 PAYLOAD = 64 * 1024  # how much of a bad record its dead letter keeps
 
 
@@ -77,7 +78,7 @@ class Expanded(Struct):
 
     state: ShardState
     calls: dict[str, list[Call]]  # by connection
-    counts: dict[str, Counter[str]]  # by connection: carried, superseded, held, no_identifier
+    counts: dict[str, Counter[str]]  # by connection: carried, superseded, no_identifier, `HELD`, `FLUSHED`
 
 
 def shard_of(profile_id: str) -> int:
@@ -139,6 +140,8 @@ def expand_shard(detected: Detected, plan: Plan) -> Expanded:
         expansion = expand_identifiers(profile.profile_id, profile.state, profile.changes, plan)
         for connection, call in expansion.calls:
             out.calls[connection].append(call)
+            if call.kind == "add" or call.kind == "remove":
+                out.counts[connection][FLUSHED + call.key] += 1
         for (connection, why), number in expansion.counts.items():
             out.counts[connection][why] += number
         if profile.carried:

@@ -34,7 +34,10 @@ class Job:
     def run(self, workspace: Workspace, events: Sequence[Event], now: datetime, held: Iterable[str] = ()) -> list[Made]:
         """One run; nothing that it makes is delivered before `settle` says so."""
         destinations = {c.name: destination_of(workspace, c) for c in workspace.connections}
-        plan = make_plan(workspace, destinations, self.created, frozenset(held), micros(now))
+        waits = frozenset(
+            sync_id(c.name, s.computation) for c in workspace.connections if c.name in held for s in c.syncs
+        )
+        plan = make_plan(workspace, destinations, self.created, waits, micros(now))
         expanded = self.decide(plan, events, plan.digest() != self.digest)
         self.expanded, self.state, self.digest = expanded, expanded.state, plan.digest()
         self.created = {sync_id(c.name, s.key): plan.now for c in plan.connections for s in c.syncs} | self.created

@@ -94,7 +94,7 @@ def test_a_held_change_is_looked_at_until_it_is_sent() -> None:
     assert ["ana"] == job.state.held
     job.settle([Fate.DELIVERED])
     job.run(SHOP, [], hour(2), held=["ads"])
-    assert {"held": 1} == job.counts("ads")
+    assert {"held vip": 1} == job.counts("ads")
     assert [("ads", "add")] == [(name, call.kind) for name, call in job.run(SHOP, [], hour(3))]
 
 

@@ -1,0 +1,56 @@
+"""Lists over runs: each has its own interval, and a run says what it holds and until when."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pipeline.cli import main
+from sandbox.testing import RunningSandbox, running_sandbox
+from tests.pipeline.conftest import Shop
+from tests.pipeline.running import Event, profile, summary_of, vip, write_events
+
+DAY_1, NOON = "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z"
+WORKSPACE = """\
+workspace: shop
+computations:
+  - {name: Vip, kind: audience}
+  - {name: Risk, kind: audience}
+connections:
+  - name: ads
+    destination: facebook-custom-audiences
+    settings: {ad_account_id: "1", access_token: "${ADS_TOKEN}"}
+    syncs: [{computation: vip}, {computation: risk}]
+"""
+
+
+@pytest.fixture
+def vendor(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningSandbox]:
+    monkeypatch.setenv("ADS_TOKEN", "very-secret-token")
+    with running_sandbox() as sandbox:
+        yield sandbox
+
+
+def risk(who: str, at: str, member: bool = True) -> Event:
+    return {**vip(who, at, member), "computation": "risk"}
+
+
+def run(shop: Shop, vendor: RunningSandbox, now: str, *events: Event) -> dict[str, Any]:
+    """One run's summary of the connection."""
+    shop.workspace.write_text(WORKSPACE)
+    path = write_events(shop.root / "events.jsonl", *events)
+    common = ["--workspace", str(shop.workspace), "--state", str(shop.state), "--gateway", vendor.url]
+    assert 0 == main(["run", *common, "--now", now, "--events", str(path)])
+    found: dict[str, Any] = summary_of(shop.state)["connections"]["ads"]
+    return found
+
+
+def test_each_list_has_its_own_interval(shop: Shop, vendor: RunningSandbox) -> None:
+    run(shop, vendor, "2026-01-02T00:00:00Z", profile("ana", DAY_1), vip("ana", DAY_1), risk("ana", DAY_1))
+    run(shop, vendor, "2026-01-03T00:00:00Z", vip("ana", NOON, False))
+    third = run(shop, vendor, "2026-01-03T00:30:00Z", risk("ana", NOON, False), vip("ana", "2026-01-02T13:00:00Z"))
+    assert (1, 1) == (third["delivered"], third["held"])
+    assert "2026-01-03T01:00:00.000Z" == third["held_until"]
+    fourth = run(shop, vendor, "2026-01-03T01:00:00Z", risk("ana", "2026-01-02T14:00:00Z"))
+    assert (1, 1) == (fourth["delivered"], fourth["held"])
+    assert "2026-01-03T01:30:00.000Z" == fourth["held_until"]
