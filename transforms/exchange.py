@@ -32,6 +32,7 @@ from transforms.wire import Connector, PublicOnly, TimedRequest, TooLong, Turnst
 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
+_URL_PARTS = re.compile(r"[/?&=]")
 _MASKED = 8  # characters: shorter parts of a credential are words
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
 _WORDS = 200  # characters of the vendor's words in a cause
@@ -375,6 +376,7 @@ class Exchange:
         if not words:
             return words
         known = [secret.reveal() for secret in secrets_in(self._destination.settings)]
+        known += [part for secret in known for part in _URL_PARTS.split(secret) if len(part) >= _MASKED]
         signed = self._destination.signed(self._last).values() if self._last else ()
         made = [part for value in signed for part in value.split() if len(part) >= _MASKED]
         for secret in (*known, *made):

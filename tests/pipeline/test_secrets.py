@@ -20,6 +20,7 @@ SECRETS = {
     "BRAZE_API_KEY": "very-secret-braze-key",
     "HOOK_TOKEN": "Bearer very-secret-token",
     "HOOK_SECRET": "very-secret-hmac",
+    "ZAP_URL": "https://zap.example.com/hooks/very-secret-path",
 }
 WORKSPACE = """\
 workspace: shop
@@ -37,6 +38,10 @@ connections:
       secret_headers: {Authorization: "${HOOK_TOKEN}"}
       shared_secret: ${HOOK_SECRET}
     syncs: [{computation: vip, as: [identify, track]}]
+  - name: zap
+    destination: webhook
+    settings: {secret_url: "${ZAP_URL}"}
+    syncs: [{computation: vip}]
 """
 
 
@@ -48,8 +53,8 @@ class Echo(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         told = self.headers.get("Authorization", "")
-        self.seen.append(told)
-        body = f"no, {told} and {self.headers.get('X-Signature', '')}".encode()
+        self.seen.append(told or self.path)
+        body = f"no, {told} at {self.path} and {self.headers.get('X-Signature', '')}".encode()
         self.send_response(401 if "rest." in self.path else 400)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -70,7 +75,8 @@ def test_nothing_that_a_run_leaves_or_prints_holds_a_secret(tmp_path: Path) -> N
         environment = os.environ | SECRETS | {"PYTHONUNBUFFERED": "1"}
         printed = run(tmp_path, events, f"http://127.0.0.1:{server.server_address[1]}", environment)
         server.shutdown()
-    assert {"Bearer very-secret-braze-key", "Bearer very-secret-token"} == set(seen)
+    zap = "/zap.example.com/hooks/very-secret-path"
+    assert {"Bearer very-secret-braze-key", "Bearer very-secret-token", zap} == set(seen)
     left = {path: path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()}
     assert left
     assert [] == [path for path, content in left.items() if b"very-secret" in content]

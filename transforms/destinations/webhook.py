@@ -42,7 +42,10 @@ class Webhook(Destination):
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Where the messages go, and how the receiver knows who sent them."""
 
-        url: Annotated[str, Meta(pattern="^https?://", description="Where every message is posted.")]
+        url: Annotated[str, Meta(pattern="^(https?://|$)", description="Where every message is posted.")] = ""
+        secret_url: Annotated[
+            Secret | None, Meta(description="In place of `url`, where the URL itself is secret: it holds a token.")
+        ] = None
         headers: Annotated[dict[str, str], Meta(description="Sent with every request, as they are.")] = {}
         secret_headers: Annotated[
             dict[str, Secret], Meta(description="The same, for values that are secret, such as Authorization.")
@@ -59,13 +62,19 @@ class Webhook(Destination):
         ] = False
 
         def __post_init__(self) -> None:
+            if bool(self.url) == bool(self.secret_url):
+                raise ValueError("expected either url or secret_url")
             if any(name.lower() in CREDENTIALS for name in self.headers):
                 raise ValueError(f"headers that are secret ({', '.join(CREDENTIALS)}) go into secret_headers")
 
     settings: Settings
 
     def account(self) -> Hashable:
-        return self.settings.url
+        return self._url
+
+    @property
+    def _url(self) -> str:
+        return self.settings.secret_url.reveal() if self.settings.secret_url else self.settings.url
 
     def reaches_inside(self) -> bool:
         return self.settings.private_addresses
@@ -81,7 +90,7 @@ class Webhook(Destination):
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         messages = [self.message(call) for call in calls]
         body = messages if self.settings.batch else messages[0]
-        reply = yield Request("POST", self.settings.url, json=body, headers=self.settings.headers)
+        reply = yield Request("POST", self._url, json=body, headers=self.settings.headers)
         return all_of(calls, outcome(reply))
 
     forget = deliver  # a message of type `delete`
