@@ -1,6 +1,6 @@
 """A receiver in a process of its own, as cheap as can be: counts requests, answers 200; GET is asked for the figures.
 
-python -m benchmarks.receiver       prints its port
+python -m benchmarks.receiver [SECONDS]      prints its port; answers so much later
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 arrivals: list[float] = []
+late = float(sys.argv[1]) if __name__ == "__main__" and sys.argv[1:] else 0.0
 
 
 class _Protocol(asyncio.Protocol):
@@ -40,7 +41,10 @@ class _Protocol(asyncio.Protocol):
         if len(body) >= int(head[start : end if end > 0 else None]):
             arrivals.append(time.monotonic())
             self._data = b""
-            self._transport.write(_ANSWER)
+            if late:
+                asyncio.get_running_loop().call_later(late, self._transport.write, _ANSWER)
+            else:
+                self._transport.write(_ANSWER)
 
 
 def _figures() -> bytes:
@@ -77,9 +81,10 @@ class Receiver:
 
 
 @contextmanager
-def receiver() -> Iterator[Receiver]:
-    """One in a process of its own, while the block lasts."""
-    with subprocess.Popen([sys.executable, "-m", "benchmarks.receiver"], stdout=subprocess.PIPE, text=True) as process:
+def receiver(late: float = 0.0) -> Iterator[Receiver]:
+    """One in a process of its own, while the block lasts; it answers `late` seconds after it has the request."""
+    command = [sys.executable, "-m", "benchmarks.receiver", str(late)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         port = int(process.stdout.readline())
         try:

@@ -120,9 +120,9 @@ class Batches:
         """One conversation about all of it."""
         calls, refs = [item.call for item in batch], [item.ref for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
-        size = len(units(self._destination, calls)) if len(calls) > 1 else 1
+        objects = len(units(self._destination, calls)) if len(calls) > 1 else 1
         most = self._destination.batch_of(self._destination.route(calls[0])).bytes
-        talk = Talk(size, lambda: self._journal.sent(refs), most)
+        talk = Talk(objects, lambda: self._journal.sent(refs), most)
         try:
             outcomes = await self._exchange.talk(converse(calls, self._memory), talk)
         except Ended as end:
@@ -137,14 +137,17 @@ class Batches:
             return Told.PARTLY
         if len(outcomes) != len(batch):
             raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
-        told = list(zip(batch, outcomes, strict=True))
+        return await self._conclude(list(zip(batch, outcomes, strict=True)), talk, held)
+
+    async def _conclude(self, told: list[tuple[Item, Outcome]], talk: Talk, held: set[str]) -> Told:
+        """The vendor has spoken of each call; those it refused together are told apart."""
         failed = [item for item, outcome in told if not isinstance(outcome, Delivered)]
         self._note(failed, talk)
-        apart = self._refused_together(told) if failed and len(batch) > size else []
-        refs = [item.ref for part in apart for item in part]
-        if refs and not talk.maybe:
-            self._journal.unsent(refs)
-        self._conclude([(item, outcome) for item, outcome in told if item.ref not in refs], held)
+        apart = self._refused_together(told) if failed and len(told) > talk.items else []
+        again = {item.ref for part in apart for item in part}
+        if again and not talk.maybe:
+            self._journal.unsent(list(again))
+        self._settle_or_put_off([(item, outcome) for item, outcome in told if item.ref not in again], held)
         for part in apart:
             if alone := self._unheld(part, held):
                 await self._deliver(alone, held)
@@ -252,7 +255,7 @@ class Batches:
         self.settle([(item, Expired(words, maybe or tried.maybe, tried.attempts))])
         return True
 
-    def _conclude(self, told: Sequence[tuple[Item, Outcome]], held: set[str]) -> None:
+    def _settle_or_put_off(self, told: Sequence[tuple[Item, Outcome]], held: set[str]) -> None:
         final: list[tuple[Item, Final]] = []
         later: dict[str, list[tuple[Item, Later]]] = {}
         for item, outcome in told:

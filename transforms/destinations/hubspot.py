@@ -412,19 +412,12 @@ class HubSpot(Destination):
             if reply.status in (404, 409):
                 return [None] * len(bodies)
             return [self._failed(answer, memory) if reply.status == 400 else refused(reply)] * len(bodies)
-        errors: dict[str, Any] = {}
-        for error in answer.get("errors") or []:
-            context = error.get("context") or {}
-            errors |= dict.fromkeys([*context.get("objectWriteTraceId", ()), *context.get("ids", ())], error)
-        found = [errors.get(body["objectWriteTraceId"]) or errors.get(body.get("id", "")) for body in bodies]
-        done = answer.get("results") or []
-        named = {name for record in done for name in (record.get("objectWriteTraceId"), record["id"])}
-        complete = len(done) + len(bodies) - found.count(None) >= len(bodies)
+        errors = _errors(answer, bodies)
         results: list[Outcome | None] = []
-        for body, error in zip(bodies, found, strict=True):
+        for error, done in zip(errors, _done(answer, bodies, errors), strict=True):
             if error:
                 results.append(None if error.get("category") in AGAIN else self._failed(error, memory))
-            elif complete or not named.isdisjoint((body["objectWriteTraceId"], body.get("id"))):
+            elif done:
                 results.append(Delivered())
             else:
                 results.append(Later(words="HubSpot does not say what became of the contact"))
@@ -525,6 +518,29 @@ def _event_definition(label: str, fields: Fields) -> dict[str, Any]:
 
 
 # -- replies
+def _errors(answer: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
+    """What is said against each contact of a request, by its trace id or its id."""
+    found: dict[str, dict[str, Any]] = {}
+    for error in answer.get("errors") or []:
+        context = error.get("context") or {}
+        found |= dict.fromkeys([*context.get("objectWriteTraceId", ()), *context.get("ids", ())], error)
+    return [found.get(body["objectWriteTraceId"]) or found.get(body.get("id", "")) for body in bodies]
+
+
+def _done(answer: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]], errors: Sequence[object]) -> list[bool]:
+    """Which contacts were written: those that a result names, and the rest if as many results name nobody.
+
+    A result has the trace id, or the record id alone. One that is repeated counts once.
+    """
+    results = {record.get("objectWriteTraceId") or record["id"] for record in answer.get("results") or []}
+    # The `id` beside an `idProperty` is no record id.
+    names = [{body["objectWriteTraceId"], "" if "idProperty" in body else body.get("id", "")} for body in bodies]
+    named = [not results.isdisjoint(own) for own in names]
+    left = sum(not (known or error) for known, error in zip(named, errors, strict=True))
+    all_done = len(results.difference(*names)) >= left
+    return [known or all_done for known in named]
+
+
 def reason(message: str) -> Reason:
     """Why values were refused, from the codes in HubSpot's message."""
     if "PROPERTY_DOESNT_EXIST" in message:
