@@ -31,9 +31,8 @@ def measure(cap: int, seconds: float, late: float) -> None:
     assert number == seen["requests"]
     used = (number - 1) / seen["seconds"] / cap
     mark = "" if seen["peak"] <= cap and used >= 0.98 else "  MISSED"
-    print(
-        f"{cap:>5}/s, answers after {late:.1f} s  {number:>6,} requests  most in a second {seen['peak']:>4}  {used:.1%} of the cap used{mark}"
-    )
+    most = f"{number:>6,} requests, at most {seen['peak']:>3} in a second"
+    print(f"{cap:>5}/s, answers after {late:.1f} s: {most}, {used:.1%} of the cap used{mark}")
 
 
 def main() -> None:

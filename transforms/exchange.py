@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from random import Random
@@ -21,7 +22,7 @@ from yarl import URL
 from schemas.report import Report
 from schemas.secret import secrets_in
 from transforms.assignment import SenderOptions
-from transforms.destinations.contract import Destination, Reply, Request, bounded, headers
+from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded, headers
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
@@ -146,19 +147,12 @@ class Exchange:
             renewals = self._renewals
             reply = await self._send(request, talk)
             now = self._clock()
-            if reply is not None and 300 <= reply.status < 400:  # followed, secrets would go where it says
-                raise Stopped(f"{URL(request.url).host} redirects (HTTP {reply.status}); check its address")
-            verdict = None if reply is None else self._destination.classify(request, reply, talk.items)
-            if verdict is not None:
-                verdict = bounded(verdict)
-            if reply is not None and verdict is not None and verdict.meaning in ("transient", "throttled"):
-                self._heard(talk, reply, verdict.words)
-            if reply is None or verdict is None or verdict.meaning == "transient":
+            verdict = self._verdict(request, reply, talk)
+            if reply is None or verdict.meaning == "transient":
                 failures += 1
-                after = verdict.after if verdict else None
-                if reply is not None and reply.status == 503 and after:
-                    self._hold(now, after)
-                await self._failed(talk, now, backoff(failures, after, self._random))
+                if reply and reply.status == 503 and verdict.after:
+                    self._hold(now, verdict.after)
+                await self._failed(talk, now, backoff(failures, verdict.after, self._random))
                 continue
             self._answered(talk)
             match verdict.meaning:
@@ -166,9 +160,8 @@ class Exchange:
                     self._accepted(reply, now)
                     return reply
                 case "throttled":
-                    spent = exhausted(reply.headers) if verdict.after is None else None
                     held = held or now
-                    await self._throttled(talk, now, spent[1] if spent else verdict.after, held)
+                    self._throttled(talk, now, verdict.after, held)
                 case "halve":
                     raise Halved(large=reply.status == 413)
                 case "credentials" if self._destination.renews and not renewed and not talk.renewing:
@@ -178,6 +171,18 @@ class Exchange:
                     raise Stopped(self._refusal(reply, "refuses the credentials", verdict.words))
                 case _:
                     raise Stopped(self._refusal(reply, "does not allow this", verdict.words))
+
+    def _verdict(self, request: Request, reply: Reply | None, talk: Talk) -> Verdict:
+        if reply is None:
+            return Verdict("transient")
+        if 300 <= reply.status < 400:  # followed, secrets would go where it says
+            raise Stopped(f"{URL(request.url).host} redirects (HTTP {reply.status}); check its address")
+        verdict = bounded(self._destination.classify(request, reply, talk.items))
+        if verdict.meaning == "throttled" and verdict.after is None and (spent := exhausted(reply.headers)):
+            verdict = replace(verdict, after=spent[1])
+        if verdict.meaning in ("transient", "throttled"):
+            self._heard(talk, reply, verdict.words)
+        return verdict
 
     async def _send(self, request: Request, talk: Talk) -> Reply | None:
         """One attempt over the network; None where no whole answer came."""
@@ -282,7 +287,7 @@ class Exchange:
         if seconds > _LONG_HOLD:
             self._save()
 
-    async def _throttled(self, talk: Talk, now: float, after: float | None, began: float) -> None:
+    def _throttled(self, talk: Talk, now: float, after: float | None, began: float) -> None:
         self._limiter.throttled(now, after, talk.sent or now)
         if after is not None and after > _LONG_HOLD:
             self._save()
