@@ -31,6 +31,7 @@ setup(
             "mypy>=2",
             "pytest>=9",
             "ruff>=0.17",
+            "trustme>=1.2,<2",
             "types-PyYAML",
             "types-requests",
         ],

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 import pytest
+import trustme
 
 from schemas.outcomes import Expired, Rejected
 from schemas.workspace import Cap
@@ -386,6 +388,16 @@ def test_secrets_are_masked_in_the_words_of_rejections(
 
 
 # -- where requests go
+
+
+def test_who_cannot_prove_to_be_the_vendor_is_told_nothing() -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(tls)
+    with vendor(tls=tls) as stranger:
+        url = stranger.url.replace("http://127.0.0.1", "https://localhost")
+        report = start(people(3), webhook(url=url, private_addresses=True), FAST).report()
+    assert "the certificate of localhost cannot be trusted; nothing was sent" == report.stopped
+    assert (3, []) == (report.pending, stranger.seen)
 
 
 def test_a_redirect_rejects_nothing(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:

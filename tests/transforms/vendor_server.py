@@ -1,6 +1,7 @@
 """A vendor that a test drives: real HTTP on 127.0.0.1, every request seen, every answer the test's."""
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,9 +50,10 @@ Script = Callable[[Seen], Answer]
 class VendorServer:
     """Running. `url` is the gateway; `script` may be changed while it runs."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.url = ""
+        self._tls = tls
         self.seen: list[Seen] = []
         self.taken: list[Seen] = []  # with success, whether or not the answer arrived
         self.busy = 0  # requests that are being answered
@@ -112,7 +114,7 @@ class VendorServer:
         app.router.add_route("*", "/{everything:.*}", self.handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         started.set()
         await self.closing.wait()
@@ -120,9 +122,9 @@ class VendorServer:
 
 
 @contextmanager
-def vendor(script: Script = lambda seen: Answer()) -> Iterator[VendorServer]:
+def vendor(script: Script = lambda seen: Answer(), tls: ssl.SSLContext | None = None) -> Iterator[VendorServer]:
     """A running server; by default it takes everything."""
-    server, loop, started = VendorServer(script), asyncio.new_event_loop(), threading.Event()
+    server, loop, started = VendorServer(script, tls), asyncio.new_event_loop(), threading.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve(started)), daemon=True)
     thread.start()
     assert started.wait(10)
