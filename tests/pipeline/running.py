@@ -64,32 +64,8 @@ class Receiver:
         self.messages: list[Message] = []
         self.answer: Callable[[str, Message], int] = lambda host, message: 200
 
-    def told(self) -> dict[tuple[str, str], Any]:
-        """What holds after all `identify`: by identifier and key, the last value."""
-        return {
-            (identifier(message), key): value
-            for message in self.messages
-            if message["type"] == "identify"
-            for key, value in message["traits"].items()
-            if key != "email"
-        }
-
-    def occurrences(self) -> list[tuple[str, Any, str]]:
-        """Every `track`: identifier, value, time."""
-        return [
-            (identifier(message), message["properties"]["vip"], message["timestamp"])
-            for message in self.messages
-            if message["type"] == "track"
-        ]
-
     def message_ids(self) -> list[str]:
         return [message["messageId"] for message in self.messages]
-
-
-def identifier(message: Message) -> str:
-    known = message.get("traits", {}) | message["context"].get("traits", {})
-    found: str = message.get("userId") or known["email"]
-    return found
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """What is sent, for every history: against a slow model of the rules, and against a simulated vendor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -22,6 +23,12 @@ FINAL = (Fate.DELIVERED, Fate.DELIVERED, Fate.REJECTED)
 ANY = (Fate.DELIVERED, Fate.DELIVERED, *Fate)
 
 MANY = settings(max_examples=300, deadline=None)
+IN_RUNS = given(
+    histories.workspaces(),
+    histories.events,
+    st.lists(histories.removals, min_size=1, max_size=5),
+    st.randoms(use_true_random=False),
+)
 
 
 def in_runs(events: Sequence[Event], number: int, chance: Random) -> list[list[Event]]:
@@ -32,6 +39,15 @@ def in_runs(events: Sequence[Event], number: int, chance: Random) -> list[list[E
         order.sort(key=lambda event: str(event["at"]))
     cuts = sorted(chance.choices(range(len(order) + 1), k=number - 1))
     return [order[start:end] for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
+
+
+def runs_without(
+    removals: Sequence[set[tuple[str, str]]], workspace: Workspace, events: Sequence[Event], chance: Random
+) -> Iterator[tuple[Workspace, list[Event], datetime]]:
+    """As many runs, an hour after another, each without some of the syncs."""
+    parts = in_runs(events, len(removals), chance)
+    for number, (part, removed) in enumerate(zip(parts, removals, strict=True)):
+        yield histories.without(workspace, removed), part, hour(2 + number)
 
 
 def fate_of(made: Made, among: Sequence[Fate], chance: Random) -> Fate:
@@ -99,18 +115,12 @@ def test_equal_values_of_one_time_leave_the_same_state_whichever_came_first(one:
 
 
 @MANY
-@given(
-    histories.workspaces(),
-    histories.events,
-    st.lists(histories.removals, min_size=1, max_size=5),
-    st.randoms(use_true_random=False),
-)
+@IN_RUNS
 def test_the_calls_are_those_of_the_model(
     workspace: Workspace, events: list[Event], removals: list[set[tuple[str, str]]], chance: Random
 ) -> None:
     job, model = Job(), Model()
-    for number, (part, removed) in enumerate(zip(in_runs(events, len(removals), chance), removals, strict=True)):
-        shop, now = histories.without(workspace, removed), hour(2 + number)
+    for shop, part, now in runs_without(removals, workspace, events, chance):
         held = chance.choice([[], [], ["my-ads"], ["my-site", "my-ads"]])
         made = job.run(shop, part, now, held)
         expected = by_facts(model.run(shop, part, now, held))
@@ -140,18 +150,12 @@ def test_a_repeated_run_makes_no_call_once_every_call_has_its_outcome(
 
 
 @MANY
-@given(
-    histories.workspaces(),
-    histories.events,
-    st.lists(histories.removals, min_size=1, max_size=5),
-    st.randoms(use_true_random=False),
-)
+@IN_RUNS
 def test_whatever_happens_to_calls_every_vendor_ends_with_what_is_wanted(
     workspace: Workspace, events: list[Event], removals: list[set[tuple[str, str]]], chance: Random
 ) -> None:
     job, model, vendors = Job(), Model(), Vendors()
-    for number, (part, removed) in enumerate(zip(in_runs(events, len(removals), chance), removals, strict=True)):
-        shop, now = histories.without(workspace, removed), hour(2 + number)
+    for shop, part, now in runs_without(removals, workspace, events, chance):
         held = chance.choice([[], ["my-ads"]])
         if chance.random() < 0.2:  # killed before the commit: as if it had not been
             replace(job).run(shop, part, now, held)
