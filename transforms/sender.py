@@ -8,7 +8,7 @@ the destinations. One connection's delivery is in `transforms/channel.py`, its b
 import asyncio
 import threading
 from collections.abc import Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from schemas.report import Report
 from transforms.assignment import Delivery, Journal, Outbox, SenderOptions
@@ -19,11 +19,15 @@ from transforms.talk import Stopped
 __all__ = ["Delivery", "Journal", "Outbox", "Sender", "SenderOptions", "Stopped", "shared_sender"]
 
 
+_LOOKUPS = 64  # names looked up at once: a name server that hangs for some vendors must not hold up the others
+
+
 class Sender:
     """The process's one sender. `start` deliveries from any thread; `stop` ends all of them softly."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(_LOOKUPS, "profilecast-lookup"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
         self._thread.start()
         self._channels: list[Channel] = []
