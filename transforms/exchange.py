@@ -29,7 +29,7 @@ from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
 from transforms.talk import Ended, Halved, Interrupted, Stopped, Talk, Unanswered
-from transforms.wire import Connector, PublicOnly, TimedRequest, TooLong, Turnstile, asking_now
+from transforms.wire import Connector, Names, TimedRequest, TooLong, Turnstile, asking_now
 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
@@ -91,7 +91,7 @@ class Exchange:
             self._turnstile,
             limit=self._at_once,
             keepalive_timeout=30,
-            resolver=PublicOnly(self._inside) if guarded else None,
+            resolver=Names(options.connect_timeout, self._inside if guarded else None),
         )
         return aiohttp.ClientSession(
             connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), request_class=TimedRequest

@@ -189,19 +189,21 @@ def _nothing() -> None:
     """It has been said."""
 
 
-class PublicOnly(AbstractResolver):
-    """Looks names up, at the moment of connecting, and refuses those that stand for an address inside."""
+class Names(AbstractResolver):
+    """Looks names up, at the moment of connecting and within a time; may refuse those of an address inside."""
 
-    def __init__(self, refuse: Callable[[str, str], Exception]) -> None:
+    def __init__(self, within: float, refuse: Callable[[str, str], Exception] | None) -> None:
+        """`within`: seconds; `refuse` makes the error from host and address. None: every address is allowed."""
         self._resolver = aiohttp.ThreadedResolver()
-        self._refuse = refuse
+        self._within, self._refuse = within, refuse
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
+        async with asyncio.timeout(self._within):
+            found = await self._resolver.resolve(host, port, family)
         for each in found:
-            if inside(each["host"]):
+            if self._refuse and inside(each["host"]):
                 raise self._refuse(host, each["host"])
         return found
 

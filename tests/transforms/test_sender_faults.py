@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import re
+import socket
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -261,6 +263,20 @@ def test_a_name_that_cannot_be_found_loses_nothing() -> None:
     report = running.report()
     assert "no useful answer within 0 s: nowhere.invalid cannot be found;" in report.stopped
     assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
+
+
+def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    hang = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **more: hang.wait(20.0))
+    options = replace(FAST, connect_timeout=0.2, retry_for=0.5)
+    try:
+        report = start(people(30), connect("webhook", {"url": "https://vendor.example/in"}), options).report(
+            within=10.0
+        )
+    finally:
+        hang.set()
+    assert "no connection to vendor.example within 0.2 s;" in report.stopped
+    assert 30 == report.pending
 
 
 def test_a_refused_connection_loses_nothing(server: VendorServer) -> None:
