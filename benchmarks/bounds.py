@@ -30,6 +30,8 @@ def mistakes(seen: Seen, alone: Sent) -> Iterator[str]:
         yield f"the webhook took {sent.hook.seconds / alone.hook.seconds:.2f} times as long as alone"
     if seen.most > trouble.cap:
         yield f"{seen.most} requests in a second, the cap is {trouble.cap}"
+    if report.requests < trouble.used * trouble.cap * sent.hook.seconds:
+        yield f"only {report.requests} requests in {sent.hook.seconds:.1f} s, the cap is {trouble.cap}"
     if sent.peak > alone.peak + MEMORY:
         yield f"{sent.peak - alone.peak:.0f} MB more than alone"
     if report.stopped:

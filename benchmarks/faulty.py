@@ -1,9 +1,8 @@
 """One sender with two connections: a well webhook, and beside it a vendor in trouble."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -15,9 +14,8 @@ from schemas.outcomes import Delivered, Final, Rejected
 from schemas.report import Report
 from schemas.secret import Secret
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
-from transforms.destinations import catalogue, find
-from transforms.destinations.braze import Braze
-from transforms.destinations.contract import Memory, Preparation, Request
+from transforms.destinations import find
+from transforms.destinations.contract import Memory
 from transforms.logic.lanes import Item
 from transforms.sender import Delivery, Sender, SenderOptions
 
@@ -27,31 +25,11 @@ CAP = Cap(100)  # of the webhook
 READ_TIMEOUT = 3.0  # seconds: by default a hung request would outlast the measurement
 os.environ.setdefault("BENCHMARK_KEY", "benchmark-key-0123456789abcdef")
 _KEY = Secret("${BENCHMARK_KEY}")
-_BRAZE = {"endpoint": "https://rest.iad-01.braze.com", "api_key": _KEY, "objects": 10}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "braze": _BRAZE,
-    "renewed-braze": _BRAZE,
-    "hubspot": {"access_token": _KEY, "upsert": True},
+    "braze": {"endpoint": "https://rest.iad-01.braze.com", "api_key": _KEY, "objects": 10},
+    "hubspot": {"refresh_token": _KEY, "client_id": "benchmark", "client_secret": _KEY, "upsert": True},
     "zendesk": {"subdomain": "acme", "email": "admin@acme.example", "api_token": _KEY},
 }
-
-
-class RenewedBraze(Braze):
-    """Braze by a token that is renewed: here, where a vendor would be asked for it."""
-
-    slug = "renewed-braze"
-    renews = True
-    _renewals = 0
-
-    def renew(self) -> Preparation:
-        self._renewals += 1
-        yield from ()
-
-    def signed(self, request: Request) -> Mapping[str, str]:
-        return {"authorization": f"Bearer token-{self._renewals}"}
-
-
-catalogue()[RenewedBraze.slug] = RenewedBraze
 
 
 @dataclass
@@ -123,7 +101,7 @@ def send(trouble: Trouble, calls: int, gateway: str) -> Sent:
     started = sender.start(beside)
     report = sender.start(_delivery(well, Calls(calls), hook, gateway)).result()
     sender.stop()
-    return Sent(report, started.result(), receipts.states.decode(), _peak())
+    return Sent(report, started.result(), receipts.states.decode(), peak_memory())
 
 
 def _delivery(connection: Connection, calls: Calls, journal: Receipts, gateway: str, url: str = "") -> Delivery:
@@ -133,7 +111,7 @@ def _delivery(connection: Connection, calls: Calls, journal: Receipts, gateway: 
 
 
 def _connection(trouble: Trouble) -> Connection:
-    slug = "webhook" if trouble.url else "renewed-braze" if trouble.renews else trouble.vendor
+    slug = "webhook" if trouble.url else trouble.vendor
     settings = {"url": trouble.url, "private_addresses": True} if trouble.url else SETTINGS[slug]
     return Connection("beside", slug, _SYNCS, _settings(slug, settings))
 
@@ -142,10 +120,3 @@ def _settings(slug: str, settings: dict[str, Any]) -> Any:
     kind = find(slug)
     assert kind
     return kind.Settings(**settings)
-
-
-def _peak() -> float:
-    """Peak resident memory in MB, of this program only: `ru_maxrss` begins with that of the process that started it."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0) or peak_memory()

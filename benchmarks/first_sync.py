@@ -26,7 +26,7 @@ from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
 from transforms.destinations import find
 from transforms.destinations.contract import Destination, Reply, Request, headers
-from transforms.logic.caps import at_once, effective_limits
+from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
 from transforms.sender import Delivery, Sender, SenderOptions
@@ -128,15 +128,14 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
     """Requests, seconds of a first sync, and requests of one call alone."""
     workspace, connection, kind = connected(slug)
     destination = kind(workspace, connection)
-    limits = effective_limits(kind, connection)
-    simulation = Simulation(destination, Limiter(limits, 0.0))
+    simulation = Simulation(destination, Limiter(effective_limits(kind, connection), 0.0))
     lanes = Lanes(destination.route, destination.unit, destination.batch_of)
     chunks = People(people, "add" if kind.kind == "list" else "identify").read()
-    window = max(2_000, destination.batch.items * (at_once(destination, limits) + 1))
+    window = max(2_000, 4 * destination.batch.items)
     pattern: list[str] = []
     alone, number = 0, 0
     while True:
-        while lanes.waiting < window and (chunk := next(chunks, None)):
+        while lanes.ready < window and (chunk := next(chunks, None)):
             for item in chunk:
                 lanes.add(item)
         batch = lanes.take(simulation.now)

@@ -7,7 +7,7 @@ Both go through one sender, in a process of its own for each trouble; the vendor
 the webhook has everything, the run is stopped. Then, or the exit code is 1:
 
 * the webhook had everything, in at most 1.1 times the time that it takes alone
-* the vendor saw at most its cap in any sliding second
+* the vendor saw at most its cap in any sliding second; one that is well, nearly all of it
 * receipts and report agree: delivered + rejected + expired + waiting = all; what is delivered the vendor was told, and
   it was told nothing that is not delivered, or may have arrived
 * the process's peak memory is at most 16 MB above what it is alone

@@ -21,8 +21,8 @@ class Trouble:
     url: str = ""  # where nobody is, instead of the sandbox
     calls: int = WAITING
     through: bool = True  # some of them can be delivered all the same
+    used: float = 0.0  # share of the cap that has to be used
     flawed: bool = False  # some of them are
-    renews: bool = False  # the sender can renew its credentials
 
     @property
     def cap(self) -> int:
@@ -39,7 +39,7 @@ DATED = {"retry_after": 1, "dated": True}
 REFUSALS = [{"status": status, "share": 0.3, "refuse": 0.1} for status in (400, 403, 413, 422)]
 ALONE = Trouble("alone", calls=0)
 TROUBLES = (
-    Trouble("is well"),
+    Trouble("is well", used=0.97),
     Trouble("answers 429, 2 s of 4", wave(429, retry_after=1), "429"),
     Trouble("answers 429 always", ({"status": 429},), "429", through=False),
     Trouble("gives dates 3 h behind", wave(429, skew=-HOURS, **DATED), "429", "hubspot"),
@@ -56,7 +56,7 @@ TROUBLES = (
     Trouble("answers in disorder, twice", ({"shuffle": 1.0, "refuse": 0.1},), "207", "hubspot"),
     Trouble("refuses items and batches", ({"refuse": 0.3}, {"status": 409, "share": 0.2}), "409"),
     Trouble("refuses calls in all ways", ({}, *REFUSALS), "403", "zendesk", flawed=True),
-    Trouble("expires tokens after 2 s", ({"expire": 2.0},), "401", renews=True),
+    Trouble("expires tokens after 2 s", ({"expire": 2.0},), "401", "hubspot"),
     Trouble("has no address", shows="unreachable", url="https://nowhere.invalid/in", through=False),
     Trouble("refuses connections", shows="unreachable", url="http://127.0.0.1:9/in", through=False),
 )

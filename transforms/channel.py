@@ -50,7 +50,7 @@ class Channel:
         )
         self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
         self._at_once = at_once(self._destination, self._limits)
-        self._window = max(2_000, self._destination.batch.items * (self._at_once + 1))
+        self._window = max(2_000, 4 * self._destination.batch.items)  # profiles read ahead
         self._chunks: Iterator[list[Item]] = iter(())
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())
@@ -223,7 +223,7 @@ class Channel:
 
     @property
     def _hungry(self) -> bool:
-        full = len(self._lanes) >= self._window or self._lanes.waiting >= _CALLS_EACH * self._window
+        full = self._lanes.ready >= self._window or self._lanes.waiting >= _CALLS_EACH * self._window
         return self._more and not (full or self._canary_is_out or self._stopping)
 
     @property

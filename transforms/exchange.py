@@ -148,6 +148,8 @@ class Exchange:
             reply = await self._send(request, talk)
             now = self._clock()
             verdict = self._verdict(request, reply, talk)
+            if verdict.meaning != "credentials":
+                renewed = False
             if reply is None or verdict.meaning == "transient":
                 failures += 1
                 if reply and reply.status == 503 and verdict.after:

@@ -1,40 +1,23 @@
-"""HubSpot: contacts, their properties, custom events. https://developers.hubspot.com/docs/api-reference"""
+"""HubSpot: contacts, their properties, custom events, OAuth. https://developers.hubspot.com/docs/api-reference"""
 
-import json
 import re
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any
+from urllib.parse import parse_qsl
 
 from sandbox.memory import Person
 from sandbox.vendor import Answer, Cap, Request, Vendor, on
-from sandbox.vendors.hubspot_shapes import (
-    Item,
-    Refusal,
-    as_text,
-    as_time,
-    batch,
-    distinct,
-    fits,
-    ids,
-    inputs,
-    invalid,
-    new_property,
-    not_found,
-    problem,
-)
+from sandbox.vendors.hubspot_schema import Definitions, Properties
+from sandbox.vendors.hubspot_shapes import Item, Refusal, as_time, batch, distinct, ids, inputs, not_found, problem
 
 MAX_EVENTS = 500
-MAX_EVENT_PROPERTIES = 50
-PORTAL = 4242
-BUILT_IN = {
-    *("address", "city", "company", "country", "createdate", "email", "firstname", "hs_additional_emails"),
-    *("hs_object_id", "jobtitle", "lastmodifieddate", "lastname", "lifecyclestage", "mobilephone", "phone"),
-    *("state", "website", "zip"),
-}
 SHOWN = ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")
-DATED = re.compile(
-    r"/(crm/objects|crm/properties|events)/\d{4}-\d\d/"
-)  # `/crm/objects/2026-03/…` is `/crm/v3/objects/…`
+# `/crm/objects/2026-03/…` is `/crm/v3/objects/…`
+DATED = re.compile(r"/(crm/objects|crm/properties|events)/\d{4}-\d\d/")
+TOKEN = "/oauth/v1/token"
+GRANTED = re.compile(r"(granted-[0-9a-f]{16})-\d+")  # an access token of OAuth: its account, and its number there
+LIFE = 1800  # seconds, of such a token
 
 
 class HubSpot(Vendor):
@@ -44,9 +27,50 @@ class HubSpot(Vendor):
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
         super().__init__(refuses)
-        self._properties = {n: new_property({"name": n, "label": n, "type": "string"}) for n in sorted(BUILT_IN)}
-        self._definitions: dict[str, dict[str, Any]] = {}  # of events, by fully qualified name
+        self._properties = Properties(self.refused)
+        self._definitions = Definitions()
+        self._ends: dict[str, float] = {}  # of the tokens that were granted, in unix seconds
 
+    # -- credentials
+    @classmethod
+    def credential(cls, request: Request) -> str | None:
+        """The access token. A refresh token is none: it lasts."""
+        return "" if request.path == TOKEN else request.bearer()
+
+    @classmethod
+    def account(cls, request: Request) -> str:
+        """That of a private app's token, or of the refresh token that all of OAuth's are granted for."""
+        if request.path == TOKEN:
+            return f"granted-{blake2b(_form(request).get('refresh_token', '').encode(), digest_size=8).hexdigest()}"
+        token = request.bearer() or ""
+        granted = GRANTED.fullmatch(token)
+        return granted[1] if granted else token
+
+    @classmethod
+    def authorized(cls, request: Request, known: set[str]) -> bool:
+        return cls.credential(request) is not None and (not known or cls.account(request) in known)
+
+    @classmethod
+    def secret(cls, request: Request, settings: Any) -> str | None:
+        """What tells the account, so that a refresh token is not taken for an access token."""
+        return cls.account(request)
+
+    @on("POST", TOKEN)
+    def grant(self, request: Request) -> Answer:
+        """A new access token, for any client; those before it stay good for as long as they were."""
+        form = _form(request)
+        if form.get("grant_type") != "refresh_token":
+            return Answer(400, {"status": "BAD_GRANT_TYPE", "message": "missing or unknown grant type"})
+        for field in ("client_id", "client_secret", "refresh_token"):
+            if not form.get(field):
+                words = f"missing or invalid {field.replace('_', ' ')}"
+                return Answer(400, {"status": f"BAD_{field.upper()}", "message": words})
+        token = f"{self.account(request)}-{len(self._ends) + 1}"
+        self._ends[token] = request.at + LIFE
+        body = {"access_token": token, "refresh_token": form["refresh_token"], "expires_in": LIFE}
+        return Answer(200, {**body, "token_type": "bearer"})
+
+    # -- answers
     def unauthorized(self) -> Answer:
         return problem(401, "INVALID_AUTHENTICATION", "Authentication credentials not found or not valid.")
 
@@ -79,6 +103,9 @@ class HubSpot(Vendor):
         return DATED.sub(legacy, request.path)
 
     def respond(self, request: Request) -> Answer:
+        token = request.bearer() or ""
+        if GRANTED.fullmatch(token) and self._ends.get(token, 0.0) <= request.at:
+            return problem(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired.")
         try:
             return super().respond(request)
         except Refusal as refusal:
@@ -87,53 +114,36 @@ class HubSpot(Vendor):
     # -- properties
     @on("GET", "/crm/v3/properties/contacts")
     def properties(self, request: Request) -> Answer:
-        return Answer(200, {"results": list(self._properties.values())})
+        return Answer(200, {"results": list(self._properties.declared.values())})
 
     @on("GET", "/crm/v3/properties/contacts/{name}")
     def property(self, request: Request, name: str) -> Answer:
-        found = self._properties.get(name)
+        found = self._properties.declared.get(name)
         return Answer(200, found) if found else problem(404, "OBJECT_NOT_FOUND", f"Property {name} does not exist")
 
     @on("POST", "/crm/v3/properties/contacts")
     def create_property(self, request: Request) -> Answer:
-        made = self._new_property(request.object)
-        self._properties[made["name"]] = made
-        return Answer(201, made)
+        return Answer(201, self._properties.declare(request.object))
 
     @on("POST", "/crm/v3/properties/contacts/batch/create")
     def create_properties(self, request: Request) -> Answer:
         results, errors = [], []
         for item in inputs(request):
             try:
-                made = self._new_property(item)
+                results.append(self._properties.declare(item))
             except Refusal as refusal:
                 errors.append({**refusal.answer.json, "context": {"name": [str(item.get("name"))]}})
-                continue
-            self._properties[made["name"]] = made
-            results.append(made)
         return batch(201, results, errors, request.at)
-
-    def _new_property(self, given: dict[str, Any]) -> dict[str, Any]:
-        for key in ("name", "label", "groupName", "type", "fieldType"):
-            if not isinstance(given.get(key), str) or not given[key]:
-                raise Refusal(400, "VALIDATION_ERROR", f"{key} is required")
-        if not re.fullmatch("[a-z][a-z0-9_]*", given["name"]):
-            raise Refusal(400, "VALIDATION_ERROR", "a name has lower-case letters, digits and _, a letter first")
-        if given["type"] not in ("string", "number", "date", "datetime", "enumeration", "bool"):
-            raise Refusal(400, "VALIDATION_ERROR", f"no such type: {given['type']}")
-        if given["name"] in self._properties:
-            raise Refusal(409, "OBJECT_ALREADY_EXISTS", f"A property named '{given['name']}' already exists.")
-        return new_property(given)
 
     # -- one contact
     @on("POST", "/crm/v3/objects/contacts")
     def create(self, request: Request) -> Answer:
-        values = self._values(request.object)
+        values = self._properties.values(request.object)
         return Answer(201, self._shown(self._create(values, request.at)))
 
     @on("PATCH", "/crm/v3/objects/contacts/{key}")
     def update(self, request: Request, key: str) -> Answer:
-        values = self._values(request.object)
+        values = self._properties.values(request.object)
         person = self._find(key, request.query.get("idProperty"))
         if person is None:
             raise Refusal(404, "OBJECT_NOT_FOUND", "resource not found")
@@ -177,7 +187,7 @@ class HubSpot(Vendor):
         emails: set[str] = set()
 
         def check(item: Item) -> dict[str, str]:
-            values = self._values(item)
+            values = self._properties.values(item)
             self._conflict(values)
             email = values.get("email", "").lower()
             if email in emails:
@@ -194,7 +204,7 @@ class HubSpot(Vendor):
         def check(item: Item) -> dict[str, str]:
             if person := self._find(item["id"], item.get("idProperty")):
                 self._check_person(person)
-            return self._values(item)
+            return self._properties.values(item)
 
         def write(item: Item, values: dict[str, str]) -> tuple[Person, Item] | None:
             person = self._find(item["id"], item.get("idProperty"))
@@ -211,8 +221,8 @@ class HubSpot(Vendor):
         def check(item: Item) -> dict[str, str]:
             if not isinstance(item.get("idProperty"), str):
                 raise Refusal(400, "VALIDATION_ERROR", "idProperty is required")
-            self._check_value(item["idProperty"], item["id"])
-            return {**self._values(item), item["idProperty"]: item["id"]}
+            self._properties.check(item["idProperty"], item["id"])
+            return {**self._properties.values(item), item["idProperty"]: item["id"]}
 
         def write(item: Item, values: dict[str, str]) -> tuple[Person, Item]:
             person = self._find(item["id"], item["idProperty"])
@@ -269,39 +279,14 @@ class HubSpot(Vendor):
         kind = id_property or "hs_object_id"
         return self.people.find(kind, key.strip().lower() if kind == "email" else key)
 
-    def _values(self, item: dict[str, Any]) -> dict[str, str]:
-        """The property values of an input, as text, all of them valid. Raises Refusal."""
-        given = item.get("properties")
-        if not isinstance(given, dict):
-            raise Refusal(400, "VALIDATION_ERROR", "properties must be an object")
-        values = {name: as_text(value) for name, value in given.items()}
-        unknown = [invalid(n, "PROPERTY_DOESNT_EXIST", "does not exist") for n in values if n not in self._properties]
-        if unknown:
-            raise Refusal(400, "VALIDATION_ERROR", f"Property values were not valid: {json.dumps(unknown)}")
-        for name, value in values.items():
-            self._check_value(name, value)
-        return values
-
-    def _check_value(self, name: str, value: str) -> None:
-        if name not in self._properties:
-            error = invalid(name, "PROPERTY_DOESNT_EXIST", "does not exist")
-        elif name == "email" and (not re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", value) or self.refused(value)):
-            error = invalid(name, "INVALID_EMAIL", "has an invalid email address")
-        elif value and not fits(self._properties[name], value):
-            error = invalid(name, "INVALID_VALUE", f"was not a valid {self._properties[name]['type']}")
-        else:
-            return
-        raise Refusal(400, "VALIDATION_ERROR", f"Property values were not valid: {json.dumps([error])}")
-
     def _check_person(self, person: Person) -> None:
         """Refuse a write to somebody whom a fault refuses, whatever id the write goes by."""
         if email := person.identifiers.get("email"):
-            self._check_value("email", email)
+            self._properties.check("email", email)
 
     def _conflict(self, values: dict[str, str]) -> None:
         for name, value in values.items():
-            unique = name == "email" or self._properties[name].get("hasUniqueValue")
-            if unique and (known := self._find(value, name)):
+            if self._properties.unique(name) and (known := self._find(value, name)):
                 words = f"Contact already exists. Existing ID: {known.identifiers['hs_object_id']}"
                 raise Refusal(409, "CONFLICT", words)
 
@@ -320,14 +305,14 @@ class HubSpot(Vendor):
             elif name == "hs_additional_emails":
                 for email in filter(None, value.split(";")):
                     self.people.identify(person, "email", email.strip().lower(), primary=False)
-            elif self._properties[name].get("hasUniqueValue"):
+            elif self._properties.unique(name):
                 self.people.identify(person, name, value)
         self.people.tell(person, at, values)
         person.values["lastmodifieddate"] = as_time(at)
 
     def _shown(self, person: Person, wanted: list[str] | None = None) -> dict[str, Any]:
         number = person.identifiers["hs_object_id"]
-        names = [*SHOWN, *(n for n in wanted or person.values if n in self._properties)]
+        names = [*SHOWN, *(n for n in wanted or person.values if n in self._properties.declared)]
         known = {**person.values, "hs_object_id": number}
         return {
             "id": number,
@@ -340,79 +325,38 @@ class HubSpot(Vendor):
     # -- custom events
     @on("GET", "/events/v3/event-definitions")
     def definitions(self, request: Request) -> Answer:
-        return Answer(200, {"total": len(self._definitions), "results": list(self._definitions.values())})
+        found = list(self._definitions.declared.values())
+        return Answer(200, {"total": len(found), "results": found})
 
     @on("GET", "/events/v3/event-definitions/{name}")
     def definition(self, request: Request, name: str) -> Answer:
-        return Answer(200, self._definition(name))
+        return Answer(200, self._definitions.find(name))
 
     @on("POST", "/events/v3/event-definitions")
     def define(self, request: Request) -> Answer:
-        given = request.object
-        if not given.get("label") or not isinstance(given.get("propertyDefinitions"), list):
-            raise Refusal(400, "VALIDATION_ERROR", "label and propertyDefinitions are required")
-        name = given.get("name") or re.sub("[^a-z0-9]+", "_", given["label"].lower())
-        full = f"pe{PORTAL}_{name}"
-        if full in self._definitions:
-            raise Refusal(409, "OBJECT_ALREADY_EXISTS", f"An event named '{name}' already exists.")
-        self._definitions[full] = {
-            "id": str(1000 + len(self._definitions)),
-            "name": name,
-            "fullyQualifiedName": full,
-            "objectTypeId": f"6-{1000 + len(self._definitions)}",
-            "labels": {"singular": given["label"]},
-            "primaryObject": given.get("primaryObject", "CONTACT"),
-            "properties": [new_property(p) for p in given["propertyDefinitions"]],
-            "associations": [],
-            "archived": False,
-        }
-        return Answer(201, self._definitions[full])
+        return Answer(201, self._definitions.declare(request.object))
 
     @on("POST", "/events/v3/event-definitions/{name}/property")
     def define_property(self, request: Request, name: str) -> Answer:
-        definition, given = self._definition(name), request.object
-        if not given.get("label") or not given.get("type"):
-            raise Refusal(400, "VALIDATION_ERROR", "label and type are required")
-        made = new_property(given)
-        if made["name"] in {p["name"] for p in definition["properties"]}:
-            raise Refusal(409, "OBJECT_ALREADY_EXISTS", f"A property named '{made['name']}' already exists.")
-        definition["properties"].append(made)
-        return Answer(201, made)
+        return Answer(201, self._definitions.declare_property(name, request.object))
 
     @on("POST", "/events/v3/send")
     def send(self, request: Request) -> Answer:
-        self._check_event(request.object)
-        self._keep(request.object, request.at)
-        return Answer(204)
+        return self._send([request.object], request.at)
 
     @on("POST", "/events/v3/send/batch")
     def send_many(self, request: Request) -> Answer:
-        events = inputs(request, MAX_EVENTS)
+        return self._send(inputs(request, MAX_EVENTS), request.at)
+
+    def _send(self, events: list[Item], at: float) -> Answer:
+        """All are checked before the first is kept."""
         for event in events:
-            self._check_event(event)
+            self._definitions.check(event)
+            if self.refused(event.get("email")):
+                raise Refusal(400, "VALIDATION_ERROR", "email is not a valid email address")
         for event in events:
-            self._keep(event, request.at)
+            self._keep(event, at)
         return Answer(204)
-
-    def _definition(self, name: str) -> dict[str, Any]:
-        full = name if name in self._definitions else f"pe{PORTAL}_{name}"
-        if full not in self._definitions:
-            raise Refusal(404, "OBJECT_NOT_FOUND", f"No event definition named '{name}'")
-        return self._definitions[full]
-
-    def _check_event(self, event: dict[str, Any]) -> None:
-        definition = self._definitions.get(event.get("eventName", ""))
-        if definition is None:
-            raise Refusal(400, "VALIDATION_ERROR", "eventName must be the fully qualified name of a definition")
-        if not any(event.get(key) for key in ("email", "utk", "objectId")):
-            raise Refusal(400, "VALIDATION_ERROR", "One of email, utk or objectId is required")
-        if self.refused(event.get("email")):
-            raise Refusal(400, "VALIDATION_ERROR", "email is not a valid email address")
-        properties = event.get("properties")
-        if not isinstance(properties, dict) or len(properties) > MAX_EVENT_PROPERTIES:
-            raise Refusal(400, "VALIDATION_ERROR", f"properties must be an object of at most {MAX_EVENT_PROPERTIES}")
-        if unknown := sorted(set(properties) - {p["name"] for p in definition["properties"]}):
-            raise Refusal(400, "VALIDATION_ERROR", f"Unknown event properties: {', '.join(unknown)}")
 
     def _keep(self, event: dict[str, Any], at: float) -> None:
         """Keep an event; a repeated uuid of one event type is dropped. An unknown e-mail becomes a contact."""
@@ -423,3 +367,10 @@ class HubSpot(Vendor):
             if not self.people.find("email", email):
                 self._create({"email": email}, at)
         self.events.add(at, name, identifiers, event["properties"], key=(name, uuid) if uuid else None, keep=True)
+
+
+def _form(request: Request) -> dict[str, str]:
+    """The fields of a form; none where the body is no form."""
+    if "x-www-form-urlencoded" not in request.headers.get("content-type", ""):
+        return {}
+    return dict(parse_qsl(request.body.decode("utf-8", "replace")))

@@ -1,7 +1,6 @@
-"""HubSpot's bodies: errors, batches, properties, and reading them."""
+"""HubSpot's bodies: errors, batches, and reading them."""
 
 import json
-import re
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -65,28 +64,6 @@ def distinct(keys: list[str]) -> None:
     repeated = [key for key, times in Counter(key.lower() for key in keys).items() if times > 1]
     if repeated:
         raise Refusal(400, "VALIDATION_ERROR", f"Duplicate IDs found in batch input: {repeated}. IDs must be unique")
-
-
-def new_property(given: Item) -> Item:
-    name = given.get("name") or re.sub("[^a-z0-9]+", "_", given["label"].lower())
-    return {"groupName": "contactinformation", "fieldType": "text", "options": [], **given, "name": name}
-
-
-def fits(declared: Item, value: str) -> bool:
-    try:
-        match declared["type"]:
-            case "number":
-                float(value)
-            case "enumeration":
-                allowed = {option["value"] for option in declared["options"]}
-                return set(value.split(";")) <= allowed
-            case "bool":
-                return value in ("true", "false")
-            case "date" | "datetime" if not value.isdigit():
-                datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
 
 
 def as_text(value: Any) -> str:

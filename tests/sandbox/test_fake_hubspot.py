@@ -1,6 +1,13 @@
 """The fake HubSpot."""
 
+from dataclasses import replace
+
 import pytest
+
+from sandbox.testing import running_sandbox
+from sandbox.workspace import accounts
+from schemas.workspace import Cap
+from tests.transforms.delivering import FAST, connect, people, start, until
 
 API = "https://api.hubapi.com"
 CONTACTS = "/crm/v3/objects/contacts"
@@ -170,3 +177,107 @@ def test_the_cap_is_10_in_any_second_for_each_token(gateway):
 def test_without_a_token_the_answer_is_401(gateway):
     answer = gateway.send("GET", f"{API}/crm/v3/properties/contacts")
     assert (401, "INVALID_AUTHENTICATION") == (answer.status_code, answer.json()["category"])
+
+
+# -- OAuth
+GRANT = {"grant_type": "refresh_token", "client_id": "c1", "client_secret": "cs", "refresh_token": "r1"}
+
+
+@pytest.fixture
+def grant(gateway):
+    """Ask for an access token; a field that is None is left out."""
+
+    def grant(**form):
+        sent = {name: value for name, value in {**GRANT, **form}.items() if value is not None}
+        return gateway.send("POST", f"{API}/oauth/v1/token", data=sent)
+
+    return grant
+
+
+def read(gateway, token):
+    answer = gateway.send("GET", f"{API}/crm/v3/properties/contacts", headers={"Authorization": f"Bearer {token}"})
+    return answer.status_code, answer.json().get("category")
+
+
+def test_a_granted_token_is_good_for_half_an_hour(gateway, grant, clock):
+    first = grant().json()
+    assert ("bearer", 1800, "r1") == (first["token_type"], first["expires_in"], first["refresh_token"])
+    clock.now += 1799
+    assert (200, None) == read(gateway, first["access_token"])
+    second = grant().json()["access_token"]
+    clock.now += 1
+    assert (401, "EXPIRED_AUTHENTICATION") == read(gateway, first["access_token"])
+    assert (200, None) == read(gateway, second)
+
+
+def test_tokens_of_one_refresh_token_are_of_one_account(sandbox, gateway, grant):
+    for refresh, email in (("r1", "a@b.co"), ("r1", "c@b.co"), ("r2", "d@b.co")):
+        headers = {"Authorization": f"Bearer {grant(refresh_token=refresh).json()['access_token']}"}
+        gateway.send("POST", f"{API}{CONTACTS}", {"properties": {"email": email}}, headers=headers)
+    told = [[person["identifiers"]["email"] for person in account["people"]] for account in sandbox.told("hubspot")]
+    assert [["a@b.co", "c@b.co"], ["d@b.co"]] == told
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"grant_type": "authorization_code"}, "BAD_GRANT_TYPE"),
+        ({"client_id": None}, "BAD_CLIENT_ID"),
+        ({"client_secret": ""}, "BAD_CLIENT_SECRET"),
+        ({"refresh_token": None}, "BAD_REFRESH_TOKEN"),
+    ],
+)
+def test_a_grant_needs_a_client_and_a_refresh_token(grant, form, status):
+    answer = grant(**form)
+    assert (400, status) == (answer.status_code, answer.json()["status"])
+
+
+def test_a_grant_is_asked_for_by_a_form(gateway):
+    assert 400 == gateway.send("POST", f"{API}/oauth/v1/token", GRANT).status_code
+
+
+def test_a_token_that_nobody_granted_is_refused(gateway, grant):
+    head, _, number = grant().json()["access_token"].rpartition("-")
+    assert (401, "EXPIRED_AUTHENTICATION") == read(gateway, f"{head}-{int(number) + 1}")
+
+
+def test_a_fault_expires_access_tokens_and_no_refresh_token(sandbox, gateway, grant, clock):
+    sandbox.fault(destination="hubspot", expire=2)
+    for _ in range(2):
+        token = grant().json()["access_token"]
+        assert (200, None) == read(gateway, token)
+        clock.now += 2
+        assert (401, "INVALID_AUTHENTICATION") == read(gateway, token)
+
+
+@pytest.fixture
+def connected(monkeypatch):
+    """A connection by OAuth."""
+    monkeypatch.setenv("REFRESH", "r1")
+    monkeypatch.setenv("CLIENT", "cs")
+    settings = {"refresh_token": "${REFRESH}", "client_id": "c1", "client_secret": "${CLIENT}", "upsert": True}
+    return connect("hubspot", settings, cap=Cap(20), cap_raised_by_vendor=True)
+
+
+def test_a_workspace_tells_which_refresh_token_is_right(connected, gateway, grant):
+    _, secrets = accounts(connected[0])
+    with running_sandbox(credentials=secrets) as running:
+        gateway.url = running.url
+        assert (200, None) == read(gateway, grant().json()["access_token"])
+        assert 401 == grant(refresh_token="r2").status_code
+        assert 401 == read(gateway, "r1")[0], "a refresh token is no access token"
+
+
+@pytest.mark.parametrize(("fault", "life"), [({}, 1800), ({"expire": 60}, 60)])
+def test_the_sender_goes_on_when_its_token_expires(connected, clock, fault, life):
+    _, secrets = accounts(connected[0])
+    with running_sandbox(clock=clock, credentials=secrets, capped=False) as running:
+        running.fault(destination="hubspot", **fault)
+        sending = start(people(2000), connected, replace(FAST, gateway=running.url))
+        until(lambda: len(sending.journal.final) >= 200)
+        clock.now += life
+        report = sending.report()
+        [account] = running.told("hubspot")
+    assert ("", 2000) == (report.stopped, report.delivered)
+    assert 1 <= report.statuses["401"]
+    assert 2000 == len([person for person in account["people"] if person["told"]])

@@ -349,11 +349,11 @@ def test_what_a_429_says_in_other_words_is_kept_to(server: VendorServer, headers
 
 
 def test_a_quota_of_the_same_number_and_a_longer_time_is_not_the_cap(server: VendorServer) -> None:
-    spent = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1.5"}
+    spent = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3.4"}
     server.script = lambda seen: Answer(headers=spent if seen.number == 3 else {})
     start(people(60), webhook(cap=Cap(100)), replace(FAST, gateway=server.url)).report()
     times = [seen.at for seen in server.seen]
-    assert max(later - earlier for earlier, later in pairwise(times)) >= 1.4
+    assert max(later - earlier for earlier, later in pairwise(times)) >= 3.2
 
 
 def test_the_wait_for_the_cap_is_not_held_against_a_429(server: VendorServer) -> None:
@@ -376,7 +376,7 @@ def test_who_was_put_off_is_tried_again_though_others_of_the_batch_are_left(
         if 3 in numbers:
             return Answer(503)
         results = [{"id": str(n), "properties": {"email": f"person-{n}@example.com"}} for n in numbers]
-        if asked[0] < 4 and 0 in numbers:
+        if asked[0] < 3 and 0 in numbers:
             results = [each for each in results if each["id"] != "0"]
         return Answer(200, {"results": results})
 

@@ -95,6 +95,12 @@ class Reply:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
+    @property
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty where it is none."""
+        body = self.json()
+        return body if isinstance(body, dict) else {}
+
     def words(self) -> str:
         """The body as text for people, cut."""
         return self.body[:500].decode("utf-8", "replace")

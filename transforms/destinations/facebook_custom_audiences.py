@@ -123,7 +123,7 @@ class FacebookCustomAudiences(Destination):
                 audiences[key] = existing[key]
             else:
                 reply = yield self._request("POST", f"{self._account()}/customaudiences", json=self._audience(key))
-                made = _object(reply).get("id")
+                made = reply.object.get("id")
                 if made:
                     audiences[key] = str(made)
                 else:
@@ -173,8 +173,8 @@ class FacebookCustomAudiences(Destination):
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
-        codes, error, words = _codes(reply), _object(reply).get("error"), _words(reply)
-        if reply.status >= 500 or (reply.ok and not _object(reply)):
+        codes, error, words = _codes(reply), reply.object.get("error"), _words(reply)
+        if reply.status >= 500 or (reply.ok and not reply.object):
             return Verdict("transient", retry_after(reply), words)
         if not isinstance(error, dict):
             return by_status(reply, items)
@@ -203,7 +203,7 @@ class FacebookCustomAudiences(Destination):
             reply = yield self._request("GET", f"{self._account()}/customaudiences", query)
             if not reply.ok:
                 return refused(reply, "unknown_field", _words(reply))
-            page = _object(reply)
+            page = reply.object
             for audience in page.get("data") or []:
                 if audience.get("subtype", "CUSTOM") == "CUSTOM":
                     found.setdefault(audience["name"], str(audience["id"]))
@@ -297,7 +297,7 @@ def outcome(reply: Reply) -> Delivered | Rejected:
     """
     if not reply.ok:
         return refused(reply, "forbidden" if not CLOSED.isdisjoint(_codes(reply)) else None, _words(reply))
-    answer = _object(reply)
+    answer = reply.object
     received, invalid = answer.get("num_received") or 0, answer.get("num_invalid_entries") or 0
     if received and invalid >= received:
         return Rejected("invalid_identifier", f"Facebook finds {invalid} of {received} entries invalid")
@@ -318,19 +318,14 @@ class _Usage(Struct):
     estimated_time_to_regain_access: float = 0.0
 
 
-def _object(reply: Reply) -> dict[str, Any]:
-    body = reply.json()
-    return body if isinstance(body, dict) else {}
-
-
 def _codes(reply: Reply) -> list[int]:
     """Code and subcode of the error."""
-    error = _object(reply).get("error")
+    error = reply.object.get("error")
     return [error.get("code", 0), error.get("error_subcode", 0)] if isinstance(error, dict) else []
 
 
 def _words(reply: Reply) -> str:
-    error = _object(reply).get("error")
+    error = reply.object.get("error")
     if not isinstance(error, dict):
         return reply.words()
     code, subcode = _codes(reply)

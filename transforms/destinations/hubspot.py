@@ -1,7 +1,7 @@
 """HubSpot: contact properties and custom events, CRM API v3."""
 
 import re
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
@@ -46,6 +46,8 @@ CHOICES = [
     {"label": label, "value": label.lower(), "displayOrder": order, "hidden": False}
     for order, label in enumerate(("True", "False"), 1)
 ]
+# How people fill a property in, by its type.
+INPUTS = {"enumeration": "booleancheckbox", "number": "number", "string": "text"}
 # Errors of one contact that reading again settles: it exists by now, or it is gone.
 AGAIN = frozenset({"CONFLICT", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND"})
 BUSY = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
@@ -53,6 +55,7 @@ BUSY = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
 NEXT_DAY = 3600.0
 
 Fields = dict[str, dict[str, Any]]  # definitions of properties by name
+Write = tuple[list[str], dict[str, Any]]  # the identifiers of a contact, and what is written
 
 
 class HubSpot(Destination):
@@ -182,8 +185,10 @@ class HubSpot(Destination):
         order = {"objectId": _value(identifier), "idProperty": "email"}
         if identifier.type == "user_id":
             found = yield from self._read(self.settings.user_id_property, [_value(identifier)])
-            if isinstance(found, Rejected) or not found:
-                return all_of(calls, found if isinstance(found, Rejected) else Delivered())
+            if isinstance(found, Rejected):
+                return all_of(calls, found)
+            if not found:
+                return all_of(calls, Delivered())
             order = {"objectId": found[_value(identifier)]}
         reply = yield Request("POST", f"{CONTACTS}/gdpr-delete", json=order)
         return all_of(calls, Delivered() if reply.ok or reply.status == 404 else refused(reply))
@@ -208,7 +213,7 @@ class HubSpot(Destination):
         }
         kind = {"content-type": "application/x-www-form-urlencoded"}
         reply = yield Request("POST", TOKEN, content=urlencode(form).encode(), headers=kind)
-        self._token = str(_object(reply).get("access_token", ""))
+        self._token = str(reply.object.get("access_token", ""))
 
     def _sign_in(self) -> Preparation:
         if not (self.settings.access_token or self._token):
@@ -217,7 +222,7 @@ class HubSpot(Destination):
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
         status = reply.status
-        if reply.ok and status != 204 and not _object(reply):
+        if reply.ok and status != 204 and not reply.object:
             return Verdict("transient", words=reply.words())
         if request.url == TOKEN and status in (400, 401, 403):
             return Verdict("stop", words="HubSpot does not renew the access: are refresh token and client right?")
@@ -225,7 +230,7 @@ class HubSpot(Destination):
             return Verdict("transient", max(2.0, retry_after(reply) or 0.0), reply.words())
         if status == 477:  # the account is being moved to another data centre
             return Verdict("throttled", retry_after(reply), reply.words())
-        if status == 429 and _object(reply).get("policyName") == "DAILY":
+        if status == 429 and reply.object.get("policyName") == "DAILY":
             return Verdict("throttled", retry_after(reply) or NEXT_DAY, reply.words())
         if status == 403 and request.url.startswith(EVENTS):  # not every plan has custom events
             return Verdict("answered")
@@ -268,7 +273,7 @@ class HubSpot(Destination):
         for label, fields in events.items():
             if label not in defined:
                 reply = yield Request("POST", f"{EVENTS}/event-definitions", json=_event_definition(label, fields))
-                full_name = _object(reply).get("fullyQualifiedName")
+                full_name = reply.object.get("fullyQualifiedName")
                 if full_name:
                     defined[label] = {"name": full_name, "properties": sorted(fields)}
                 else:
@@ -291,7 +296,7 @@ class HubSpot(Destination):
             reply = yield Request("GET", f"{EVENTS}/event-definitions?includeProperties=true&limit=100{after}")
             if not reply.ok:
                 return refusal(reply)
-            page = _object(reply)
+            page = reply.object
             for event in page.get("results") or []:
                 names = [p["name"] for p in event.get("properties") or [] if not p["name"].startswith("hs_")]
                 full_name = event["fullyQualifiedName"]
@@ -321,10 +326,7 @@ class HubSpot(Destination):
     def _event_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, value in self.properties(call).items():
             name = property_name(key)
-            kind: dict[str, Any] = {"type": "number" if isinstance(value, int | float) else "string"}
-            if isinstance(value, bool):
-                kind = {"type": "enumeration", "options": CHOICES}
-            yield name, {"name": name, "label": name, **kind}
+            yield name, {"name": name, "label": name, **_type(value)}
 
     def _needs(self, call: Call) -> Iterator[tuple[str, ...]]:
         """What must not be refused for this call to be of use."""
@@ -364,17 +366,15 @@ class HubSpot(Destination):
             if isinstance(records, Rejected):
                 return results | dict.fromkeys(left, records)
             # Several addresses may belong to one contact.
-            known: dict[str, tuple[list[str], dict[str, Any]]] = {}
+            known: dict[str, Write] = {}
+            unknown: list[Write] = []
             for value in left:
                 if record := records.get(value):
                     values, update = known.setdefault(record, ([], {"id": record, "properties": {}}))
                     values.append(value)
                     update["properties"] |= contacts[value]
-            unknown = [
-                ([value], {"properties": {id_property: value, **contacts[value]}})
-                for value in left
-                if value not in records
-            ]
+                else:
+                    unknown.append(([value], {"properties": {id_property: value, **contacts[value]}}))
             results |= yield from self._write("update", known.values(), memory)
             results |= yield from self._write("create", unknown, memory)
         return results
@@ -387,7 +387,7 @@ class HubSpot(Destination):
         if not reply.ok:
             return refusal(reply)
         found: dict[str, str] = {}
-        for record in _object(reply).get("results") or []:
+        for record in reply.object.get("results") or []:
             for name in names:
                 own = record["properties"].get(name) or ""
                 for value in own.lower().split(";") if id_property == "email" else [own]:
@@ -395,19 +395,19 @@ class HubSpot(Destination):
         return {value: found[value] for value in values if value in found}
 
     def _write(
-        self, verb: str, contacts: Iterable[tuple[list[str], dict[str, Any]]], memory: Memory
+        self, verb: str, contacts: Collection[Write], memory: Memory
     ) -> Generator[Request, Reply, dict[str, Outcome]]:
-        """Write contacts, each with its identifiers; outcomes by identifier, without those to be read again."""
-        chosen = [(values, {**body, "objectWriteTraceId": f"contact-{n}"}) for n, (values, body) in enumerate(contacts)]
-        if not chosen:
+        """Outcomes by identifier, without those to be read again."""
+        bodies = [{**body, "objectWriteTraceId": f"contact-{n}"} for n, (_, body) in enumerate(contacts)]
+        if not bodies:
             return {}
-        reply = yield Request("POST", f"{CONTACTS}/batch/{verb}", json={"inputs": [body for _, body in chosen]})
-        results = self._written(reply, [body for _, body in chosen], memory)
-        return {value: now for (values, _), now in zip(chosen, results, strict=True) if now for value in values}
+        reply = yield Request("POST", f"{CONTACTS}/batch/{verb}", json={"inputs": bodies})
+        results = self._written(reply, bodies, memory)
+        return {value: now for (values, _), now in zip(contacts, results, strict=True) if now for value in values}
 
     def _written(self, reply: Reply, bodies: list[dict[str, Any]], memory: Memory) -> list[Outcome | None]:
         """What became of each contact of a request; None: read again."""
-        answer = _object(reply)
+        answer = reply.object
         if not reply.ok:
             if reply.status in (404, 409):
                 return [None] * len(bodies)
@@ -498,13 +498,16 @@ def _value(identifier: Identifier) -> str:
     return identifier.id.strip().lower() if identifier.type == "email" else identifier.id
 
 
-def _contact_field(name: str, value: Any) -> dict[str, Any]:
-    plain = {"name": name, "label": name, "groupName": "contactinformation"}
+def _type(value: Any) -> dict[str, Any]:
+    """Of a property that takes such values."""
     if isinstance(value, bool):
-        return {**plain, "type": "enumeration", "fieldType": "booleancheckbox", "options": CHOICES}
-    if isinstance(value, int | float):
-        return {**plain, "type": "number", "fieldType": "number"}
-    return {**plain, "type": "string", "fieldType": "text"}
+        return {"type": "enumeration", "options": CHOICES}
+    return {"type": "number" if isinstance(value, int | float) else "string"}
+
+
+def _contact_field(name: str, value: Any) -> dict[str, Any]:
+    kind = _type(value)
+    return {"name": name, "label": name, "groupName": "contactinformation", **kind, "fieldType": INPUTS[kind["type"]]}
 
 
 def _event_definition(label: str, fields: Fields) -> dict[str, Any]:
@@ -568,14 +571,9 @@ class _Problem(Struct):
     name: str = ""
 
 
-def _object(reply: Reply) -> dict[str, Any]:
-    body = reply.json()
-    return body if isinstance(body, dict) else {}
-
-
 def _message(reply: Reply) -> str:
-    return str(_object(reply).get("message") or reply.words())
+    return str(reply.object.get("message") or reply.words())
 
 
 def _by_name(reply: Reply) -> Fields:
-    return {field["name"]: field for field in _object(reply).get("results") or []}
+    return {field["name"]: field for field in reply.object.get("results") or []}

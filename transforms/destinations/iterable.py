@@ -197,7 +197,8 @@ class Iterable(Destination):
         failed = failures(answer)
         events = answer.get("disallowedEventNames") or ()
         fields = answer.get("filteredOutFields") or ()
-        unnamed = bool(answer.get("failCount")) and not failed and not events
+        named = {whom(call) for call in calls if whom(call) in failed or self.event(call) in events}
+        unnamed = (answer.get("failCount") or 0) > len(named)
         results: list[Outcome] = []
         for call in calls:
             if why := failed.get(whom(call)):

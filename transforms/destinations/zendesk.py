@@ -174,7 +174,7 @@ class Zendesk(Destination):
         reply = yield self._request("GET", f"/api/v2/users/search?{urlencode(query)}")
         if not reply.ok:
             return all_of(calls, outcome(reply))
-        similar = _object(reply).get("users") or []
+        similar = reply.object.get("users") or []
         same = [user for user in similar if str(user.get(field) or "").lower() == value.strip().lower()]
         if similar and not same:
             words = "Zendesk finds users by it, but as no one's primary address or external id: delete them by hand"
@@ -196,7 +196,7 @@ class Zendesk(Destination):
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
         path, status = urlsplit(request.url).path, reply.status
-        if reply.ok and reply.body and not _object(reply):
+        if reply.ok and reply.body and not reply.object:
             return Verdict("transient", words=reply.words())
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
@@ -224,7 +224,7 @@ class Zendesk(Destination):
         after = ""
         while True:
             reply = yield self._request("GET", f"{FIELDS}?page%5Bsize%5D=100{after}")
-            page = _object(reply)
+            page = reply.object
             for field in page.get("user_fields") or []:
                 found[field["key"]] = (field["type"], field.get("active", True))
             more = page.get("meta") or {}
@@ -279,12 +279,12 @@ class Zendesk(Destination):
         reply = yield self._request("POST", BULK, json={"users": users})
         if not reply.ok:
             return [outcome(reply)] * len(users)
-        job = _object(reply).get("job_status") or {}
+        job = reply.object.get("job_status") or {}
         for after in POLLS:
             if job.get("status") not in ("queued", "working"):
                 break
             reply = yield self._request("GET", f"/api/v2/job_statuses/{job['id']}", after=after)
-            job = _object(reply).get("job_status") or {}
+            job = reply.object.get("job_status") or {}
         rows = job.get("results")
         done = {row.get("index", n): row for n, row in enumerate(rows if isinstance(rows, list) else [])}
         ending = f"Zendesk's job is {job.get('status') or 'lost'}: {job.get('message') or 'no message'}"
@@ -343,8 +343,3 @@ def reason(words: str) -> Reason:
     if "email" in text or "external" in text:
         return "invalid_identifier"
     return "invalid_value"
-
-
-def _object(reply: Reply) -> dict[str, Any]:
-    body = reply.json()
-    return body if isinstance(body, dict) else {}

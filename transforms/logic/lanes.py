@@ -44,9 +44,10 @@ class Lanes:
         self.waiting = 0
         self.shared = 0  # identifiers that two profiles had in one batch's reach
 
-    def __len__(self) -> int:
-        """How many profiles have calls that wait or are in a request."""
-        return len(self._lanes)
+    @property
+    def ready(self) -> int:
+        """How many profiles have calls that can go at once."""
+        return len(self._lanes) - len(self._busy)
 
     def add(self, item: Item) -> None:
         """Behind everything of the same profile."""

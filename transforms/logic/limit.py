@@ -23,6 +23,7 @@ LATE = 0.05  # share of a window by which a sender may be behind its pace and st
 _LATEST = 0.25  # seconds: the same, at most
 EVEN = 60.0  # seconds: longer windows are counted, not spaced
 _PARTS = 96  # a counted window moves in this many steps
+_ROUNDED = 2.0  # seconds by which whole numbers make a vendor's reset later than it is
 _RESERVED = 100  # a long window is written down ahead, by this part of what it allows
 
 
@@ -161,7 +162,7 @@ class Limiter:
 
     def keeps(self, number: float, seconds: float) -> bool:
         """Whether a quota of this number, full again in so many seconds, is one of the limits."""
-        return any(w.limit.requests == number and seconds <= w.limit.seconds for w in self._windows)
+        return any(w.limit.requests == number and seconds <= w.limit.seconds + _ROUNDED for w in self._windows)
 
     def delay(self, now: float, endpoint: str, items: int = 1) -> float:
         """Seconds until a request of this endpoint class may go; 0 is now."""
