@@ -1,13 +1,14 @@
 """The command line: `profilecast COMMAND …`. A command's module is loaded when it is called."""
 
 import argparse
-import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
+from pipeline.commands.output import surviving
 from pipeline.problems import WorkspaceError
 
 # Each module has `add_arguments(parser)` and `run(args) -> exit code`.
@@ -19,6 +20,7 @@ COMMANDS = {
     "destinations": ("pipeline.commands.destinations", "list the destinations, or tell everything about one"),
     "sandbox": ("sandbox.command", "stand in for the vendors, on this machine"),
 }
+DELIVERING = ("run", "replay")
 EXIT_CODES = """\
 exit codes:
   0  done
@@ -35,26 +37,53 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser(given)
-    args, others = parser.parse_known_args(given or ["--help"])
-    if others and args.command not in ("run", "replay"):
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
-    args.beam_arguments = others
+    """Run one command; its exit code. Whoever calls it with arguments has its own signal handlers again afterwards."""
+    if arguments is None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return _main(sys.argv[1:])
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        code: int = import_module(COMMANDS[args.command][0]).run(args)
-        sys.stdout.flush()
+        return _main(list(arguments))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _main(given: Sequence[str]) -> int:
+    try:
+        with surviving(_unheard):
+            args = _parsed(given)
+        delivers = args.command in DELIVERING and not vars(args).get("dry_run")
+        with surviving(_unheard_run if delivers else _unheard):
+            code: int = import_module(COMMANDS[args.command][0]).run(args)
+            return code
     except WorkspaceError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # a run that has begun hears of it elsewhere
-        print("Stopped. The state is good: the next run goes on from it.", file=sys.stderr)
+        print("Stopped. Nothing was sent.", file=sys.stderr)
         return 3
-    except BrokenPipeError:  # `profilecast destinations | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+
+
+def _unheard_run(error: OSError) -> None:
+    told = "The run goes on; its summary.json will tell what it did."
+    print(f"Standard output cannot be written: {error.strerror}. {told}", file=sys.stderr)
+
+
+def _unheard(error: OSError) -> None:
+    if isinstance(error, BrokenPipeError):  # `profilecast destinations | head`
+        raise SystemExit(0)
+    print(f"Standard output cannot be written: {error.strerror}.", file=sys.stderr)
+    raise SystemExit(3)
+
+
+def _parsed(given: Sequence[str]) -> argparse.Namespace:
+    parser = _parser(given)
+    args, others = parser.parse_known_args(given or ["--help"])
+    if others and args.command not in DELIVERING:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    args.beam_arguments = others
+    return args
 
 
 def _parser(given: Sequence[str]) -> Parser:

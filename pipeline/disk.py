@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+# What to do about a file of the state that cannot be used.
+RESTORE = "put the file back as it was, or start with another --state, which tells everybody everything again"
+
 
 class StoreError(Exception):
     """The state directory cannot be used; the text says why and what to do."""

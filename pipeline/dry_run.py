@@ -28,7 +28,7 @@ def would_go(options: RunOptions, letters: Letters) -> Counter[tuple[str, str]]:
     """
     found = Counter(("", letter.reason) for letter in letters.records.values())
     store = StateStore(options.state)
-    with store.locked():
+    with store.watched():
         previous = store.current()
         fates = store.fates(previous) if previous else {}
         next_run = _NextRun(options, store, previous, fates)

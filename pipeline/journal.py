@@ -24,7 +24,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta, Struct, to_builtins
 
-from pipeline.disk import Appended, StoreError, replace, unwritable
+from pipeline.disk import RESTORE, Appended, StoreError, replace, unwritable
 from schemas.dead_letters import DeadLetter, mask
 from schemas.outcomes import Delivered, Expired, Final, Rejected
 from transforms.destinations.contract import Memory
@@ -265,4 +265,4 @@ def read(path: Path) -> Iterator[Line]:
 
 
 def _unusable(path: Path, number: int, wrong: str) -> StoreError:
-    return StoreError(f"{path}:{number}: {wrong}; put the file back as it was, or start with another --state")
+    return StoreError(f"{path}:{number}: {wrong}; {RESTORE}")

@@ -1,14 +1,15 @@
 """What a run says: progress while it lasts, tables when it ends."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column, Table
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.commands.output import counted
 from pipeline.summary import ConnectionSummary, Summary
@@ -16,16 +17,18 @@ from schemas.report import Report
 from transforms.sender import shared_sender
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
-_LIVE_EVERY = 0.5
-_WIDE = 130  # columns of a terminal that has room for a bar
+_LIVE_PER_SECOND = 2
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[None]:
     """Show the deliveries of this process until the block ends."""
+    if console.is_terminal:
+        with Live(get_renderable=_live, console=console, refresh_per_second=_LIVE_PER_SECOND, transient=True):
+            yield
+        return
     done = threading.Event()
-    show = _live if console.is_terminal else _plain
-    thread = threading.Thread(target=show, args=(console, done), daemon=True)
+    thread = threading.Thread(target=_plain, args=(console, done), daemon=True)
     thread.start()
     try:
         yield
@@ -34,35 +37,55 @@ def progress(console: Console) -> Iterator[None]:
         thread.join()
 
 
-def _live(console: Console, done: threading.Event) -> None:
-    name, text = TextColumn("{task.fields[name]}"), TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True))
-    columns = (name, BarColumn(), text) if console.width >= _WIDE else (name, text)
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, int] = {}
-        while not done.wait(_LIVE_EVERY):
-            for report in shared_sender().reports():
-                if report.connection not in tasks:
-                    tasks[report.connection] = bars.add_task("", total=report.calls, name=report.connection, text="")
-                resolved = report.calls - report.pending
-                bars.update(tasks[report.connection], completed=resolved, text=_state(report))  # type: ignore[arg-type]
+def _live() -> RenderableType:
+    reports = shared_sender().reports()
+    return deliveries(reports) if reports else ""
+
+
+def deliveries(reports: Sequence[Report]) -> Table:
+    """How far each connection is. Long names wrap, so that every number is seen."""
+    rejections = any(report.rejections for report in reports)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("connection", overflow="fold")
+    for head in ("told", "waiting", *(["rejected"] if rejections else []), "time left", "requests/s", "cap"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for report in reports:
+        numbers = (report.delivered, report.pending, *([report.rejections] if rejections else []))
+        table.add_row(Text(report.connection), *(f"{n:,}" for n in numbers), _ahead(report), _rate(report), report.cap)
+    return table
+
+
+def _ahead(report: Report) -> str:
+    if report.stopped:
+        return "stopped"
+    if not report.pending:
+        return "done"
+    return _time(report.seconds_left) if report.seconds_left else ""
 
 
 def _plain(console: Console, done: threading.Event) -> None:
     while not done.wait(_PLAIN_EVERY):
         for report in shared_sender().reports():
             if report.pending and not report.stopped:
-                console.print(f"  {report.connection}: {_state(report)}", highlight=False)
+                console.print(f"  {_line(report)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _state(report: Report) -> str:
+def _line(report: Report) -> str:
     rejected = f", {report.rejections:,} rejected" if report.rejections else ""
-    speed = f"{report.rate:.1f} requests/s (cap {report.cap})"
     left = f", about {_time(report.seconds_left)} left" if report.seconds_left else ""
-    return f"{report.delivered:,} told, {report.pending:,} waiting{rejected}{left}; {speed}"
+    so_far = f"{report.delivered:,} told, {report.pending:,} waiting{rejected}{left}"
+    return f"{report.connection}: {so_far}; {_rate(report)} requests/s (cap {report.cap})"
+
+
+def _rate(report: Report) -> str:
+    return f"{report.rate:.1f}" if report.rate < 100 else f"{report.rate:,.0f}"
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -161,5 +184,5 @@ def _why_nothing(summary: Summary) -> str:
         return "no profile is known yet"
     held = sum(each.held for each in summary.connections.values())
     if held:
-        return f"{counted(held, 'change')} held until the next flush, and the rest is told"
-    return "every connection already knows what it should"
+        return f"{counted(held, 'change')} held until the next flush"
+    return "there is no news for any connection"

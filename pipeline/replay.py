@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from pipeline.disk import StoreError
 from pipeline.store import RUN_NAME
@@ -20,7 +21,25 @@ from transforms.logic.parse import profile_id_of
 from transforms.logic.shard import shard_of
 from transforms.read import packs
 
-_decode = msgspec.json.Decoder(DeadLetter).decode
+
+class _ToldCall(Struct):
+    """What is read of a call that was refused or expired."""
+
+    profile_id: str
+    kind: str
+    key: str
+
+
+class _OfCall(Struct):
+    payload: _ToldCall
+
+
+class _OfRecord(Struct):
+    payload: str
+
+
+_letter = msgspec.json.Decoder(DeadLetter)
+_of_call, _of_record = msgspec.json.Decoder(_OfCall), msgspec.json.Decoder(_OfRecord)
 
 
 @dataclass(frozen=True)
@@ -111,9 +130,20 @@ def _letters(folder: Path) -> Iterator[DeadLetter]:
             for number, line in enumerate(lines, 1):
                 if line.endswith(b"\n"):
                     try:
-                        yield _decode(line)
-                    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                        yield _usable(line)
+                    except (msgspec.MsgspecError, ValueError) as error:
                         raise StoreError(f"{path}:{number}: it is no dead letter ({error}); remove the line") from error
+
+
+def _usable(line: bytes) -> DeadLetter:
+    """A letter with all that is needed of it. Raises MsgspecError and ValueError."""
+    letter = _letter.decode(line)
+    if letter.step == "Deliver":
+        _of_call.decode(line)
+        bytes.fromhex(letter.refused)
+    else:
+        _of_record.decode(line).payload.encode()
+    return letter
 
 
 def _profile(letter: DeadLetter) -> str | None:

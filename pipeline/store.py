@@ -22,17 +22,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
-from pipeline.disk import StoreError, replace, sync_folder, writing
+from pipeline.disk import RESTORE, StoreError, replace, sync_folder, writing
 from pipeline.journal import Fates, Journal, JournalPaths, fates
 from pipeline.outbox import Outbox, shard_file
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter, mask
+from schemas.memory import Memory
 from schemas.packing import unpack
 from schemas.report import Report
 from schemas.state import FORMAT, ShardState
@@ -41,7 +42,6 @@ from transforms.logic.shard import Past, Settlement
 _shard_state = msgspec.msgpack.Decoder(ShardState)
 _letter = msgspec.json.Decoder(DeadLetter)
 RUN_NAME = re.compile(r"\d{8}T\d{6}Z(-\d{2})?")
-_RESTORE = "put the file back as it was, or start with another --state"
 
 
 class Committed(Struct, kw_only=True):
@@ -125,7 +125,7 @@ class Run:
         with reading(path):
             calls = Outbox(directory, sizes).shard(shard)
         if len(calls) != sizes[shard]:
-            raise StoreError(f"{path}: it holds {len(calls):,} calls, not {sizes[shard]:,}; {_RESTORE}")
+            raise StoreError(f"{path}: it holds {len(calls):,} calls, not {sizes[shard]:,}; {RESTORE}")
         return calls
 
     # -- what this run writes
@@ -180,7 +180,7 @@ class Run:
     def _committed(self, connection: str) -> Committed:
         manifest = self.manifest()
         if manifest is None:
-            raise StoreError(f"{self.snapshot}: there is no manifest.json any more; {_RESTORE}")
+            raise StoreError(f"{self.snapshot}: there is no manifest.json any more; {RESTORE}")
         return manifest.connections[connection]
 
     def memory(self, connection: str) -> dict[str, Any]:
@@ -189,7 +189,9 @@ class Run:
         if not path.exists():
             return {}
         with reading(path):
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            content = path.read_bytes()
+            msgspec.json.decode(content, type=Memory)
+            return msgspec.json.decode(content, type=dict[str, Any])
 
     # -- what the run has to say
 
@@ -243,16 +245,35 @@ class StateStore:
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / "lock").open("a+")
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                owner = file.read().strip() or "another run"
-                raise StoreError(f"{self.root}: in use by {owner}; wait until it ends, or stop it") from error
+            self._claim(file, fcntl.LOCK_EX)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z")
             file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """No run meanwhile, and nothing is written: a directory that may only be read will do."""
+        path = self.root / "lock"
+        if not path.exists():  # no run was ever here
             yield
+            return
+        with reading(path):
+            file = path.open()
+        with file:
+            self._claim(file, fcntl.LOCK_SH)
+            yield
+
+    def _claim(self, file: TextIO, how: int) -> None:
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another run, or a dry run"
+            raise StoreError(f"{self.root}: in use by {owner}; wait until it ends, or stop it") from error
 
     def current(self) -> Manifest | None:
         """The manifest of the last committed run."""
@@ -262,7 +283,7 @@ class StateStore:
         with reading(pointer):
             name = pointer.read_text()
         if not RUN_NAME.fullmatch(name):
-            raise StoreError(f"{pointer}: it names no run; {_RESTORE}")
+            raise StoreError(f"{pointer}: it names no run; {RESTORE}")
         path = self.root / "snapshots" / name / "manifest.json"
         with reading(path):
             content = path.read_bytes()
@@ -309,5 +330,5 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (OSError, msgspec.MsgspecError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:
         if isinstance(error, OSError) and error.strerror:  # a codec has none
-            raise StoreError(f"{path}: cannot be read: {error.strerror}; {_RESTORE}") from error
-        raise StoreError(f"{path}: it is damaged ({error}); {_RESTORE}") from error
+            raise StoreError(f"{path}: cannot be read: {error.strerror}; {RESTORE}") from error
+        raise StoreError(f"{path}: it is damaged ({error}); {RESTORE}") from error

@@ -92,6 +92,7 @@ class Channel:
                 self._unpark_one,
                 self._remember,
                 self._clock,
+                self._wall,
             )
             watch = Watch(self._clock, self._wall, self._unpark_one, self._remember, self._heard)
             self._batches = Batches(self._delivery, self._destination, self._exchange, self._lanes, watch)
@@ -205,7 +206,8 @@ class Channel:
         """Nothing is left in the lanes: whether there is more in the outbox. Raises Stopped after a bad canary."""
         if self._canary and (verdict := self._canary.verdict()):
             if self._more and self.report.pending:
-                raise Stopped(f"{verdict}; mend that, or raise --max-reject-rate, and run again; the rest waits")
+                mend = "mend that, or raise --max-reject-rate, and run again for the rest"
+                raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
             return False
         if self._canary:
             self._canary = None

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from random import Random
@@ -64,9 +65,10 @@ class Exchange:
         moved: Callable[[], None],
         save: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
-        self._moved, self._save, self._clock = moved, save, clock
+        self._moved, self._save, self._clock, self._wall = moved, save, clock, wall
         self._random = Random()
         self._breaker = Breaker()
         self._turnstile = Turnstile(limiter, clock, options.retry_for, moved, save)
@@ -200,8 +202,10 @@ class Exchange:
             except _SentAway:
                 continue
             except TooLong as wait:
+                until = datetime.fromtimestamp(self._wall() + wait.seconds, UTC)
+                how_long = f"{_lasting(wait.seconds)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
                 raise Stopped(
-                    f"its cap or the vendor makes it wait {wait.seconds:.0f} s; the rest goes with the next run"
+                    f"its cap or the vendor makes it wait {how_long}; the rest goes with a run after that"
                 ) from wait
             except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
                 raise Stopped(f"the certificate of {url.host} cannot be trusted; nothing was sent") from error
@@ -342,7 +346,9 @@ class Exchange:
 
     def _inside(self, host: str, address: str) -> Stopped:
         where = host if host == address else f"{host} ({address})"
-        return Stopped(f"{where} is an address inside this machine's network, and nothing is sent there unless allowed")
+        can_be_allowed = hasattr(self._destination.settings, "private_addresses")
+        unless = " unless its settings say private_addresses: true" if can_be_allowed else ""
+        return Stopped(f"{where} is an address inside this machine's network, and nothing is sent there{unless}")
 
     # -- words
 
@@ -411,6 +417,13 @@ def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
         except ValueError:
             found["date"] = formatdate(usegmt=True)
     return found
+
+
+def _lasting(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _wake_up(sleeper: "asyncio.Future[None]") -> None:

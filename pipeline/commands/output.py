@@ -1,10 +1,61 @@
 """How commands print: tables that fit a terminal, and whole, plain lines where there is none."""
 
+import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 Row = Sequence[str]
+
+
+class Surviving:
+    """A stream that may break while its writer goes on: what comes after that is left out."""
+
+    def __init__(self, stream: TextIO, tell: Callable[[OSError], None]) -> None:
+        """`tell` hears of it once."""
+        self._stream, self._tell, self._broken = stream, tell, False
+
+    def write(self, text: str) -> int:
+        self._try(partial(self._stream.write, text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        if self._broken:
+            return
+        try:
+            act()
+        except OSError as error:
+            self._broken = True
+            # What it still holds is written when the interpreter ends, and must not be an error once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self._tell(error)
+
+
+@contextmanager
+def surviving(tell: Callable[[OSError], None]) -> Iterator[None]:
+    """Standard output and errors may break while the block goes on; `tell` hears of the output."""
+    output, errors = Surviving(_open(sys.stdout), tell), Surviving(_open(sys.stderr), lambda error: None)
+    with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
+        try:
+            yield
+        finally:
+            output.flush()
+            errors.flush()
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """None: the process was started with it closed."""
+    return stream or Path(os.devnull).open("w")
 
 
 def show_table(heads: Row, rows: Sequence[Row]) -> None:

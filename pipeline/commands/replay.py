@@ -82,6 +82,8 @@ def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
         if given and given not in allowed:
             meant = closest(given, allowed)
             return f"{option} {given}: " + (f"did you mean {meant}?" if meant else f"allowed: {', '.join(allowed)}")
+    if args.state.is_file():
+        return f"--state {args.state}: it is a file; --state needs a folder"
     if not args.state.is_dir():
         return f"--state {args.state}: there is no such directory"
     return ""

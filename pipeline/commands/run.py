@@ -103,7 +103,7 @@ def carry_out(
     args: argparse.Namespace, workspace: Workspace, events: list[str], prepare: "Callable[[], Replay] | None" = None
 ) -> int:
     """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again."""
-    console, errors = _console(), _console(stderr=True)
+    console, errors = _consoles()
     from pipeline.disk import StoreError
     from pipeline.inputs import InputError
     from pipeline.printing import progress
@@ -111,7 +111,7 @@ def carry_out(
     from pipeline.run import run as run_once
 
     try:
-        with _stoppable(errors, args.stop_after), progress(console):
+        with _stoppable(console, errors, args.stop_after), progress(console):
             summary = run_once(
                 run_options(args, workspace, events),
                 lambda started: console.print(f"Run {started.name}", highlight=False),
@@ -168,33 +168,44 @@ def _told(summary: "Summary", most: int | None, console: Console, errors: Consol
     return DONE
 
 
+def _consoles() -> tuple[Console, Console]:
+    """For output and for errors: on a terminal the same one, so that no error is written into the progress."""
+    output, errors = _console(), _console(stderr=True)
+    return output, output if sys.stdout.isatty() and sys.stderr.isatty() else errors
+
+
 def _console(stderr: bool = False) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, width=None if terminal else _LOG_WIDTH)
 
 
 @contextmanager
-def _stoppable(console: Console, seconds: float | None) -> Iterator[None]:
-    """Ctrl-C, SIGTERM or the time: take no new work, let what is in flight end. The second signal: at once."""
+def _stoppable(console: Console, errors: Console, seconds: float | None) -> Iterator[None]:
+    """Ctrl-C, SIGTERM or the time: take no new work, let what is in flight end. The second signal: at once.
+
+    Afterwards both are ignored: what is left is to print and to end, and the exit code is known.
+    """
     from transforms.sender import shared_sender
 
-    stopping = threading.Event()
+    sender, stopping = shared_sender(), threading.Event()
 
     def on_signal(number: int, frame: object) -> None:
         if stopping.is_set():
-            console.print("Stopped at once. What was in flight may be sent again by the next run.")
+            errors.print("Stopped at once. What was in flight may be sent again by the next run.")
+            console.show_cursor()  # the progress hides it
             os._exit(UNFINISHED)  # everything that counts is on the disk, and threads would keep it alive
-        stop("Stopping")
+        stop("Stopping", "Ctrl-C again: at once.")
 
-    def stop(why: str) -> None:
+    def stop(why: str, sooner: str) -> None:
         stopping.set()
-        sender = shared_sender()
         ends = "what is in flight ends" if sender.reports() else "deciding ends first, and nothing is sent"
-        console.print(f"{why}: {ends}, the rest waits for the next run. Ctrl-C again: at once.")
+        errors.print(f"{why}: {ends}, the rest waits for the next run. {sooner}")
         sender.stop()
 
-    timer = threading.Timer(seconds, stop, ["The time is up"]) if seconds is not None else None
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    late = ("The time is up", "Ctrl-C: at once.")
+    timer = threading.Timer(seconds, stop, late) if seconds is not None else None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
     try:
         if timer:
             timer.daemon = True
@@ -203,5 +214,5 @@ def _stoppable(console: Console, seconds: float | None) -> Iterator[None]:
     finally:
         if timer:
             timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

@@ -1,6 +1,7 @@
 """What was refused or expired, and how it is tried once more."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.disk import StoreError
+from pipeline.replay import Wanted, find_letters
 from pipeline.run import RunOptions, clock
 from pipeline.run import run as run_once
-from pipeline.store import Run
+from pipeline.store import Run, StateStore
 from pipeline.summary import Summary
 from pipeline.workspace import load
 from tests.pipeline.conftest import Shop
@@ -92,6 +94,27 @@ class TestCalls:
         assert expected == dry_run(shop, capsys)
         assert [] == sent(shop)
         assert pointer == (shop.state / "current").read_text()
+
+    def test_a_dry_run_changes_no_file(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA)
+        for lock in ([], [shop.state / "lock"]):  # the second time without one
+            for path in lock:
+                path.unlink()
+            before = {path: path.stat().st_mtime_ns for path in (shop.state, *shop.state.rglob("*"))}
+            assert {("hook", "invalid_value"): 3} == dry_run(shop, capsys)
+            assert before == {path: path.stat().st_mtime_ns for path in (shop.state, *shop.state.rglob("*"))}
+
+    def test_a_dry_run_and_a_run_are_not_at_the_same_time(self, shop: Shop, capsys: Capture) -> None:
+        shop.run(*ANA)
+        capsys.readouterr()
+        with StateStore(shop.state).locked():
+            assert 3 == shop.replay("--dry-run")
+            assert f"{shop.state}: in use by process {os.getpid()} on " in capsys.readouterr().err
+        with StateStore(shop.state).watched():
+            assert 3 == shop.run(*ANA)
+            assert f"{shop.state}: in use by another run, or a dry run; wait" in capsys.readouterr().err
+            assert {} == dry_run(shop, capsys)
 
     def test_a_dry_run_counts_only_what_would_go(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = refuse
@@ -225,6 +248,26 @@ class TestUsage:
         shop.run(*ANA)
         assert 1 == shop.replay(*options)
         assert said in capsys.readouterr().err
+
+    def test_a_line_that_somebody_edited_is_named(self, shop: Shop, capsys: Capture) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA)
+        [path] = shop.state.glob("runs/*/dead_letters.jsonl")
+        letters = dead_letters(shop.state)
+        del letters[1]["payload"]
+        path.write_text("".join(json.dumps(letter) + "\n" for letter in letters))
+        sent(shop)
+        for more in ((), ("--dry-run",), ("--profile", "ana")):
+            capsys.readouterr()
+            assert 3 == shop.replay(*more)
+            wrong = "Object missing required field `payload`"
+            assert f"{path}:2: it is no dead letter ({wrong}); remove the line\n" == capsys.readouterr().err
+        assert [] == sent(shop)
+
+    def test_a_state_that_is_a_file_is_told_so(self, shop: Shop, capsys: Capture) -> None:
+        shop.state.touch()
+        assert 1 == shop.replay()
+        assert f"--state {shop.state}: it is a file; --state needs a folder\n" in capsys.readouterr().err
 
     def test_a_state_that_does_not_exist_is_named(self, shop: Shop, capsys: Capture) -> None:
         assert 1 == shop.replay()
@@ -365,6 +408,44 @@ def test_dead_letters_are_put_together_whole_or_not_at_all(tmp_path: Path) -> No
     assert 2 == run.gather_dead_letters()
     assert "a\nb\n" == (run.folder / "dead_letters.jsonl").read_text()
     assert [run.folder / "dead_letters.jsonl"] == list(run.folder.iterdir())
+
+
+LETTERS: dict[str, dict[str, Any]] = {
+    "Deliver": {"reason": "refused", "payload": {"kind": "track", "key": "vip", "profile_id": "ana"}, "refused": "00"},
+    "Parse": {"reason": "broken_json", "source": "events.jsonl", "line": 1, "payload": "{"},
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "edited", "said"),
+    [
+        ("Deliver", {"payload": None}, "Expected `object`, got `null` - at `$.payload`"),
+        ("Deliver", {"payload": "x"}, "Expected `object`, got `str` - at `$.payload`"),
+        (
+            "Deliver",
+            {"payload": {"kind": "track", "key": "vip"}},
+            "missing required field `profile_id` - at `$.payload`",
+        ),
+        ("Deliver", {"refused": "x"}, "non-hexadecimal number found"),
+        ("Parse", {"payload": None}, "Expected `str`, got `null` - at `$.payload`"),
+        ("Parse", {"payload": {"type": "what"}, "masked": True}, "Expected `str`, got `object` - at `$.payload`"),
+        ("Parse", {"step": 1}, "Expected `str`, got `int` - at `$.step`"),
+    ],
+)
+@pytest.mark.parametrize("wanted", [Wanted(), Wanted(profile="ana")])
+def test_a_letter_that_cannot_be_tried_again_is_named(
+    tmp_path: Path, step: str, edited: dict[str, Any], said: str, wanted: Wanted
+) -> None:
+    path = tmp_path / "runs" / "20260101T000000Z" / "dead_letters.jsonl"
+    path.parent.mkdir(parents=True)
+    good = {"step": step, **LETTERS[step]}
+    path.write_text(json.dumps(good) + "\n")
+    assert 1 == find_letters(tmp_path, Wanted()).counts().total()
+    path.write_text(json.dumps(good) + "\n" + json.dumps(good | edited) + "\n")
+    with pytest.raises(StoreError) as raised:
+        find_letters(tmp_path, wanted)
+    assert str(raised.value).startswith(f"{path}:2: it is no dead letter (")
+    assert said in str(raised.value)
 
 
 def test_letters_of_a_connection_that_is_gone_are_left_alone(shop: Shop) -> None:

@@ -44,7 +44,7 @@ class TestWhatItSays:
         capsys.readouterr()
         assert 0 == shop.run(*ANA)
         printed = capsys.readouterr().out
-        assert "Nothing was sent: every connection already knows what it should." == printed.splitlines()[-1]
+        assert "Nothing was sent: there is no news for any connection." == printed.splitlines()[-1]
         assert "hook" not in printed
 
     def test_a_run_that_knows_nobody_does_not_say_that_everything_is_told(self, shop: Shop, capsys: Capture) -> None:
@@ -132,6 +132,14 @@ class TestBrokenState:
             ("outcomes/*/hook.jsonl", "torn\n", "it is no line of a journal"),
             ("outbox/hook/*/*.calls", "torn", "it is damaged"),
             ("memory/hook.json", "{", "it is damaged"),
+            ("memory/hook.json", "[]", "it is damaged (Expected `object`, got `array`)"),
+            ("memory/hook.json", '{"sender": []}', "it is damaged (Expected `object`, got `array` - at `$.sender`)"),
+            (
+                "memory/hook.json",
+                '{"sender": {"limiter": {"held_until": "tomorrow"}}}',
+                "it is damaged (Expected `float | null`, got `str` - at `$.sender.limiter.held_until`)",
+            ),
+            ("memory/hook.json", '{"sender": {"limiter": {"windows": [{"seconds": 3600}]}}}', "it is damaged"),
         ],
     )
     def test_a_damaged_file_is_named_and_nothing_is_sent(
