@@ -26,6 +26,7 @@ from transforms.assignment import SenderOptions
 from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded, headers
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import Breaker
+from transforms.logic.inflight import InFlight
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
@@ -35,6 +36,7 @@ from transforms.wire import Connector, Names, TimedRequest, TooLong, Turnstile, 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
 _URL_PARTS = re.compile(r"[/?&=]")
+_TICK = 0.05  # seconds
 _MASKED = 8  # characters: shorter parts of a credential are words
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
 _WORDS = 200  # characters of the vendor's words in a cause
@@ -78,7 +80,8 @@ class Exchange:
         self._talks = 0  # that are held
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
-        self._at_once = at_once
+        self._in_flight = InFlight(at_once, clock())
+        self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
         self._session = self._open()
         self._url = lru_cache(512)(self._address)
         self._last: Request | None = None
@@ -91,7 +94,7 @@ class Exchange:
         guarded = not options.gateway and not self._destination.reaches_inside()
         connector = Connector(
             self._turnstile,
-            limit=self._at_once,
+            limit=self._in_flight.most,
             keepalive_timeout=30,
             resolver=Names(options.connect_timeout, self._inside if guarded else None),
         )
@@ -100,12 +103,21 @@ class Exchange:
         )
 
     async def close(self) -> None:
+        self._tick.cancel()
         await self._session.close()
 
     @property
     def room(self) -> bool:
         """Whether the vendor can be asked more than it is."""
-        return self._turnstile.room and (not self._breaker.open or not self._talks)
+        if self._breaker.open:
+            return not self._talks
+        return self._turnstile.room and self._in_flight.room(self._clock(), self._talks, self._limiter.rate)
+
+    def _look_again(self) -> None:
+        """Room may come by time alone."""
+        if self.room:
+            self._moved()
+        self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
 
     def stop(self) -> None:
         """Conversations of which nothing was answered end at once; the others may come to their end."""
@@ -145,10 +157,13 @@ class Exchange:
         failures, renewed, held = 0, False, 0.0
         if request.after:
             await asyncio.sleep(request.after)
+            self._in_flight.answered(self._clock(), request.after)
         while True:
             renewals = self._renewals
             reply = await self._send(request, talk)
             now = self._clock()
+            if talk.sent is not None:
+                self._in_flight.answered(now, now - talk.sent)
             verdict = self._verdict(request, reply, talk)
             if verdict.meaning != "credentials":
                 renewed = False
@@ -411,7 +426,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
     """In lower case; with a `date` that can be read, for delays are told by it: ours, where the vendor has none."""
     found = {name.lower(): value for name, value in answer.headers.items()}
-    if "date" not in found or answer.status >= 400:
+    if answer.status >= 400:
         try:
             parsedate_to_datetime(found.get("date", ""))
         except ValueError:

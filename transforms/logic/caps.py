@@ -4,10 +4,8 @@ from math import ceil
 
 from schemas.workspace import UNITS, Connection
 from transforms.destinations.contract import Destination, Limit
+from transforms.logic.inflight import FEWEST, SLOWEST
 from transforms.logic.limit import EVEN
-
-_ANSWER = 1.0  # seconds: of slower answers a cap is not used up
-_FEWEST = 16  # conversations
 
 
 def effective_limits(destination: type[Destination], connection: Connection) -> list[Limit]:
@@ -22,10 +20,10 @@ def effective_limits(destination: type[Destination], connection: Connection) -> 
 
 
 def at_once(destination: Destination, limits: list[Limit]) -> int:
-    """How many conversations use the cap up, also where an answer takes a second; or as many as the vendor bears."""
+    """How many conversations use the cap up before the slowest answers; or as many as the vendor bears."""
     even = [each for each in limits if not each.endpoint and each.unit == "requests" and each.seconds <= EVEN]
     rates = [limit.requests / limit.seconds for limit in even]
-    return min(destination.at_once(), max(_FEWEST, ceil(min(rates, default=0.0) * _ANSWER)))
+    return min(destination.at_once(), max(FEWEST, ceil(min(rates, default=0.0) * SLOWEST)))
 
 
 def per(requests: float, seconds: float) -> str:
