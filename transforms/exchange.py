@@ -78,6 +78,7 @@ class Exchange:
         self._renewing = asyncio.Lock()
         self._renewals = 0
         self._talks = 0  # that are held
+        self._out: set[Talk] = set()  # with a request that has no whole answer yet
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
         self._in_flight = InFlight(at_once, clock())
@@ -114,7 +115,12 @@ class Exchange:
         return self._turnstile.room and self._in_flight.room(self._clock(), self._talks, self._limiter.rate)
 
     def _look_again(self) -> None:
-        """Room may come by time alone."""
+        """Room may come by time alone; and an answer that comes drop by drop would never end."""
+        longest_ago = self._clock() - _WHOLE * self._options.read_timeout
+        for talk in self._out:
+            if talk.sent is not None and talk.sent < longest_ago:
+                talk.hung_up = True
+                talk.hang_up()
         if self.room:
             self._moved()
         self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
@@ -228,7 +234,7 @@ class Exchange:
                 raise Stopped("the URL in its settings cannot be one") from error
             except (aiohttp.ClientError, TimeoutError, OSError, _Endless) as error:
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
-                failed, talk.cause = True, self._cause(error, url.host or "")
+                failed, talk.cause = True, self._cause(error, url.host or "", talk.hung_up)
                 self._count("none" if talk.sent is not None else "unreachable")
                 return None
             finally:
@@ -238,9 +244,8 @@ class Exchange:
                     self._breaker.unused(talk.asked)
 
     async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
-        loop, longest = asyncio.get_running_loop(), _WHOLE * self._options.read_timeout
-        async with asyncio.timeout(None) as whole:
-            talk.leaves = lambda: whole.reschedule(loop.time() + longest)
+        self._out.add(talk)
+        try:
             async with self._session.request(
                 request.method,
                 url,
@@ -248,12 +253,14 @@ class Exchange:
                 headers=headers(self._destination, request),
                 allow_redirects=False,
             ) as answer:
-                body = await _body(answer)
-                return Reply(answer.status, _headers(answer), body)
+                return Reply(answer.status, _headers(answer), await _body(answer))
+        finally:
+            self._out.discard(talk)
+            talk.hang_up = _nothing
 
     async def _ask(self, talk: Talk) -> None:
         """Until there are credentials for the request, and the breaker lets it pass."""
-        talk.sent, talk.went = None, 0
+        talk.sent, talk.went, talk.hung_up = None, 0, False
         while True:
             if self._stopping and not talk.partly:
                 raise Interrupted("the run is stopping")
@@ -373,9 +380,11 @@ class Exchange:
         talk.words = words or talk.words
         talk.cause = f"HTTP {reply.status}: {words}" if words else f"HTTP {reply.status}"
 
-    def _cause(self, error: Exception, host: str) -> str:
+    def _cause(self, error: Exception, host: str, hung_up: bool) -> str:
         """Why there was no answer: without the URL, for people may be in it."""
         match error:
+            case _ if hung_up:
+                return f"no whole answer within {_WHOLE * self._options.read_timeout:g} s"
             case aiohttp.ClientConnectorDNSError():
                 return f"{host} cannot be found"
             case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
@@ -384,10 +393,8 @@ class Exchange:
                 return f"no connection to {host} within {self._options.connect_timeout:g} s"
             case _Endless():
                 return f"{host} answers with more than {_LONGEST_ANSWER // 2**20} MB"
-            case aiohttp.SocketTimeoutError():
-                return f"no answer within {self._options.read_timeout:g} s"
             case TimeoutError():
-                return f"no whole answer within {_WHOLE * self._options.read_timeout:g} s"
+                return f"no answer within {self._options.read_timeout:g} s"
             case aiohttp.ClientConnectorError():
                 return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
             case _:
@@ -439,6 +446,10 @@ def _lasting(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _nothing() -> None:
+    """There is no connection."""
 
 
 def _wake_up(sleeper: "asyncio.Future[None]") -> None:

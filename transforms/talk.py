@@ -49,7 +49,8 @@ class Talk:
         self.attempts = 0  # requests of it that went
         self.cause = ""  # why the last attempt came to nothing
         self.words = ""  # the vendor's, to the last attempt that it answered so
-        self.leaves: Callable[[], None] = lambda: None  # hears of each request that goes
+        self.hang_up: Callable[[], None] = lambda: None  # breaks off the connection that the request is on
+        self.hung_up = False
         self._begins = begins
         self._begun = False
 
@@ -62,7 +63,6 @@ class Talk:
         self.sent = now
         self.went += 1
         self.attempts += 1
-        self.leaves()
         if not self._begun:
             self._begun = True
             try:

@@ -36,8 +36,10 @@ class Asking(Protocol):
     def patient(self) -> bool:
         """It goes on although the run is stopping."""
 
+    hang_up: Callable[[], None]
+
     def goes(self, now: float) -> None:
-        """It has its token and goes now."""
+        """It has its token and goes now; `hang_up` breaks off the connection that it is on."""
 
 
 class Waiting(NamedTuple):
@@ -175,6 +177,8 @@ class Connector(aiohttp.TCPConnector):
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():
+                if connection.transport:
+                    asking.hang_up = connection.transport.abort
                 leaves = partial(self._turnstile.left, asking, taken)
                 if req.body:
                     _leaves.set(leaves)
