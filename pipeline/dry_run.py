@@ -11,7 +11,7 @@ from pipeline.run import RunOptions, plan_run
 from pipeline.store import Manifest, Run, StateStore
 from schemas.calls import Call, message_id
 from schemas.packing import unpack
-from transforms.logic.ledger import Retry, expiry, refusal, slot_of
+from transforms.logic.ledger import expiry, refusal, slot_of
 from transforms.logic.plan import Plan
 from transforms.logic.shard import Lines, detect_shard, expand_shard
 
@@ -32,12 +32,12 @@ def would_go(options: RunOptions, letters: Letters) -> Counter[tuple[str, str]]:
         previous = store.current()
         fates = store.fates(previous) if previous else {}
         next_run = _NextRun(options, store, previous, fates)
-        replay = letters.replay()
+        replay, reasons = letters.replay(), _reasons(letters)
         for shard in {*replay.retries, *(shard for shard, _ in replay.packs)}:
             anyway = next_run.calls(shard, NOTHING)
             for (name, message), call in next_run.calls(shard, replay).items():
                 if (name, message) not in anyway:
-                    found[name, _reason(name, call, letters, next_run.plan)] += 1
+                    found[name, _reason(name, call, reasons, next_run.plan)] += 1
     return found
 
 
@@ -47,7 +47,7 @@ class _NextRun:
     def __init__(
         self, options: RunOptions, store: StateStore, previous: Manifest | None, fates: Mapping[str, Fates]
     ) -> None:
-        self.plan = plan_run(options, previous, fates)
+        self.plan = plan_run(options, store, previous, fates)
         self._run, self._fates = Run(store.root, "", previous), fates
         self._everyone = previous is None or previous.plan != self.plan.digest().hex()
 
@@ -60,9 +60,20 @@ class _NextRun:
         return {(name, message_id(name, call)): call for name, calls in expanded.calls.items() for call in calls}
 
 
-def _reason(connection: str, call: Call, letters: Letters, plan: Plan) -> str:
+Reasons = dict[tuple[object, ...], str]  # by `Retry`, and by one without its digest
+
+
+def _reasons(letters: Letters) -> Reasons:
+    found: Reasons = {}
+    for retry, reason in letters.calls.items():
+        found[retry] = found[retry[:3]] = reason
+    return found
+
+
+def _reason(connection: str, call: Call, reasons: Reasons, plan: Plan) -> str:
     settings = next(each.settings for each in plan.connections if each.name == connection)
-    for digest in (refusal(call, settings), expiry(call, settings)):
-        if reason := letters.calls.get(Retry(call.profile_id, connection, slot_of(call), digest)):
-            return reason
-    return FROM_RECORDS
+    slot = call.profile_id, connection, slot_of(call)
+    known: list[tuple[object, ...]] = [(*slot, refusal(call, settings)), (*slot, expiry(call, settings))]
+    if call.kind == "track":  # told as of now: its value, its time and the settings may be others than the letter's
+        known.append(slot)
+    return next((reasons[each] for each in known if each in reasons), FROM_RECORDS)

@@ -102,7 +102,7 @@ class Journal:
         self._write(Line(since, unreached=list(refs)))
 
     def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
-        """ ""Final outcomes; a call that was not delivered becomes a dead letter too."""
+        """Final outcomes; a call that was not delivered becomes a dead letter too."""
         line = Line(time.time(), delivered=[], rejected=[], maybe=[], expired=[])
         letters = []
         for item, outcome in items:

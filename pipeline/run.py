@@ -97,7 +97,7 @@ def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool
     """What the run's graph is made of; the store is locked."""
     previous = store.current()
     fates = store.fates(previous) if previous else {}
-    plan = plan_run(options, previous, fates)
+    plan = plan_run(options, store, previous, fates)
     store.prune({previous.run} if previous else set(), after=previous.run if previous else "")
     run = store.new_run(previous, options.mask_dead_letters)
     run.make([connection.name for connection in options.workspace.connections])
@@ -116,10 +116,11 @@ def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool
     )
 
 
-def plan_run(options: RunOptions, previous: Manifest | None, fates: Mapping[str, Fates]) -> Plan:
+def plan_run(options: RunOptions, store: StateStore, previous: Manifest | None, fates: Mapping[str, Fates]) -> Plan:
     """What the workspace wants now, beside what the run before left."""
     now = micros(options.now)
-    held = held_syncs(options.workspace, previous, fates, now)
+    cut_short = store.cut_short(previous, fates) if previous else {}
+    held = held_syncs(options.workspace, previous, cut_short, now)
     created: Mapping[str, int] = previous.created if previous else {}
     return make_plan(options.workspace, destinations(options.workspace), created, held, now)
 
@@ -135,16 +136,19 @@ def destinations(workspace: Workspace) -> dict[str, Destination]:
     return found
 
 
-def held_syncs(workspace: Workspace, previous: Manifest | None, fates: Mapping[str, Fates], now: int) -> frozenset[str]:
-    """Those inside their list's flush interval; a flush that was cut short stays due."""
+def held_syncs(
+    workspace: Workspace, previous: Manifest | None, cut_short: Mapping[str, set[str]], now: int
+) -> frozenset[str]:
+    """Those inside their list's flush interval; a flush that was `cut_short` stays due."""
     held = set()
     for connection in workspace.connections:
         kind = find(connection.destination)
         past = previous.connections.get(connection.name) if previous else None
-        if kind is None or past is None or fates[connection.name].left():
+        if kind is None or past is None:
             continue
         for key, last in past.flushed.items():
-            if last <= now < last + kind.flush_every * 1_000_000:
+            due = key in cut_short[connection.name] or not last <= now < last + kind.flush_every * 1_000_000
+            if not due:
                 held.add(sync_id(connection.name, key))
     return frozenset(held)
 

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from schemas.memory import Memory
 from schemas.packing import unpack
 from schemas.report import Report
 from schemas.state import FORMAT, ShardState
+from transforms.logic.ledger import Fate
 from transforms.logic.shard import Past, Settlement
 
 _shard_state = msgspec.msgpack.Decoder(ShardState)
@@ -49,7 +50,8 @@ class Committed(Struct, kw_only=True):
 
     settings: str  # digest, hex
     calls: list[int]  # per shard
-    flushed: dict[str, int] = {}  # by computation, its list's last flush: microseconds since 1970
+    # By computation, its list's last flush: microseconds since 1970.
+    flushed: dict[str, int] = msgspec.field(default_factory=dict, name="flushes")
     acknowledged: bool = False  # the vendor acknowledged a call in an earlier run
 
 
@@ -110,7 +112,7 @@ class Run:
             Settlement(
                 name,
                 bytes.fromhex(done.settings),
-                self._previous_calls(self.previous, name, shard),
+                self.previous_calls(name, shard),
                 past.fates[name],
                 past.tried_at[name],
             )
@@ -118,9 +120,12 @@ class Run:
             if done.calls[shard]
         ]
 
-    def _previous_calls(self, manifest: Manifest, connection: str, shard: int) -> list[Call]:
-        directory = self.root / "outbox" / connection / manifest.run
-        sizes = manifest.connections[connection].calls
+    def previous_calls(self, connection: str, shard: int) -> list[Call]:
+        """The previous outbox's calls of a shard."""
+        if self.previous is None:
+            return []
+        directory = self.root / "outbox" / connection / self.previous.run
+        sizes = self.previous.connections[connection].calls
         path = shard_file(directory, shard)
         with reading(path):
             calls = Outbox(directory, sizes).shard(shard)
@@ -299,6 +304,22 @@ class StateStore:
         return {
             name: fates(outcomes / f"{name}.jsonl", manifest.run, name, done.calls)
             for name, done in manifest.connections.items()
+        }
+
+    def cut_short(self, manifest: Manifest, found: Mapping[str, Fates]) -> dict[str, set[str]]:
+        """Computations whose lists have calls that wait for another run, by connection."""
+        lists = [name for name, done in manifest.connections.items() if done.flushed]
+        return {name: self._left(manifest, name, found[name]) for name in lists}
+
+    def _left(self, manifest: Manifest, connection: str, found: Fates) -> set[str]:
+        if not found.left():
+            return set()
+        run = Run(self.root, "", manifest)
+        return {
+            call.key
+            for shard, of_calls in enumerate(found.fates)
+            for call, fate in zip(run.previous_calls(connection, shard), of_calls, strict=True)
+            if fate in (Fate.PENDING, Fate.MAYBE)
         }
 
     def new_run(self, previous: Manifest | None, masked: bool = False) -> Run:

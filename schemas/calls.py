@@ -34,7 +34,7 @@ class Call(Struct, frozen=True, array_like=True, gc=False):
     at: int  # since when: the latest event that says so, microseconds since 1970, UTC
     told: int = 0  # how often this identifier was told this key before; part of the message id
     traits: dict[str, Any] = {}  # enrichment and the profile's values for required keys
-    since: float = 0.0  # seconds since 1970: when an earlier run first sent this call without an answer
+    since: float = 0.0  # seconds since 1970: when it first failed without an outcome, in an earlier run
 
 
 _encode = Encoder().encode

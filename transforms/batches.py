@@ -68,11 +68,14 @@ class Batches:
         self._preparing = asyncio.Lock()
         self._prepared: set[tuple[str, str]] = set()
         self._tried: dict[int, Tried] = {}  # by place in the outbox
+        self._open: dict[str, dict[int, Item]] = {}  # by profile and place: in a batch, and not settled yet
         self._random = Random()
 
     async def converse(self, batch: list[Item]) -> None:
         """Deliver a batch, and make its lanes ready again."""
         profiles = {item.call.profile_id for item in batch}
+        for item in batch:
+            self._open.setdefault(item.call.profile_id, {})[item.ref] = item
         held: set[str] = set()  # lanes that are not to go on
         try:
             if self._prepares:
@@ -81,6 +84,8 @@ class Batches:
             if batch:
                 await self._deliver(batch, held)
         finally:
+            for profile in profiles - held:
+                self._open.pop(profile, None)
             self._lanes.done(profiles - held)
             self._moved()
 
@@ -164,8 +169,8 @@ class Batches:
         If there is more that is bad, the rest is only halved.
         """
         aside: list[Item] = []
-        while self._several(batch):
-            first, second = halves(batch, self._destination.unit)
+        while (halved := halves(batch, self._destination.unit))[1]:
+            first, second = halved
             told = await self._tell(first, held)
             if told is Told.REFUSED:
                 batch, aside = first, [*second, *aside]
@@ -192,17 +197,13 @@ class Batches:
         first, second = halves(batch, self._destination.unit)
         taken = await self._tell_by_halves(first, held)
         second = self._unheld(second, held)
-        if bad and taken and self._several(second):
+        if second and bad and taken:
             await self._halve(second, held, bad)  # so it is in here
         elif second:
             await self._tell_by_halves(second, held)
 
-    def _several(self, batch: list[Item]) -> bool:
-        return len(units(self._destination, [item.call for item in batch])) > 1
-
     def _unheld(self, items: list[Item], held: set[str]) -> list[Item]:
-        """Those that may go; the others wait behind what was put off, or left, of their profiles."""
-        self._lanes.postpone([item for item in items if item.call.profile_id in held], self._clock())
+        """Those that may go; the others went back to their lanes with what was put off, or were left with it."""
         return [item for item in items if item.call.profile_id not in held]
 
     def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
@@ -244,6 +245,8 @@ class Batches:
         for item in items:
             self._tried.pop(item.ref, None)
         left = {item.call.profile_id for item in items}
+        for profile in left:
+            self._open.pop(profile, None)
         held.update(left)
         self._lanes.close(left)
 
@@ -268,16 +271,18 @@ class Batches:
             self._put_off(profile, items, held)
 
     def _put_off(self, profile: str, items: list[tuple[Item, Later]], held: set[str]) -> None:
-        """Calls the vendor could not take now: only their lane waits."""
+        """Calls the vendor could not take now: only their lane waits, with all that the batch has of it.
+
+        The lane may go on before the batch has come to its end: none of its calls may be left in there.
+        """
         now = self._clock()
-        waits, left, trouble = [0.0], list[Item](), now
+        waits, trouble = [0.0], now
         for item, outcome in items:
             before = self._tried[item.ref]
             tried = before._replace(put_off=before.put_off + 1, since=before.since if before.put_off else now)
             self._tried[item.ref] = tried
             waits.append(backoff(tried.put_off, outcome.after, self._random))
             trouble = min(trouble, tried.since)
-            left.append(item)
         if now + max(waits) - trouble > self._options.retry_for:
             began = self._wall() - (now - trouble)
             left = [
@@ -288,7 +293,8 @@ class Batches:
                 self._close(left, held)
             return
         held.add(profile)
-        self._lanes.postpone(left, now + max(waits))
+        self._lanes.postpone(list(self._open.pop(profile).values()), now + max(waits))
+        self._moved()
 
     def settle(self, items: Sequence[tuple[Item, Final]], ours: bool = False) -> None:
         """Final outcomes; `ours`: no request was made."""
@@ -300,6 +306,7 @@ class Batches:
         self._journal.settled(masked)
         for item, outcome in masked:
             self._tried.pop(item.ref, None)
+            self._open.get(item.call.profile_id, {}).pop(item.ref, None)
             self._count(item, outcome)
             if not ours:
                 self._heard(outcome)

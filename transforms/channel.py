@@ -22,6 +22,7 @@ from transforms.logic.limit import Limiter
 from transforms.talk import Ended, Interrupted, Stopped
 
 _LOG = logging.getLogger("profilecast.sender")
+_FEWEST = 2_000  # profiles read ahead beside those in a request; each is about 2 KB of memory
 _CALLS_EACH = 10  # calls read ahead of one profile, on average, before it hides the others
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
 
@@ -50,7 +51,6 @@ class Channel:
         )
         self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
         self._at_once = at_once(self._destination, self._limits)
-        self._window = max(2_000, 4 * self._destination.batch.items)  # profiles read ahead
         self._chunks: Iterator[list[Item]] = iter(())
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())
@@ -225,7 +225,8 @@ class Channel:
 
     @property
     def _hungry(self) -> bool:
-        full = self._lanes.ready >= self._window or self._lanes.waiting >= _CALLS_EACH * self._window
+        window = max(_FEWEST, 4 * self._lanes.largest)
+        full = self._lanes.ready >= window or self._lanes.waiting >= _CALLS_EACH * window
         return self._more and not (full or self._canary_is_out or self._stopping)
 
     @property

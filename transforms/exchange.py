@@ -115,15 +115,17 @@ class Exchange:
         return self._turnstile.room and self._in_flight.room(self._clock(), self._talks, self._limiter.rate)
 
     def _look_again(self) -> None:
-        """Room may come by time alone; and an answer that comes drop by drop would never end."""
-        longest_ago = self._clock() - _WHOLE * self._options.read_timeout
+        """An answer that comes drop by drop would never end; and at first, room comes by time alone."""
+        now = self._clock()
+        longest_ago = now - _WHOLE * self._options.read_timeout
         for talk in self._out:
             if talk.sent is not None and talk.sent < longest_ago:
                 talk.hung_up = True
                 talk.hang_up()
         if self.room:
             self._moved()
-        self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
+        delay = _TICK if self._in_flight.learning(now) else 3 * self._options.read_timeout
+        self._tick = asyncio.get_running_loop().call_later(delay, self._look_again)
 
     def stop(self) -> None:
         """Conversations of which nothing was answered end at once; the others may come to their end."""
@@ -333,7 +335,10 @@ class Exchange:
                 self._turnstile.clear(_SentAway)  # they would go with the old ones
                 talk = Talk(1)
                 talk.renewing = True
-                await self.talk(self._destination.renew(), talk)
+                try:
+                    await self.talk(self._destination.renew(), talk)
+                except Unanswered as error:  # each batch would wait as long again
+                    raise Stopped(f"its credentials could not be renewed: {error}") from error
                 self._renewals += 1
 
     # -- waiting

@@ -9,6 +9,8 @@ from pipeline.cli import main
 from sandbox.testing import RunningSandbox, running_sandbox
 from tests.pipeline.conftest import Shop
 from tests.pipeline.running import Event, profile, summary_of, vip, write_events
+from tests.transforms.vendor_server import Answer, Seen
+from tests.transforms.vendor_server import vendor as serve
 
 DAY_1, NOON = "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z"
 WORKSPACE = """\
@@ -54,3 +56,38 @@ def test_each_list_has_its_own_interval(shop: Shop, vendor: RunningSandbox) -> N
     fourth = run(shop, vendor, "2026-01-03T01:00:00Z", risk("ana", "2026-01-02T14:00:00Z"))
     assert (1, 1) == (fourth["delivered"], fourth["held"])
     assert "2026-01-03T01:30:00.000Z" == fourth["held_until"]
+
+
+def test_a_flush_that_was_cut_short_leaves_other_lists_their_interval(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADS_TOKEN", "very-secret-token")
+    shop.workspace.write_text(WORKSPACE)
+
+    def answer(seen: Seen) -> Answer:
+        if "customaudiences" in seen.target:
+            return Answer(json={"data": [{"name": "vip", "id": "11"}, {"name": "risk", "id": "22"}]})
+        if "/11/users" in seen.target:
+            return Answer(503)
+        return Answer(json={"audience_id": "22", "num_received": 1, "num_invalid_entries": 0})
+
+    with serve(answer) as server:
+        common = [
+            "--workspace",
+            str(shop.workspace),
+            "--state",
+            str(shop.state),
+            "--gateway",
+            server.url,
+            "--retry-for",
+            "1s",
+        ]
+        first = write_events(
+            shop.root / "1.jsonl", profile("ana", DAY_1), profile("eve", DAY_1), vip("eve", DAY_1), risk("ana", DAY_1)
+        )
+        main(["run", *common, "--now", "2026-01-02T00:00:00Z", "--events", str(first)])
+        assert 1 == summary_of(shop.state)["connections"]["ads"]["delivered"]
+        second = write_events(shop.root / "2.jsonl", profile("bob", DAY_1), risk("bob", DAY_1))
+        main(["run", *common, "--now", "2026-01-02T00:10:00Z", "--events", str(second)])
+        found = summary_of(shop.state)["connections"]["ads"]
+        assert (0, 1) == (found["delivered"], found["held"])  # `risk` was told ten minutes ago

@@ -457,3 +457,11 @@ def test_letters_of_a_connection_that_is_gone_are_left_alone(shop: Shop) -> None
     sent(shop)
     assert 0 == shop.replay()
     assert 3 == len(sent(shop))
+
+
+def test_a_dry_run_knows_why_an_occurrence_goes_though_the_settings_were_mended(shop: Shop, capsys: Capture) -> None:
+    shop.receiver.answer = refuse
+    shop.run(*ANA)
+    shop.workspace.write_text(shop.workspace.read_text().replace('/in"}', '/in", headers: {X-Mended: "yes"}}'))
+    shop.receiver.answer = accept
+    assert {("hook", "invalid_value"): 1} == dry_run(shop, capsys)  # `identify` goes by itself

@@ -255,6 +255,28 @@ def test_a_token_that_expires_under_way_is_renewed_once_for_all(
     assert [1, 2, 3] == stale  # the first refusal is news to those that wait for their turn
 
 
+OAUTH = {"refresh_token": "${REFRESH}", "client_id": "c", "client_secret": "${CLIENT}"}
+
+
+def test_credentials_that_cannot_be_renewed_stop_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REFRESH", "very-secret-refresh")
+    monkeypatch.setenv("CLIENT", "very-secret-client")
+    tokens: list[Answer] = [Answer(json={"access_token": "first"})]
+
+    def answer(seen: Seen) -> Answer:
+        if "oauth" in seen.target:
+            return tokens.pop() if tokens else Answer(503)
+        if "properties" in seen.target:
+            return Answer(json={"results": [{"name": "big_spenders"}]})
+        return Answer(401)
+
+    with vendor(answer) as server:
+        running = start(people(1_000), connect("hubspot", OAUTH), replace(FAST, gateway=server.url, retry_for=1.0))
+        report = running.report(5.0)  # ten batches
+    assert report.stopped.startswith("its credentials could not be renewed: no useful answer within 1 s")
+    assert (1_000, set()) == (report.pending, running.journal.maybe())
+
+
 # -- nobody there
 
 
@@ -381,7 +403,7 @@ def test_who_was_put_off_is_tried_again_though_others_of_the_batch_are_left(
         return Answer(200, {"results": results})
 
     server.script = lambda seen: contacts(seen, lambda inputs: answer(seen))
-    running = start(people(6), hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url, retry_for=2.0))  # type: ignore[arg-type]
+    running = start(people(6), hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url, retry_for=3.0))  # type: ignore[arg-type]
     running.report()
     assert {0, 1, 2} <= set(running.journal.delivered())
 

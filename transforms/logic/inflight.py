@@ -18,12 +18,16 @@ class InFlight:
     def __init__(self, most: int, now: float) -> None:
         self.most = most
         self._answer = 0.0  # seconds to one, on average
-        self._last = now  # when one came
+        self._began = self._last = now  # when one came
 
     def answered(self, now: float, seconds: float) -> None:
         """A request was under way, or a conversation slept ahead of it, for so long."""
         self._answer += (min(seconds, SLOWEST) - self._answer) / _MEMORY
         self._last = now
+
+    def learning(self, now: float) -> bool:
+        """Nothing is known of the vendor yet: there may be room by time alone."""
+        return self._last == self._began and now - self._began < SLOWEST
 
     def room(self, now: float, held: int, rate: float) -> bool:
         """Whether one more beside those held helps to use a cap of so many requests per second.

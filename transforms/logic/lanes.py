@@ -42,6 +42,7 @@ class Lanes:
         self._closed: set[str] = set()
         self._ready: dict[str, dict[str, None]] = {}  # route → profiles, oldest first
         self.waiting = 0
+        self.largest = 1  # units that a batch of the routes met so far may have
         self.shared = 0  # identifiers that two profiles had in one batch's reach
 
     @property
@@ -132,6 +133,7 @@ class Lanes:
     def _fill_batch(self, route: str, size: Batch) -> list[Item]:
         batch, held = list[Item](), list[str]()
         units, keys, weight = set[Hashable](), dict[Hashable, Any](), 0
+        self.largest = max(self.largest, size.items)
         ready = self._ready[route]
         for profile in ready:
             before = len(batch)

@@ -18,6 +18,7 @@ def backoff(failures: int, after: float | None, random: Random) -> float:
 def outlived(since: float, began: float, now: float, give_up_after: float) -> bool:
     """Whether a call has expired: it failed again, and its trouble began long ago.
 
-    `since`: when an earlier run first had no answer, 0 if none did; `began`: in this run. Seconds since 1970.
+    `since`: when it first failed without an outcome in an earlier run, 0 if in none; `began`: in this one. In
+    seconds since 1970.
     """
     return now - (since or began) >= give_up_after
