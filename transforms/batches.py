@@ -87,7 +87,6 @@ class Batches:
             for profile in profiles - held:
                 self._open.pop(profile, None)
             self._lanes.done(profiles - held)
-            self._moved()
 
     async def _prepare(self, batch: list[Item]) -> None:
         """Before the first call of a key: make or find at the vendor what it needs."""

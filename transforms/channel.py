@@ -55,12 +55,13 @@ class Channel:
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())
         self._admitted = 0
-        self._filling = asyncio.Lock()
         kept = self._memory.get(KEPT, {})
         first = (delivery.first_sync or kept.get("canary", False)) and not kind.counts_only
         self._canary = Canary(self.report.calls, self._options.max_reject_rate) if first else None
-        self._parked: list[asyncio.Future[None]] = []
-        self._workers: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._held = 0  # conversations
+        self._beginning = 0  # of them: those that ask for their turn in the loop's next step
+        self._change: asyncio.Future[None] | None = None  # that is waited for
         self._estimate: Estimate | None = None  # while it runs
         self._stopping = False
 
@@ -69,14 +70,14 @@ class Channel:
         if self._stopping:
             return
         self._stopping = True
-        if self._workers:
+        if self._estimate:
             self._exchange.stop()
             asyncio.get_running_loop().call_later(self._options.finish_within, self._cut)
-        self._unpark()
+        self._moved()
 
     def _cut(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def run(self) -> Report:
         """Until the outbox is done, the connection stops, or the run is stopping."""
@@ -89,12 +90,12 @@ class Channel:
                 self._limiter,
                 self._at_once,
                 self.report,
-                self._unpark_one,
+                self._moved,
                 self._remember,
                 self._clock,
                 self._wall,
             )
-            watch = Watch(self._clock, self._wall, self._unpark_one, self._remember, self._heard)
+            watch = Watch(self._clock, self._wall, self._moved, self._remember, self._heard)
             self._batches = Batches(self._delivery, self._destination, self._exchange, self._lanes, watch)
             self._estimate = Estimate(self._limiter.rate, self._started)
             if self._canary:  # killed in its middle, it goes on with the next run
@@ -165,42 +166,64 @@ class Channel:
             report.seconds_left = estimate.left(now, report.rate, report.requests, settled, report.pending)
         return report
 
-    # -- workers: as many conversations at once as the vendor bears
+    # -- as many conversations at once as the vendor bears
 
     async def _deliver_all(self) -> None:
         self._chunks = self._delivery.outbox.read()
-        number = min(self._at_once, max(1, self.report.calls))
-        self._workers = [asyncio.create_task(self._work()) for _ in range(number)]
-        await asyncio.wait(self._workers)
-
-    async def _work(self) -> None:
         try:
-            while (batch := await self._next()) is not None:
-                await self._batches.converse(batch)
+            while not self._stopping:
+                if batch := await self._next():
+                    self._beginning += 1
+                    self._tasks.add(asyncio.create_task(self._converse(batch)))
+                elif self._beginning:
+                    await asyncio.sleep(0)  # whether there is room for more is known when they have asked
+                elif self._lanes.waiting or not self._lanes.idle or self._lanes.next_due() is not None:
+                    await self._changed()
+                elif self._go_on():
+                    await self._fill()
+                else:
+                    break
+        except Exception as error:
+            self._end(error)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _converse(self, batch: list[Item] | None) -> None:
+        """Hold one conversation after the other, while there is room."""
+        self._beginning -= 1
+        try:
+            while batch:
+                try:
+                    await self._batches.converse(batch)
+                finally:
+                    self._held -= 1
+                batch = await self._next()
         except (asyncio.CancelledError, Interrupted):  # if cut off, what is in flight may have arrived
-            return
-        except Exception as error:  # of one worker: it ends the connection, not the process's sender
-            self._fail(error)
-            self.stop()
+            pass
+        except Exception as error:
+            self._end(error)
+        finally:
+            self._tasks.discard(asyncio.current_task())
+            self._moved()
+
+    def _end(self, error: Exception) -> None:
+        """It ends the connection, not the process's sender."""
+        self._fail(error)
+        self.stop()
+
+    @property
+    def _room(self) -> bool:
+        return not self._stopping and self._exchange.room(self._held, self._beginning)
 
     async def _next(self) -> list[Item] | None:
-        """The next batch, when it is worth forming one; None: there is no more work."""
-        while not self._stopping:
-            batch = None
-            if self._exchange.room:
-                await self._fill()
-                batch = self._lanes.take(self._clock())
-            if batch:
-                self._unpark_one()
-                return batch
-            if self._lanes.waiting or not self._lanes.idle or self._lanes.next_due() is not None:
-                await self._park()
-            elif self._go_on():
-                await self._fill()
-            else:
-                break
-        self._unpark()
-        return None
+        """The next batch, when it is worth forming one; its conversation counts as held from now on."""
+        if self._room:
+            await self._fill()
+        batch = self._lanes.take(self._clock()) if self._room else None
+        if batch:
+            self._held += 1
+            self._moved()
+        return batch
 
     def _go_on(self) -> bool:
         """Nothing is left in the lanes: whether there is more in the outbox. Raises Stopped after a bad canary."""
@@ -216,12 +239,9 @@ class Channel:
 
     async def _fill(self) -> None:
         """Read the outbox as far as the window, or the canary, goes; between chunks others have their turn."""
-        if not self._hungry:
-            return
-        async with self._filling:  # one worker at a time
-            while self._hungry:
-                self._admit()
-                await asyncio.sleep(0)
+        while self._hungry:
+            self._admit()
+            await asyncio.sleep(0)
 
     @property
     def _hungry(self) -> bool:
@@ -254,26 +274,19 @@ class Channel:
             self._chunk = iter(chunk or ())
         self._batches.settle(refused, ours=True)
 
-    async def _park(self) -> None:
-        """Until something changes, or a lane is due that there is room for: room that comes back wakes one too."""
+    async def _changed(self) -> None:
+        """Until something has, or a lane is due that there is room for."""
         loop = asyncio.get_running_loop()
-        parked = loop.create_future()
-        self._parked.append(parked)
-        due = self._lanes.next_due() if self._exchange.room else None
-        timer = loop.call_later(max(0.0, due - self._clock()), self._unpark_one) if due is not None else None
+        self._change = loop.create_future()
+        due = self._lanes.next_due() if self._room else None
+        timer = loop.call_later(max(0.0, due - self._clock()), self._moved) if due is not None else None
         try:
-            await parked
+            await self._change
         finally:
             if timer:
                 timer.cancel()
 
-    def _unpark_one(self) -> None:
-        while self._parked:
-            parked = self._parked.pop()
-            if not parked.done():
-                parked.set_result(None)
-                return
-
-    def _unpark(self) -> None:
-        while self._parked:
-            self._unpark_one()
+    def _moved(self) -> None:
+        """Something has changed, which matters where there is room: room that comes back is a change too."""
+        if self._change and not self._change.done() and (self._stopping or self._room):
+            self._change.set_result(None)

@@ -77,7 +77,6 @@ class Exchange:
         self._throttled_since: float | None = None
         self._renewing = asyncio.Lock()
         self._renewals = 0
-        self._talks = 0  # that are held
         self._out: set[Talk] = set()  # with a request that has no whole answer yet
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
@@ -107,12 +106,14 @@ class Exchange:
         self._tick.cancel()
         await self._session.close()
 
-    @property
-    def room(self) -> bool:
-        """Whether the vendor can be asked more than it is."""
+    def room(self, held: int, beginning: int) -> bool:
+        """Whether there is any for one more conversation beside those held; there is, where none is.
+
+        `beginning`: how many of them are still to ask for their turn.
+        """
         if self._breaker.open:
-            return not self._talks
-        return self._turnstile.room and self._in_flight.room(self._clock(), self._talks, self._limiter.rate)
+            return not held
+        return self._turnstile.room(beginning) and self._in_flight.room(self._clock(), held, self._limiter.rate)
 
     def _look_again(self) -> None:
         """An answer that comes drop by drop would never end; and at first, room comes by time alone."""
@@ -122,8 +123,7 @@ class Exchange:
             if talk.sent is not None and talk.sent < longest_ago:
                 talk.hung_up = True
                 talk.hang_up()
-        if self.room:
-            self._moved()
+        self._moved()
         delay = _TICK if self._in_flight.learning(now) else 3 * self._options.read_timeout
         self._tick = asyncio.get_running_loop().call_later(delay, self._look_again)
 
@@ -138,7 +138,6 @@ class Exchange:
 
     async def talk(self, conversation: Generator[Request, Reply, T], talk: Talk) -> T:
         """Hold it to its end. Raises Ended."""
-        self._talks += 1
         try:
             request = next(conversation)
             while True:
@@ -154,7 +153,6 @@ class Exchange:
             end.words = talk.words or talk.cause
             raise
         finally:
-            self._talks -= 1
             conversation.close()
 
     async def _exchange(self, request: Request, talk: Talk) -> Reply:

@@ -64,10 +64,9 @@ class Turnstile:
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def room(self) -> bool:
-        """So few requests wait that new work may be begun."""
-        return self._waiting < 2 + int(self._limiter.rate * _LEAD)
+    def room(self, more: int) -> bool:
+        """So few requests wait, with these, that new work may be begun."""
+        return self._waiting + more < 2 + int(self._limiter.rate * _LEAD)
 
     async def turn(self, asking: Asking) -> float:
         """Until the request may go; when that was. Raises what `clear` was given, and TooLong."""
@@ -82,7 +81,8 @@ class Turnstile:
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         queue.append(Waiting(turn, asking))
         self._waiting += 1
-        self.move()
+        if len(queue) == 1:  # behind others, it goes when they have gone
+            self.move()
         return await turn
 
     def left(self, asking: Asking, taken: float) -> None:

@@ -112,7 +112,7 @@ class Counted:
     @property
     def unsaved(self) -> bool:
         """More was sent than the last `save` foresaw."""
-        return self.limit.seconds > EVEN and self._unsaved > self._reserved
+        return self._unsaved > self._reserved
 
     def save(self, shift: float, ahead: bool) -> dict[str, Any]:
         self._unsaved = 0
@@ -137,7 +137,10 @@ class Counted:
 
 
 class Limiter:
-    """All limits of one credential, and what its vendor's refusals taught."""
+    """All limits of one credential, and what its vendor's refusals taught.
+
+    `rate`: requests per second while no long window is used up; 0: there is no cap.
+    """
 
     def __init__(self, limits: Sequence[Limit], now: float) -> None:
         self._windows: list[Spaced | Counted] = []
@@ -153,12 +156,9 @@ class Limiter:
             if limit not in known:
                 spaced = limit.seconds <= EVEN and limit.unit == "requests"
                 self._windows.append(Spaced(limit, now) if spaced else Counted(limit, now))
-
-    @property
-    def rate(self) -> float:
-        """Requests per second while no long window is used up; 0: there is no cap."""
+        self._long = [w for w in self._windows if isinstance(w, Counted) and w.limit.seconds > EVEN]
         even = (w.limit for w in self._windows if isinstance(w, Spaced) and not w.limit.endpoint)
-        return min((limit.requests / limit.seconds for limit in even), default=0.0)
+        self.rate = min((limit.requests / limit.seconds for limit in even), default=0.0)
 
     def keeps(self, number: float, seconds: float) -> bool:
         """Whether a quota of this number, full again in so many seconds, is one of the limits."""
@@ -211,14 +211,13 @@ class Limiter:
     @property
     def unsaved(self) -> bool:
         """A long window has to be saved before more is sent."""
-        return any(isinstance(window, Counted) and window.unsaved for window in self._windows)
+        return any(window.unsaved for window in self._long)
 
     def save(self, now: float, wall: float, ahead: bool) -> dict[str, Any]:
         """What a later run has to know; `ahead`: with a reserve for what is sent until the next save."""
-        long = [w for w in self._windows if isinstance(w, Counted) and w.limit.seconds > EVEN]
         saved: dict[str, Any] = {}
-        if long:
-            saved["windows"] = [window.save(wall - now, ahead) for window in long]
+        if self._long:
+            saved["windows"] = [window.save(wall - now, ahead) for window in self._long]
         if self._held_until > now:
             saved["held_until"] = round(self._held_until + wall - now, 3)
         return saved
