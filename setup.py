@@ -22,6 +22,7 @@ setup(
         "PyYAML>=6,<7",
         "requests>=2.32,<3",
         "rich>=14",
+        "uvloop>=0.21,<1",
         "yarl>=1.18,<2",
     ],
     extras_require={

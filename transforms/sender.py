@@ -6,9 +6,13 @@ the destinations. One connection's delivery is in `transforms/channel.py`, its b
 """
 
 import asyncio
+import gc
 import threading
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+
+import uvloop
 
 from schemas.report import Report
 from transforms.assignment import Delivery, Journal, Outbox, SenderOptions
@@ -18,15 +22,16 @@ from transforms.talk import Stopped
 
 __all__ = ["Delivery", "Journal", "Outbox", "Sender", "SenderOptions", "Stopped", "shared_sender"]
 
-
 _LOOKUPS = 64  # names looked up at once: a name server that hangs for some vendors must not hold up the others
+_GARBAGE = 10_000  # objects made before the collector looks at them; requests leave no cycles behind
 
 
 class Sender:
     """The process's one sender. `start` deliveries from any thread; `stop` ends all of them softly."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        _collect_seldom()
+        self._loop = uvloop.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(_LOOKUPS, "profilecast-lookup"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
         self._thread.start()
@@ -56,6 +61,13 @@ class Sender:
         """Forget earlier deliveries and an earlier stop: a new run begins in this process."""
         self._channels.clear()
         self.stopping = False
+
+
+@cache
+def _collect_seldom() -> None:
+    """A full collection would stop all requests for as long as it looks at what Beam has loaded: 70 ms."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
 
 
 _lock = threading.Lock()

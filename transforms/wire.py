@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 _LEAD = 0.05  # seconds of requests that may wait for their turn before new work is begun
-_TOGETHER = 0.010  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
+_TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
 
 
 class Asking(Protocol):
@@ -102,9 +102,12 @@ class Turnstile:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        waiting = self._waiting
         soonest = min((self._pass(endpoint, queue) for endpoint, queue in self._queues.items()), default=float("inf"))
         if soonest != float("inf"):
-            self._timer = asyncio.get_running_loop().call_later(max(soonest, _TOGETHER), self.move)
+            woke_in_time = self._waiting < waiting  # the loop's timers count in milliseconds: some are early
+            delay = max(soonest, _TOGETHER) if woke_in_time else soonest
+            self._timer = asyncio.get_running_loop().call_later(delay, self.move)
 
     def _pass(self, endpoint: str, queue: deque[Waiting]) -> float:
         """Seconds until the head of the queue may go; infinite where nobody waits."""

@@ -7,7 +7,7 @@ Two rules for a window of `seconds` and a cap of n. The first paces, the second 
     never     a request waits until the n-th before it is `seconds` + WAY ago
 
 Two requests come at most WAY closer on their way to the server, so that never n + 1 of them fit into
-one window there. The price of both is 1.8 % of a second.
+one window there. The price of both is 1.6 % of a second.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from transforms.destinations.contract import Limit
 from transforms.logic.learn import Learned
 
 WAY = 0.012  # seconds by which two requests may come closer on their way to the server
-SLACK = 0.006  # seconds in a window by which the pace is slower than WAY makes it: room to catch up in
+SLACK = 0.004  # seconds in a window by which the pace is slower than WAY makes it: room to catch up in
 LATE = 0.05  # share of a window by which a sender may be behind its pace and still catch up
 _LATEST = 0.25  # seconds: the same, at most
 EVEN = 60.0  # seconds: longer windows are counted, not spaced
