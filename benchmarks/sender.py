@@ -1,9 +1,10 @@
-"""The sender without a cap, beside a bare client loop of the same library; and four connections of 500/s at once.
+"""The sender without a cap, beside a bare client loop of the same library; and four connections of 500/s at once,
+beside bare loops at the same pace: a request costs more where the processor has slept before it.
 
     python -m benchmarks.sender [--requests 20000] [--seconds 10]
 
 Bodies of 1 KB, one call per request, 16 requests at once; the receiver is a process of its own. CPU is of the
-sending process, all of it: outbox, lanes, limiter, message, request, answer, receipt. One way of three in turns.
+sending process, all of it: outbox, lanes, limiter, message, request, answer, receipt. Three times each, in turns.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from transforms.destinations.webhook import Webhook
 from transforms.sender import Sender
 
 AT_ONCE = 16
+PACE = 500
+TOGETHER = 5  # requests sent in one step
 
 
 def sender(requests: int) -> tuple[float, float]:
@@ -38,7 +41,7 @@ def bare(requests: int) -> tuple[float, float]:
     """The same of a loop that posts the same bytes again and again."""
     with receiver() as there:
         delivery = hook("hook", there.url, 1)
-        body = bytes(_body(Webhook(delivery.workspace, delivery.connection)))
+        body = _body(Webhook(delivery.workspace, delivery.connection))
         started = time.process_time(), time.perf_counter()
         asyncio.run(_post(there.url, body, requests))
         return time.process_time() - started[0], time.perf_counter() - started[1]
@@ -57,6 +60,38 @@ async def _post(url: str, body: bytes, requests: int) -> None:
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
         await asyncio.gather(*(work(session) for _ in range(AT_ONCE)))
+
+
+async def _paced(url: str, body: bytes, requests: int) -> None:
+    """One connection's: a few at a time, 500 a second."""
+
+    async def post() -> None:
+        async with session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
+            await answer.read()
+
+    started = time.monotonic()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
+        posts = []
+        for number in range(requests):
+            if number % TOGETHER == 0:
+                await asyncio.sleep(started + number / PACE - time.monotonic())
+            posts.append(asyncio.create_task(post()))
+        await asyncio.gather(*posts)
+
+
+async def _four_paced(url: str, body: bytes, requests: int) -> None:
+    await asyncio.gather(*(_paced(url, body, requests) for _ in range(4)))
+
+
+def bare_capped(seconds: float) -> None:
+    """Four bare loops of 500/s at once."""
+    with receiver() as there:
+        delivery = hook("hook", there.url, 1)
+        body = _body(Webhook(delivery.workspace, delivery.connection))
+        started = time.process_time(), time.perf_counter()
+        asyncio.run(_four_paced(there.url, body, int(PACE * seconds)))
+        cpu, wall = time.process_time() - started[0], time.perf_counter() - started[1]
+    print(f"four bare loops of 500/s: {cpu / wall:.2f} of a core")
 
 
 def capped(seconds: float) -> None:
@@ -90,7 +125,9 @@ def main() -> None:
     for name, (cpu, wall) in best.items():
         print(f"{name:12}  {requests / wall:>6,.0f} requests/s  {cpu / requests * 1000:.3f} ms CPU per request")
     print(f"the sender takes {best['sender'][0] / best['bare aiohttp'][0]:.2f} of the bare loop's CPU")
-    capped(arguments.seconds)
+    for _ in range(3):
+        bare_capped(arguments.seconds)
+        capped(arguments.seconds)
 
 
 if __name__ == "__main__":

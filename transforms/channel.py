@@ -217,7 +217,7 @@ class Channel:
 
     async def _next(self) -> list[Item] | None:
         """The next batch, when it is worth forming one; its conversation counts as held from now on."""
-        if self._room:
+        if self._hungry and self._room:
             await self._fill()
         batch = self._lanes.take(self._clock()) if self._room else None
         if batch:

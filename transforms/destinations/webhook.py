@@ -82,7 +82,7 @@ class Webhook(Destination):
     # -- conversations
     def unit(self, call: Call) -> Hashable:
         """Every call is a message of its own."""
-        return self.message_id(call)
+        return id(call)
 
     def batch_of(self, route: str) -> Batch:
         return Batch(self.settings.batch or 1)

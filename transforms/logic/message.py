@@ -1,11 +1,12 @@
 """The vendor-neutral message of a call: exactly the brief's payloads, plus context and messageId."""
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.calls import Call, message_id
 from schemas.workspace import Computation
 
+_EPOCH = datetime(1970, 1, 1)
 _DEVICES = {"ios.idfa": "ios", "android.idfa": "android"}
 
 
@@ -57,5 +58,4 @@ def properties(call: Call, computation: Computation) -> dict[str, Any]:
 
 def timestamp(at: int) -> str:
     """RFC 3339 in UTC, from microseconds since 1970."""
-    moment = datetime.fromtimestamp(at / 1_000_000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{(_EPOCH + timedelta(microseconds=at)).isoformat(timespec='milliseconds')}Z"
