@@ -63,7 +63,7 @@ class Batches:
     ) -> None:
         self._report, self._options, self._journal = delivery.report, delivery.options, delivery.journal
         self._memory, self._destination, self._exchange, self._lanes = delivery.memory, destination, exchange, lanes
-        self._clock, self._wall, self._moved, self._save, self._heard = watch
+        self._watch = watch
         self._prepares = type(destination).prepare is not Destination.prepare
         self._preparing = asyncio.Lock()
         self._prepared: set[tuple[str, str]] = set()
@@ -105,7 +105,7 @@ class Batches:
             except Unanswered as error:
                 raise Stopped(f"what its calls need could not be prepared: {error}") from error
             self._prepared.update((call.kind, call.key) for call in samples)
-            self._save()
+            self._watch.save()
 
     def _recheck(self, batch: list[Item]) -> list[Item]:
         """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
@@ -233,7 +233,7 @@ class Batches:
         if isinstance(end, Unanswered):
             self._report.trouble = str(end)
         if end.since is not None:
-            since = self._wall() - (self._clock() - end.since)
+            since = self._watch.wall() - (self._watch.clock() - end.since)
             batch = [item for item in batch if not self._expire(item, since, end.words, end.maybe)]
             if batch and not end.maybe:
                 self._journal.unreached([item.ref for item in batch], since)
@@ -251,7 +251,7 @@ class Batches:
 
     def _expire(self, item: Item, began: float, words: str, maybe: bool = True) -> bool:
         """Whether it did."""
-        if not outlived(item.call.since, began, self._wall(), self._options.give_up_after):
+        if not outlived(item.call.since, began, self._watch.wall(), self._options.give_up_after):
             return False
         tried = self._tried.get(item.ref, _NEVER)
         self.settle([(item, Expired(words, maybe or tried.maybe, tried.attempts))])
@@ -274,7 +274,7 @@ class Batches:
 
         The lane may go on before the batch has come to its end: none of its calls may be left in there.
         """
-        now = self._clock()
+        now = self._watch.clock()
         waits, trouble = [0.0], now
         for item, outcome in items:
             before = self._tried[item.ref]
@@ -283,7 +283,7 @@ class Batches:
             waits.append(backoff(tried.put_off, outcome.after, self._random))
             trouble = min(trouble, tried.since)
         if now + max(waits) - trouble > self._options.retry_for:
-            began = self._wall() - (now - trouble)
+            began = self._watch.wall() - (now - trouble)
             left = [
                 item for item, outcome in items if not self._expire(item, began, self._exchange.mask(outcome.words))
             ]
@@ -293,7 +293,7 @@ class Batches:
             return
         held.add(profile)
         self._lanes.postpone(list(self._open.pop(profile).values()), now + max(waits))
-        self._moved()
+        self._watch.moved()
 
     def settle(self, items: Sequence[tuple[Item, Final]], ours: bool = False) -> None:
         """Final outcomes; `ours`: no request was made."""
@@ -308,7 +308,7 @@ class Batches:
             self._open.get(item.call.profile_id, {}).pop(item.ref, None)
             self._count(item, outcome)
             if not ours:
-                self._heard(outcome)
+                self._watch.heard(outcome)
 
     def _with_history(self, item: Item, told: Rejected) -> Rejected:
         """A rejection without secrets, and with what was tried before it."""

@@ -6,13 +6,11 @@ destination says.
 
 import asyncio
 import logging
-import re
 import ssl
 import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime
-from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from random import Random
 from typing import TypeVar
@@ -21,7 +19,6 @@ import aiohttp
 from yarl import URL
 
 from schemas.report import Report
-from schemas.secret import secrets_in
 from transforms.assignment import SenderOptions
 from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded, headers
 from transforms.logic.addresses import inside, literal
@@ -31,23 +28,15 @@ from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
 from transforms.talk import Ended, Halved, Interrupted, Stopped, Talk, Unanswered
-from transforms.wire import Connector, Names, TimedRequest, TooLong, Turnstile, asking_now
+from transforms.wire import Connector, Endless, Names, TimedRequest, TooLong, Turnstile, asking_now, whole
+from transforms.words import WHOLE, Mask, cause, lasting, refusal
 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
-_URL_PARTS = re.compile(r"[/?&=]")
 _TICK = 0.05  # seconds
-_MASKED = 8  # characters: shorter parts of a credential are words
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
-_WORDS = 200  # characters of the vendor's words in a cause
-_LONGEST_ANSWER = 2**24  # bytes
-_WHOLE = 10  # times the read timeout: within it an answer has come, though it comes drop by drop
 
 T = TypeVar("T")
-
-
-class _Endless(Exception):
-    """An answer that is longer than any vendor's."""
 
 
 class _SentAway(Exception):
@@ -84,7 +73,7 @@ class Exchange:
         self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
         self._session = self._open()
         self._url = lru_cache(512)(self._address)
-        self._last: Request | None = None
+        self.mask = Mask(destination)
 
     def _open(self) -> aiohttp.ClientSession:
         options = self._options
@@ -118,7 +107,7 @@ class Exchange:
     def _look_again(self) -> None:
         """An answer that comes drop by drop would never end; and at first, room comes by time alone."""
         now = self._clock()
-        longest_ago = now - _WHOLE * self._options.read_timeout
+        longest_ago = now - WHOLE * self._options.read_timeout
         for talk in self._out:
             if talk.sent is not None and talk.sent < longest_ago:
                 talk.hung_up = True
@@ -193,9 +182,11 @@ class Exchange:
                     await self._renew(renewals)
                     renewed = True
                 case "credentials":
-                    raise Stopped(self._refusal(reply, "refuses the credentials", verdict.words))
+                    raise Stopped(
+                        refusal(self._destination, reply, "refuses the credentials", self.mask(verdict.words))
+                    )
                 case _:
-                    raise Stopped(self._refusal(reply, "does not allow this", verdict.words))
+                    raise Stopped(refusal(self._destination, reply, "does not allow this", self.mask(verdict.words)))
 
     def _verdict(self, request: Request, reply: Reply | None, talk: Talk) -> Verdict:
         if reply is None:
@@ -206,7 +197,7 @@ class Exchange:
         if verdict.meaning == "throttled" and verdict.after is None and (spent := exhausted(reply.headers)):
             verdict = replace(verdict, after=spent[1])
         if verdict.meaning in ("transient", "throttled"):
-            self._heard(talk, reply, verdict.words)
+            talk.heard(reply.status, self.mask(verdict.words))
         return verdict
 
     async def _send(self, request: Request, talk: Talk) -> Reply | None:
@@ -224,7 +215,7 @@ class Exchange:
                 continue
             except TooLong as wait:
                 until = datetime.fromtimestamp(self._wall() + wait.seconds, UTC)
-                how_long = f"{_lasting(wait.seconds)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
+                how_long = f"{lasting(wait.seconds)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
                 raise Stopped(
                     f"its cap or the vendor makes it wait {how_long}; the rest goes with a run after that"
                 ) from wait
@@ -232,13 +223,13 @@ class Exchange:
                 raise Stopped(f"the certificate of {url.host} cannot be trusted; nothing was sent") from error
             except aiohttp.InvalidURL as error:
                 raise Stopped("the URL in its settings cannot be one") from error
-            except (aiohttp.ClientError, TimeoutError, OSError, _Endless) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, Endless) as error:
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
-                failed, talk.cause = True, self._cause(error, url.host or "", talk.hung_up)
+                failed, talk.cause = True, cause(error, url.host or "", talk.hung_up, self._options)
                 self._count("none" if talk.sent is not None else "unreachable")
                 return None
             finally:
-                self._last = request
+                self.mask.last = request
                 self._report.requests += talk.went
                 if talk.sent is None and not failed:
                     self._breaker.unused(talk.asked)
@@ -253,7 +244,7 @@ class Exchange:
                 headers=headers(self._destination, request),
                 allow_redirects=False,
             ) as answer:
-                return Reply(answer.status, _headers(answer), await _body(answer))
+                return await whole(answer)
         finally:
             self._out.discard(talk)
             talk.hang_up = _nothing
@@ -374,81 +365,6 @@ class Exchange:
         can_be_allowed = hasattr(self._destination.settings, "private_addresses")
         unless = " unless its settings say private_addresses: true" if can_be_allowed else ""
         return Stopped(f"{where} is an address inside this machine's network, and nothing is sent there{unless}")
-
-    # -- words
-
-    def _heard(self, talk: Talk, reply: Reply, words: str) -> None:
-        """The vendor said why it does not take it now."""
-        words = " ".join(self.mask(words).split())[:_WORDS]
-        talk.words = words or talk.words
-        talk.cause = f"HTTP {reply.status}: {words}" if words else f"HTTP {reply.status}"
-
-    def _cause(self, error: Exception, host: str, hung_up: bool) -> str:
-        """Why there was no answer: without the URL, for people may be in it."""
-        match error:
-            case _ if hung_up:
-                return f"no whole answer within {_WHOLE * self._options.read_timeout:g} s"
-            case aiohttp.ClientConnectorDNSError():
-                return f"{host} cannot be found"
-            case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
-                return f"connection refused by {host}"
-            case aiohttp.ConnectionTimeoutError():
-                return f"no connection to {host} within {self._options.connect_timeout:g} s"
-            case _Endless():
-                return f"{host} answers with more than {_LONGEST_ANSWER // 2**20} MB"
-            case TimeoutError():
-                return f"no answer within {self._options.read_timeout:g} s"
-            case aiohttp.ClientConnectorError():
-                return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
-            case _:
-                return f"{host} broke off the connection"
-
-    def _refusal(self, reply: Reply, what: str, words: str) -> str:
-        variables = ", ".join(str(secret) for secret in secrets_in(self._destination.settings))
-        advice = f"; check {variables} and what it may do" if variables else ""
-        said = f": {self.mask(words)}" if words else ""
-        return f"the vendor {what} (HTTP {reply.status}){advice}{said}"
-
-    def mask(self, words: str) -> str:
-        """The vendor's words without secrets: those of the settings, and what was made of them."""
-        if not words:
-            return words
-        known = [secret.reveal() for secret in secrets_in(self._destination.settings)]
-        known += [part for secret in known for part in _URL_PARTS.split(secret) if len(part) >= _MASKED]
-        signed = self._destination.signed(self._last).values() if self._last else ()
-        made = [part for value in signed for part in value.split() if len(part) >= _MASKED]
-        for secret in (*known, *made):
-            edge = "" if len(secret) >= _MASKED else r"\b"  # a short one may be a part of any word
-            words = re.sub(f"{edge}{re.escape(secret)}{edge}", "***", words)
-        return words
-
-
-async def _body(answer: aiohttp.ClientResponse) -> bytes:
-    parts, size = [], 0
-    async for part in answer.content.iter_any():
-        size += len(part)
-        if size > _LONGEST_ANSWER:
-            raise _Endless
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """In lower case; with a `date` that can be read, for delays are told by it: ours, where the vendor has none."""
-    found = {name.lower(): value for name, value in answer.headers.items()}
-    if answer.status >= 400:
-        try:
-            parsedate_to_datetime(found.get("date", ""))
-        except ValueError:
-            found["date"] = formatdate(usegmt=True)
-    return found
-
-
-def _lasting(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _nothing() -> None:

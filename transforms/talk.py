@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from math import inf
 
+_WORDS = 200  # characters of the vendor's words in a cause
+
 
 class Ended(Exception):
     """A conversation that did not come to its end."""
@@ -52,7 +54,7 @@ class Talk:
         self.hang_up: Callable[[], None] = lambda: None  # breaks off the connection that the request is on
         self.hung_up = False
         self._begins = begins
-        self._begun = False
+        self.begun = False  # the attempt is written down
 
     @property
     def patient(self) -> bool:
@@ -63,13 +65,15 @@ class Talk:
         self.sent = now
         self.went += 1
         self.attempts += 1
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             try:
                 self._begins()
             except OSError as error:  # not to be taken for one of the network
                 raise Stopped(f"its journal cannot be written: {error.strerror}") from error
 
-    @property
-    def begun(self) -> bool:
-        return self._begun
+    def heard(self, status: int, words: str) -> None:
+        """The vendor said why it does not take it now."""
+        words = " ".join(words.split())[:_WORDS]
+        self.words = words or self.words
+        self.cause = f"HTTP {status}: {words}" if words else f"HTTP {status}"

@@ -1,10 +1,11 @@
-"""The sockets: a request takes its token on an open connection, and goes to no address inside."""
+"""The sockets: a request takes its token on an open connection, and goes to no address inside; its answer is read."""
 
 import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
+from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 
+from transforms.destinations.contract import Reply
 from transforms.logic.addresses import inside
 from transforms.logic.limit import Limiter
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 _LEAD = 0.05  # seconds of requests that may wait for their turn before new work is begun
+_LONGEST_ANSWER = 2**24  # bytes
 _TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
 
 
@@ -216,3 +219,32 @@ class Names(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
+
+
+class Endless(Exception):
+    """An answer that is longer than any vendor's."""
+
+    def __init__(self) -> None:
+        super().__init__(f"answers with more than {_LONGEST_ANSWER // 2**20} MB")
+
+
+async def whole(answer: aiohttp.ClientResponse) -> Reply:
+    """The answer when all of it is there. Raises Endless."""
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > _LONGEST_ANSWER:
+            raise Endless
+        parts.append(part)
+    return Reply(answer.status, _headers(answer), b"".join(parts))
+
+
+def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """In lower case; with a `date` that can be read, for delays are told by it: ours, where the vendor has none."""
+    found = {name.lower(): value for name, value in answer.headers.items()}
+    if answer.status >= 400:
+        try:
+            parsedate_to_datetime(found.get("date", ""))
+        except ValueError:
+            found["date"] = formatdate(usegmt=True)
+    return found

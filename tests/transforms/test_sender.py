@@ -35,6 +35,7 @@ from transforms.channel import Channel
 from transforms.destinations.braze import Braze
 from transforms.destinations.contract import Batch
 from transforms.logic.caps import effective_limits
+from transforms.logic.inflight import FEWEST
 from transforms.sender import Sender
 
 
@@ -103,30 +104,40 @@ def test_a_day_of_an_earlier_run_counts(server: VendorServer) -> None:
     assert set() == second.journal.maybe()
 
 
-def test_as_many_requests_are_under_way_as_the_cap_needs(server: VendorServer) -> None:
-    busy = []
+def take_its_time(server: VendorServer, seconds: float = 0.5) -> list[int]:
+    """What it is busy with, at each request."""
+    busy: list[int] = []
 
-    def take_half_a_second(seen: Seen) -> Answer:
+    def answer(seen: Seen) -> Answer:
         busy.append(server.busy)
-        return Answer(delay=0.5)
+        return Answer(delay=seconds)
 
-    server.script = take_half_a_second
-    running = start(people(120), webhook(cap=Cap(80)), replace(FAST, gateway=server.url, read_timeout=5.0))
+    server.script = answer
+    return busy
+
+
+PATIENT = replace(FAST, read_timeout=5.0)
+
+
+def test_as_many_requests_are_under_way_as_the_cap_needs(server: VendorServer) -> None:
+    busy = take_its_time(server)
+    running = start(people(120), webhook(cap=Cap(80)), replace(PATIENT, gateway=server.url))
     assert 120 == running.report().delivered
     assert 35 <= max(busy), "half a second of 80/s"
     assert server.peak() <= 80
 
 
+def test_without_a_cap_the_first_requests_do_not_wait_for_each_other(server: VendorServer) -> None:
+    busy = take_its_time(server, 0.25)
+    assert 40 == start(people(40), webhook(), replace(PATIENT, gateway=server.url)).report().delivered
+    assert list(range(1, FEWEST + 1)) == busy[:FEWEST]
+    assert FEWEST == max(busy)
+
+
 def test_so_many_calls_are_read_ahead_that_every_conversation_has_a_full_batch(server: VendorServer) -> None:
-    busy = []
-
-    def take_half_a_second(seen: Seen) -> Answer:
-        busy.append(server.busy)
-        return Answer(delay=0.5)
-
-    server.script = take_half_a_second
+    busy = take_its_time(server)
     hook = webhook(cap=Cap(20), batch=1000)
-    assert 12_000 == start(people(12_000), hook, replace(FAST, gateway=server.url, read_timeout=5.0)).report().delivered
+    assert 12_000 == start(people(12_000), hook, replace(PATIENT, gateway=server.url)).report().delivered
     assert 12 == len(server.seen)
     assert 7 <= max(busy), "half a second of 20/s"
 
