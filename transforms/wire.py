@@ -205,21 +205,30 @@ class Names(AbstractResolver):
 
     def __init__(self, within: float, refuse: Callable[[str, str], Exception] | None) -> None:
         """`within`: seconds; `refuse` makes the error from host and address. None: every address is allowed."""
-        self._resolver = aiohttp.ThreadedResolver()
         self._within, self._refuse = within, refuse
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        async with asyncio.timeout(self._within):
-            found = await self._resolver.resolve(host, port, family)
-        for each in found:
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        async with asyncio.timeout(self._within):  # the loop has four threads of its own for this: too few
+            found = await asyncio.get_running_loop().run_in_executor(None, look_up)
+        results = [_result(host, port, *each) for each in found]
+        for each in results:
             if self._refuse and inside(each["host"]):
                 raise self._refuse(host, each["host"])
-        return found
+        return results
 
     async def close(self) -> None:
-        await self._resolver.close()
+        """There is nothing to close."""
+
+
+def _result(host: str, port: int, family: int, kind: int, protocol: int, name: str, address: Any) -> ResolveResult:
+    scope = f"%{address[3]}" if family == socket.AF_INET6 and address[3] else ""
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(
+        hostname=host, host=f"{address[0]}{scope}", port=port, family=family, proto=protocol, flags=numeric
+    )
 
 
 class Endless(Exception):
