@@ -22,7 +22,7 @@ setup(
         "PyYAML>=6,<7",
         "requests>=2.32,<3",
         "rich>=14",
-        "uvloop>=0.21,<1",
+        "uvloop>=0.23,<1",  # before, a connect that was cancelled could close another connection's socket
         "yarl>=1.18,<2",
     ],
     extras_require={

@@ -1,6 +1,5 @@
 """One bounded run: from the files and the state directory to the summary."""
 
-import gc
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from pipeline.replay import NOTHING, Replay
 from pipeline.store import Manifest, Run, StateStore
 from pipeline.summary import Summary, summarise
 from schemas.workspace import Workspace
+from transforms.collector import collect_seldom
 from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.detect import micros
@@ -164,9 +164,7 @@ def _pasts(previous: Manifest | None, fates: Mapping[str, Fates]) -> dict[str, P
 
 def make_pipeline(options: RunOptions) -> beam.Pipeline:
     """An empty pipeline on the runner asked for."""
-    # Shards are many objects without cycles: with Python's own thresholds a third of the time goes to looking for some.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    collect_seldom()
     if options.runner == LOCAL_RUNNER:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 

@@ -55,6 +55,7 @@ class Channel:
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())
         self._admitted = 0
+        self._filling = asyncio.Lock()
         kept = self._memory.get(KEPT, {})
         first = (delivery.first_sync or kept.get("canary", False)) and not kind.counts_only
         self._canary = Canary(self.report.calls, self._options.max_reject_rate) if first else None
@@ -64,6 +65,7 @@ class Channel:
         self._change: asyncio.Future[None] | None = None  # that is waited for
         self._estimate: Estimate | None = None  # while it runs
         self._stopping = False
+        self._cutting: asyncio.TimerHandle | None = None
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends within a bounded time."""
@@ -72,7 +74,7 @@ class Channel:
         self._stopping = True
         if self._estimate:
             self._exchange.stop()
-            asyncio.get_running_loop().call_later(self._options.finish_within, self._cut)
+            self._cutting = asyncio.get_running_loop().call_later(self._options.finish_within, self._cut)
         self._moved()
 
     def _cut(self) -> None:
@@ -118,6 +120,8 @@ class Channel:
 
     async def _close(self) -> None:
         now, report = self._clock(), self.report
+        if self._cutting:
+            self._cutting.cancel()
         estimate, self._estimate = self._estimate, None
         if estimate:
             await self._exchange.close()
@@ -175,6 +179,8 @@ class Channel:
                 if batch := await self._next():
                     self._beginning += 1
                     self._tasks.add(asyncio.create_task(self._converse(batch)))
+                elif self._stopping:  # since the outbox was read
+                    break
                 elif self._beginning:
                     await asyncio.sleep(0)  # whether there is room for more is known when they have asked
                 elif self._lanes.waiting or not self._lanes.idle or self._lanes.next_due() is not None:
@@ -239,9 +245,10 @@ class Channel:
 
     async def _fill(self) -> None:
         """Read the outbox as far as the window, or the canary, goes; between chunks others have their turn."""
-        while self._hungry:
-            self._admit()
-            await asyncio.sleep(0)
+        async with self._filling:  # one conversation at a time
+            while self._hungry:
+                self._admit()
+                await asyncio.sleep(0)
 
     @property
     def _hungry(self) -> bool:

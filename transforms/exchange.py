@@ -93,6 +93,7 @@ class Exchange:
 
     async def close(self) -> None:
         self._tick.cancel()
+        self._turnstile.clear(_interrupted)
         await self._session.close()
 
     def room(self, held: int, beginning: int) -> bool:

@@ -2,35 +2,35 @@
 
 What is decided (pace, order, batches, repeats, what a reply means) is in `transforms/logic/` and in
 the destinations. One connection's delivery is in `transforms/channel.py`, its batches in `batches.py`, its requests in
-`transforms/exchange.py`, its sockets in `transforms/wire.py`.
+`exchange.py`, its sockets in `wire.py`, what is said of them in `words.py`.
 """
 
 import asyncio
-import gc
+import atexit
 import threading
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
 
 import uvloop
 
 from schemas.report import Report
 from transforms.assignment import Delivery, Journal, Outbox, SenderOptions
 from transforms.channel import Channel
+from transforms.collector import collect_seldom
 from transforms.logic.limit import Limiter
 from transforms.talk import Stopped
 
 __all__ = ["Delivery", "Journal", "Outbox", "Sender", "SenderOptions", "Stopped", "shared_sender"]
 
+_LAST = 5.0  # seconds that a step of the loop may still take when the process ends
 _LOOKUPS = 64  # names looked up at once: a name server that hangs for some vendors must not hold up the others
-_GARBAGE = 10_000  # objects made before the collector looks at them; requests leave no cycles behind
 
 
 class Sender:
     """The process's one sender. `start` deliveries from any thread; `stop` ends all of them softly."""
 
     def __init__(self) -> None:
-        _collect_seldom()
+        collect_seldom()
         self._loop = uvloop.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(_LOOKUPS, "profilecast-lookup"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
@@ -57,17 +57,17 @@ class Sender:
         """The reports so far, of running deliveries too."""
         return [channel.look() for channel in self._channels]
 
+    def close(self) -> None:
+        """Its loop must have ended before the interpreter does."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_LAST)
+        if not self._thread.is_alive():
+            self._loop.close()
+
     def reset(self) -> None:
         """Forget earlier deliveries and an earlier stop: a new run begins in this process."""
         self._channels.clear()
         self.stopping = False
-
-
-@cache
-def _collect_seldom() -> None:
-    """A full collection would stop all requests for as long as it looks at what Beam has loaded: 70 ms."""
-    gc.freeze()
-    gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
 
 
 _lock = threading.Lock()
@@ -80,4 +80,5 @@ def shared_sender() -> Sender:
     with _lock:
         if _shared is None:
             _shared = Sender()
+            atexit.register(_shared.close)
         return _shared

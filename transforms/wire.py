@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LEAD = 0.05  # seconds of requests that may wait for their turn before new work is begun
 _LONGEST_ANSWER = 2**24  # bytes
-_EARLY = 0.001  # seconds by which a timer of the loop may be: it counts in milliseconds
+_EARLY = 0.001  # seconds by which a timer of the loop may be, about: it counts in milliseconds
 _TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
 
 
@@ -62,7 +62,7 @@ class Turnstile:
         moved: Callable[[], None],
         save: Callable[[], None],
     ) -> None:
-        """`longest`: seconds that a request may wait; `moved` hears of each that went; `save` keeps the limiter."""
+        """`longest`: seconds that one may wait; `moved` hears of each that waits no more; `save` keeps the limiter."""
         self._limiter, self._clock, self._longest, self._moved, self._save = limiter, clock, longest, moved, save
         self._queues: dict[str, deque[Waiting]] = {}
         self._waiting = 0
@@ -109,8 +109,8 @@ class Turnstile:
         waiting = self._waiting
         soonest = min((self._pass(endpoint, queue) for endpoint, queue in self._queues.items()), default=float("inf"))
         if soonest != float("inf"):
-            woke_in_time = self._waiting < waiting
-            delay = max(soonest, _TOGETHER if woke_in_time else _EARLY)
+            too_early = self._waiting == waiting
+            delay = max(soonest, _EARLY if too_early else _TOGETHER)
             self._timer = asyncio.get_running_loop().call_later(delay, self.move)
 
     def _pass(self, endpoint: str, queue: deque[Waiting]) -> float:

@@ -21,7 +21,8 @@ class _Jumping(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
+        assert timeout is not None, "requests wait, and no timer would wake them"
+        self.now += timeout
         return super().select(0)
 
 
