@@ -125,8 +125,9 @@ class Batches:
         calls, refs = [item.call for item in batch], [item.ref for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
         objects = len(units(self._destination, calls)) if len(calls) > 1 else 1
-        most = self._destination.batch_of(self._destination.route(calls[0])).bytes
-        talk = Talk(objects, lambda: self._journal.sent(refs), most)
+        route = self._destination.route(calls[0])
+        most = self._destination.batch_of(route).bytes
+        talk = Talk(objects, lambda: self._journal.sent(refs), most, route)
         try:
             outcomes = await self._exchange.talk(converse(calls, self._memory), talk)
         except Ended as end:

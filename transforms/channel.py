@@ -221,11 +221,14 @@ class Channel:
     def _room(self) -> bool:
         return not self._stopping and self._exchange.room(self._held, self._beginning)
 
+    def _may_go(self, route: str) -> bool:
+        return self._exchange.may_go(route, self._beginning)
+
     async def _next(self) -> list[Item] | None:
         """The next batch, when it is worth forming one; its conversation counts as held from now on."""
         if self._hungry and self._room:
             await self._fill()
-        batch = self._lanes.take(self._clock()) if self._room else None
+        batch = self._lanes.take(self._clock(), self._may_go) if self._room else None
         if batch:
             self._held += 1
             self._moved()

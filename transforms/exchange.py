@@ -34,6 +34,7 @@ from transforms.words import WHOLE, Mask, cause, lasting, refusal
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
 _TICK = 0.05  # seconds
+_AHEAD = 0.5  # seconds of requests that may wait for the limit of their class, or for a connection
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class Exchange:
         self._renewing = asyncio.Lock()
         self._renewals = 0
         self._out: set[Talk] = set()  # with a request that has no whole answer yet
+        self._endpoints: dict[str, str] = {}  # by route: the class of the first request of its conversations
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
         self._in_flight = InFlight(at_once, clock())
@@ -104,6 +106,20 @@ class Exchange:
         if self._breaker.open:
             return not held
         return self._turnstile.room(beginning) and self._in_flight.room(self._clock(), held, self._limiter.rate)
+
+    def may_go(self, route: str, beginning: int) -> bool:
+        """Whether a request of this route would not wait long for the limit of its own endpoint class.
+
+        What waits here could not grow any more, and would be in the way of other routes.
+        """
+        endpoint = self._endpoints.get(route)
+        if endpoint is None:  # it is known when the first one asks
+            return not beginning
+        rate = self._limiter.rate_of(endpoint)
+        if rate == self._limiter.rate:
+            return True
+        asking = sum(talk.sent is None and talk.endpoint == endpoint for talk in self._out)
+        return asking + beginning < 2 + int(rate * _AHEAD)
 
     def _look_again(self) -> None:
         """An answer that comes drop by drop would never end; and at first, room comes by time alone."""
@@ -148,6 +164,8 @@ class Exchange:
     async def _exchange(self, request: Request, talk: Talk) -> Reply:
         """One answered request."""
         talk.endpoint, talk.trouble = request.endpoint, None
+        if not talk.partly:
+            self._endpoints[talk.route] = request.endpoint
         if talk.items > 1 and len(request.body() or b"") > talk.most:  # what was reckoned was too little
             raise Halved(large=True)
         failures, renewed, held = 0, False, 0.0

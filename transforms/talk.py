@@ -37,7 +37,10 @@ class Interrupted(Ended):
 class Talk:
     """One conversation's part in what the requests of a connection share."""
 
-    def __init__(self, items: int, begins: Callable[[], None] = lambda: None, most: float = inf) -> None:
+    def __init__(
+        self, items: int, begins: Callable[[], None] = lambda: None, most: float = inf, route: str = ""
+    ) -> None:
+        self.route = route  # of its calls
         self.items = items  # units in it
         self.most = most  # bytes that the vendor takes in one request
         self.endpoint = ""

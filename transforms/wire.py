@@ -80,6 +80,7 @@ class Turnstile:
             delay = self._limiter.delay(now, asking.endpoint, asking.items)
             if delay <= 0:
                 self._let(asking, now)
+                self._moved()
                 return now
             queue = self._queues.setdefault(asking.endpoint, deque())
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()

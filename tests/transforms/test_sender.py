@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from benchmarks.receiver import receiver
+from schemas.calls import Call, Identifier
 from schemas.outcomes import Expired, Rejected
 from schemas.workspace import Cap
 from tests.transforms.delivering import (
@@ -35,6 +36,7 @@ from transforms.assignment import Delivery
 from transforms.channel import Channel
 from transforms.destinations.braze import Braze
 from transforms.destinations.contract import Batch
+from transforms.destinations.iterable import Iterable
 from transforms.logic.caps import effective_limits
 from transforms.logic.inflight import FEWEST, SLOWEST
 from transforms.logic.lanes import Item
@@ -142,6 +144,22 @@ def test_so_many_calls_are_read_ahead_that_every_conversation_has_a_full_batch(s
     assert 12_000 == start(people(12_000), hook, replace(PATIENT, gateway=server.url)).report().delivered
     assert 12 == len(server.seen)
     assert 7 <= max(busy), "half a second of 20/s"
+
+
+def test_a_batch_is_not_formed_long_before_it_can_go(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITERABLE", "very-secret-key")
+    monkeypatch.setattr(Iterable, "batch", Batch(50))
+    server.script = lambda seen: Answer(200, {"successCount": len(seen.json.get("users", "1")), "failCount": 0})
+    addresses = [(n, address) for n in range(400) for address in ("a", "b")[: 2 if n % 5 < 2 else 1]]
+    calls = [
+        Call(f"customer-{n}", "identify", Identifier("email", f"{address}{n}@x.io"), "big_spenders", True, n)
+        for n, address in addresses
+    ]
+    report = start(calls, connect("iterable", {"api_key": "${ITERABLE}"}), replace(FAST, gateway=server.url)).report()
+    assert 560 == report.delivered
+    assert len(server.seen) <= 14, (
+        "12 full ones: what is left over from one fills up those that wait for the 5 per second"
+    )
 
 
 # -- one bad call in a batch

@@ -114,17 +114,16 @@ class Lanes:
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def take(self, now: float) -> list[Item] | None:
-        """The next batch: of the route that fills a request best. None: nothing is ready."""
+    def take(self, now: float, may_go: Callable[[str], bool] = lambda route: True) -> list[Item] | None:
+        """The next batch: of the route that fills a request best, of those that may go. None: nothing is ready."""
         while (due := self.next_due()) is not None and due <= now:
             profile = heappop(self._due)[1]
             del self._until[profile]
             self.done([profile])
-        if not self._ready:
+        routes = [route for route in self._ready if may_go(route)]
+        if not routes:
             return None
-        route = next(iter(self._ready))
-        if len(self._ready) > 1:
-            route = max(self._ready, key=self._fill)
+        route = max(routes, key=self._fill) if len(routes) > 1 else routes[0]
         return self._fill_batch(route, self._batch_of(route))
 
     def _fill(self, route: str) -> float:

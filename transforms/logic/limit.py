@@ -157,8 +157,16 @@ class Limiter:
                 spaced = limit.seconds <= EVEN and limit.unit == "requests"
                 self._windows.append(Spaced(limit, now) if spaced else Counted(limit, now))
         self._long = [w for w in self._windows if isinstance(w, Counted) and w.limit.seconds > EVEN]
-        even = (w.limit for w in self._windows if isinstance(w, Spaced) and not w.limit.endpoint)
-        self.rate = min((limit.requests / limit.seconds for limit in even), default=0.0)
+        self._rates = {endpoint: self._rate(endpoint) for endpoint in {"", *(w.limit.endpoint for w in self._windows)}}
+        self.rate = self._rates[""]
+
+    def _rate(self, endpoint: str) -> float:
+        even = (w.limit for w in self._windows if isinstance(w, Spaced) and w.limit.endpoint in ("", endpoint))
+        return min((limit.requests / limit.seconds for limit in even), default=0.0)
+
+    def rate_of(self, endpoint: str) -> float:
+        """`rate` of the requests of one endpoint class."""
+        return self._rates.get(endpoint, self.rate)
 
     def keeps(self, number: float, seconds: float) -> bool:
         """Whether a quota of this number, full again in so many seconds, is one of the limits."""

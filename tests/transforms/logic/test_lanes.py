@@ -84,6 +84,13 @@ def test_the_route_that_fills_a_request_best_goes_first() -> None:
     assert [1, 2] == refs(waiting.take(0.0))
 
 
+def test_a_route_that_may_not_go_is_in_nobodys_way() -> None:
+    waiting = filled(call("a", kind="track"), call("b"), call("c"))
+    assert [0] == refs(waiting.take(0.0, "track".__eq__))
+    assert waiting.take(0.0, "track".__eq__) is None
+    assert [1, 2] == refs(waiting.take(0.0))
+
+
 def test_two_profiles_with_one_identifier_do_not_share_a_request() -> None:
     same = Identifier("email", "both@x.io")
     waiting = filled(Call("a", "identify", same, "k", 1, 0), Call("b", "identify", same, "k", 2, 0))

@@ -98,6 +98,7 @@ def test_each_endpoint_class_has_its_own_window() -> None:
     limiter.take(20.0, "bulk")
     assert limiter.delay(20.1, "bulk") > 9.0
     assert limiter.delay(20.1, "single") == 0.0
+    assert (0.1, 100, 100) == (limiter.rate_of("bulk"), limiter.rate_of("single"), limiter.rate)
 
 
 def test_connections_that_share_a_credential_share_the_strictest_limits() -> None:
