@@ -247,14 +247,17 @@ class Channel:
         return self._more
 
     async def _fill(self) -> None:
-        """Read the outbox as far as the window, or the canary, goes; between chunks others have their turn."""
+        """Read a chunk of the outbox, or as many as two full batches need; between chunks others have their turn."""
         async with self._filling:  # one conversation at a time
             while self._hungry:
                 self._admit()
                 await asyncio.sleep(0)
+                if self._lanes.ready >= 2 * self._lanes.largest:
+                    break
 
     @property
     def _hungry(self) -> bool:
+        """Whether the outbox is to be read further: as far as the window, or the canary, goes."""
         window = max(_FEWEST, 4 * self._lanes.largest)
         full = self._lanes.ready >= window or self._lanes.waiting >= _CALLS_EACH * window
         return self._more and not (full or self._canary_is_out or self._stopping)

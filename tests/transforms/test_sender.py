@@ -330,6 +330,23 @@ def test_a_first_sync_that_is_mostly_rejected_stops_early(
         assert 0 == report.pending
 
 
+def test_what_is_ready_does_not_wait_for_calls_refused_by_our_own_rules_to_be_read(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAZE", "very-secret-key")
+    read = []
+
+    def take(seen: Seen) -> Answer:
+        read.append(outbox.read_so_far)
+        return Answer(201, {"message": "success"})
+
+    server.script = take
+    outbox = Outbox([identify(n, "fine" if n < 300 else "x" * 300, "total_revenue") for n in range(100_000)])
+    delivery = Delivery(*braze(), outbox, Journal(), {}, replace(FAST, gateway=server.url))
+    assert 300 == asyncio.run(Channel(delivery, {}).run()).delivered
+    assert read[0] < 100_000
+
+
 def test_calls_refused_by_our_own_rules_do_not_stop_a_first_sync(
     server: VendorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,6 @@ class Lanes:
     def _fill_batch(self, route: str, size: Batch) -> list[Item]:
         batch, held = list[Item](), list[str]()
         units, keys, weight = set[Hashable](), dict[Hashable, Any](), 0
-        self.largest = max(self.largest, size.items)
         ready = self._ready[route]
         for profile in ready:
             before = len(batch)
@@ -184,6 +183,7 @@ class Lanes:
         ready = self._ready.get(route)
         if ready is None:
             ready = self._ready[route] = {}
+            self.largest = max(self.largest, self._batch_of(route).items)
         ready[profile] = None
 
 
