@@ -24,6 +24,7 @@ from transforms.talk import Ended, Interrupted, Stopped
 _LOG = logging.getLogger("profilecast.sender")
 _FEWEST = 2_000  # profiles read ahead beside those in a request; each is about 2 KB of memory
 _CALLS_EACH = 10  # calls read ahead of one profile, on average, before it hides the others
+_LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
 KEPT = "sender"  # what the sender itself keeps in a connection's memory
 
 
@@ -181,7 +182,7 @@ class Channel:
                     self._tasks.add(asyncio.create_task(self._converse(batch)))
                 elif self._stopping:  # since the outbox was read
                     break
-                elif self._beginning:
+                elif self._beginning or (self._hungry and self._room):
                     await asyncio.sleep(0)  # whether there is room for more is known when they have asked
                 elif self._lanes.waiting or not self._lanes.idle or self._lanes.next_due() is not None:
                     await self._changed()
@@ -249,10 +250,11 @@ class Channel:
     async def _fill(self) -> None:
         """Read a chunk of the outbox, or as many as two full batches need; between chunks others have their turn."""
         async with self._filling:  # one conversation at a time
+            longest = self._clock() + _LONGEST_READ
             while self._hungry:
                 self._admit()
                 await asyncio.sleep(0)
-                if self._lanes.ready >= 2 * self._lanes.largest:
+                if self._lanes.plenty or (self._lanes.ready and self._clock() > longest):
                     break
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import inf
 from random import Random
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
 _TICK = 0.05  # seconds
 _AHEAD = 0.5  # seconds of requests that may wait for the limit of their class, or for a connection
+_ENOUGH = 5  # such requests, however fast they go
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
 
 T = TypeVar("T")
@@ -68,7 +70,7 @@ class Exchange:
         self._renewing = asyncio.Lock()
         self._renewals = 0
         self._out: set[Talk] = set()  # with a request that has no whole answer yet
-        self._endpoints: dict[str, str] = {}  # by route: the class of the first request of its conversations
+        self._endpoints: dict[str, str] = {}  # by route: the class of its conversations' first requests
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
         self._in_flight = InFlight(at_once, clock())
@@ -119,7 +121,14 @@ class Exchange:
         if rate == self._limiter.rate:
             return True
         asking = sum(talk.sent is None and talk.endpoint == endpoint for talk in self._out)
-        return asking + beginning < 2 + int(rate * _AHEAD)
+        return asking + beginning < 2 + int(min(rate * _AHEAD, _ENOUGH))
+
+    def _learn(self, route: str, endpoint: str) -> None:
+        """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""
+        rate_of = self._limiter.rate_of
+        known = self._endpoints.setdefault(route, endpoint)
+        if (rate_of(endpoint) or inf) < (rate_of(known) or inf):
+            self._endpoints[route] = endpoint
 
     def _look_again(self) -> None:
         """An answer that comes drop by drop would never end; and at first, room comes by time alone."""
@@ -165,7 +174,7 @@ class Exchange:
         """One answered request."""
         talk.endpoint, talk.trouble = request.endpoint, None
         if not talk.partly:
-            self._endpoints[talk.route] = request.endpoint
+            self._learn(talk.route, request.endpoint)
         if talk.items > 1 and len(request.body() or b"") > talk.most:  # what was reckoned was too little
             raise Halved(large=True)
         failures, renewed, held = 0, False, 0.0

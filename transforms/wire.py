@@ -69,8 +69,13 @@ class Turnstile:
         self._timer: asyncio.TimerHandle | None = None
 
     def room(self, more: int) -> bool:
-        """So few requests wait, with these, that new work may be begun."""
-        return self._waiting + more < 2 + int(self._limiter.rate * _LEAD)
+        """So few requests wait, with these, that new work may be begun.
+
+        Those that wait for a limit of their own class are in nobody's way.
+        """
+        rate = self._limiter.rate
+        waiting = sum(len(queue) for name, queue in self._queues.items() if self._limiter.rate_of(name) == rate)
+        return waiting + more < 2 + int(rate * _LEAD)
 
     async def turn(self, asking: Asking) -> float:
         """Until the request may go; when that was. Raises what `clear` was given, and TooLong."""

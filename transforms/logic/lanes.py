@@ -50,6 +50,11 @@ class Lanes:
         """How many profiles have calls that can go at once."""
         return len(self._lanes) - len(self._busy)
 
+    @property
+    def plenty(self) -> bool:
+        """Some route has two full batches."""
+        return any(len(ready) >= 2 * self._batch_of(route).items for route, ready in self._ready.items())
+
     def add(self, item: Item) -> None:
         """Behind everything of the same profile."""
         profile = item.call.profile_id
