@@ -28,8 +28,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DAY_1 = "2026-01-01T00:00:00Z"
 ANA = (profile("ana", DAY_1), vip("ana", DAY_1), score("ana", DAY_1, 7))
 ROOT = Path(__file__).parents[2]
+# Who runs the tests in the background may have left them a SIGINT that is ignored.
 INTERRUPTED_LOADING = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Interrupting:
     def find_spec(name, path, target=None):
         if name == {module!r}:
