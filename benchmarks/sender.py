@@ -10,6 +10,9 @@ sending process, all of it: outbox, lanes, limiter, message, request, answer, re
 import argparse
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import aiohttp
 
@@ -37,13 +40,13 @@ def sender(requests: int) -> tuple[float, float]:
     return cpu, wall
 
 
-def bare(requests: int) -> tuple[float, float]:
+def bare(post: Callable[[str, bytes], Coroutine[Any, Any, None]]) -> tuple[float, float]:
     """The same of a loop that posts the same bytes again and again."""
     with receiver() as there:
         delivery = hook("hook", there.url, 1)
         body = _body(Webhook(delivery.workspace, delivery.connection))
         started = time.process_time(), time.perf_counter()
-        asyncio.run(_post(there.url, body, requests))
+        asyncio.run(post(there.url, body))
         return time.process_time() - started[0], time.perf_counter() - started[1]
 
 
@@ -52,46 +55,38 @@ def _body(destination: Destination) -> bytes:
     return request.body() or b""
 
 
-async def _post(url: str, body: bytes, requests: int) -> None:
-    async def work(session: aiohttp.ClientSession) -> None:
-        for _ in range(requests // AT_ONCE):
-            async with session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
-                await answer.read()
+async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> None:
+    async with session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
+        await answer.read()
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
-        await asyncio.gather(*(work(session) for _ in range(AT_ONCE)))
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE))
+
+
+async def _in_a_row(url: str, body: bytes, requests: int) -> None:
+    async def work() -> None:
+        for _ in range(requests // AT_ONCE):
+            await _post(session, url, body)
+
+    async with _session() as session:
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
 
 async def _paced(url: str, body: bytes, requests: int) -> None:
     """One connection's: a few at a time, 500 a second."""
-
-    async def post() -> None:
-        async with session.post(url, data=body, headers={"content-type": "application/json"}) as answer:
-            await answer.read()
-
     started = time.monotonic()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
+    async with _session() as session:
         posts = []
         for number in range(requests):
             if number % TOGETHER == 0:
                 await asyncio.sleep(started + number / PACE - time.monotonic())
-            posts.append(asyncio.create_task(post()))
+            posts.append(asyncio.create_task(_post(session, url, body)))
         await asyncio.gather(*posts)
 
 
 async def _four_paced(url: str, body: bytes, requests: int) -> None:
     await asyncio.gather(*(_paced(url, body, requests) for _ in range(4)))
-
-
-def bare_capped(seconds: float) -> None:
-    """Four bare loops of 500/s at once."""
-    with receiver() as there:
-        delivery = hook("hook", there.url, 1)
-        body = _body(Webhook(delivery.workspace, delivery.connection))
-        started = time.process_time(), time.perf_counter()
-        asyncio.run(_four_paced(there.url, body, int(PACE * seconds)))
-        cpu, wall = time.process_time() - started[0], time.perf_counter() - started[1]
-    print(f"four bare loops of 500/s: {cpu / wall:.2f} of a core")
 
 
 def capped(seconds: float) -> None:
@@ -117,16 +112,20 @@ def main() -> None:
     arguments = parser.parse_args()
     print(facts())
     requests = arguments.requests // AT_ONCE * AT_ONCE
-    ways = {"bare aiohttp": bare, "sender": sender}
+    ways: dict[str, Callable[[], tuple[float, float]]] = {
+        "bare aiohttp": partial(bare, partial(_in_a_row, requests=requests)),
+        "sender": partial(sender, requests),
+    }
     best = dict.fromkeys(ways, (float("inf"), float("inf")))
     for _ in range(3):
         for name, way in ways.items():
-            best[name] = min(best[name], way(requests))
+            best[name] = min(best[name], way())
     for name, (cpu, wall) in best.items():
         print(f"{name:12}  {requests / wall:>6,.0f} requests/s  {cpu / requests * 1000:.3f} ms CPU per request")
     print(f"the sender takes {best['sender'][0] / best['bare aiohttp'][0]:.2f} of the bare loop's CPU")
     for _ in range(3):
-        bare_capped(arguments.seconds)
+        cpu, wall = bare(partial(_four_paced, requests=int(PACE * arguments.seconds)))
+        print(f"four bare loops of 500/s: {cpu / wall:.2f} of a core")
         capped(arguments.seconds)
 
 

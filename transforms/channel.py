@@ -182,15 +182,15 @@ class Channel:
                     self._tasks.add(asyncio.create_task(self._converse(batch)))
                 elif self._stopping:  # since the outbox was read
                     break
-                elif self._beginning or (self._hungry and self._room):
-                    await asyncio.sleep(0)  # whether there is room for more is known when they have asked
+                elif self._beginning or (self._hungry and self._room):  # when they have asked, or more is read,
+                    await asyncio.sleep(0)  # it is known whether another one may begin
                 elif self._lanes.waiting or not self._lanes.idle or self._lanes.next_due() is not None:
                     await self._changed()
                 elif self._go_on():
                     await self._fill()
                 else:
                     break
-        except Exception as error:
+        except Exception as error:  # a fault in reading or batching must not end the others' deliveries
             self._end(error)
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -207,14 +207,14 @@ class Channel:
                 batch = await self._next()
         except (asyncio.CancelledError, Interrupted):  # if cut off, what is in flight may have arrived
             pass
-        except Exception as error:
+        except Exception as error:  # a fault in one conversation ends this connection, not the sender
             self._end(error)
         finally:
             self._tasks.discard(asyncio.current_task())
             self._moved()
 
     def _end(self, error: Exception) -> None:
-        """It ends the connection, not the process's sender."""
+        """End the connection."""
         self._fail(error)
         self.stop()
 

@@ -65,7 +65,6 @@ class Turnstile:
         """`longest`: seconds that one may wait; `moved` hears of each that waits no more; `save` keeps the limiter."""
         self._limiter, self._clock, self._longest, self._moved, self._save = limiter, clock, longest, moved, save
         self._queues: dict[str, deque[Waiting]] = {}
-        self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def room(self, more: int) -> bool:
@@ -90,7 +89,6 @@ class Turnstile:
             queue = self._queues.setdefault(asking.endpoint, deque())
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         queue.append(Waiting(turn, asking))
-        self._waiting += 1
         if len(queue) == 1:  # behind others, it goes when they have gone
             self.move()
         return await turn
@@ -112,12 +110,15 @@ class Turnstile:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting = self._waiting
+        waiting = self._waiting()
         soonest = min((self._pass(endpoint, queue) for endpoint, queue in self._queues.items()), default=float("inf"))
         if soonest != float("inf"):
-            too_early = self._waiting == waiting
+            too_early = self._waiting() == waiting
             delay = max(soonest, _EARLY if too_early else _TOGETHER)
             self._timer = asyncio.get_running_loop().call_later(delay, self.move)
+
+    def _waiting(self) -> int:
+        return sum(map(len, self._queues.values()))
 
     def _pass(self, endpoint: str, queue: deque[Waiting]) -> float:
         """Seconds until the head of the queue may go; infinite where nobody waits."""
@@ -138,7 +139,6 @@ class Turnstile:
                 else:
                     turn.set_exception(TooLong(delay))
             queue.popleft()
-            self._waiting -= 1
             self._moved()
         return float("inf")
 

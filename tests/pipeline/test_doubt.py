@@ -78,4 +78,5 @@ def test_a_canary_that_is_killed_in_its_middle_goes_on(shop: Shop) -> None:
 def test_a_clock_that_was_set_back_holds_nothing(shop: Shop) -> None:
     shop.run(*many(2), more=("--now", "2031-01-01T00:00:00Z"))
     assert 0 == shop.run(score("p0", DAY_2, 7))
-    assert [0, 1, 7] == sorted(told(shop, "score"))
+    *first_run, last = told(shop, "score")
+    assert ({0, 1}, 7) == (set(first_run), last)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
@@ -39,12 +39,6 @@ from transforms.sender import Sender
 
 CAP = 200
 OCCURRENCES = [track(n, value, value) for n in range(30) for value in range(4)]  # four of each person, in order
-
-
-@pytest.fixture
-def server() -> Iterator[VendorServer]:
-    with vendor() as running:
-        yield running
 
 
 def values(server: VendorServer) -> dict[str, list[int]]:
