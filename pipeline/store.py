@@ -252,8 +252,9 @@ class StateStore:
         with file:
             self._claim(file, fcntl.LOCK_EX)
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z")
-            file.flush()
+            owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z"
+            with writing(self.root / "lock"):
+                os.write(file.fileno(), owner.encode())  # a buffer would be written once more when it is closed
             try:
                 yield
             finally:

@@ -204,11 +204,12 @@ class TestDisk:
         assert "outbox/other" in capsys.readouterr().err
         assert pointer == (shop.state / "current").read_text()
 
-    def test_a_disk_full_before_the_commit_leaves_the_old_state(self, shop: Shop) -> None:
+    @pytest.mark.parametrize("largest", [0, 60], ids=["the lock", "what is decided"])
+    def test_a_disk_full_before_the_commit_leaves_the_old_state(self, shop: Shop, largest: int) -> None:
         shop.run(*ANA)
         pointer = (shop.state / "current").read_text()
         sent = len(shop.receiver.messages)
-        process = limited(shop, 60, *many(400))
+        process = limited(shop, largest, *many(400))
         assert 3 == process.returncode
         [line] = process.stderr.splitlines()
         assert "cannot be written: File too large; make room" in line
