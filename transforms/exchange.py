@@ -107,7 +107,7 @@ class Exchange:
         """
         if self._breaker.open:
             return not held
-        return self._turnstile.room(beginning) and self._in_flight.room(self._clock(), held, self._limiter.rate)
+        return self._in_flight.room(self._clock(), held, self._limiter.rate) and self._turnstile.room(beginning)
 
     def may_go(self, route: str, beginning: int) -> bool:
         """Whether a request of this route would not wait long for the limit of its own endpoint class.

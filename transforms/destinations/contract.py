@@ -9,12 +9,13 @@ The sender does the rest: caps, waiting, repeating, credentials that must be ren
 """
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import msgspec
+from msgspec import Struct
 
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.outcomes import Delivered, Outcome, Reason, Rejected
@@ -54,18 +55,20 @@ class Batch:
     bytes: int = 1_000_000
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True, dict=True):
     """One HTTP request: full vendor URL; `json` or `content` is the body."""
 
     method: str
     url: str
-    # People and credentials may be in these: no repr.
-    json: Any = field(default=None, repr=False)
-    content: bytes | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    json: Any = None
+    content: bytes | None = None
+    headers: Mapping[str, str] = {}
     endpoint: str = ""  # the class of `Limit.endpoint` it counts for, besides the connection's cap
     after: float = 0.0  # seconds to wait before it is sent: polls
+
+    def __repr__(self) -> str:
+        """Without body and headers: people and credentials may be in them."""
+        return f"Request({self.method!r}, {self.url!r})"
 
     def body(self) -> bytes | None:
         """The exact bytes that travel; encoded once."""
@@ -76,12 +79,11 @@ class Request:
         return self.content if self.json is None else msgspec.json.encode(self.json)
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """The vendor's answer, whole. Header names are lower case."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes = b""
 
     @property

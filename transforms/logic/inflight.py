@@ -4,8 +4,6 @@ Little's law: requests under way = rate × time to an answer. More would not go 
 event loop would get busier: it would let many go in one step, and hear of their answers late.
 """
 
-from math import ceil
-
 FEWEST = 16  # conversations
 SLOWEST = 1.0  # seconds to an answer; before slower ones a cap is not used up
 _MARGIN = 2.0  # times: some answers take longer than others, and some conversations wait for their turn
@@ -34,5 +32,7 @@ class InFlight:
 
         While there is no answer, the next one will have taken at least that long.
         """
+        if held < FEWEST or held >= self.most:
+            return held < self.most
         answer = max(self._answer, min(now - self._last, SLOWEST))
-        return held < min(self.most, max(FEWEST, ceil(rate * _MARGIN * answer)))
+        return held < rate * _MARGIN * answer
