@@ -30,7 +30,7 @@ from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
 from transforms.talk import Ended, Halved, Interrupted, Stopped, Talk, Unanswered
 from transforms.wire import Connector, Endless, Names, TimedRequest, TooLong, Turnstile, asking_now, whole
-from transforms.words import WHOLE, Mask, cause, lasting, refusal
+from transforms.words import Mask, cause, lasting, refusal
 
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
@@ -81,9 +81,7 @@ class Exchange:
 
     def _open(self) -> aiohttp.ClientSession:
         options = self._options
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=options.connect_timeout, sock_read=options.read_timeout
-        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout)  # for reading: _look_again
         guarded = not options.gateway and not self._destination.reaches_inside()
         connector = Connector(
             self._turnstile,
@@ -131,15 +129,18 @@ class Exchange:
             self._endpoints[route] = endpoint
 
     def _look_again(self) -> None:
-        """An answer that comes drop by drop would never end; and at first, room comes by time alone."""
+        """Hang up where a vendor is silent, or its answer has no end; and at first, room comes by time alone.
+
+        One timer for all: one of its own for each request is a twentieth of what a request costs.
+        """
         now = self._clock()
-        longest_ago = now - WHOLE * self._options.read_timeout
+        delay = _TICK if self._in_flight.learning(now) else self._options.read_timeout
         for talk in self._out:
-            if talk.sent is not None and talk.sent < longest_ago:
-                talk.hung_up = True
+            left = talk.overdue(now, self._options.read_timeout)
+            if left <= 0:
                 talk.hang_up()
+            delay = min(delay, max(left, _TICK))
         self._moved()
-        delay = _TICK if self._in_flight.learning(now) else 3 * self._options.read_timeout
         self._tick = asyncio.get_running_loop().call_later(delay, self._look_again)
 
     def stop(self) -> None:
@@ -253,7 +254,7 @@ class Exchange:
                 raise Stopped("the URL in its settings cannot be one") from error
             except (aiohttp.ClientError, TimeoutError, OSError, Endless) as error:
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
-                failed, talk.cause = True, cause(error, url.host or "", talk.hung_up, self._options)
+                failed, talk.cause = True, talk.hung_up or cause(error, url.host or "", self._options)
                 self._count("none" if talk.sent is not None else "unreachable")
                 return None
             finally:
@@ -272,14 +273,14 @@ class Exchange:
                 headers=headers(self._destination, request),
                 allow_redirects=False,
             ) as answer:
-                return await whole(answer)
+                return await whole(answer, talk, self._clock)
         finally:
             self._out.discard(talk)
             talk.hang_up = _nothing
 
     async def _ask(self, talk: Talk) -> None:
         """Until there are credentials for the request, and the breaker lets it pass."""
-        talk.sent, talk.went, talk.hung_up = None, 0, False
+        talk.sent, talk.went, talk.hung_up = None, 0, ""
         while True:
             if self._stopping and not talk.partly:
                 raise Interrupted("the run is stopping")

@@ -41,9 +41,13 @@ class Asking(Protocol):
         """It goes on although the run is stopping."""
 
     hang_up: Callable[[], None]
+    """Breaks off the connection that it is on."""
+
+    silent_since: float | None
+    """The vendor, after it has all of the request."""
 
     def goes(self, now: float) -> None:
-        """It has its token and goes now; `hang_up` breaks off the connection that it is on."""
+        """It has its token and goes now."""
 
 
 class Waiting(NamedTuple):
@@ -96,6 +100,10 @@ class Turnstile:
     def left(self, asking: Asking, taken: float) -> None:
         """The first byte of a request is about to be written."""
         self._limiter.left(taken, self._clock(), asking.endpoint)
+
+    def gone(self, asking: Asking) -> None:
+        """The last byte of it has been written."""
+        asking.silent_since = self._clock()
 
     def clear(self, why: Callable[[], Exception], all_of_them: bool = True) -> None:
         """Send those who wait away, or only those who are not patient."""
@@ -158,7 +166,7 @@ class TooLong(Exception):
 
 
 asking_now: ContextVar[Asking] = ContextVar("asking_now")
-_leaves: ContextVar[Callable[[], None]] = ContextVar("leaves")
+_leaving: ContextVar[tuple[Turnstile, Asking, float]] = ContextVar("leaving")
 
 
 class TimedRequest(aiohttp.ClientRequest):
@@ -169,8 +177,11 @@ class TimedRequest(aiohttp.ClientRequest):
     """
 
     async def write_bytes(self, *arguments: Any) -> None:
-        _leaves.get()()
+        turnstile, asking, taken = _leaving.get()
+        if self.body:
+            turnstile.left(asking, taken)
         await super().write_bytes(*arguments)
+        turnstile.gone(asking)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -192,18 +203,12 @@ class Connector(aiohttp.TCPConnector):
             if connection.protocol is not None and connection.protocol.is_connected():
                 if connection.transport:
                     asking.hang_up = connection.transport.abort
-                leaves = partial(self._turnstile.left, asking, taken)
-                if req.body:
-                    _leaves.set(leaves)
-                else:  # it leaves in this step
-                    leaves()
-                    _leaves.set(_nothing)
+                _leaving.set((self._turnstile, asking, taken))
+                if not req.body:  # it leaves in this step
+                    self._turnstile.left(asking, taken)
+                    self._turnstile.gone(asking)
                 return connection
             connection.close()  # by the vendor, while it waited
-
-
-def _nothing() -> None:
-    """It has been said."""
 
 
 class Names(AbstractResolver):
@@ -244,10 +249,12 @@ class Endless(Exception):
         super().__init__(f"answers with more than {_LONGEST_ANSWER // 2**20} MB")
 
 
-async def whole(answer: aiohttp.ClientResponse) -> Reply:
+async def whole(answer: aiohttp.ClientResponse, asking: Asking, clock: Callable[[], float]) -> Reply:
     """The answer when all of it is there. Raises Endless."""
+    asking.silent_since = clock()
     parts, size = [], 0
     async for part in answer.content.iter_any():
+        asking.silent_since = clock()
         size += len(part)
         if size > _LONGEST_ANSWER:
             raise Endless

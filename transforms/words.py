@@ -9,7 +9,6 @@ from transforms.assignment import SenderOptions
 from transforms.destinations.contract import Destination, Reply, Request
 from transforms.wire import Endless
 
-WHOLE = 10  # times the read timeout: within it an answer has come, though it comes drop by drop
 _URL_PARTS = re.compile(r"[/?&=]")
 _MASKED = 8  # characters: shorter parts of a credential are words
 
@@ -34,11 +33,9 @@ class Mask:
         return words
 
 
-def cause(error: Exception, host: str, hung_up: bool, options: SenderOptions) -> str:
-    """Why there was no answer; `hung_up`: by us."""
+def cause(error: Exception, host: str, options: SenderOptions) -> str:
+    """Why there was no answer."""
     match error:
-        case _ if hung_up:
-            return f"no whole answer within {WHOLE * options.read_timeout:g} s"
         case aiohttp.ClientConnectorDNSError():
             return f"{host} cannot be found"
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
@@ -47,8 +44,6 @@ def cause(error: Exception, host: str, hung_up: bool, options: SenderOptions) ->
             return f"no connection to {host} within {options.connect_timeout:g} s"
         case Endless():
             return f"{host} {error}"
-        case TimeoutError():
-            return f"no answer within {options.read_timeout:g} s"
         case aiohttp.ClientConnectorError():
             return f"no connection to {host}: {error.os_error.strerror or type(error.os_error).__name__}"
         case _:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
 from random import Random
+from typing import Literal
 
 import pytest
 
@@ -318,12 +319,22 @@ def test_a_vendor_that_cannot_be_reached_is_tried_less_and_less() -> None:
     assert running.report().statuses["unreachable"] <= 16 + 2
 
 
-def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(cut="hang")
+@pytest.mark.parametrize("cut", ["hang", "stall"])
+def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(
+    server: VendorServer, cut: Literal["hang", "stall"]
+) -> None:
+    server.script = lambda seen: Answer(cut=cut)
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=0.2)
     running = start([identify(1, since=1_000.0)], webhook(), options)
     running.report()
     assert {0: Expired("no answer within 0.1 s", attempts=1)} == running.journal.final
+
+
+def test_an_answer_may_take_its_time_while_it_comes(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(json={"is": "slow"}, cut="slow")
+    running = start(people(1), webhook(), replace(FAST, gateway=server.url, read_timeout=0.3))
+    assert (1, 1) == (running.report().delivered, running.report().requests)
+    assert running.report().seconds > 2 * 0.3
 
 
 def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> None:

@@ -33,7 +33,7 @@ class Seen:
 class Answer:
     """`cut`: `reset` in the middle of the body, `close` cleanly but too early, `hang` without an answer.
 
-    `drip`: the body comes byte by byte, and never ends.
+    `stall` in the middle of the body. `drip`: it comes byte by byte, and never ends. `slow`: the same, and ends.
     """
 
     status: int = 200
@@ -41,7 +41,7 @@ class Answer:
     body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    cut: Literal["", "reset", "close", "hang", "drip"] = ""
+    cut: Literal["", "reset", "close", "hang", "stall", "drip", "slow"] = ""
 
 
 Script = Callable[[Seen], Answer]
@@ -87,6 +87,8 @@ class VendorServer:
         if answer.delay:
             await asyncio.sleep(answer.delay)
         content = msgspec.json.encode(answer.json) if answer.body is None else answer.body
+        if answer.cut == "slow":
+            return await self._slowly(http, answer, content)
         if answer.cut:
             return await self._cut(http, answer, content)
         return web.Response(status=answer.status, body=content, headers=answer.headers)
@@ -98,6 +100,8 @@ class VendorServer:
             return response
         await response.prepare(http)
         await response.write(content)
+        if answer.cut == "stall":
+            await self.closing.wait()
         assert http.transport
         while answer.cut == "drip" and not http.transport.is_closing():
             await response.write(b" ")
@@ -106,6 +110,14 @@ class VendorServer:
             http.transport.abort()
         else:
             http.transport.close()
+        return response
+
+    async def _slowly(self, http: web.Request, answer: Answer, content: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(content))})
+        await response.prepare(http)
+        for byte in content:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(0.05)
         return response
 
     async def serve(self, started: threading.Event) -> None:
