@@ -146,9 +146,13 @@ class Batches:
 
     async def _conclude(self, told: list[tuple[Item, Outcome]], talk: Talk, held: set[str]) -> Told:
         """The vendor has spoken of each call; those it refused together are told apart."""
+        delivered = [(item, outcome) for item, outcome in told if isinstance(outcome, Delivered)]
+        if len(delivered) == len(told):
+            self.settle(delivered)
+            return Told.TAKEN
         failed = [item for item, outcome in told if not isinstance(outcome, Delivered)]
         self._note(failed, talk)
-        apart = self._refused_together(told) if failed and len(told) > talk.items else []
+        apart = self._refused_together(told) if len(told) > talk.items else []
         again = {item.ref for part in apart for item in part}
         if again and not talk.maybe:
             self._journal.unsent(list(again))
@@ -156,7 +160,7 @@ class Batches:
         for part in apart:
             if alone := self._unheld(part, held):
                 await self._deliver(alone, held)
-        return Told.PARTLY if failed else Told.TAKEN
+        return Told.PARTLY
 
     # -- refused as a whole
 

@@ -123,10 +123,10 @@ class Exchange:
 
     def _learn(self, route: str, endpoint: str) -> None:
         """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""
-        rate_of = self._limiter.rate_of
         known = self._endpoints.setdefault(route, endpoint)
-        if (rate_of(endpoint) or inf) < (rate_of(known) or inf):
-            self._endpoints[route] = endpoint
+        if known != endpoint:
+            rate_of = self._limiter.rate_of
+            self._endpoints[route] = min(known, endpoint, key=lambda each: rate_of(each) or inf)
 
     def _look_again(self) -> None:
         """Hang up where a vendor is silent, or its answer has no end; and at first, room comes by time alone.

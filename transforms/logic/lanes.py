@@ -40,7 +40,7 @@ class Lanes:
         self._until: dict[str, float] = {}  # lanes that wait for their time
         self._due: list[tuple[float, str]] = []  # a heap of them; an entry that is not the lane's time is void
         self._closed: set[str] = set()
-        self._ready: dict[str, dict[str, None]] = {}  # route → profiles, oldest first
+        self._ready: dict[str, deque[str]] = {}  # route → profiles, oldest first
         self.waiting = 0
         self.largest = 1  # units that a batch of the routes met so far may have
         self.shared = 0  # identifiers that two profiles had in one batch's reach
@@ -135,18 +135,21 @@ class Lanes:
         return min(len(self._ready[route]) / self._batch_of(route).items, 1.0)
 
     def _fill_batch(self, route: str, size: Batch) -> list[Item]:
-        batch, held = list[Item](), list[str]()
-        units, keys, weight = set[Hashable](), dict[Hashable, Any](), 0
+        batch: list[Item] = []
+        held: list[str] = []
+        passed_over: list[str] = []
+        units: set[Hashable] = set()
+        keys: dict[Hashable, Any] = {}
+        weight = 0
         ready = self._ready[route]
-        for profile in ready:
+        while ready:
+            profile = ready.popleft()
             before = len(batch)
             weight = self._take_from(profile, route, size, batch, units, keys, weight)
-            if len(batch) > before:
-                held.append(profile)
+            (held if len(batch) > before else passed_over).append(profile)
             if len(units) >= size.items or weight >= size.bytes:
                 break
-        for profile in held:
-            del ready[profile]
+        ready.extendleft(reversed(passed_over))
         if not ready:
             del self._ready[route]
         self._busy.update(held)
@@ -187,9 +190,9 @@ class Lanes:
         route = self._route(self._lanes[profile][0].call)
         ready = self._ready.get(route)
         if ready is None:
-            ready = self._ready[route] = {}
+            ready = self._ready[route] = deque()
             self.largest = max(self.largest, self._batch_of(route).items)
-        ready[profile] = None
+        ready.append(profile)
 
 
 def weigh(call: Call) -> int:
