@@ -81,7 +81,7 @@ def _parsed(given: Sequence[str]) -> argparse.Namespace:
     parser = _parser(given)
     args, others = parser.parse_known_args(given or ["--help"])
     if others and args.command not in DELIVERING:
-        parser.error(f"unrecognized arguments: {' '.join(others)}")
+        args.refuse(f"unrecognized arguments: {' '.join(others)}")
     args.beam_arguments = others
     return args
 
@@ -102,6 +102,7 @@ def _parser(given: Sequence[str]) -> Parser:
         command = commands.add_parser(
             name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
         )
+        command.set_defaults(refuse=command.error)  # with its own usage
         if name == called:
             import_module(module).add_arguments(command)
     return parser

@@ -66,6 +66,13 @@ class TestCommandLine:
         assert printed.err.startswith("profilecast")
         assert not printed.out
 
+    def test_an_argument_too_many_is_answered_with_the_usage_of_the_command(self, capsys: Capture) -> None:
+        with pytest.raises(SystemExit):
+            main(["init", "braze"])
+        printed = capsys.readouterr().err
+        assert "unrecognized arguments: braze" in printed
+        assert "--destination SLUG" in printed
+
     def test_options_of_beam_are_left_to_run(self, tmp_path: Path, capsys: Capture) -> None:
         paths = ["--workspace", str(tmp_path / "none.yaml"), "--state", str(tmp_path / "state")]
         assert main(["run", *paths, "--direct_num_workers", "2"]) == 1

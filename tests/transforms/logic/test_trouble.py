@@ -15,6 +15,7 @@ from transforms.logic.breaker import OPENS_AT, Breaker
 from transforms.logic.canary import Canary
 from transforms.logic.caps import at_once, effective_limits
 from transforms.logic.estimate import Estimate
+from transforms.logic.inflight import FEWEST, InFlight
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff, outlived
 
@@ -129,6 +130,33 @@ def test_as_many_conversations_as_the_cap_needs_or_the_vendor_bears(
     kind = find(slug)
     assert kind
     assert expected == at_once(kind(workspace, connection), effective_limits(kind, connection))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "expected"),
+    [
+        (0.001, 500.0, FEWEST),  # quick answers: a few are enough
+        (0.1, 500.0, 100),  # twice what Little's law says
+        (0.4, 500.0, 256),  # what the destination bears
+        (0.9, 30.0, 54),
+        (60.0, 100.0, 200),  # before slower ones a cap is not used up
+        (0.4, 0.0, FEWEST),
+    ],
+)
+def test_there_is_room_for_as_many_conversations_as_use_up_the_cap(seconds: float, rate: float, expected: int) -> None:
+    flight = InFlight(256, now=0.0)
+    for n in range(400):
+        flight.answered(n / 100, seconds)
+    assert [True, False] == [flight.room(4.0, held, rate) for held in (expected - 1, expected)]
+
+
+def test_the_longer_there_is_no_answer_the_more_room_there_is() -> None:
+    flight = InFlight(256, now=0.0)
+    assert [True, True, False] == [flight.room(0.5, held, 100.0) for held in (FEWEST, 99, 100)]
+    assert [True, False] == [flight.learning(now) for now in (0.5, 1.0)]
+    assert [True, False] == [flight.room(60.0, held, 100.0) for held in (199, 200)]
+    flight.answered(60.0, 0.2)
+    assert not flight.learning(60.0)
 
 
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
