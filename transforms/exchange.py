@@ -264,19 +264,21 @@ class Exchange:
                     self._breaker.unused(talk.asked)
 
     async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
-        self._out.add(talk)
-        try:
-            async with self._session.request(
-                request.method,
-                url,
-                data=request.body(),
-                headers=headers(self._destination, request),
-                allow_redirects=False,
-            ) as answer:
-                return await whole(answer, talk, self._clock)
-        finally:
-            self._out.discard(talk)
-            talk.hang_up = _nothing
+        """Raises TimeoutError after `talk.hang_up`: where only the connection broke off, it might be sent again."""
+        async with asyncio.timeout(None) as patience:
+            talk.hang_up = lambda: patience.reschedule(0)
+            self._out.add(talk)
+            try:
+                async with self._session.request(
+                    request.method,
+                    url,
+                    data=request.body(),
+                    headers=headers(self._destination, request),
+                    allow_redirects=False,
+                ) as answer:
+                    return await whole(answer, talk, self._clock)
+            finally:
+                self._out.discard(talk)
 
     async def _ask(self, talk: Talk) -> None:
         """Until there are credentials for the request, and the breaker lets it pass."""
@@ -394,10 +396,6 @@ class Exchange:
         can_be_allowed = hasattr(self._destination.settings, "private_addresses")
         unless = " unless its settings say private_addresses: true" if can_be_allowed else ""
         return Stopped(f"{where} is an address inside this machine's network, and nothing is sent there{unless}")
-
-
-def _nothing() -> None:
-    """There is no connection."""
 
 
 def _wake_up(sleeper: "asyncio.Future[None]") -> None:

@@ -56,7 +56,7 @@ class Talk:
         self.cause = ""  # why the last attempt came to nothing
         self.words = ""  # the vendor's, to the last attempt that it answered so
         self.silent_since: float | None = None  # the vendor, since it has all of the request
-        self.hang_up: Callable[[], None] = lambda: None  # breaks off the connection that the request is on
+        self.hang_up: Callable[[], None] = lambda: None  # gives up the request that is out
         self.hung_up = ""  # why we did
         self._begins = begins
         self.begun = False  # the attempt is written down

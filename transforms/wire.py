@@ -40,9 +40,6 @@ class Asking(Protocol):
     def patient(self) -> bool:
         """It goes on although the run is stopping."""
 
-    hang_up: Callable[[], None]
-    """Breaks off the connection that it is on."""
-
     silent_since: float | None
     """The vendor, after it has all of the request."""
 
@@ -201,8 +198,6 @@ class Connector(aiohttp.TCPConnector):
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():
-                if connection.transport:
-                    asking.hang_up = connection.transport.abort
                 _leaving.set((self._turnstile, asking, taken))
                 if not req.body:  # it leaves in this step
                     self._turnstile.left(asking, taken)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
@@ -17,7 +17,7 @@ from typing import Literal
 import pytest
 
 from schemas.calls import Call
-from schemas.outcomes import Expired
+from schemas.outcomes import Delivered, Expired
 from schemas.workspace import Cap
 from tests.transforms.delivering import (
     FAST,
@@ -36,6 +36,8 @@ from tests.transforms.delivering import (
 from tests.transforms.vendor_server import Answer, Script, Seen, VendorServer, vendor
 from transforms.assignment import Delivery
 from transforms.channel import Channel
+from transforms.destinations.contract import Conversation, Memory, Request, all_of
+from transforms.destinations.webhook import Webhook
 from transforms.sender import Sender
 
 CAP = 200
@@ -328,6 +330,24 @@ def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(
     running = start([identify(1, since=1_000.0)], webhook(), options)
     running.report()
     assert {0: Expired("no answer within 0.1 s", attempts=1)} == running.journal.final
+
+
+def test_a_vendor_that_hangs_is_given_up_whatever_the_method(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An HTTP client may send a PUT again by itself where an open connection breaks off."""
+
+    def put(hook: Webhook, calls: Sequence[Call], memory: Memory) -> Conversation:
+        yield Request("PUT", hook.settings.url, json=len(calls))
+        return all_of(calls, Delivered())
+
+    monkeypatch.setattr(Webhook, "deliver", put)
+    server.script = lambda seen: Answer(cut="hang" if seen.number else "")
+    options = replace(FAST, gateway=server.url, read_timeout=0.2, retry_for=0.1)
+    running = start([identify(0), identify(0, value=False, since=1_000.0)], webhook(), options)
+    running.report(within=5.0)
+    assert {0: Delivered(), 1: Expired("no answer within 0.2 s", attempts=1)} == running.journal.final
+    assert 2 == len(server.seen)
 
 
 def test_an_answer_may_take_its_time_while_it_comes(server: VendorServer) -> None:
