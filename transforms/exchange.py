@@ -129,19 +129,32 @@ class Exchange:
             self._endpoints[route] = min(known, endpoint, key=lambda each: rate_of(each) or inf)
 
     def _look_again(self) -> None:
-        """Hang up where a vendor is silent, or its answer has no end; and at first, room comes by time alone.
+        """Give up what is overdue; and at first, room comes by time alone.
 
         One timer for all: one of its own for each request is a twentieth of what a request costs.
         """
-        now = self._clock()
-        delay = _TICK if self._in_flight.learning(now) else self._options.read_timeout
+        now, silence = self._clock(), self._options.read_timeout
+        delay = _TICK if self._in_flight.learning(now) else silence
+        overdue = []
         for talk in self._out:
-            left = talk.overdue(now, self._options.read_timeout)
+            left = talk.patience.ends(silence) - now
             if left <= 0:
-                talk.hang_up()
+                overdue.append(talk)
             delay = min(delay, max(left, _TICK))
-        self._moved()
         self._tick = asyncio.get_running_loop().call_later(delay, self._look_again)
+        for talk in overdue:
+            self._give_up(talk)
+        self._moved()
+
+    def _give_up(self, talk: Talk) -> None:
+        """Its request first: where only a connection breaks off, aiohttp sends a PUT again by itself.
+
+        The connection too: it would stay open until the vendor has read all of the request.
+        """
+        talk.given_up = talk.patience.why(self._options.read_timeout)
+        talk.patience.waits()
+        talk.give_up()
+        talk.break_off()
 
     def stop(self) -> None:
         """Conversations of which nothing was answered end at once; the others may come to their end."""
@@ -254,7 +267,7 @@ class Exchange:
                 raise Stopped("the URL in its settings cannot be one") from error
             except (aiohttp.ClientError, TimeoutError, OSError, Endless) as error:
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
-                failed, talk.cause = True, talk.hung_up or cause(error, url.host or "", self._options)
+                failed, talk.cause = True, talk.given_up or cause(error, url.host or "", self._options)
                 self._count("none" if talk.sent is not None else "unreachable")
                 return None
             finally:
@@ -264,9 +277,9 @@ class Exchange:
                     self._breaker.unused(talk.asked)
 
     async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
-        """Raises TimeoutError after `talk.hang_up`: where only the connection broke off, it might be sent again."""
-        async with asyncio.timeout(None) as patience:
-            talk.hang_up = lambda: patience.reschedule(0)
+        """Raises TimeoutError where it is given up."""
+        async with asyncio.timeout(None) as limit:
+            talk.give_up = lambda: limit.reschedule(0)
             self._out.add(talk)
             try:
                 async with self._session.request(
@@ -282,7 +295,7 @@ class Exchange:
 
     async def _ask(self, talk: Talk) -> None:
         """Until there are credentials for the request, and the breaker lets it pass."""
-        talk.sent, talk.went, talk.hung_up = None, 0, ""
+        talk.sent, talk.went, talk.given_up = None, 0, ""
         while True:
             if self._stopping and not talk.partly:
                 raise Interrupted("the run is stopping")

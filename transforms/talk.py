@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from math import inf
 
+from transforms.logic.patience import Patience
+
 _WORDS = 200  # characters of the vendor's words in a cause
-_WHOLE = 10  # times as long as a vendor may be silent: within it an answer has come, though it comes drop by drop
 
 
 class Ended(Exception):
@@ -55,9 +56,10 @@ class Talk:
         self.attempts = 0  # requests of it that went
         self.cause = ""  # why the last attempt came to nothing
         self.words = ""  # the vendor's, to the last attempt that it answered so
-        self.silent_since: float | None = None  # the vendor, since it has all of the request
-        self.hang_up: Callable[[], None] = lambda: None  # gives up the request that is out
-        self.hung_up = ""  # why we did
+        self.patience = Patience()  # with the request that is out
+        self.give_up: Callable[[], None] = lambda: None  # the request that is out
+        self.break_off: Callable[[], None] = lambda: None  # the connection that it is on
+        self.given_up = ""  # why
         self._begins = begins
         self.begun = False  # the attempt is written down
 
@@ -67,7 +69,8 @@ class Talk:
 
     def goes(self, now: float) -> None:
         """A request goes now: ahead of the first one, the attempt is written down."""
-        self.sent, self.silent_since = now, None
+        self.sent = now
+        self.patience.leaves(now)
         self.went += 1
         self.attempts += 1
         if not self.begun:
@@ -76,18 +79,6 @@ class Talk:
                 self._begins()
             except OSError as error:  # not to be taken for one of the network
                 raise Stopped(f"its journal cannot be written: {error.strerror}") from error
-
-    def overdue(self, now: float, silence: float) -> float:
-        """Seconds until it is to be broken off, as the vendor may be silent for so long; if it is now, says why."""
-        if self.sent is None or self.hung_up:
-            return inf
-        whole = self.sent + _WHOLE * silence - now
-        next_part = inf if self.silent_since is None else self.silent_since + silence - now
-        if next_part <= 0:
-            self.hung_up = f"no answer within {silence:g} s"
-        elif whole <= 0:
-            self.hung_up = f"no whole answer within {_WHOLE * silence:g} s"
-        return min(whole, next_part)
 
     def heard(self, status: int, words: str) -> None:
         """The vendor said why it does not take it now."""

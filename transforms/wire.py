@@ -16,6 +16,7 @@ from aiohttp.connector import Connection
 from transforms.destinations.contract import Reply
 from transforms.logic.addresses import inside
 from transforms.logic.limit import Limiter
+from transforms.logic.patience import Patience
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
@@ -40,8 +41,11 @@ class Asking(Protocol):
     def patient(self) -> bool:
         """It goes on although the run is stopping."""
 
-    silent_since: float | None
-    """The vendor, after it has all of the request."""
+    @property
+    def patience(self) -> Patience: ...
+
+    break_off: Callable[[], None]
+    """The connection that it is on."""
 
     def goes(self, now: float) -> None:
         """It has its token and goes now."""
@@ -100,7 +104,7 @@ class Turnstile:
 
     def gone(self, asking: Asking) -> None:
         """The last byte of it has been written."""
-        asking.silent_since = self._clock()
+        asking.patience.hears(self._clock())
 
     def clear(self, why: Callable[[], Exception], all_of_them: bool = True) -> None:
         """Send those who wait away, or only those who are not patient."""
@@ -189,15 +193,18 @@ class Connector(aiohttp.TCPConnector):
         self._turnstile = turnstile
 
     async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: aiohttp.ClientTimeout) -> Connection:
+        asking = asking_now.get()
+        asking.patience.waits()  # it may have gone before, on a connection that died
         while True:
             connection = await super().connect(req, traces, timeout)
-            asking = asking_now.get()
             try:
                 taken = await self._turnstile.turn(asking)
             except BaseException:  # cancelled or sent away: the connection goes back
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():
+                if connection.transport:
+                    asking.break_off = connection.transport.abort
                 _leaving.set((self._turnstile, asking, taken))
                 if not req.body:  # it leaves in this step
                     self._turnstile.left(asking, taken)
@@ -246,10 +253,10 @@ class Endless(Exception):
 
 async def whole(answer: aiohttp.ClientResponse, asking: Asking, clock: Callable[[], float]) -> Reply:
     """The answer when all of it is there. Raises Endless."""
-    asking.silent_since = clock()
+    asking.patience.hears(clock())
     parts, size = [], 0
     async for part in answer.content.iter_any():
-        asking.silent_since = clock()
+        asking.patience.hears(clock())
         size += len(part)
         if size > _LONGEST_ANSWER:
             raise Endless

@@ -7,17 +7,16 @@ import socket
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
 from itertools import pairwise
 from random import Random
-from typing import Literal
 
 import pytest
 
 from schemas.calls import Call
-from schemas.outcomes import Delivered, Expired
+from schemas.outcomes import Expired
 from schemas.workspace import Cap
 from tests.transforms.delivering import (
     FAST,
@@ -36,8 +35,6 @@ from tests.transforms.delivering import (
 from tests.transforms.vendor_server import Answer, Script, Seen, VendorServer, vendor
 from transforms.assignment import Delivery
 from transforms.channel import Channel
-from transforms.destinations.contract import Conversation, Memory, Request, all_of
-from transforms.destinations.webhook import Webhook
 from transforms.sender import Sender
 
 CAP = 200
@@ -319,51 +316,6 @@ def test_what_could_not_be_reached_keeps_the_time_and_expires_like_everything_el
 def test_a_vendor_that_cannot_be_reached_is_tried_less_and_less() -> None:
     running = start(people(300), webhook(), replace(FAST, gateway="http://127.0.0.1:9", retry_for=1.8))
     assert running.report().statuses["unreachable"] <= 16 + 2
-
-
-@pytest.mark.parametrize("cut", ["hang", "stall"])
-def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(
-    server: VendorServer, cut: Literal["hang", "stall"]
-) -> None:
-    server.script = lambda seen: Answer(cut=cut)
-    options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=0.2)
-    running = start([identify(1, since=1_000.0)], webhook(), options)
-    running.report()
-    assert {0: Expired("no answer within 0.1 s", attempts=1)} == running.journal.final
-
-
-def test_a_vendor_that_hangs_is_given_up_whatever_the_method(
-    server: VendorServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An HTTP client may send a PUT again by itself where an open connection breaks off."""
-
-    def put(hook: Webhook, calls: Sequence[Call], memory: Memory) -> Conversation:
-        yield Request("PUT", hook.settings.url, json=len(calls))
-        return all_of(calls, Delivered())
-
-    monkeypatch.setattr(Webhook, "deliver", put)
-    server.script = lambda seen: Answer(cut="hang" if seen.number else "")
-    options = replace(FAST, gateway=server.url, read_timeout=0.2, retry_for=0.1)
-    running = start([identify(0), identify(0, value=False, since=1_000.0)], webhook(), options)
-    running.report(within=5.0)
-    assert {0: Delivered(), 1: Expired("no answer within 0.2 s", attempts=1)} == running.journal.final
-    assert 2 == len(server.seen)
-
-
-def test_an_answer_may_take_its_time_while_it_comes(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(json={"is": "slow"}, cut="slow")
-    running = start(people(1), webhook(), replace(FAST, gateway=server.url, read_timeout=0.3))
-    assert (1, 1) == (running.report().delivered, running.report().requests)
-    assert running.report().seconds > 2 * 0.3
-
-
-def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(cut="drip")
-    options = replace(FAST, gateway=server.url, read_timeout=0.05, retry_for=1.0)
-    running = start([identify(1, since=1_000.0)], webhook(), options)
-    running.report(within=5.0)
-    assert {0: Expired("no whole answer within 0.5 s", attempts=2)} == running.journal.final
-    assert 2 == len(server.seen)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
