@@ -292,6 +292,7 @@ class Exchange:
                     return await whole(answer, talk, self._clock)
             finally:
                 self._out.discard(talk)
+                talk.give_up = talk.break_off = _nothing  # or each request would be a cycle for the collector
 
     async def _ask(self, talk: Talk) -> None:
         """Until there are credentials for the request, and the breaker lets it pass."""
@@ -409,6 +410,10 @@ class Exchange:
         can_be_allowed = hasattr(self._destination.settings, "private_addresses")
         unless = " unless its settings say private_addresses: true" if can_be_allowed else ""
         return Stopped(f"{where} is an address inside this machine's network, and nothing is sent there{unless}")
+
+
+def _nothing() -> None:
+    """There is no request out."""
 
 
 def _wake_up(sleeper: "asyncio.Future[None]") -> None:

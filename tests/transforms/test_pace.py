@@ -1,5 +1,6 @@
 """The sender's pace and batches: as many requests as the cap allows, each as full as can be."""
 
+import gc
 import re
 from dataclasses import replace
 
@@ -118,6 +119,18 @@ def test_so_many_calls_are_read_ahead_that_every_conversation_has_a_full_batch(s
     assert 12_000 == start(people(12_000), hook, replace(PATIENT, gateway=server.url)).report().delivered
     assert 12 == len(server.seen)
     assert 7 <= max(busy), "half a second of 20/s"
+
+
+def test_requests_leave_nothing_to_the_garbage_collector(server: VendorServer) -> None:
+    """Once it has something to do, it stops all requests for a tenth of a second: more than a pace can catch up."""
+    gc.collect()
+    gc.disable()
+    try:
+        running = start(people(1_000), webhook(), replace(FAST, gateway=server.url))
+        assert 1_000 == running.report().delivered
+        assert gc.collect() < 200
+    finally:
+        gc.enable()
 
 
 def test_endpoint_classes_are_used_side_by_side(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
