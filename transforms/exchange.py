@@ -81,7 +81,7 @@ class Exchange:
 
     def _open(self) -> aiohttp.ClientSession:
         options = self._options
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout)  # for reading: _look_again
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout)  # silence: _look_again
         guarded = not options.gateway and not self._destination.reaches_inside()
         connector = Connector(
             self._turnstile,

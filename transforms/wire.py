@@ -194,8 +194,8 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: aiohttp.ClientTimeout) -> Connection:
         asking = asking_now.get()
-        asking.patience.waits()  # it may have gone before, on a connection that died
         while True:
+            asking.patience.waits()  # it may have had its turn before, on a connection that died
             connection = await super().connect(req, traces, timeout)
             try:
                 taken = await self._turnstile.turn(asking)
