@@ -161,6 +161,6 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> 
     server.script = lambda seen: Answer(cut="drip")
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=2.0)
     running = start([identify(1, since=1_000.0)], webhook(), options)
-    running.report(within=8.0)
+    running.report(within=5.0)
     assert {0: Expired("no whole answer within 1 s", attempts=2)} == running.journal.final
     assert 2 == len(server.seen)
