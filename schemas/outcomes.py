@@ -50,5 +50,23 @@ class Later(Struct, frozen=True):
     words: str = ""
 
 
-Final = Delivered | Rejected | Expired
-Outcome = Delivered | Rejected | Later
+class Blocked(Struct, frozen=True):
+    """What calls like this one need at the vendor (a list, a field, a permission for it) is missing or refused.
+
+    Nobody is rejected for it: the calls of this call's key wait, the others go on, and the run says
+    the words. With `prepare` the sender asks the destination to prepare the key once more, and tries
+    again, before it believes it.
+    """
+
+    words: str
+    prepare: bool = False
+
+
+class Superseded(Struct, frozen=True):
+    """Final: a newer call took its place, the vendor has its value already, or it was taken back."""
+
+    maybe: bool = False  # a request of it, or of one it took the place of, may have arrived
+
+
+Final = Delivered | Rejected | Expired | Superseded
+Outcome = Delivered | Rejected | Later | Blocked

@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-Form = Literal["identify", "track"]
-Strategy = Literal["all", "first", "last"]
+Form = Literal["identify", "track", "list"]
+# `first`, `last`: of several identifiers of one type. `none`: never told. `attach`: no call of its own while the
+# person has another identifier that is told; it travels with those calls, as a trait named by its type.
+Strategy = Literal["all", "first", "last", "none", "attach"]
 
 
 class EventNames(Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,14 +28,18 @@ class Computation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
-    """One computation sent to one connection."""
+    """One computation sent to one connection, in one or more forms."""
 
     computation: str  # its key
-    forms: tuple[Form, ...] = field(name="as", default=("identify",))  # of event connections
-    identifiers: dict[str, Strategy] = {}  # by identifier type; `all` where not given
+    name: str = ""  # by default the computation's key; two syncs of one computation need two
+    forms: tuple[Form, ...] = field(name="as", default=())  # by default the destination's first
+    send_as: str = ""  # the name at the vendor; by default the computation's key
+    send_as_was: str = ""  # the name that it had before: a vendor that renamed it keeps what it was told
+    where: dict[str, Any] = {}  # whom it is sent of, see `transforms.logic.where`; besides the connection's
+    identifiers: dict[str, Strategy] = {}  # by identifier type, over the connection's; `all` where not given
     resync_on_new_identifier: bool = True
     historical: bool = True
-    enrich: tuple[str, ...] = ()  # profile traits that travel with every identify
+    enrich: tuple[str, ...] = ()  # profile traits and computations that travel with every call that takes traits
     events: EventNames = EventNames()
 
 
@@ -56,6 +62,9 @@ class Connection(Struct, frozen=True, forbid_unknown_fields=True):
     settings: Any = None  # an instance of the destination's Settings once loaded
     cap: Cap | None = None  # lower than the destination's
     cap_raised_by_vendor: bool = False  # a higher one, agreed with the vendor
+    where: dict[str, Any] = {}  # of all its syncs
+    identifiers: dict[str, Strategy] = {}  # of all its syncs
+    was: str = ""  # its name before: what was told under that name counts
 
 
 class Workspace(Struct, frozen=True, forbid_unknown_fields=True):

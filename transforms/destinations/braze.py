@@ -70,7 +70,7 @@ class Braze(Destination):
     slug = "braze"
     name = "Braze"
     page = "https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"
-    kind = "event"
+    forms = ("identify", "track")
     identifiers = ("user_id", "email", "phone", "anonymous_id")
     limits = (
         Limit(100, source=CAPS_TABLE),

@@ -18,9 +18,10 @@ import msgspec
 from msgspec import Struct
 
 from schemas.calls import Call, Identifier, Kind, message_id
-from schemas.outcomes import Delivered, Outcome, Reason, Rejected
+from schemas.limits import Batch, Limit
+from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
-from schemas.workspace import Computation, Connection, EventNames, Sync, Workspace
+from schemas.workspace import Computation, Connection, EventNames, Form, Sync, Workspace
 from transforms.logic.message import message, properties, timestamp
 
 # What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
@@ -31,28 +32,6 @@ _LONGEST = 86_400.0  # seconds that a vendor's word makes a connection wait
 
 # The table of requests per second that the caps of most event destinations come from.
 CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
-
-
-@dataclass(frozen=True)
-class Limit:
-    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all).
-
-    `unit`: some vendors count the objects in the requests instead.
-    """
-
-    requests: float
-    seconds: float = 1.0
-    endpoint: str = ""
-    source: str = ""  # where it is written
-    unit: Literal["requests", "objects"] = "requests"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """How much one request takes: distinct `unit`s, and bytes of body."""
-
-    items: int = 1
-    bytes: int = 1_000_000
 
 
 class Request(Struct, frozen=True, dict=True):
@@ -112,13 +91,18 @@ class Reply(Struct, frozen=True):
 class Verdict:
     """What a reply means for the sender, where the conversation is not the one to say.
 
+    A status code is evidence, not a verdict: the sender weighs it (`transforms.logic.blame`).
+
     `answered`: the conversation reads it. `throttled`: hold the connection for `after` seconds,
-    then repeat the request. `transient`: repeat with backoff. `credentials`: renew them once, then
-    the connection stops. `stop`: the connection stops now. `halve`: the batch was refused as a
-    whole for what is in it; find the bad item by halving (a batch of one is `answered`).
+    then repeat the request. `transient`: repeat with backoff; a batch that keeps getting it alone is
+    divided. `halve`: the batch was refused as a whole for what may be in it: find the bad item by
+    halving; a batch of one is rejected in the vendor's words. `credentials` and `refused`: the
+    vendor says no to who asks, or to what is asked of it (401, 403, 404 of a URL): the connection
+    stops if nobody succeeds; where others do, it is the record's. `stop`: surely not the record's
+    (terms, version retired, quota of the account): the connection stops now, and its calls wait.
     """
 
-    meaning: Literal["answered", "throttled", "transient", "credentials", "stop", "halve"]
+    meaning: Literal["answered", "throttled", "transient", "credentials", "refused", "stop", "halve"]
     after: float | None = None  # seconds, where the vendor says how long
     words: str = ""
 
@@ -146,7 +130,7 @@ class Destination:
     slug: ClassVar[str]
     name: ClassVar[str]
     page: ClassVar[str]  # the vendor's documentation
-    kind: ClassVar[Literal["event", "list"]]
+    forms: ClassVar[tuple[Form, ...]]  # that it takes; the first is the default of a sync
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
@@ -167,7 +151,7 @@ class Destination:
         self.settings: Any = connection.settings
         self.namespace = workspace.workspace
         self.computations: dict[str, Computation] = {c.key: c for c in workspace.computations}
-        self.syncs: dict[str, Sync] = {s.computation: s for s in connection.syncs}
+        self.syncs: dict[str, Sync] = {s.name or s.computation: s for s in connection.syncs}
 
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
@@ -215,7 +199,7 @@ class Destination:
             return Rejected("invalid_identifier", f"{self.name} does not understand {call.identifier.type!r}")
         if call.kind == "delete" and not self.forgets:
             return Rejected("unsupported", f"{self.name} has no deletion call")
-        if call.kind != "delete" and (call.kind in ("add", "remove")) != (self.kind == "list"):
+        if call.kind != "delete" and form_of(call) not in self.forms:
             return Rejected("unsupported", f"{self.name} takes no {call.kind!r}")
         for key in self.required:
             if key not in call.traits and call.kind != "delete":
@@ -248,26 +232,36 @@ class Destination:
 
     # -- for the conversations
     def computation(self, call: Call) -> Computation:
-        return self.computations[call.key]
+        return self.computations[call.computation]
+
+    def sync(self, call: Call) -> Sync | None:
+        """The sync that asked for a call; None where the workspace has it no more."""
+        return self.syncs.get(call.sync)
 
     def event(self, call: Call) -> str:
         """The name of a `track` call's event."""
-        names = self.syncs[call.key].events if call.key in self.syncs else EventNames()
-        if self.computations[call.key].kind == "trait":
+        sync = self.sync(call)
+        names = sync.events if sync else EventNames()
+        if self.computation(call).kind == "trait":
             return names.computed
         return names.entered if call.value else names.exited
 
     def properties(self, call: Call) -> dict[str, Any]:
         """The properties of a `track` call, as everywhere."""
-        return properties(call, self.computations[call.key])
+        return properties(call, self.computation(call))
 
     def message(self, call: Call) -> dict[str, Any]:
         """The vendor-neutral message, for vendors that take it as it is."""
         event = self.event(call) if call.kind == "track" else ""
-        return message(call, self.computations.get(call.key), event, self.namespace, self.connection)
+        return message(call, self.computations.get(call.computation), event, self.namespace, self.connection)
 
     def message_id(self, call: Call) -> str:
         return message_id(self.connection, call)
+
+
+def form_of(call: Call) -> Form:
+    """The form that a call belongs to; not of `delete` and `cancel`."""
+    return "list" if call.kind in ("add", "remove") else call.kind  # type: ignore[return-value]
 
 
 def headers(destination: Destination, request: Request) -> dict[str, str]:
@@ -285,7 +279,7 @@ def by_status(reply: Reply, items: int) -> Verdict:
     if status == 401:
         return Verdict("credentials", words=reply.words())
     if status == 403:
-        return Verdict("stop", words=reply.words())
+        return Verdict("refused", words=reply.words())
     if status == 408 or status >= 500:
         return Verdict("transient", retry_after(reply), reply.words())
     if status in (400, 413, 422) and items > 1:
@@ -343,7 +337,7 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 __all__ = [
     "CAPS_TABLE",
-    "Batch", "Call", "Conversation", "Delivered", "Destination", "Identifier", "Kind", "Limit", "Memory", "Outcome",
+    "Batch", "Blocked", "Call", "Conversation", "Delivered", "Destination", "Identifier", "Kind", "Later", "Limit", "Memory", "Outcome",
     "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict", "all_of", "bounded", "by_status",
-    "headers", "refused", "retry_after", "timestamp", "units",
+    "form_of", "headers", "refused", "retry_after", "timestamp", "units",
 ]  # fmt: skip

@@ -62,7 +62,7 @@ class FacebookCustomAudiences(Destination):
     slug = "facebook-custom-audiences"
     name = "Facebook Custom Audiences"
     page = "https://developers.facebook.com/docs/marketing-api/reference/custom-audience/users"
-    kind = "list"
+    forms = ("list",)
     aliases = ("personas-facebook-custom-audiences", "personas-facebook-ads")
     identifiers = ("email", "phone", "ios.idfa", "android.idfa", "user_id")
     limits = ()  # Meta counts by business use case and says when to go on

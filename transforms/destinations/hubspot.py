@@ -62,7 +62,7 @@ class HubSpot(Destination):
     slug = "hubspot"
     name = "HubSpot"
     page = "https://developers.hubspot.com/docs/guides/api/crm/objects/contacts"
-    kind = "event"
+    forms = ("identify", "track")
     identifiers = ("email",)
     limits = (Limit(10, source=f"{CAPS_TABLE} (5 objects/s, 2 calls per object)"),)
     batch = Batch(100)
@@ -312,7 +312,8 @@ class HubSpot(Destination):
         if unique := self.settings.user_id_property:
             yield unique, _contact_field(unique, "") | {"hasUniqueValue": True}
         if call.kind == "identify":
-            enrichment = dict.fromkeys(self.syncs[call.key].enrich, "") if call.key in self.syncs else {}
+            sync = self.sync(call)
+            enrichment = dict.fromkeys(sync.enrich, "") if sync else {}
             for name, value in self._values(call, enrichment):
                 yield name, _contact_field(name, value)
 
@@ -320,7 +321,8 @@ class HubSpot(Destination):
         """The events that calls like this one can be."""
         if call.kind != "track":
             return ()
-        names = self.syncs[call.key].events if call.key in self.syncs else EventNames()
+        sync = self.sync(call)
+        names = sync.events if sync else EventNames()
         return (names.computed,) if self.computation(call).kind == "trait" else (names.entered, names.exited)
 
     def _event_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -74,7 +74,7 @@ class Iterable(Destination):
     slug = "iterable"
     name = "Iterable"
     page = API
-    kind = "event"
+    forms = ("identify", "track")
     identifiers = ("email", "user_id")
     limits = (
         Limit(500, source=CAPS_TABLE),

@@ -33,7 +33,7 @@ class Webhook(Destination):
     slug = "webhook"
     name = "Webhook"
     page = "https://segment.com/docs/connections/destinations/catalog/webhooks/"  # the form of message and signature
-    kind = "event"
+    forms = ("identify", "track")
     aliases = ("webhooks",)
     identifiers = ("*",)
     limits = ()  # a receiver that has one is given a `cap` in the workspace

@@ -54,7 +54,7 @@ class Zendesk(Destination):
     slug = "zendesk"
     name = "Zendesk"
     page = "https://developer.zendesk.com/api-reference/ticketing/users/users/"
-    kind = "event"
+    forms = ("identify", "track")
     identifiers = ("user_id", "email")
     # Zendesk's own limits are lower and per minute, by plan (200 to 2,500): it answers them with 429 and a delay.
     limits = (Limit(50, source=CAPS_TABLE),)
@@ -241,7 +241,8 @@ class Zendesk(Destination):
     def _samples(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The same, with the enrichment that this call happens to lack."""
         if call.kind == "identify":
-            enrich = self.syncs[call.key].enrich if call.key in self.syncs else ()
+            sync = self.sync(call)
+            enrich = sync.enrich if sync else ()
             yield from ((field_key(key), None) for key in enrich if key not in STANDARD)
         yield from self._fields(call)
 

@@ -3,7 +3,8 @@
 from math import ceil
 
 from schemas.workspace import UNITS, Connection
-from transforms.destinations.contract import Destination, Limit
+from schemas.limits import Limit
+from transforms.destinations.contract import Destination
 from transforms.logic.inflight import FEWEST, SLOWEST
 from transforms.logic.limit import EVEN
 

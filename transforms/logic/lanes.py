@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.json import encode
 
 from schemas.calls import Call
-from transforms.destinations.contract import Batch
+from schemas.limits import Batch
 
 _ENVELOPE = 300  # bytes around the value of a call in a request's body
 

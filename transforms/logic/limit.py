@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transforms.destinations.contract import Limit
+from schemas.limits import Limit
 from transforms.logic.learn import Learned
 
 WAY = 0.012  # seconds by which two requests may come closer on their way to the server

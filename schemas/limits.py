@@ -1,0 +1,26 @@
+"""Limits and batches: how much a vendor takes, as its destination declares it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all).
+
+    `unit`: some vendors count the objects in the requests instead.
+    """
+
+    requests: float
+    seconds: float = 1.0
+    endpoint: str = ""
+    source: str = ""  # where it is written
+    unit: Literal["requests", "objects"] = "requests"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How much one request takes: distinct `unit`s, and bytes of body."""
+
+    items: int = 1
+    bytes: int = 1_000_000

@@ -1,0 +1,88 @@
+"""The log of one connection, as its one sender sees it: calls to read, marks and receipts to write.
+
+The SQLite log is `pipeline/log.py`; a Kafka log keeps the same protocol. Reads block shortly; the sender makes them
+on a thread of its own, never on the event loop. Everything written is durable when the future of `write` is done.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from schemas.calls import Call
+from schemas.dead_letters import DeadLetter
+from schemas.receipts import Receipt
+
+
+class Mark(NamedTuple):
+    """What an earlier attempt, of this or an earlier process, left of a call without an outcome."""
+
+    since: float = 0.0  # when it first failed, seconds since 1970; 0: never
+    maybe: bool = False  # a request of it may have arrived
+    until: float = 0.0  # if it did not arrive yet, it may until then; seconds since 1970
+
+
+class Waiting(NamedTuple):
+    """A call without a receipt."""
+
+    call: Call
+    mark: Mark = Mark()
+
+
+class Writing(Struct):
+    """What is written in one go, all of it or nothing."""
+
+    marks: dict[int, Mark] = {}  # by ask; ahead of sending: maybe. An empty Mark takes it back
+    receipts: list[Receipt] = []
+    dead_letters: list[tuple[int, DeadLetter]] = []  # by ask
+    facts: dict[str, Any] = {}  # small ones, JSON: what the destination remembers, flushes, windows. None: forget it
+
+
+class Log(Protocol):
+    """One connection's calls and receipts."""
+
+    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+        """Calls without a receipt whose ask is greater, in order; of these slots only. Fewer than `most`: no more."""
+
+    def newest(self) -> int:
+        """The greatest ask so far; 0: none."""
+
+    def waiting(self) -> int:
+        """How many calls (not cancels) have no receipt. Counted, so it may take a moment."""
+
+    def receipt(self, ask: int) -> Receipt | None:
+        """Of this call, whatever process wrote it; receipts that were folded long ago are forgotten."""
+
+    def mark(self, ask: int) -> Mark:
+        """Of a call without a receipt."""
+
+    def write(self, writing: Writing) -> "Future[None]":
+        """Durable, in the order of the calls, when the future is done. The future raises OSError where it cannot be."""
+
+    def facts(self) -> dict[str, Any]:
+        """All small facts."""
+
+    def workspace(self) -> int:
+        """The number of the newest workspace that somebody decided with: a sender of an older one hands over."""
+
+    def close(self) -> None:
+        """Wait until everything written is durable, and let go of the files."""
+
+
+class Caps(Protocol):
+    """What is kept of a `limit_group` over processes and state directories: the long windows and holds."""
+
+    def load(self) -> dict[str, Any]: ...
+
+    def save(self, kept: dict[str, Any]) -> None:
+        """Whole or not at all; blocks for a file's writing."""
+
+
+def fields_of(receipts: Sequence[Receipt]) -> dict[str, int]:
+    """Receipts counted by fate, without those of cancels."""
+    counted: dict[str, int] = {}
+    for receipt in receipts:
+        if receipt.kind != "cancel":
+            counted[receipt.fate] = counted.get(receipt.fate, 0) + 1
+    return counted
