@@ -120,7 +120,7 @@ class Decider:
             decided.add(self._fold({name: Facts(tick=True) for name in names}))
         self.registry.digest = digest
         with self.db.portion() as transaction:
-            transaction.registry(encode_registry(self.registry))
+            transaction.registry(encode_registry(self.registry), self.registry.number)
         return decided
 
     def _fold(self, facts: Mapping[str, Facts], folded: tuple[int, bytes, int, list[int]] | None = None) -> Decided:
@@ -163,7 +163,7 @@ def enter_workspace(
 def write_registry(db: StateDb, registry: Registry) -> None:
     """From now on senders of an older workspace hand over."""
     with db.portion() as transaction:
-        transaction.registry(encode_registry(registry))
+        transaction.registry(encode_registry(registry), registry.number)
 
 
 def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -111,6 +111,10 @@ class Run:
 
     # -- delivering
 
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait, by connection: before anything of them is sent."""
+        return {name: before.waiting + self.decided.made.get(name, 0) for name, before in self.before.items()}
+
     def _deliver(self, db: StateDb) -> dict[str, Report]:
         """Until there is nothing more to do: what came of calls may ask for others."""
         names = [connection.name for connection in self.workspace.connections]
