@@ -268,7 +268,7 @@ class Receipts:
     @property
     def file_id(self) -> bytes:
         """b"": nothing was ever sent."""
-        row = self._one("SELECT value FROM meta WHERE key = 'id'")
+        row = self.one("SELECT value FROM meta WHERE key = 'id'")
         return bytes(row[0]) if row else b""
 
     def after(self, position: int, most: int) -> list[Told]:
@@ -292,10 +292,6 @@ class Receipts:
         """Whether the vendor ever took a call."""
         return self.counters().get("delivered", 0) > 0
 
-    def newest_letter(self) -> int:
-        row = self._one("SELECT max(number) FROM letters")
-        return (row[0] if row else 0) or 0
-
     def letters(self, after: int = 0, since: float = 0.0) -> Iterator[tuple[int, DeadLetter]]:
         """Dead letters with the number of the call's ask, oldest first."""
         while self._db is not None:
@@ -313,11 +309,19 @@ class Receipts:
         if self._db is not None:
             self._db.close()
 
-    def _one(self, statement: str) -> Any:
+    def one(self, statement: str) -> Any:
         if self._db is None:
             return None
         with sqlite_errors(self._path):
             return self._db.execute(statement).fetchone()
+
+
+def newest_letter(folder: Path, connection: str) -> int:
+    """The number of the newest dead letter of a connection."""
+    receipts = Receipts(folder, connection)
+    row = receipts.one("SELECT max(number) FROM letters")
+    receipts.close()
+    return (row[0] if row else 0) or 0
 
 
 def waiting(folder: Path, connection: str, number: int) -> int:
@@ -338,6 +342,21 @@ def waiting(folder: Path, connection: str, number: int) -> int:
         finally:
             database.close()
     return int(number_of_calls)
+
+
+def unsettled(folder: Path, connection: str, number: int, after: int = 0) -> bool:
+    """Whether there is anything without a receipt, cancels too, behind an ask."""
+    state, sent = folder / state_db.NAME, path_of(folder, connection)
+    with sqlite_errors(state):
+        database = _read_only(state)
+        try:
+            sql = "SELECT 1 FROM calls WHERE connection = ? AND backfill IN (0, 1) AND ask > ?"
+            if sent.exists():
+                database.execute("ATTACH ? AS sent", (f"file:{sent}?mode=ro",))
+                sql += " AND NOT EXISTS (SELECT 1 FROM sent.receipts WHERE receipts.ask = calls.ask)"
+            return database.execute(f"{sql} LIMIT 1", (number, after)).fetchone() is not None
+        finally:
+            database.close()
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +20,17 @@ from pipeline.disk import StoreError
 from pipeline.graph import Input, decide, deliver
 from pipeline.inputs import RECORDS, check_file, find_files
 from pipeline.replay import NOTHING, Replay
+from pipeline.log import Receipts, newest_letter
 from pipeline.run_folder import RunFolder
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
 from pipeline.vendors import destinations, vendors
+from schemas.dead_letters import DeadLetter
 from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.collector import collect_seldom
 from transforms.logic.detect import micros
+from transforms.logic.portion import parse_lines
 from transforms.sending.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
@@ -97,14 +101,17 @@ class Run:
         self.notes += [notice.words for notice in notices]
         write_registry(db, registry)
         self.before = {each.name: counts_of(self.options.state, db, each) for each in plan.connections}
+        self.letters_before = {each.name: newest_letter(self.options.state, each.name) for each in plan.connections}
         decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.mask_dead_letters)
         self.decider = decider
         try:
             for folded in (decider.fold_receipts(), decider.tick(), decider.fold_retries(replay.retries)):
                 self.decided.add(folded)
-            if events.files or replay.packs:
+            if replay.lines:
+                self.decided.add(decider.fold_parsed(parse_lines(replay.lines, plan)))
+            if events.files:
                 with plain_errors(), make_pipeline(self.options) as root:
-                    decide(root, events, decider, self.folder.write_decided, replay.packs)
+                    decide(root, events, decider, self.folder.write_decided)
                 self.decided.add(self.folder.decided())
         finally:
             decider.close()
@@ -161,11 +168,19 @@ class Run:
                 summary.connections[each.name] = connection_summary(
                     self.decided, each.name, self.before[each.name], after, report, report.elsewhere
                 )
-        summary.dead_letters = self.folder.write_dead_letters(db.letters_of(self.folder.name))
+        summary.dead_letters = self.folder.write_dead_letters(self._letters(db))
         summary.mistakes = list(mistakes(summary.input, summary.connections))
         write(self.folder.path, summary)
-        db.prune(self.options.state)
+        db.prune(time.time())
         return summary
+
+    def _letters(self, db: StateDb) -> Iterator[DeadLetter]:
+        """Of this run: records that were no events, and calls that failed while it lasted."""
+        yield from db.letters(run=self.folder.name)
+        for name, newest in self.letters_before.items():
+            receipts = Receipts(self.options.state, name)
+            yield from (letter for _, letter in receipts.letters(after=newest))
+            receipts.close()
 
 
 def run(options: RunOptions, heard: Heard | None = None, replay: Replay = NOTHING) -> Summary:

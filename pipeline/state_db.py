@@ -195,6 +195,16 @@ class StateDb:
         row = self._db.execute("SELECT file, position FROM folded WHERE connection = ?", (connection,)).fetchone()
         return int(row[1]) if row and row[0] == file else 0
 
+    # -- files that are watched
+
+    def files(self) -> dict[str, bytes]:
+        """How far each was read, packed."""
+        return dict(self._db.execute("SELECT path, known FROM files"))
+
+    def remember_file(self, path: str, known: bytes) -> None:
+        with sqlite_errors(self.folder / NAME):
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (path, known))
+
     # -- dead letters
 
     def letters(self, run: str = "", since: float = 0.0) -> Iterator[DeadLetter]:
