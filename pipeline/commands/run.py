@@ -50,18 +50,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command that delivers can be told."""
+    """What every command can be told that delivers and ends."""
+    add_sending_arguments(parser)
     add = parser.add_argument
-    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
-    add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
-    add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
     add(
         "--now",
         type=time,
         metavar="TIME",
-        help="the time that decides flush intervals, history and which event times are absurd (default: the clock)",
+        help="the time that decides history and which event times are absurd (default: the clock)",
     )
-    add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest goes with the next run (10m, 2h)")
+    add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest waits for the next run (10m, 2h)")
+    add("--max-bad", type=max_bad, metavar="N|SHARE", help="exit with 2 when more records are unusable (no limit)")
+    add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (no limit)")
+    add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
+    parser.epilog = EXIT_CODES
+
+
+def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command can be told that delivers."""
+    add = parser.add_argument
+    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
+    add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
+    add("--new-state", action="store_true", help="make the state directory, which tells everybody everything once")
+    add("--accept-changes", action="store_true", help="go on though changes of the workspace tell many people something")
+    add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
     add("--retry-for", type=duration, default=600.0, metavar="TIME", help="how long a request is tried again (10m)")
     add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="of a vendor that is not there (10s)")
     add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="of a vendor that does not answer (30s)")
@@ -72,13 +84,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="a connection's first sync pauses when its vendor rejects more of the first calls (50%%)",
     )
-    add("--new-state", action="store_true", help="make the state directory, which tells everybody everything once")
-    add("--accept-changes", action="store_true", help="go on though the workspace's changes tell many people something")
-    add("--max-bad", type=max_bad, metavar="N|SHARE", help="exit with 2 when more records are unusable (default: no limit)")
-    add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (default: no limit)")
     add("--mask-dead-letters", action="store_true", help="write no identifiers and values of people into dead letters")
-    add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
-    parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:
