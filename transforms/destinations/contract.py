@@ -11,7 +11,6 @@ The sender does the rest: caps, waiting, repeating, credentials that must be ren
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -22,13 +21,11 @@ from schemas.limits import Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Sync, Workspace
+from transforms.logic.hints import plausible, wait
 from transforms.logic.message import message, properties, timestamp
 
 # What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
 Memory = dict[str, Any]
-
-
-_LONGEST = 86_400.0  # seconds that a vendor's word makes a connection wait
 
 # The table of requests per second that the caps of most event destinations come from.
 CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
@@ -108,11 +105,8 @@ class Verdict:
 
 
 def bounded(verdict: Verdict) -> Verdict:
-    """With a delay of a day at most; one that is no number is none."""
-    after = verdict.after
-    if after is None or 0.0 <= after <= _LONGEST:
-        return verdict
-    return replace(verdict, after=min(_LONGEST, max(0.0, after)) if isfinite(after) else None)
+    """Without a delay that is not plausible: the sender's own backoff decides."""
+    return verdict if verdict.after is None else replace(verdict, after=plausible(verdict.after))
 
 
 Conversation = Generator[Request, Reply, "list[Outcome]"]
@@ -288,24 +282,8 @@ def by_status(reply: Reply, items: int) -> Verdict:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """`Retry-After` in seconds, a day at most; the date form is read against the reply's own `Date`."""
-    value = reply.headers.get("retry-after", "").strip()
-    try:
-        seconds: float | None = float(value)
-    except ValueError:
-        seconds = _until(value, reply.headers.get("date", ""))
-    if seconds is None or not isfinite(seconds):
-        return None
-    return min(_LONGEST, max(0.0, seconds))
-
-
-def _until(when: str, now: str) -> float | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return (parsedate_to_datetime(when) - parsedate_to_datetime(now)).total_seconds()
-    except (TypeError, ValueError):
-        return None
+    """`Retry-After` in seconds, where it is plausible."""
+    return wait(reply.headers.get("retry-after", ""), reply.headers)
 
 
 _REASONS: dict[int, Reason] = {
