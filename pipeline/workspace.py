@@ -119,8 +119,10 @@ class _Loader:
         former: list[tuple[str, Spot]] = []
         for item in items:
             values, spots = self.reader.record(item, Connection, self.connection_fields)
-            self.check_name(first, values.get("name", UNSET), spots.get("name", item))
-            if was := values.get("was") or "":
+            name, was = values.get("name", UNSET), values.get("was", UNSET)
+            if self.check_name(name, spots.get("name", item)):
+                first.of("name", name, spots["name"])
+            if self.check_name(was, spots.get("was", item)):
                 former.append((was, spots["was"]))
             connection = self.connection(workspace, item, values, spots)
             if connection is not None:
@@ -181,14 +183,13 @@ class _Loader:
                 self.note(spot, f"{message}: {other.name} and {sync.name}. Give one another `send_as`", sync.send_as)
                 break
 
-    def check_name(self, first: Firsts, name: Any, spot: Spot) -> None:
-        if name is UNSET:
-            return
-        if re.fullmatch(CONNECTION_NAME, name):
-            first.of("name", name, spot)
-            return
+    def check_name(self, name: Any, spot: Spot) -> bool:
+        """Whether it does for a connection. A name that could not be read was noted already."""
+        if name is UNSET or re.fullmatch(CONNECTION_NAME, name):
+            return name is not UNSET
         better = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
         self.note(spot, "should have only a-z, 0-9 and `-`, and not begin with `-`", name, suggestion=better)
+        return False
 
     def destination(self, spot: Spot) -> Any:
         text = self.reader.value(spot, str)
