@@ -137,7 +137,7 @@ def _syncs(destination: type[Destination]) -> Iterator[str]:
     if plain[:1] == ["identify"]:
         options.append(("enrich: [first_name, plan]", "traits of the person that go along"))
     kind = "email" if {"email", "*"} & set(destination.identifiers) else destination.identifiers[0]
-    options.append((f"identifiers: {{{kind}: last}}", f"of several {kind}, tell only the last"))
+    options.append((f"identifiers: {{{kind}: last}}", "of a person with several, only the last"))
     yield from (f"  # {option:<30}# {meaning}" for option, meaning in options)
 
 

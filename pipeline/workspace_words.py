@@ -40,20 +40,23 @@ def _value(value: Any) -> str:
     return value if plain and value not in ("true", "false", "null") else json.dumps(value, ensure_ascii=False)
 
 
-_STRATEGIES: dict[Strategy, str] = {
-    "all": "every {}",
-    "first": "only the first {}",
-    "last": "only the last {}",
-    "none": "no {}",
-    "attach": "{} goes along with the others",
+_STRATEGIES: dict[Strategy, tuple[str, str]] = {  # of one type, of several
+    "all": ("every {}", "every {}"),
+    "first": ("only the first {}", "only the first {}"),
+    "last": ("only the last {}", "only the last {}"),
+    "attach": ("{} goes along", "{} go along"),
+    "none": ("no {}", "no {}"),
 }
 
 
 def strategies(given: Mapping[str, Strategy], besides: Mapping[str, Strategy] = {}) -> str:
     """`only the last email, no phone`: what is given, where it says something else than what is there `besides`."""
-    return ", ".join(
-        _STRATEGIES[strategy].format(kind) for kind, strategy in given.items() if strategy != besides.get(kind, "all")
-    )
+    words = []
+    for strategy, (one, several) in _STRATEGIES.items():
+        kinds = [kind for kind, s in given.items() if s == strategy and s != besides.get(kind, "all")]
+        if kinds:
+            words.append((several if len(kinds) > 1 else one).format(" and ".join(kinds)))
+    return ", ".join(words)
 
 
 def options(sync: Sync, besides: Mapping[str, Strategy], kinds: Mapping[str, str]) -> Iterator[str]:

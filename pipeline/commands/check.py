@@ -90,8 +90,10 @@ def _summarise(file: str, workspace: Workspace, destinations: Destinations) -> N
 def _show_connection(
     workspace: Workspace, connection: Connection, destination: type[Destination], kinds: Mapping[str, str]
 ) -> None:
-    show_text(f"{connection.name}: {connection.destination}, {_cap(connection, destination)}")
-    show_text(f"knows people by {identifiers(destination(workspace, connection).understands())}", 2)
+    slug = "" if connection.destination == connection.name else f"{connection.destination}, "
+    show_text(f"{connection.name}: {slug}{_cap(connection, destination)}")
+    understood = identifiers(destination(workspace, connection).understands(), "any identifier")
+    show_text(f"knows people by {understood}", 2)
     if destination.required:
         show_text(f"requires {listed(tuple(destination.required))}", 2)
     if connection.was:
@@ -131,4 +133,4 @@ def _set_up_first(workspace: Workspace, destinations: Destinations) -> None:
 def _name_variables(missing: list[Problem]) -> None:
     print("\nNot ready to run yet:")
     for problem in missing:
-        print(f"  {problem.message} ({problem.field})")
+        show_text(f"{problem.message} ({problem.field})", 2)

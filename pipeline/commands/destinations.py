@@ -42,8 +42,8 @@ def unknown(slug: str) -> str:
     return f"there is no destination {shown(slug)}; {hint}"
 
 
-def identifiers(types: tuple[str, ...]) -> str:
-    return "any" if ANY_IDENTIFIER in types else listed(types)
+def identifiers(types: tuple[str, ...], every: str = "any") -> str:
+    return every if ANY_IDENTIFIER in types else listed(types)
 
 
 OVERVIEW = ("destination", "forms", "cap", "per request", "identifiers", "requires")

@@ -118,7 +118,7 @@ class TestInit:
         path = str(tmp_path / "workspace.yaml")
         assert main(["init", "--workspace", path]) == 0
         assert ["webhook"] == [c.name for c in load(path, environment={}).connections]
-        steps = capsys.readouterr().out.splitlines()[1:]
+        steps = capsys.readouterr().out.splitlines()[1:4]
         assert ["  1. ", "  2. ", "  3. "] == [step[:5] for step in steps]
 
     def test_it_overwrites_nothing(self, file: str, capsys: Capture) -> None:
@@ -195,7 +195,7 @@ acme-eu: acme, at most 50/s of 100/s
   requires name
   was called acme
   only if marketing_consent is true
-  identifiers: email goes along with the others
+  identifiers: email goes along
   - big_spenders (audience) as identify, track
       called vip there, before: whales
       with first_name
@@ -203,8 +203,8 @@ acme-eu: acme, at most 50/s of 100/s
       identifiers: only the last email
       no historical data
 
-lists: lists, no cap
-  knows people by any
+lists: no cap
+  knows people by any identifier
   - big_spenders (audience) as list
       no historical data
       a new identifier waits for the next change
