@@ -72,6 +72,7 @@ class Braze(Destination):
     page = "https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"
     forms = ("identify", "track")
     identifiers = ("user_id", "email", "phone", "anonymous_id")
+    one_record = {"email": "attach", "phone": "attach", "anonymous_id": "none"}
     limits = (
         Limit(100, source=CAPS_TABLE),
         Limit(3000, 3.0, "track", source="https://www.braze.com/docs/api/api_limits/"),

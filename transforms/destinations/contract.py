@@ -20,7 +20,7 @@ from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.limits import Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
-from schemas.workspace import Computation, Connection, EventNames, Form, Sync, Workspace
+from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
 from transforms.logic.hints import plausible, wait
 from transforms.logic.message import message, properties, timestamp
 
@@ -134,6 +134,8 @@ class Destination:
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    # Where the vendor keeps one record per person: strategies that make one of a person's identifiers. `init` writes them.
+    one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
     flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
