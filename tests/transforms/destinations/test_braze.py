@@ -14,7 +14,7 @@ BRAZE = Braze(Workspace("acme-shop", (), ()), Connection("braze", "braze", (), S
 
 
 def reason(kind: Literal["identify", "track"], user: str, value: object) -> str:
-    rejected = BRAZE.check(Call("p1", kind, Identifier("user_id", user), "viewed", value, 0))
+    rejected = BRAZE.check(Call("p1", kind, Identifier("user_id", user), "viewed", value, 0, 1))
     return rejected.reason if rejected else ""
 
 

@@ -12,7 +12,6 @@ from schemas.secret import Secret
 from tests.transforms.destinations.driver import (
     DATA,
     Case,
-    Played,
     Question,
     calls,
     cases,
@@ -23,7 +22,7 @@ from tests.transforms.destinations.driver import (
     variables,
 )
 from transforms.destinations import catalogue
-from transforms.destinations.contract import Destination
+from transforms.destinations.contract import Destination, Form
 
 DESTINATIONS = list(catalogue().values())
 CASES = [(kind, file, case) for slug, kind in catalogue().items() for file, case in cases(slug)]
@@ -46,37 +45,21 @@ def destination(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyP
     return connect(kind, case)
 
 
-@pytest.fixture
-def played(destination: Destination, case: Case) -> Played:
-    return play(destination, case)
-
-
 @every_case
-def test_conversation_follows_the_transcript(destination: Destination, case: Case, played: Played) -> None:
+def test_the_conversation_follows_the_transcript(destination: Destination, case: Case) -> None:
+    played = play(destination, case)
     talk = [filled(step, destination, calls(case)) for step in case.talk]
     expected = [msgspec.to_builtins(step.send) for step in talk]
     actual = [msgspec.to_builtins(request) for request in played.sent]
     assert expected == actual
     assert _typed(expected) == _typed(actual), "equal for Python, not for JSON: true and 1, or 1 and 1.0"
-
-
-@every_case
-def test_replies_are_read_as_the_transcript_says(case: Case, played: Played) -> None:
     assert [step.means for step in case.talk if step.reply] == played.meanings
-
-
-@every_case
-def test_each_call_has_the_expected_outcome(case: Case, played: Played) -> None:
     assert case.expect == played.outcomes
     if case.memory_after is not None:
         assert case.memory_after == played.memory
-
-
-@every_case
-def test_secrets_appear_only_where_they_travel(destination: Destination, case: Case, played: Played) -> None:
-    kept = [repr(destination.settings).encode(), pickle.dumps(destination.settings)]
-    kept += [text.encode() for text in played.spoken]
-    assert [] == [name for name, value in variables(case.settings).items() if value.encode() in b"\n".join(kept)]
+    kept = [repr(destination.settings), destination.tenant(), destination.limit_group(), *played.spoken]
+    shown = pickle.dumps(destination.settings) + "\n".join(kept).encode()
+    assert [] == [name for name, value in variables(case.settings).items() if value.encode() in shown]
 
 
 @over(found for found in CASES if found[2].covers == "missing_identifier")
@@ -114,7 +97,8 @@ def test_names(kind: type[Destination]) -> None:
     assert kind.__module__ == f"transforms.destinations.{kind.slug.replace('-', '_')}"
     assert kind.name.strip()
     assert kind.page.startswith("https://")
-    assert kind.kind in ("event", "list")
+    assert kind.forms
+    assert set(kind.forms) <= set(get_args(Form))
     others = [name for other in DESTINATIONS if other is not kind for name in (other.slug, *other.aliases)]
     assert set() == {kind.slug, *kind.aliases} & set(others)
 
@@ -150,7 +134,7 @@ def test_required_keys_say_what_fills_them(kind: type[Destination]) -> None:
 
 @every_destination
 def test_lists_are_flushed_on_an_interval(kind: type[Destination]) -> None:
-    assert (kind.flush_every > 0) == (kind.kind == "list")
+    assert (kind.flush_every > 0) == ("list" in kind.forms)
 
 
 @every_destination
