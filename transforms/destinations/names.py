@@ -19,7 +19,7 @@ def in_ascii(key: str, most: int, lower: bool = False) -> str:
     if key.isascii():
         return cut(name, key, most)
     rest = re.sub("_+", "_", name).strip("_")
-    return cut(f"{rest}_{_hash(key)}".lstrip("_"), key, most)
+    return cut(f"{rest or 'key'}_{_hash(key)}", key, most)
 
 
 def cut(name: str, key: str, most: int) -> str:
