@@ -21,8 +21,8 @@ def reason(kind: Literal["identify", "track"], user: str, value: object) -> str:
 @pytest.mark.parametrize(
     ("kind", "items", "expected"),
     [
-        ("track", 4_900, ""),
-        ("track", 5_100, "too_large"),
+        ("track", 9_900, ""),
+        ("track", 10_100, "too_large"),
         ("identify", 9_900, ""),
         ("identify", 10_100, "too_large"),
     ],
