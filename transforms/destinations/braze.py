@@ -38,7 +38,7 @@ from transforms.destinations.contract import (
     units,
 )
 from transforms.destinations.names import cut
-from transforms.destinations.reading import count, rows, word
+from transforms.destinations.reading import count, items, rows, word
 from transforms.destinations.safety import check_texts, fingerprint, url_fault
 
 # Fields of a profile that a trait of the same name may fill, and what they take (user_attributes_object).
@@ -240,6 +240,8 @@ class Braze(Destination):
             return Verdict("transient", words=reply.words())
         if reply.status == 429:
             return Verdict("throttled", delay(reply), reply.words())
+        if reply.ok and not accepted(reply) and items > 1:
+            return Verdict("halve", words=reply.words())
         if reply.status == 400 and len(errors(reply)) >= items:  # each object is named
             return Verdict("answered")
         return by_status(reply, items)
@@ -281,9 +283,15 @@ def fault(value: Any) -> str:
 def outcomes(reply: Reply, places: Sequence[tuple[str, int]]) -> list[Outcome]:
     """One outcome per place; errors name the place of what was not accepted."""
     wrong = errors(reply)
-    if reply.ok and word(reply.object, "message") in ("success", "queued"):  # queued: in maintenance
-        return [rejected(wrong[place]) if place in wrong else Delivered() for place in places]
+    if accepted(reply):
+        fine = Delivered(unconfirmed=len(items(reply.object, "errors")) > len(wrong))  # of what, one does not say
+        return [rejected(wrong[place]) if place in wrong else fine for place in places]
     return [rejected(wrong[place]) if place in wrong else refused(reply) for place in places]
+
+
+def accepted(reply: Reply) -> bool:
+    """Queued: Braze is in maintenance."""
+    return reply.ok and word(reply.object, "message") in ("success", "queued")
 
 
 def rejected(words: str) -> Rejected:

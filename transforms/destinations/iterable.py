@@ -206,8 +206,10 @@ class Iterable(Destination):
             return Verdict("throttled", retry_after(reply), reply.words())
         if said in PASSING or (reply.ok and not isinstance(reply.json(), dict)):
             return Verdict("transient", words=reply.words())
+        if items > 1 and (said in UNKNOWN or (reply.ok and not succeeded(reply))):
+            return Verdict("halve", words=reply.words())
         if said in UNKNOWN:
-            return Verdict("answered") if items == 1 else Verdict("halve", words=reply.words())
+            return Verdict("answered")
         return by_status(reply, items)
 
     def outcomes(self, calls: Sequence[Call], reply: Reply) -> list[Outcome]:

@@ -74,7 +74,7 @@ class Webhook(Destination):
             if bool(self.url) == bool(self.secret_url):
                 raise ValueError("expected either url or secret_url")
             if self.url and (fault := url_fault(self.url)):
-                raise ValueError(f"url {fault}")
+                raise ValueError(f"url {fault} (take secret_url, or Authorization in secret_headers)")
             if any(name.lower() in CREDENTIALS for name in self.headers):
                 raise ValueError(f"headers that are secret ({', '.join(CREDENTIALS)}) go into secret_headers")
             names = [*self.headers, *self.secret_headers]

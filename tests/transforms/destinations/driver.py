@@ -183,6 +183,10 @@ class _End(Exception):
     """The conversation ends here, and with it every call: `stopped`, `refused`, `halved` or `unanswered`."""
 
 
+class Unwritten(AssertionError):
+    """The destination asked for what the transcript does not have."""
+
+
 @dataclass
 class Played:
     """What came of a case, in the words of the transcript."""
@@ -285,7 +289,8 @@ class _Vendor:
     def send(self, request: Request) -> Reply:
         """One attempt."""
         step = next(self.steps, None)
-        assert step, f"the transcript has no such request: {request.method} {request.url} {request.body()!r}"
+        if step is None:
+            raise Unwritten(f"the transcript has no such request: {request.method} {request.url} {request.body()!r}")
         self.played.sent.append(_sent(self.destination, request, step.send))
         self.played.spoken += [repr(request), request.url]
         if step.timeout or step.refused:
