@@ -134,6 +134,22 @@ def test_avro_as_other_tools_write_it(tmp_path: Path) -> None:
     assert [b'{"type":"delete","at":"1998-03-31T12:00:00Z"}'] == lines_of(path)
 
 
+def test_columns_of_whole_numbers_as_identifiers(tmp_path: Path) -> None:
+    ids = [[{"type": "user_id", "id": 7}]]
+    at = pa.array([891345600_000_000], pa.timestamp("us", tz="UTC"))
+    table = pa.table({"type": ["profile"], "profile_id": [42], "at": at, "external_ids": ids})
+    pq.write_table(table, tmp_path / "e.parquet")
+    schema = formats.avro_schema()
+    schema["fields"][1]["type"] = "long"
+    schema["fields"][3]["type"][1]["items"]["fields"][1]["type"] = "long"
+    record = {"type": "profile", "profile_id": 42, "at": 891345600_000_000, "external_ids": ids[0]}
+    write_avro(tmp_path / "e.avro", [record], schema)
+    line = (
+        b'{"type":"profile","profile_id":"42","at":"1998-03-31T12:00:00Z","external_ids":[{"type":"user_id","id":"7"}]}'
+    )
+    assert [line, line] == [*lines_of(str(tmp_path / "e.parquet")), *lines_of(str(tmp_path / "e.avro"))]
+
+
 @pytest.mark.parametrize("write_records", [write_avro, write_parquet])
 def test_a_time_beyond_the_calendar_is_a_bad_record_not_a_bad_file(tmp_path: Path, write_records: Any) -> None:
     beyond = {**RECORDS[0], "at": 9 * 10**18}
