@@ -34,7 +34,9 @@ BAD = [
     ("missing_field", "$.value", json.dumps({**score("ana", AT, 1), "value": 1}).replace(', "value": 1', "").encode()),
     ("empty_id", "$.profile_id", trait(profile_id="")),
     ("empty_id", "$.external_ids[0].id", json.dumps(profile("", AT) | {"profile_id": "ana"}).encode()),
-    ("wrong_type", "$.profile_id", trait(profile_id=7)),
+    ("misspelled_identifier_type", "$.external_ids[0].type", b'{"type":"profile","profile_id":"ana",'
+     b'"at":"2026-01-01T00:00:00Z","external_ids":[{"type":"Email","id":"ana@x.io"}]}'),
+    ("wrong_type", "$.profile_id", trait(profile_id=True)),
     ("wrong_type", "$.member", json.dumps(vip("ana", AT) | {"member": "yes"}).encode()),
     ("unknown_event_type", "$.type", trait(type="treat")),
     ("unknown_computation", "$.computation", trait(computation="scor")),
