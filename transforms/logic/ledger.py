@@ -75,7 +75,9 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     value = kept_digest(receipt.value)
     if receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
-        if newest and rest.stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
+        if (
+            newest and rest.stray > receipt.at and receipt.kind != "track"
+        ):  # an older value may still land, behind this one
             entry.told, rest.said = None, value
             entry.exposed = True
     else:

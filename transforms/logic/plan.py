@@ -83,9 +83,9 @@ class Plan(Struct, frozen=True):
 
 
 def _facts(sync: SyncPlan) -> list[Any]:
-    return [
-        getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "after")
-    ] + [sync.after == ALWAYS]
+    return [getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "after")] + [
+        sync.after == ALWAYS
+    ]
 
 
 def _plain(value: object) -> Any:

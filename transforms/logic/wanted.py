@@ -16,7 +16,10 @@ from transforms.logic.plan import ConnectionPlan, FormPlan, SyncPlan
 
 Targets = list[int]  # places in `ProfileState.ids`
 _NEVER = Entry()  # of an identifier that has no entry; never written
-_NOT_TOLD = {True: digest(False), False: digest(None)}  # what a vendor has that was never told, by whether of an audience
+_NOT_TOLD = {
+    True: digest(False),
+    False: digest(None),
+}  # what a vendor has that was never told, by whether of an audience
 
 
 def identifiers_of(state: ProfileState, connection: ConnectionPlan) -> Targets:
@@ -52,9 +55,7 @@ def select(known: Targets, sync: SyncPlan, state: ProfileState) -> tuple[Targets
     newest = {
         kind: max(places, key=lambda n: (state.ids[n].first, state.ids[n].id)) for kind, places in attached.items()
     }
-    return [n for places in chosen.values() for n in places], {
-        kind: state.ids[n].id for kind, n in newest.items()
-    }
+    return [n for places in chosen.values() for n in places], {kind: state.ids[n].id for kind, n in newest.items()}
 
 
 class Asking:
@@ -199,10 +200,9 @@ def _state_like(
     entries = state.ledger.get(form.slot)
     leaving = sync.audience and not value
     kind = _kind(form.form, value)
+    had = dict(entries) if entries and not sync.resync else {}
+    _end_excuses(had, kept(value))
     if not leaving:
-        had = dict(entries) if entries and not sync.resync else {}
-        if had:
-            _end_excuses(had, kept(value))
         for place in targets:
             entry = entries.get(place, _NEVER) if entries else _NEVER
             if value is None and not (entry.exposed or entry.told is not None or entry.open):
@@ -412,12 +412,19 @@ def _end(
     if not sync.audience and fact[1] is not None:  # a trait that is wanted no more is no occurrence
         return
     entry = asking.state.ledger.get(form.slot, {}).get(place)
-    if entry is None or (entry.open.leaves if entry.open else not entry.exposed or _latest(entry) == kept(fact[1])):
+    if entry is None or not _began(entry, sync, kept(fact[1])):
         _end_waiting(asking.state, sync, form, place, fact)
         return
     opens = entry.open.ask if entry.open else 0
     call = _occurrence(asking, connection, sync, form, key, place, fact)
     asking.ask(connection, sync, call, place, opens=opens, new=not again)
+
+
+def _began(entry: Entry, sync: SyncPlan, end: Kept) -> bool:
+    if entry.open:
+        return not entry.open.leaves
+    told = entry.exposed or (not sync.audience and entry.told is not None)  # of a trait, false is a value like others
+    return told and entry.told != end
 
 
 def _end_waiting(state: ProfileState, sync: SyncPlan, form: FormPlan, place: int, fact: Fact) -> None:
@@ -434,9 +441,7 @@ def _occurrence(
     return asking.call(sync, form, key, place, "track", fact, traits)
 
 
-def _ask_waiting(
-    asking: Asking, connection: ConnectionPlan, sync: SyncPlan, form: FormPlan, targets: Targets
-) -> None:
+def _ask_waiting(asking: Asking, connection: ConnectionPlan, sync: SyncPlan, form: FormPlan, targets: Targets) -> None:
     """Occurrences that waited for a required key go when it is there."""
     rest = []
     for each in asking.state.waiting:
