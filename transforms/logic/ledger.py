@@ -111,7 +111,7 @@ def _entry(state: ProfileState, receipt: Receipt) -> Entry | None:
 
 
 def wait(state: ProfileState, occurrence: Occurrence) -> bool:
-    """An occurrence waits for a required key, as one of the newest of its slot. False: an older one was dropped for it."""
+    """An occurrence waits for a required key, as one of the newest of its slot. False: an older one was dropped."""
     state.waiting.append(occurrence)
     mine = [each for each in state.waiting if each.slot == occurrence.slot]
     if len(mine) <= MOST_WAITING:
@@ -121,7 +121,7 @@ def wait(state: ProfileState, occurrence: Occurrence) -> bool:
 
 
 def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
-    """A deletion is owed until it has an outcome; one that failed for good is left to its dead letter, and to `replay`."""
+    """A deletion is owed until it has an outcome; one that failed for good is left to its dead letter and `replay`."""
     entries = state.ledger.get(receipt.slot, {})
     place = state.place(receipt.identifier)
     entry = entries.get(place) if place is not None else None

@@ -38,7 +38,7 @@ class SyncPlan(Struct, frozen=True):
     after: int  # only values with a later `at` are wanted
     since: int  # when it was created or came back: `track` occurrences are later
     resync: bool
-    strategies: dict[str, str]
+    strategies: Mapping[str, str]
     enrich: tuple[str, ...]  # plain traits
     enrich_values: tuple[tuple[str, int], ...]  # computations: name and number
     where: tuple[Where, ...]  # all must hold
@@ -65,7 +65,7 @@ class Plan(Struct, frozen=True):
     """Everything that deciding needs to know besides the profile."""
 
     now: int  # microseconds since 1970
-    computations: dict[str, tuple[int, str]]  # by key and by name: number, kind
+    computations: Mapping[str, tuple[int, str]]  # by key and by name: number, kind
     tracked: frozenset[int]  # computations whose every change is an occurrence
     connections: tuple[ConnectionPlan, ...]
 
@@ -146,9 +146,9 @@ def _sync(
         if slot.sync != name or slot.form not in sync.forms:
             continue
         if slot.key == key:
-            forms[slot.form] = number  # type: ignore[index]
+            forms[slot.form] = number
         else:
-            retired.append((FormPlan(slot.form, number), slot.key))  # type: ignore[arg-type]
+            retired.append((FormPlan(slot.form, number), slot.key))
     historical = sync.historical and vendor.history
     return SyncPlan(
         name=name,

@@ -158,10 +158,9 @@ def _expected(line: str) -> Expected:
 def _line(made: Made) -> str:
     """The call as a transcript would say it."""
     connection, call = made
+    when = (call.at - micros(hour(0))) / 3.6e9
     traits = f" with {json.dumps(call.traits)}" if call.traits else ""
-    return (
-        f"{connection} {call.kind} {call.identifier.id}{_value(call)} @{(call.at / 1e6 - 883612800) / 3600:g}{traits}"
-    )
+    return f"{connection} {call.kind} {call.identifier.id}{_value(call)} @{when:g}{traits}"
 
 
 def _value(call: Call) -> str:
