@@ -37,6 +37,7 @@ class SyncPlan(Struct, frozen=True):
     retired: tuple[tuple[FormPlan, str], ...]  # slots that it had under other keys, with these: exits only
     after: int  # only values with a later `at` are wanted
     since: int  # when it was created or came back: `track` occurrences are later
+    back: int  # when it came back: older occurrences that wait are told no more
     resync: bool
     strategies: Mapping[str, str]
     enrich: tuple[str, ...]  # plain traits
@@ -83,7 +84,7 @@ class Plan(Struct, frozen=True):
 
 
 def _facts(sync: SyncPlan) -> list[Any]:
-    return [getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "after")] + [
+    return [getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "back", "after")] + [
         sync.after == ALWAYS
     ]
 
@@ -161,6 +162,7 @@ def _sync(
         retired=tuple(retired),
         after=ALWAYS if historical else record.created,
         since=record.since,
+        back=record.since if record.since > record.created else ALWAYS,
         resync=sync.resync_on_new_identifier,
         strategies=dict(connection.identifiers) | dict(sync.identifiers),
         enrich=tuple(each for each in sync.enrich if each not in numbers),

@@ -131,10 +131,15 @@ class PlainSender:
             record.call
             for record in self.unsettled()
             if record.call.kind != "cancel"
-            and record.call.not_before <= now
             and not (held and record.call.kind in ("add", "remove"))
-            and not any(other.not_before > now for other in self.before(record.call))
+            and not any(self.waits(other, now) for other in [record.call, *self.before(record.call)])
         ]
+
+    def waits(self, call: Call, now: float) -> bool:
+        """A deletion is sent when nothing of its person that was given up, an attempt of its own too, may land any more."""
+        if call.kind != "delete":
+            return call.not_before > now
+        return any(r.until > now for r in self.records.values() if r.call.profile_id == call.profile_id)
 
     def before(self, call: Call) -> list[Call]:
         """What has no outcome yet, and must have one before this call is sent."""
