@@ -6,17 +6,21 @@ rest to the next decider, and what is folded twice changes nothing.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from pipeline.log import Receipts
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
+from pipeline.vendors import destinations, vendors
 from schemas.dead_letters import DeadLetter, mask
 from schemas.registry import Registry, decode_registry, encode_registry
 from schemas.workspace import Workspace
+from transforms.logic.detect import micros
 from transforms.logic.fold import Facts
 from transforms.logic.ledger import Retry
 from transforms.logic.plan import Plan, make_plan
@@ -111,17 +115,27 @@ class Decider:
 
     def tick(self) -> Decided:
         """Look at every profile, if the workspace is not the one that they were last looked at with."""
-        decided, digest = Decided(), self.plan.digest()
+        decided = Decided()
+        for part in self.ticks():
+            decided.add(part)
+        return decided
+
+    def ticks(self) -> Iterator[Decided]:
+        """The same, a portion at a time. What was not reached is begun again by whoever decides next."""
+        digest = self.plan.digest()
         if self.registry.digest == digest:
-            return decided
+            return
         after = "\x01"  # tombstones come before
         while names := self.db.names(after, PROFILES):
             after = names[-1]
-            decided.add(self._fold({name: Facts(tick=True) for name in names}))
+            yield self._fold({name: Facts(tick=True) for name in names})
         self.registry.digest = digest
-        with self.db.portion() as transaction:
-            transaction.registry(encode_registry(self.registry))
-        return decided
+        write_registry(self.db, self.registry)
+
+    def at(self, now: datetime) -> "Decider":
+        """The same, with another clock."""
+        self.plan = msgspec.structs.replace(self.plan, now=micros(now))
+        return self
 
     def _fold(self, facts: Mapping[str, Facts], folded: tuple[int, bytes, int, list[int]] | None = None) -> Decided:
         with self.db.portion() as transaction:
@@ -160,10 +174,16 @@ def enter_workspace(
     return plan, registry, notices
 
 
+def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Registry]:
+    """The plan that a run of now would have; nothing is written."""
+    plan, registry, _ = enter_workspace(db, workspace, vendors(destinations(workspace)), micros(now))
+    return plan, registry
+
+
 def write_registry(db: StateDb, registry: Registry) -> None:
     """From now on senders of an older workspace hand over."""
     with db.portion() as transaction:
-        transaction.registry(encode_registry(registry))
+        transaction.registry(encode_registry(registry), registry.number)
 
 
 def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
