@@ -1,24 +1,35 @@
-"""Writes the generated part of README.md, the table of destinations: `make docs`."""
+"""Writes the generated parts of the docs, between `<!-- name -->` and `<!-- end -->`: `make docs`."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipeline.commands.destinations import OVERVIEW, overview
+from scripts import workspace_page
 from transforms.destinations import catalogue
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-GENERATED = re.compile(r"(?<=<!-- destinations -->\n).*?(?=<!-- end -->)", re.DOTALL)
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = re.compile(r"(?<=<!-- )(?!end )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def updated(readme: str) -> str:
-    """The text with the table as the declarations make it now."""
-    return GENERATED.sub(lambda _: _table(), readme)
-
-
-def _table() -> str:
+def _destinations() -> str:
     rows = [OVERVIEW, ["---"] * len(OVERVIEW), *(overview(destination) for destination in catalogue().values())]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
+# What makes the parts of each page, by the name that stands before them.
+PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "README.md": {"destinations": _destinations},
+    "docs/workspace.md": workspace_page.PARTS,
+}
+
+
+def updated(page: str) -> str:
+    """The text of a page with its parts as the code makes them now."""
+    parts = PAGES[page]
+    return GENERATED.sub(lambda m: f"{m[1]}{m[2]}{parts[m[1]]()}", (ROOT / page).read_text("utf-8"))
+
+
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text()))
+    for page in PAGES:
+        (ROOT / page).write_text(updated(page), "utf-8")
