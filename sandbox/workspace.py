@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from sandbox.vendor import Request
 from sandbox.vendors import serving
-from schemas.calls import Call, Identifier, Kind
+from schemas.calls import Call, Identifier
 from schemas.workspace import Connection, Sync, Workspace
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination, headers
@@ -44,8 +44,12 @@ def _first_request(destination: Destination, call: Call) -> Request:
 
 
 def _anybody(destination: Destination, sync: Sync) -> Call:
-    kind: Kind = "add" if sync.forms[0] == "list" else sync.forms[0]
+    form = (sync.forms or destination.forms)[0]
     understood = destination.understands()[0]
     identifier = Identifier("user_id" if understood == "*" else understood, "anybody@example.com")
     known = dict.fromkeys(destination.required, "Anybody")
-    return Call("anybody", kind, identifier, sync.send_as, True, 0, 1, computation=sync.computation, traits=known)
+    key, name = sync.send_as or sync.computation, sync.name or sync.computation
+    return Call(
+        "anybody", "add" if form == "list" else form, identifier, key, True, 0, 1,
+        computation=sync.computation, sync=name, traits=known,
+    )  # fmt: skip

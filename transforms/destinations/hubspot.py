@@ -14,10 +14,12 @@ from schemas.workspace import Connection, EventNames, Workspace
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
+    Blocked,
     Call,
     Conversation,
     Delivered,
     Destination,
+    Form,
     Identifier,
     Limit,
     Memory,
@@ -29,17 +31,22 @@ from transforms.destinations.contract import (
     Secret,
     Verdict,
     all_of,
+    besides,
     by_status,
     refused,
     retry_after,
     timestamp,
 )
+from transforms.destinations.names import in_ascii
+from transforms.destinations.reading import items, part, rows, word
+from transforms.destinations.safety import check_texts, fingerprint
 
 API = "https://api.hubapi.com"
 TOKEN = f"{API}/oauth/v1/token"
 CONTACTS = f"{API}/crm/v3/objects/contacts"
 PROPERTIES = f"{API}/crm/v3/properties/contacts"
 EVENTS = f"{API}/events/v3"
+ADDRESSES = ("email", "hs_additional_emails")
 # HubSpot's own names of traits that every contact has.
 STANDARD = {"first_name": "firstname", "last_name": "lastname", "postal_code": "zip"}
 CHOICES = [
@@ -48,13 +55,24 @@ CHOICES = [
 ]
 # How people fill a property in, by its type.
 INPUTS = {"enumeration": "booleancheckbox", "number": "number", "string": "text"}
+NAME = 100  # characters, of a property or event
+# "Contact already exists. Existing ID: 101"
+EXISTING = re.compile(r"Existing ID: *(\d+)")
+ROUNDS = 20  # requests to create contacts within one conversation, at most
 # Errors of one contact that reading again settles: it exists by now, or it is gone.
 AGAIN = frozenset({"CONFLICT", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND"})
 BUSY = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
 # The daily quota is filled up at midnight in the account's time zone, which is not known here: ask every hour.
 NEXT_DAY = 3600.0
 
+# What HubSpot says of events and their properties that it does not have; there is no code for it.
+UNDEFINED = re.compile(
+    r"(event|propert).*(unknown|not exist|n't exist|DOESNT_EXIST|not found|fully qualified)|unknown (event|propert)",
+    re.I | re.S,
+)
+
 Fields = dict[str, dict[str, Any]]  # definitions of properties by name
+Need = tuple[str, ...]  # what a call needs at HubSpot: ("property", name), ("events",), ("event", label, property)
 Write = tuple[list[str], dict[str, Any]]  # the identifiers of a contact, and what is written
 
 
@@ -96,6 +114,7 @@ class HubSpot(Destination):
         ] = False  # fmt: skip
 
         def __post_init__(self) -> None:
+            check_texts(self)
             oauth = (self.refresh_token, self.client_id, self.client_secret)
             if (self.access_token is None) != all(oauth) or (self.access_token and any(oauth)):
                 raise ValueError("expected either access_token, or refresh_token, client_id and client_secret")
@@ -105,15 +124,32 @@ class HubSpot(Destination):
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
         self._token = ""  # of OAuth
-        self._refused: dict[tuple[str, ...], Rejected] = {}  # properties and events that cannot be had, and why
+        self._missing: dict[Need, Blocked] = {}  # properties and events that cannot be had, and why
 
     def understands(self) -> tuple[str, ...]:
         return ("email", "user_id") if self.settings.user_id_property else ("email",)
+
+    def tenant(self) -> str:
+        """A token names its account by itself only; that of OAuth lasts for as long as the app is installed."""
+        settings = self.settings
+        secret = settings.access_token or settings.refresh_token
+        return f"hubspot:{fingerprint(settings.client_id, secret.reveal() if secret else '')}"
+
+    def name_at_vendor(self, form: Form, key: str) -> str:
+        return property_name(key)
+
+    def trait_at_vendor(self, trait: str) -> str:
+        return STANDARD.get(trait) or property_name(trait)
+
+    def event_at_vendor(self, name: str) -> str:
+        return property_name(name)
 
     # -- conversations
     def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
         """Create the contact properties and event definitions that are missing; keep their names."""
         yield from self._sign_in()
+        for need in (need for call in samples for need in self._needs(call)):
+            self._missing.pop(need, None)
         known: list[str] = memory.setdefault("properties", [])
         fields: Fields = {}
         for name, field in (pair for call in samples for pair in self._contact_fields(call)):
@@ -152,12 +188,19 @@ class HubSpot(Destination):
             return rejected
         if call.identifier.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", _value(call.identifier)):
             return Rejected("invalid_identifier", "this email cannot be right: expected name@host")
-        return next((self._refused[need] for need in self._needs(call) if need in self._refused), None)
+        return None
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         yield from self._sign_in()
-        if calls[0].kind == "track":
-            return (yield from self._track(calls, memory))
+        missing = [self._blocked(call) for call in calls]
+        converse = self._track if calls[0].kind == "track" else self._identify
+        return (yield from besides(calls, missing, lambda left: converse(left, memory)))
+
+    def _blocked(self, call: Call) -> Blocked | None:
+        return next((self._missing[need] for need in self._needs(call) if need in self._missing), None)
+
+    def _identify(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        lost: set[str] = set()
         contacts: dict[str, dict[str, str]] = {}
         for call in calls:
             fields = {name: text(value) for name, value in self._values(call)}
@@ -168,14 +211,18 @@ class HubSpot(Destination):
                 ([value], {"id": value, "idProperty": id_property, "properties": fields})
                 for value, fields in contacts.items()
             ]
-            results = yield from self._write("upsert", inputs, memory)
+            results = yield from self._write("upsert", inputs, lost)
         else:
-            results = yield from self._read_and_write(id_property, contacts, memory)
+            results = yield from self._read_and_write(id_property, contacts, lost)
+        known = memory.get("properties", [])
+        known[:] = [name for name in known if name not in lost]
         missed = Rejected("conflict", "HubSpot says that the contact exists, but does not find it")
         told = [results.get(_value(call.identifier), missed) for call in calls]
-        # A property turned out to be missing: that ends the calls that set it, and the others go once more.
+        # A property is gone: what sets it waits until there is one again, the rest of the request goes once more.
+        gone = {("property", name): _gone(f"contact property {name!r}") for name in lost}
         return [
-            (self.check(call) or now) if isinstance(now, Later) else now for call, now in zip(calls, told, strict=True)
+            next((gone[need] for need in self._needs(call) if need in gone), now) if isinstance(now, Later) else now
+            for call, now in zip(calls, told, strict=True)
         ]
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
@@ -184,14 +231,15 @@ class HubSpot(Destination):
         identifier = calls[0].identifier
         order = {"objectId": _value(identifier), "idProperty": "email"}
         if identifier.type == "user_id":
-            found = yield from self._read(self.settings.user_id_property, [_value(identifier)])
-            if isinstance(found, Rejected):
+            found = yield from self._read(self.settings.user_id_property, [_value(identifier)], set())
+            if not isinstance(found, dict):
                 return all_of(calls, found)
             if not found:
                 return all_of(calls, Delivered())
             order = {"objectId": found[_value(identifier)]}
         reply = yield Request("POST", f"{CONTACTS}/gdpr-delete", json=order)
-        return all_of(calls, Delivered() if reply.ok or reply.status == 404 else refused(reply))
+        gone = reply.status == 404 and word(reply.object, "category") == "OBJECT_NOT_FOUND"
+        return all_of(calls, Delivered() if reply.ok or gone else refused(reply))
 
     # -- credentials
     def signed(self, request: Request) -> Mapping[str, str]:
@@ -213,7 +261,7 @@ class HubSpot(Destination):
         }
         kind = {"content-type": "application/x-www-form-urlencoded"}
         reply = yield Request("POST", TOKEN, content=urlencode(form).encode(), headers=kind)
-        self._token = str(reply.object.get("access_token", ""))
+        self._token = word(reply.object, "access_token")
 
     def _sign_in(self) -> Preparation:
         if not (self.settings.access_token or self._token):
@@ -232,76 +280,89 @@ class HubSpot(Destination):
             return Verdict("throttled", retry_after(reply), reply.words())
         if status == 429 and reply.object.get("policyName") == "DAILY":
             return Verdict("throttled", retry_after(reply) or NEXT_DAY, reply.words())
-        if status == 403 and request.url.startswith(EVENTS):  # not every plan has custom events
+        # Not every plan has custom events, not every token may make properties: no reason to stop the others.
+        if status == 403 and request.url.startswith((EVENTS, PROPERTIES)):
             return Verdict("answered")
-        # One contact exists by now (each half reads again), or one event is gone.
-        if items > 1 and (status, request.url) in ((409, f"{CONTACTS}/batch/create"), (404, f"{EVENTS}/send/batch")):
-            return Verdict("halve", words=reply.words())
-        if status == 400 and missing_properties(_message(reply)):
+        if status in (404, 409) and "category" in reply.object:  # a contact or event that is gone, or there by now
+            return Verdict("answered")
+        if status == 400 and self._set_up(request, _message(reply)):
             return Verdict("answered")
         return by_status(reply, items)
+
+    def _set_up(self, request: Request, message: str) -> bool:
+        """Whether a request is refused for a property or event that HubSpot does not have."""
+        if request.url == f"{EVENTS}/send/batch":
+            return bool(UNDEFINED.search(message))
+        return bool(missing_properties(message)) or self._no_user_id(message)
+
+    def _no_user_id(self, message: str) -> bool:
+        name = self.settings.user_id_property
+        return bool(name) and bool(re.search(rf"\b{name}\b.*exist", message, re.I | re.S))
 
     # -- properties and events
     def _prepare_properties(self, fields: Fields, known: list[str]) -> Preparation:
         reply = yield Request("GET", PROPERTIES)
-        existing = _by_name(reply)
-        missing = {name: field for name, field in fields.items() if name not in existing}
-        if missing:
+        existing = _by_name(reply) if reply.ok else None
+        missing = {name: field for name, field in fields.items() if name not in (existing or {})}
+        if missing and existing is not None:
             reply = yield Request("POST", f"{PROPERTIES}/batch/create", json={"inputs": list(missing.values())})
-            if reply.status == 201:
+            if reply.status == 201 and len(rows(reply.object, "results")) >= len(missing):
                 existing |= missing
             else:  # only some were made, or somebody else just made them
                 existing = _by_name((yield Request("GET", PROPERTIES)))
         for name, field in fields.items():
-            if name not in existing:
-                self._refused["property", name] = refused(reply, "unknown_field", _message(reply))
+            if not existing or name not in existing:
+                words = f"HubSpot has no contact property {name!r}, and does not make one: {_message(reply)}"
+                self._missing["property", name] = Blocked(words)
             elif field.get("hasUniqueValue") and not existing[name].get("hasUniqueValue"):
                 words = f"the values of the HubSpot property {name!r} are not unique: nobody can be found by it"
-                self._refused["property", name] = Rejected("unknown_field", words)
-            else:
+                self._missing["property", name] = Blocked(words)
+            elif name not in known:
                 known.append(name)
 
     def _prepare_events(self, events: dict[str, Fields], defined: dict[str, dict[str, Any]]) -> Preparation:
         if not events.keys() <= defined.keys():
             existing = yield from self._definitions()
-            if isinstance(existing, Rejected):
-                self._refused["events",] = existing
+            if isinstance(existing, Blocked):
+                self._missing["events",] = existing
                 return
             for label in events:
-                if label not in defined and property_name(label) in existing:
-                    defined[label] = existing[property_name(label)]
+                if label not in defined and self.event_at_vendor(label) in existing:
+                    defined[label] = existing[self.event_at_vendor(label)]
         for label, fields in events.items():
             if label not in defined:
-                reply = yield Request("POST", f"{EVENTS}/event-definitions", json=_event_definition(label, fields))
-                full_name = reply.object.get("fullyQualifiedName")
-                if full_name:
+                definition = _event_definition(label, self.event_at_vendor(label), fields)
+                reply = yield Request("POST", f"{EVENTS}/event-definitions", json=definition)
+                if full_name := word(reply.object, "fullyQualifiedName"):
                     defined[label] = {"name": full_name, "properties": sorted(fields)}
                 else:
-                    self._refused["event", label] = refused(reply, "unknown_field", _message(reply))
+                    words = f"HubSpot has no event {label!r}, and does not define one: {_message(reply)}"
+                    self._missing["event", label] = Blocked(words)
                 continue
             event = defined[label]
             for name in sorted(fields.keys() - event["properties"]):
-                url = f"{EVENTS}/event-definitions/{event['name']}/property"
+                url = f"{EVENTS}/event-definitions/{quote(event['name'], safe='')}/property"
                 reply = yield Request("POST", url, json=fields[name])
                 if reply.ok or reply.status == 409:
                     event["properties"].append(name)
                 else:
-                    self._refused["event", label, name] = refused(reply, "unknown_field", _message(reply))
+                    words = f"HubSpot's event {label!r} has no property {name!r}, and gets none: {_message(reply)}"
+                    self._missing["event", label, name] = Blocked(words)
 
-    def _definitions(self) -> Generator[Request, Reply, dict[str, dict[str, Any]] | Rejected]:
+    def _definitions(self) -> Generator[Request, Reply, dict[str, dict[str, Any]] | Blocked]:
         """The account's event definitions by their names without `pe<account>_`."""
         found: dict[str, dict[str, Any]] = {}
         after = ""
         while True:
             reply = yield Request("GET", f"{EVENTS}/event-definitions?includeProperties=true&limit=100{after}")
             if not reply.ok:
-                return refusal(reply)
+                return Blocked(f"HubSpot does not show its events: {_message(reply)}")
             page = reply.object
-            for event in page.get("results") or []:
-                names = [p["name"] for p in event.get("properties") or [] if not p["name"].startswith("hs_")]
-                full_name = event["fullyQualifiedName"]
-                found[full_name.partition("_")[2]] = {"name": full_name, "properties": names}
-            cursor = ((page.get("paging") or {}).get("next") or {}).get("after")
+            for event in rows(page, "results"):
+                names = [name for p in rows(event, "properties") if not (name := word(p, "name")).startswith("hs_")]
+                if full_name := word(event, "fullyQualifiedName"):
+                    found[full_name.partition("_")[2]] = {"name": full_name, "properties": names}
+            cursor = word(part(part(page, "paging"), "next"), "after")
             if not cursor:
                 return found
             after = f"&after={quote(cursor, safe='')}"
@@ -310,12 +371,12 @@ class HubSpot(Destination):
         """Definitions of the contact properties that calls like this one need."""
         # Whatever identifier the sample has: other calls of its key will have a user_id.
         if unique := self.settings.user_id_property:
-            yield unique, _contact_field(unique, "") | {"hasUniqueValue": True}
+            yield unique, _contact_field(unique, unique, "") | {"hasUniqueValue": True}
         if call.kind == "identify":
             sync = self.sync(call)
             enrichment = dict.fromkeys(sync.enrich, "") if sync else {}
-            for name, value in self._values(call, enrichment):
-                yield name, _contact_field(name, value)
+            for key, name, value in self._named(call, enrichment):
+                yield name, _contact_field(name, key, value)
 
     def _labels(self, call: Call) -> tuple[str, ...]:
         """The events that calls like this one can be."""
@@ -327,33 +388,37 @@ class HubSpot(Destination):
 
     def _event_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, value in self.properties(call).items():
-            name = property_name(key)
-            yield name, {"name": name, "label": name, **_type(value)}
+            name = self.name_at_vendor("track", key)
+            yield name, {"name": name, "label": key, **_type(value)}
 
-    def _needs(self, call: Call) -> Iterator[tuple[str, ...]]:
-        """What must not be refused for this call to be of use."""
+    def _needs(self, call: Call) -> Iterator[Need]:
+        """What HubSpot must have for this call to be of use."""
         if call.identifier.type == "user_id":
             yield "property", self.settings.user_id_property
         if call.kind == "identify":
             yield from (("property", name) for name, _ in self._values(call))
         if call.kind == "track":
-            event = self.event(call)
-            yield from (("events",), ("event", event), ("event", event, property_name(call.key)))
+            event, name = self.event(call), self.name_at_vendor("track", call.key)
+            yield from (("events",), ("event", event), ("event", event, name))
 
-    def _values(self, call: Call, more: Mapping[str, Any] = {}) -> Iterator[tuple[str, Any]]:
+    def _values(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The properties that an identify call sets, of HubSpot's names."""
+        yield from ((name, value) for _, name, value in self._named(call, {}))
+
+    def _named(self, call: Call, more: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+        """Our name, HubSpot's name and value of each property that an identify call sets."""
         for trait, value in {**more, **call.traits}.items():
             # An address that is not the contact's first must not become it.
             if trait != call.key and (trait != "email" or call.identifier.type != "email"):
-                yield STANDARD.get(trait) or property_name(trait), value
-        yield property_name(call.key), call.value
+                yield trait, self.trait_at_vendor(trait), value
+        yield call.key, self.name_at_vendor("identify", call.key), call.value
 
     def _id_property(self, identifier: Identifier) -> str:
         return self.settings.user_id_property if identifier.type == "user_id" else "email"
 
     # -- reading and writing
     def _read_and_write(
-        self, id_property: str, contacts: Mapping[str, dict[str, str]], memory: Memory
+        self, id_property: str, contacts: Mapping[str, dict[str, str]], lost: set[str]
     ) -> Generator[Request, Reply, dict[str, Outcome]]:
         """Update the contacts that exist, create the others; outcomes by identifier.
 
@@ -364,126 +429,196 @@ class HubSpot(Destination):
             left = [value for value in contacts if value not in results]
             if not left:
                 break
-            records = yield from self._read(id_property, left)
-            if isinstance(records, Rejected):
+            records = yield from self._read(id_property, left, lost)
+            if not isinstance(records, dict):
                 return results | dict.fromkeys(left, records)
-            # Several addresses may belong to one contact.
-            known: dict[str, Write] = {}
-            unknown: list[Write] = []
-            for value in left:
-                if record := records.get(value):
-                    values, update = known.setdefault(record, ([], {"id": record, "properties": {}}))
-                    values.append(value)
-                    update["properties"] |= contacts[value]
-                else:
-                    unknown.append(([value], {"properties": {id_property: value, **contacts[value]}}))
-            results |= yield from self._write("update", known.values(), memory)
-            results |= yield from self._write("create", unknown, memory)
+            results |= yield from self._update(
+                {value: records[value] for value in left if value in records}, contacts, lost
+            )
+            unknown = [value for value in left if value not in records]
+            results |= yield from self._create(id_property, unknown, contacts, lost)
         return results
 
-    def _read(self, id_property: str, values: Sequence[str]) -> Generator[Request, Reply, dict[str, str] | Rejected]:
-        """Record ids by identifier, of those that exist."""
-        names = ["email", "hs_additional_emails"] if id_property == "email" else [id_property]
-        body = {"idProperty": id_property, "properties": names, "inputs": [{"id": value} for value in values]}
+    def _update(
+        self, records: Mapping[str, str], contacts: Mapping[str, dict[str, str]], lost: set[str]
+    ) -> Generator[Request, Reply, dict[str, Outcome]]:
+        """Write what is known of the people to their records."""
+        writes: dict[str, Write] = {}  # several addresses may belong to one contact
+        for value, record in records.items():
+            values, update = writes.setdefault(record, ([], {"id": record, "properties": {}}))
+            values.append(value)
+            update["properties"] |= contacts[value]
+        return (yield from self._write("update", writes.values(), lost))
+
+    def _create(
+        self, id_property: str, values: list[str], contacts: Mapping[str, dict[str, str]], lost: set[str]
+    ) -> Generator[Request, Reply, dict[str, Outcome]]:
+        """Create these contacts; those that turn out to exist under another address are updated.
+
+        HubSpot refuses all of a request for one contact that exists, and says the id of that one.
+        """
+        results: dict[str, Outcome] = {}
+        existing: dict[str, str] = {}
+        groups = [values] if values else []
+        for _ in range(ROUNDS):
+            if not groups:
+                break
+            group = groups.pop()
+            writes: list[Write] = [
+                ([value], {"properties": {id_property: value, **contacts[value]}}) for value in group
+            ]
+            conflicts: dict[str, str] = {}
+            results |= yield from self._write("create", writes, lost, conflicts)
+            if len(conflicts) > 1 and len(set(conflicts.values())) == 1:  # of one of them, or of all
+                ids = EXISTING.findall(next(iter(conflicts.values()))) if id_property == "email" else []
+                found = (yield from self._addresses(ids)) if ids else {}
+                existing |= {value: found[value] for value in conflicts if value in found}
+                left = [value for value in conflicts if value not in found]
+                half = len(left) // 2 if len(left) == len(conflicts) else len(left)
+                groups += [some for some in (left[half:], left[:half]) if some]
+            elif id_property == "email":
+                existing |= {v: ids[0] for v, said in conflicts.items() if (ids := EXISTING.findall(said))}
+            else:  # the record may be another person's, with the same address
+                results |= {value: Rejected("conflict", said) for value, said in conflicts.items()}
+        many = Later(words="HubSpot has too many of these contacts already for one go")
+        results |= {value: many for group in groups for value in group}
+        return results | (yield from self._update(existing, contacts, lost))
+
+    def _addresses(self, records: Sequence[str]) -> Generator[Request, Reply, dict[str, str]]:
+        """Record ids by all addresses of these records."""
+        body = {"properties": list(ADDRESSES), "inputs": [{"id": record} for record in dict.fromkeys(records)]}
+        return _records((yield Request("POST", f"{CONTACTS}/batch/read", json=body)), ADDRESSES)
+
+    def _read(
+        self, id_property: str, values: Sequence[str], lost: set[str]
+    ) -> Generator[Request, Reply, dict[str, str] | Outcome]:
+        """Record ids by identifier, of those that exist; or what became of all."""
+        names = ADDRESSES if id_property == "email" else (id_property,)
+        body = {"idProperty": id_property, "properties": list(names), "inputs": [{"id": value} for value in values]}
         reply = yield Request("POST", f"{CONTACTS}/batch/read", json=body)
+        if reply.status == 404:  # of a request: nobody is there
+            return {}
+        if not reply.ok and self._no_user_id(_message(reply)):
+            lost.add(id_property)
+            return Later(words=_message(reply))
         if not reply.ok:
             return refusal(reply)
-        found: dict[str, str] = {}
-        for record in reply.object.get("results") or []:
-            for name in names:
-                own = record["properties"].get(name) or ""
-                for value in own.lower().split(";") if id_property == "email" else [own]:
-                    found[value.strip()] = record["id"]
+        found = _records(reply, names)
         return {value: found[value] for value in values if value in found}
 
     def _write(
-        self, verb: str, contacts: Collection[Write], memory: Memory
+        self, verb: str, contacts: Collection[Write], lost: set[str], conflicts: dict[str, str] | None = None
     ) -> Generator[Request, Reply, dict[str, Outcome]]:
-        """Outcomes by identifier, without those to be read again."""
+        """Outcomes by identifier, without those to be read again; those that exist already go to `conflicts`."""
         bodies = [{**body, "objectWriteTraceId": f"contact-{n}"} for n, (_, body) in enumerate(contacts)]
         if not bodies:
             return {}
         reply = yield Request("POST", f"{CONTACTS}/batch/{verb}", json={"inputs": bodies})
-        results = self._written(reply, bodies, memory)
-        return {value: now for (values, _), now in zip(contacts, results, strict=True) if now for value in values}
+        results: dict[str, Outcome] = {}
+        for (values, _), now in zip(contacts, self._written(reply, bodies, lost), strict=True):
+            if isinstance(now, str):
+                if conflicts is not None:
+                    conflicts |= dict.fromkeys(values, now)
+            elif now:
+                results |= dict.fromkeys(values, now)
+        return results
 
-    def _written(self, reply: Reply, bodies: list[dict[str, Any]], memory: Memory) -> list[Outcome | None]:
-        """What became of each contact of a request; None: read again."""
+    def _written(self, reply: Reply, bodies: list[dict[str, Any]], lost: set[str]) -> list[Outcome | str | None]:
+        """What became of each contact of a request; None: read again; HubSpot's words: it exists."""
         answer = reply.object
         if not reply.ok:
-            if reply.status in (404, 409):
+            if reply.status == 409:
+                return [_message(reply)] * len(bodies)
+            if reply.status == 404:
                 return [None] * len(bodies)
-            return [self._failed(answer, memory) if reply.status == 400 else refused(reply)] * len(bodies)
+            return [self._failed(answer, lost) if reply.status == 400 else refused(reply)] * len(bodies)
         errors = _errors(answer, bodies)
-        results: list[Outcome | None] = []
+        results: list[Outcome | str | None] = []
         for error, done in zip(errors, _done(answer, bodies, errors), strict=True):
-            if error:
-                results.append(None if error.get("category") in AGAIN else self._failed(error, memory))
+            if error and EXISTING.search(word(error, "message")):
+                results.append(word(error, "message"))
+            elif error:
+                results.append(None if word(error, "category") in AGAIN else self._failed(error, lost))
             elif done:
                 results.append(Delivered())
             else:
                 results.append(Later(words="HubSpot does not say what became of the contact"))
         return results
 
-    def _failed(self, error: Mapping[str, Any], memory: Memory) -> Outcome:
+    def _failed(self, error: Mapping[str, Any], lost: set[str]) -> Outcome:
         """An error of a request, or of one contact in it."""
-        message = str(error.get("message", ""))
-        for name in (missing := missing_properties(message)):
-            words = f"HubSpot has no contact property {name!r} any more: the next run creates it; then replay"
-            self._refused["property", name] = Rejected("unknown_field", words)
-            if name in memory.get("properties", ()):
-                memory["properties"].remove(name)
-        if missing or error.get("category") in BUSY:
+        message = word(error, "message")
+        lost.update(missing := missing_properties(message))
+        if missing or word(error, "category") in BUSY:
             return Later(words=message)
         return Rejected(reason(message), message)
 
+    # -- events
     def _track(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         people = {_value(call.identifier): {"email": _value(call.identifier)} for call in calls}
         if calls[0].identifier.type == "user_id":
-            records = yield from self._read(self.settings.user_id_property, list(people))
-            if isinstance(records, Rejected):
+            id_property, lost = self.settings.user_id_property, set[str]()
+            records = yield from self._read(id_property, list(people), lost)
+            if lost:
+                memory["properties"] = [name for name in memory.get("properties", ()) if name != id_property]
+                return all_of(calls, _gone(f"contact property {id_property!r}"))
+            if not isinstance(records, dict):
                 return all_of(calls, records)
             people = {value: {"objectId": record} for value, record in records.items()}
         events = memory.get("events", {})
         results: dict[int, Outcome] = {}
         inputs: dict[int, dict[str, Any]] = {}
         for position, call in enumerate(calls):
-            event, person = events.get(self.event(call)), people.get(_value(call.identifier))
-            if event is None:
-                results[position] = Rejected("unknown_field", f"HubSpot has no event {self.event(call)!r}")
+            label, person = self.event(call), people.get(_value(call.identifier))
+            if label not in events:
+                results[position] = _gone(f"event {label!r}")
             elif person is None:
                 results[position] = Rejected("not_found", "HubSpot has no contact of this user_id; identify makes one")
             else:
-                inputs[position] = {
-                    "eventName": event["name"],
-                    **person,
-                    "occurredAt": timestamp(call.at),
-                    "uuid": self.message_id(call),
-                    "properties": {property_name(key): text(value) for key, value in self.properties(call).items()},
-                }
-        if inputs:
-            reply = yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(inputs.values())})
-            results |= dict.fromkeys(
-                inputs, Delivered() if reply.ok else self._unsent(reply, self.event(calls[0]), events)
-            )
+                inputs[position] = self._occurrence(call, events[label]["name"], person)
+        if not inputs:
+            return [results[position] for position in range(len(calls))]
+        reply = yield from self._send(inputs.values())
+        if reply.status == 404 and len({self.event(calls[p]) for p in inputs}) > 1:  # which of the events is it?
+            for label in dict.fromkeys(self.event(calls[p]) for p in inputs):
+                same = {p: one for p, one in inputs.items() if self.event(calls[p]) == label}
+                reply = yield from self._send(same.values())
+                results |= dict.fromkeys(same, self._sent(reply, label, memory))
+        else:
+            for position in inputs:
+                results[position] = self._sent(reply, self.event(calls[position]), memory)
         return [results[position] for position in range(len(calls))]
 
-    def _unsent(self, reply: Reply, event: str, events: dict[str, Any]) -> Rejected:
-        """A request of events that was refused; with 404 it was one event."""
-        rejected = refusal(reply)
+    def _occurrence(self, call: Call, name: str, person: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "eventName": name,
+            **person,
+            "occurredAt": timestamp(call.at),
+            "uuid": self.message_id(call),
+            "properties": {
+                self.name_at_vendor("track", key): text(value) for key, value in self.properties(call).items()
+            },
+        }
+
+    def _send(self, events: Collection[dict[str, Any]]) -> Generator[Request, Reply, Reply]:
+        return (yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(events)}))
+
+    def _sent(self, reply: Reply, label: str, memory: Memory) -> Outcome:
+        """What became of the events of one name that a request had."""
+        if reply.ok:
+            return Delivered()
         if reply.status == 403:
-            self._refused["events",] = rejected
-        if reply.status == 404:
-            rejected = Rejected("unknown_field", f"HubSpot has no event {event!r} any more: the next run defines it")
-            self._refused["event", event] = rejected
-            events.pop(event, None)
-        return rejected
+            return Blocked(f"HubSpot does not take events: {_message(reply)}")
+        if reply.status == 404 or (reply.status == 400 and UNDEFINED.search(_message(reply))):
+            memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more
+            return _gone(f"event {label!r} as it was defined", _message(reply))
+        return refusal(reply)
 
 
 # -- names and values
 def property_name(name: str) -> str:
     """Lower-case letters, digits and _, a letter first."""
-    plain = re.sub("[^a-z0-9_]", "_", name.lower())
+    plain = in_ascii(name, NAME - 2, lower=True)
     return plain if plain[:1].isalpha() else f"p_{plain}"
 
 
@@ -507,15 +642,15 @@ def _type(value: Any) -> dict[str, Any]:
     return {"type": "number" if isinstance(value, int | float) else "string"}
 
 
-def _contact_field(name: str, value: Any) -> dict[str, Any]:
+def _contact_field(name: str, key: str, value: Any) -> dict[str, Any]:
     kind = _type(value)
-    return {"name": name, "label": name, "groupName": "contactinformation", **kind, "fieldType": INPUTS[kind["type"]]}
+    return {"name": name, "label": key, "groupName": "contactinformation", **kind, "fieldType": INPUTS[kind["type"]]}
 
 
-def _event_definition(label: str, fields: Fields) -> dict[str, Any]:
+def _event_definition(label: str, name: str, fields: Fields) -> dict[str, Any]:
     return {
         "label": label,
-        "name": property_name(label),
+        "name": name,
         "primaryObject": "CONTACT",
         "includeDefaultProperties": True,
         "propertyDefinitions": list(fields.values()),
@@ -526,9 +661,10 @@ def _event_definition(label: str, fields: Fields) -> dict[str, Any]:
 def _errors(answer: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
     """What is said against each contact of a request, by its trace id or its id."""
     found: dict[str, dict[str, Any]] = {}
-    for error in answer.get("errors") or []:
-        context = error.get("context") or {}
-        found |= dict.fromkeys([*context.get("objectWriteTraceId", ()), *context.get("ids", ())], error)
+    for error in rows(answer, "errors"):
+        context = part(error, "context")
+        names = [*items(context, "objectWriteTraceId"), *items(context, "ids")]
+        found |= {str(name): error for name in names}
     return [found.get(body["objectWriteTraceId"]) or found.get(body.get("id", "")) for body in bodies]
 
 
@@ -537,7 +673,8 @@ def _done(answer: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]], errors
 
     A result has the trace id, or the record id alone. One that is repeated counts once.
     """
-    results = {record.get("objectWriteTraceId") or record["id"] for record in answer.get("results") or []}
+    every = rows(answer, "results")
+    results = {name for record in every if (name := word(record, "objectWriteTraceId") or word(record, "id"))}
     # The `id` beside an `idProperty` is no record id.
     names = [{body["objectWriteTraceId"], "" if "idProperty" in body else body.get("id", "")} for body in bodies]
     named = [not results.isdisjoint(own) for own in names]
@@ -563,7 +700,7 @@ def missing_properties(message: str) -> list[str]:
     start, end = message.find("["), message.rfind("]")
     try:
         problems = msgspec.json.decode(message[start : end + 1], type=list[_Problem])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return []
     return [problem.name for problem in problems if problem.error == "PROPERTY_DOESNT_EXIST"]
 
@@ -574,8 +711,25 @@ class _Problem(Struct):
 
 
 def _message(reply: Reply) -> str:
-    return str(reply.object.get("message") or reply.words())
+    return word(reply.object, "message") or reply.words()
+
+
+def _gone(what: str, words: str = "") -> Blocked:
+    """Made once more before this is believed."""
+    return Blocked(f"HubSpot has no {what}{': ' if words else ''}{words}", prepare=True)
 
 
 def _by_name(reply: Reply) -> Fields:
-    return {field["name"]: field for field in reply.object.get("results") or []}
+    return {name: field for field in rows(reply.object, "results") if (name := word(field, "name"))}
+
+
+def _records(reply: Reply, names: Sequence[str]) -> dict[str, str]:
+    """Record ids by the values of these properties; a contact may have several addresses."""
+    found: dict[str, str] = {}
+    for record in rows(reply.object, "results"):
+        for name in names:
+            own = word(part(record, "properties"), name)
+            for value in own.lower().split(";") if name in ADDRESSES else [own]:
+                if value.strip() and word(record, "id"):
+                    found[value.strip()] = word(record, "id")
+    return found

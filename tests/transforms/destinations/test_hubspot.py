@@ -24,7 +24,7 @@ def upsert(fates: list[Fate], traced: bool, chance: Random) -> list[Outcome]:
     """What becomes of contacts with these fates; the answer is in disorder, and repeats itself."""
     hubspot = HubSpot(Workspace("acme-shop", (), ()), Connection("hubspot", "hubspot", (), SETTINGS))
     people = [Identifier("email", f"person-{n}@example.com") for n in range(len(fates))]
-    calls = [Call(f"p{n}", "identify", person, "vip", True, 0) for n, person in enumerate(people)]
+    calls = [Call(f"p{n}", "identify", person, "vip", True, 0, n + 1) for n, person in enumerate(people)]
     conversation = hubspot.deliver(calls, {})
     inputs = next(conversation).json["inputs"]
     lists: dict[str, list[dict[str, Any]]] = {"results": [], "errors": []}
