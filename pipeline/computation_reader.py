@@ -8,8 +8,9 @@ from msgspec import UNSET
 
 from pipeline.problems import closest
 from pipeline.yaml_reader import Firsts, Reader, Spot
+from schemas.events import IDENTIFIER_TYPES
 from schemas.workspace import Computation
-from transforms.logic.keys import IDENTIFIER_TYPES, is_key, snake_case
+from transforms.logic.keys import is_key, snake_case
 
 # They stand beside the key in payloads, so nothing else can be called like them.
 RESERVED_KEYS = frozenset({"audience_key", "trait_key", *IDENTIFIER_TYPES})

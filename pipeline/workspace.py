@@ -21,6 +21,7 @@ from schemas.workspace import UNITS, Cap, Connection, Sync, Workspace
 from schemas.workspace_schema import CAP, CONNECTION_NAME
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination, Limit
+from transforms.destinations.names import collisions
 from transforms.logic.caps import per
 
 Destinations = Mapping[str, type[Destination]]
@@ -138,7 +139,7 @@ class _Loader:
     def connection(
         self, workspace: Workspace, item: Spot, values: dict[str, Any], spots: Mapping[str, Spot]
     ) -> Connection | None:
-        """None where anything was wrong so far."""
+        """None where it cannot be had; what is only wrong is noted."""
         destination, settings, understood = values.get("destination", UNSET), UNSET, None
         if destination is not UNSET:
             self.check_cap(destination, values, spots)
@@ -151,11 +152,12 @@ class _Loader:
         syncs = reading.read(self.items(spots, "syncs"))
         if vendor is None or settings is UNSET:
             return None
-        self.check_shared_names(vendor, syncs, reading.spots)
-        if self.reader.problems:
-            return None
         done = {"destination": vendor.slug, "settings": settings, "syncs": syncs, "identifiers": defaults}
-        return Connection(**(values | done))
+        if UNSET in {**values, **done}.values() or "name" not in values:
+            return None
+        connection = Connection(**(values | done))
+        self.check_collisions(vendor(workspace, connection), syncs, reading.spots)
+        return connection
 
     @property
     def connection_fields(self) -> Special:
@@ -168,20 +170,19 @@ class _Loader:
             "where": lambda at: read_where(self.reader, at, self.computations),
         }
 
-    def check_shared_names(
-        self, destination: type[Destination], syncs: Sequence[Sync], spots: Mapping[str, Mapping[str, Spot]]
+    def check_collisions(
+        self, destination: Destination, syncs: Sequence[Sync], spots: Mapping[str, Mapping[str, Spot]]
     ) -> None:
-        """Two syncs that change one thing at the vendor would undo each other's work."""
-        users: dict[tuple[str, str], Sync] = {}
-        for sync in syncs:
-            for form in sync.forms:
-                other = users.setdefault((form, sync.send_as), sync)
-                if other is sync or (form == "track" and other.computation == sync.computation):
-                    continue
-                spot = spots[sync.name].get("send_as", spots[sync.name]["computation"])
-                message = f"is what two syncs of this connection are called at {destination.name}"
-                self.note(spot, f"{message}: {other.name} and {sync.name}. Give one another `send_as`", sync.send_as)
-                break
+        """What the vendor would take for one thing."""
+        for collision in collisions(destination, syncs):
+            field = "events" if collision.what == "event" else "send_as"
+            last = next(
+                sync
+                for sync in reversed(syncs)
+                if sync.name in collision.syncs or not {*sync.enrich}.isdisjoint(collision.keys)
+            )
+            spot = spots[last.name].get(field) or spots[last.name]["computation"]
+            self.note(spot, collision.words())
 
     def check_name(self, name: Any, spot: Spot) -> bool:
         """Whether it does for a connection. A name that could not be read was noted already."""

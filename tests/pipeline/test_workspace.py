@@ -545,12 +545,12 @@ class TestMistakes:
             (
                 "{computation: big_spenders, send_as: x}, {computation: total_revenue_180_days, send_as: x}",
                 "syncs[1].send_as",
-                "two syncs of this connection",
+                "give one of them another `send_as`",
             ),
             (
                 "{computation: big_spenders}, {computation: big_spenders, name: other}",
                 "syncs[1].computation",
-                "two syncs of this connection",
+                "give one of them another `send_as`",
             ),
             ("{computation: big_spenders, events: {entered: In}}", "events", "or add `track` to `as`"),
             (
