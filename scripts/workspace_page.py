@@ -1,7 +1,7 @@
 """The generated parts of docs/workspace.md: every key of a workspace file, from the records and the destinations."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 import msgspec
@@ -12,6 +12,7 @@ from pipeline.commands.destinations import default_words, identifiers
 from pipeline.first_workspace import default, in_yaml
 from pipeline.yaml_reader import described, in_words
 from schemas.workspace import Computation, Connection, EventNames, Sync, Workspace
+from scripts.events_page import table
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
 
@@ -20,7 +21,7 @@ def _keys(record: type[msgspec.Struct]) -> str:
     """A table of a record's keys."""
     hints = get_type_hints(record, include_extras=True)
     rows = [_key(field, hints[field.name]) for field in fields_of(record)]
-    return _table(("key", "meaning", "default", "example"), rows)
+    return table(("key", "meaning", "default", "example"), rows)
 
 
 def _key(field: FieldInfo, annotation: Any) -> tuple[str, str, str, str]:
@@ -69,12 +70,7 @@ def _settings_of(destination: type[Destination]) -> Iterator[str]:
         (f"`{f.encode_name}`", described(hints[f.name]), in_words(hints[f.name]), default_words(f))
         for f in fields_of(destination.Settings)
     ]
-    yield _table(("setting", "meaning", "what it is", "default"), rows)
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines)
+    yield table(("setting", "meaning", "what it is", "default"), rows)
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -82,6 +78,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "computations": lambda: _keys(Computation),
     "connections": lambda: _keys(Connection),
     "syncs": lambda: _keys(Sync),
-    "events": lambda: _keys(EventNames),
+    "event_names": lambda: _keys(EventNames),
     "settings": _settings,
 }
