@@ -55,7 +55,7 @@ def _fault(connection: str, variable: str, value: str) -> str:
     if not value:
         return f"{connection} needs the environment variable {variable}"
     if value != value.strip() or not value.isprintable():  # a file's last line break comes along easily
-        return f"the environment variable {variable} has a line break, or a space at an end; set it without"
+        return f"the environment variable {variable} has a line break, or a space at an end; set it again without"
     return ""
 
 
@@ -68,7 +68,7 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        problem = Problem(path, None, "", None, "there is no such file; `profilecast init` writes one to begin with")
+        problem = Problem(path, None, "", None, "there is no such file; `profilecast init` writes a first one")
     except OSError as error:
         problem = Problem(path, None, "", None, f"it cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
@@ -130,7 +130,7 @@ class _Loader:
                 found.append(connection)
         for was, spot in former:
             if line := first.lines.get(("name", was)):
-                message = f"is still a connection, in line {line}; `was` is for a name that is gone"
+                message = f"is the name of a connection in line {line}; `was` is for an old name"
                 self.note(spot, message, was)
             else:
                 first.of("former name", was, spot)
@@ -197,7 +197,7 @@ class _Loader:
         if text is UNSET or text in self.by_spelling:
             return self.by_spelling.get(text, UNSET)
         meant = closest(text, self.by_spelling)
-        return self.note(spot, "is not a destination that is known", text, self.slugs, meant)
+        return self.note(spot, "is not a known destination", text, self.slugs, meant)
 
     def settings(self, destination: type[Destination], spot: Spot | None, connection: Spot) -> Any:
         """Absent settings are read as empty ones, so that what is required is named."""
@@ -219,7 +219,7 @@ class _Loader:
         cap, own = values.get("cap"), cap_of(destination)
         raised = values.get("cap_raised_by_vendor", False)
         if raised is True and "cap" not in spots:
-            self.note(spots["cap_raised_by_vendor"], "says that the `cap` is a higher one, but there is no `cap`")
+            self.note(spots["cap_raised_by_vendor"], "needs a `cap` beside it: the higher one")
         if isinstance(cap, Cap) and own and not raised and cap.requests / cap.seconds > own.requests / own.seconds:
             limit = per(own.requests, own.seconds)
             self.note(

@@ -24,7 +24,8 @@ PARTS = (
 PARTS += ("sandbox", "examples", "benchmarks", "scripts", "docs", "tests")
 SLUGS = ("acme", "acme-ads")
 # What speaks of all destinations.
-SUITES = ("tests/transforms/destinations", "tests/sandbox", "tests/test_layout.py", "tests/test_workspace_page.py")
+SUITES = ("tests/transforms/destinations", "tests/sandbox/test_workspace_accounts.py", "tests/test_layout.py")
+SUITES += ("tests/sandbox/test_sandbox_server.py", "tests/test_workspace_page.py")
 SUITES += ("tests/pipeline/test_workspace.py", "tests/pipeline/test_commands.py", "tests/schemas")
 
 
