@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,24 +12,33 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline import leases
 from pipeline.commands.engine_options import LOCAL_RUNNER
-from pipeline.commit import Commit, Past
+from pipeline.decider import Decided, Decider, enter_workspace, write_registry
+from pipeline.delivering import Deliveries, counts_of
 from pipeline.disk import StoreError
-from pipeline.graph import Job, build
+from pipeline.graph import Input, decide, deliver
 from pipeline.inputs import RECORDS, check_file, find_files
-from pipeline.journal import Fates
 from pipeline.replay import NOTHING, Replay
-from pipeline.store import Manifest, Run, StateStore
-from pipeline.summary import Summary, summarise
+from pipeline.log import Receipts, newest_letter
+from pipeline.run_folder import RunFolder
+from pipeline.state_db import StateDb
+from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
+from pipeline.vendors import destinations, vendors
+from schemas.dead_letters import DeadLetter
+from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.collector import collect_seldom
-from transforms.destinations import find
-from transforms.destinations.contract import Destination
 from transforms.logic.detect import micros
-from transforms.logic.plan import Plan, make_plan, sync_id
-from transforms.sender import SenderOptions, shared_sender
+from transforms.logic.portion import parse_lines
+from transforms.sending.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
+_ROUNDS = 10  # of deliver, and fold what came of it
+
+
+class NeedsConsent(Exception):
+    """The workspace would tell many people something that nobody asked for; the text says what, and how to agree."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +46,147 @@ class RunOptions:
     """What `profilecast run` was asked to do."""
 
     workspace: Workspace
-    events: list[str]  # patterns; none: deliver what is pending
+    events: list[str]  # patterns; none: deliver what waits
     state: Path
     now: datetime
     runner: str = LOCAL_RUNNER
     beam_arguments: list[str] = field(default_factory=list)
     sender: SenderOptions = field(default_factory=SenderOptions)
     mask_dead_letters: bool = False
+    new_state: bool = False
+    accept_changes: bool = False
 
 
-def run(options: RunOptions, started: Callable[[Run], None] = lambda run: None, replay: Replay = NOTHING) -> Summary:
-    """Do one run. Raises InputError and StoreError: the state is good, whatever happened.
+@dataclass
+class Heard:
+    """Who wants to hear how far a run is."""
 
-    `started` hears of the run before its pipeline begins.
-    """
-    paths = find_files(options.events) if options.events else []
-    files = [(path, check_file(path) in RECORDS) for path in paths]
-    store = StateStore(options.state)
+    decided: Callable[["Run"], None] = lambda run: None  # before anything is sent
+
+
+class Run:
+    """A run under way."""
+
+    def __init__(self, options: RunOptions, heard: Heard) -> None:
+        self.options, self.heard = options, heard
+        self.workspace = options.workspace
+        self.destinations = destinations(options.workspace)
+        self.notes: list[str] = []
+        self.decided = Decided()
+        self.before: dict[str, Counts] = {}
+
+    def do(self, replay: Replay) -> Summary:
+        found = find_files(self.options.events)
+        self.notes += found.notes
+        files = [(path, check_file(path) in RECORDS) for path in found.files]
+        with StateDb.use(self.options.state, self.options.new_state) as db:
+            db.bind(self.workspace.workspace, self.options.sender.gateway)
+            self.folder = RunFolder.make(self.options.state)
+            with leases.deciding(self.options.state):
+                self._decide(db, Input(files, found.size), replay)
+            if self.decided.errors:
+                return self._summarise(db, {})
+            self.heard.decided(self)
+            reports = self._deliver(db)
+            return self._summarise(db, reports)
+
+    # -- deciding
+
+    def _decide(self, db: StateDb, events: Input, replay: Replay) -> None:
+        now = micros(self.options.now)
+        plan, registry, notices = enter_workspace(db, self.workspace, vendors(self.destinations), now)
+        grave = [notice.words for notice in notices if notice.grave]
+        if grave and not self.options.accept_changes:
+            raise NeedsConsent("\n".join([*grave, "Nothing was done. If that is meant, add --accept-changes."]))
+        self.notes += [notice.words for notice in notices]
+        write_registry(db, registry)
+        self.before = {each.name: counts_of(self.options.state, db, each) for each in plan.connections}
+        self.letters_before = {each.name: newest_letter(self.options.state, each.name) for each in plan.connections}
+        decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.mask_dead_letters)
+        self.decider = decider
+        try:
+            for folded in (decider.fold_receipts(), decider.tick(), decider.fold_retries(replay.retries)):
+                self.decided.add(folded)
+            if replay.lines:
+                self.decided.add(decider.fold_parsed(parse_lines(replay.lines, plan)))
+            if events.files:
+                with plain_errors(), make_pipeline(self.options) as root:
+                    decide(root, events, decider, self.folder.write_decided)
+                self.decided.add(self.folder.decided())
+        finally:
+            decider.close()
+
+    # -- delivering
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait, by connection: before anything of them is sent."""
+        return {name: before.waiting + self.decided.made.get(name, 0) for name, before in self.before.items()}
+
+    def _deliver(self, db: StateDb) -> dict[str, Report]:
+        """Until there is nothing more to do: what came of calls may ask for others."""
+        names = [connection.name for connection in self.workspace.connections]
+        reports: dict[str, Report] = {}
+        for _ in range(_ROUNDS):
+            deliveries = Deliveries(self.options, self.decider.plan, self.decider.registry)
+            with plain_errors(), make_pipeline(self.options) as root:
+                deliver(root, names, deliveries, self.folder.write_report)
+            for name, report in self.folder.reports().items():
+                reports[name] = reports[name].after(report) if name in reports else report
+            if shared_sender().stopping or not self._fold_receipts():
+                break
+            names = [name for name in names if not reports[name].stopped]
+        return reports
+
+    def _fold_receipts(self) -> int:
+        """What the vendors said goes into the state; how many calls that asked for."""
+        try:
+            with leases.deciding(self.options.state):
+                decided = self.decider.fold_receipts()
+        except leases.Busy:  # whoever decides does it
+            return 0
+        finally:
+            self.decider.close()
+        self.decided.add(decided)
+        return decided.asked
+
+    # -- the outcome
+
+    def _summarise(self, db: StateDb, reports: dict[str, Report]) -> Summary:
+        summary = Summary(
+            run=self.folder.name,
+            now=self.options.now.isoformat().replace("+00:00", "Z"),
+            folder=str(self.folder.path),
+            errors=sorted(self.decided.errors),
+            notes=self.notes,
+            input=dict(self.decided.input),
+            sources=self.decided.sources,
+            profiles=db.subjects(),
+        )
+        for each in self.decider.plan.connections:
+            if report := reports.get(each.name):
+                after = counts_of(self.options.state, db, each)
+                summary.connections[each.name] = connection_summary(
+                    self.decided, each.name, self.before[each.name], after, report, report.elsewhere
+                )
+        summary.dead_letters = self.folder.write_dead_letters(self._letters(db))
+        summary.mistakes = list(mistakes(summary.input, summary.connections))
+        write(self.folder.path, summary)
+        db.prune(time.time())
+        return summary
+
+    def _letters(self, db: StateDb) -> Iterator[DeadLetter]:
+        """Of this run: records that were no events, and calls that failed while it lasted."""
+        yield from db.letters(run=self.folder.name)
+        for name, newest in self.letters_before.items():
+            receipts = Receipts(self.options.state, name)
+            yield from (letter for _, letter in receipts.letters(after=newest))
+            receipts.close()
+
+
+def run(options: RunOptions, heard: Heard | None = None, replay: Replay = NOTHING) -> Summary:
+    """Do one run. Raises InputError, StoreError, Busy and NeedsConsent: the state is good, whatever happened."""
     try:
-        with store.locked():
-            job = make_job(options, store, files, replay)
-            started(job.run)
-            with plain_errors(), make_pipeline(options) as root:
-                build(root, job)
-            previous = job.run.previous
-            summary = summarise(job.run, options.workspace, job.plan)
-            if not summary.errors:
-                store.prune({job.run.name, *([previous.run] if previous else [])})
-            return summary
+        return Run(options, heard or Heard()).do(replay)
     finally:
         shared_sender().reset()
 
@@ -81,7 +204,7 @@ def plain_errors() -> Iterator[None]:
         for cause in reversed(chain):
             if isinstance(cause, OSError):
                 where = f"{cause.filename}: " if cause.filename else ""
-                raise StoreError(f"{where}{cause.strerror or cause}; mend that, then run again") from error
+                raise StoreError(f"{where}{cause.strerror or cause}; fix that, then run again") from error
         if told := re.search(r"StoreError: (.+)", str(error)):  # engines in another process tell it as text
             raise StoreError(told[1]) from None
         raise
@@ -91,75 +214,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def make_job(options: RunOptions, store: StateStore, files: list[tuple[str, bool]], replay: Replay = NOTHING) -> Job:
-    """What the run's graph is made of; the store is locked."""
-    previous = store.current()
-    fates = store.fates(previous) if previous else {}
-    plan = plan_run(options, store, previous, fates)
-    store.prune({previous.run} if previous else set(), after=previous.run if previous else "")
-    run = store.new_run(previous, options.mask_dead_letters)
-    run.make([connection.name for connection in options.workspace.connections])
-    for connection in options.workspace.connections:
-        run.memory(connection.name)  # a damaged one stops the run here, not in the middle
-    return Job(
-        workspace=options.workspace,
-        plan=plan,
-        everyone=previous is None or previous.plan != plan.digest().hex(),
-        files=files,
-        fates=fates,
-        replay=replay,
-        run=run,
-        commit=Commit(run, plan, previous.created if previous else {}, _pasts(previous, fates)),
-        options=options.sender,
-    )
-
-
-def plan_run(options: RunOptions, store: StateStore, previous: Manifest | None, fates: Mapping[str, Fates]) -> Plan:
-    """What the workspace wants now, beside what the run before left."""
-    now = micros(options.now)
-    cut_short = store.cut_short(previous, fates) if previous else {}
-    held = held_syncs(options.workspace, previous, cut_short, now)
-    created: Mapping[str, int] = previous.created if previous else {}
-    return make_plan(options.workspace, destinations(options.workspace), created, held, now)
-
-
-def destinations(workspace: Workspace) -> dict[str, Destination]:
-    """The destination of each connection, by the connection's name."""
-    found = {}
-    for connection in workspace.connections:
-        kind = find(connection.destination)
-        if kind is None:
-            raise ValueError(f"no destination {connection.destination!r}")
-        found[connection.name] = kind(workspace, connection)
-    return found
-
-
-def held_syncs(
-    workspace: Workspace, previous: Manifest | None, cut_short: Mapping[str, set[str]], now: int
-) -> frozenset[str]:
-    """Those inside their list's flush interval; a flush that was `cut_short` stays due."""
-    held = set()
-    for connection in workspace.connections:
-        kind = find(connection.destination)
-        past = previous.connections.get(connection.name) if previous else None
-        if kind is None or past is None:
-            continue
-        for key, last in past.flushed.items():
-            due = key in cut_short[connection.name] or not last <= now < last + kind.flush_every * 1_000_000
-            if not due:
-                held.add(sync_id(connection.name, key))
-    return frozenset(held)
-
-
-def _pasts(previous: Manifest | None, fates: Mapping[str, Fates]) -> dict[str, Past]:
-    if previous is None:
-        return {}
-    return {
-        name: Past(fates[name].left(), done.flushed, done.acknowledged or fates[name].acknowledged())
-        for name, done in previous.connections.items()
-    }
 
 
 def make_pipeline(options: RunOptions) -> beam.Pipeline:
@@ -174,3 +228,6 @@ def make_pipeline(options: RunOptions) -> beam.Pipeline:
 
 def clock() -> datetime:
     return datetime.now(UTC)
+
+
+__all__ = ["Heard", "NeedsConsent", "Run", "RunOptions", "Sequence", "clock", "make_pipeline", "plain_errors", "run"]

@@ -1,49 +1,53 @@
 """The outcome of a run: what was read, what was told, what is left; it must add up.
 
     input:           read = applied + unchanged + dead letters
-    each connection: made = delivered + rejected + expired + superseded + pending
+    each connection: waiting before + made = delivered + rejected + expired + superseded + waiting now
 
-What became of calls is counted from the journal, not from what the sender says it did.
+What became of calls is counted from receipts, not from what the sender says it did.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from pipeline.decider import Decided
 from pipeline.disk import replace
-from pipeline.journal import Fates, fates
-from pipeline.store import Committed, Run
 from schemas.report import Report
-from schemas.workspace import Workspace
-from transforms.destinations import find
-from transforms.logic.expand import HELD
-from transforms.logic.ledger import EXPIRIES, REJECTIONS, Fate
-from transforms.logic.message import timestamp
-from transforms.logic.plan import Plan
 
 
-class ConnectionSummary(Struct, kw_only=True):
-    """One connection. made = delivered + rejected + expired + superseded + pending."""
+class Counts(Struct, frozen=True):
+    """A connection's log at one moment; the sums are over its whole life."""
 
-    made: int  # calls that this run had to do with: new ones, and what an earlier run left
-    left: int = 0  # of these, by an earlier run
-    carried: int = 0  # of those left: still wanted
-    superseded: int = 0  # of those left: replaced by newer ones, or not wanted any more
+    made: int = 0
     delivered: int = 0
     rejected: int = 0
     expired: int = 0
-    pending: int = 0  # go with a later run
-    held: int = 0  # of the pending: wait for the list's next flush
-    held_until: str = ""
-    no_identifier: int = 0  # profiles without an identifier that the destination understands
+    superseded: int = 0
+    waiting: int = 0
+
+
+class ConnectionSummary(Struct, kw_only=True):
+    """One connection in one run. Other processes may have had their part in it."""
+
+    before: int = 0  # calls that waited when the run began
+    made: int = 0  # new calls
+    delivered: int = 0
+    rejected: int = 0
+    expired: int = 0
+    superseded: int = 0  # replaced by newer ones, taken back, or what the vendor had already
+    waiting: int = 0  # calls that wait now
+    scheduled: int = 0  # of these, for a time: a list's next flush, or until an older value can land no more
+    scheduled_until: str = ""  # when the first of them go
+    no_identifier: int = 0  # profiles that were looked at, without an identifier that the destination understands
+    elsewhere: bool = False  # another process delivers it
     report: Report
 
     @property
-    def waiting(self) -> int:
-        """Pending, though it could have gone."""
-        return self.pending - self.held
+    def unfinished(self) -> int:
+        """Calls that wait though they could go."""
+        return self.waiting - self.scheduled
 
 
 class Summary(Struct, kw_only=True):
@@ -52,8 +56,10 @@ class Summary(Struct, kw_only=True):
     run: str
     now: str
     folder: str
-    errors: list[str] = []  # files that stopped the run before anything was sent
+    errors: list[str] = []  # files that stopped the run before anything was folded or sent
+    notes: list[str] = []  # files that were skipped, patterns that matched nothing, what changed in the workspace
     input: dict[str, int] = {}
+    sources: dict[str, tuple[int, int]] = {}  # records read and unusable, by file
     profiles: int = 0
     dead_letters: int = 0
     connections: dict[str, ConnectionSummary] = {}
@@ -64,88 +70,46 @@ class Summary(Struct, kw_only=True):
         return sum(each.rejected for each in self.connections.values())
 
     @property
-    def unfinished(self) -> list[str]:
-        """Connections that stopped, or left calls for the next run."""
-        return [name for name, each in self.connections.items() if each.waiting or each.report.stopped]
+    def stopped(self) -> list[str]:
+        """Connections that need somebody."""
+        return [name for name, each in self.connections.items() if each.report.stopped or each.report.blocked]
+
+    @property
+    def waiting(self) -> list[str]:
+        """Connections with calls that could go, and did not."""
+        return [name for name, each in self.connections.items() if each.unfinished and name not in self.stopped]
 
 
-def summarise(run: Run, workspace: Workspace, plan: Plan) -> Summary:
-    """Count, check that it adds up, and write `summary.json`."""
-    decided = run.decided()
-    number = run.gather_dead_letters()
-    summary = Summary(
-        run=run.name,
-        now=plan.moment().isoformat().replace("+00:00", "Z"),
-        folder=str(run.folder),
-        errors=decided.errors,
-        input=decided.input,
-        profiles=decided.profiles,
-        dead_letters=number,
-    )
-    manifest = run.manifest()
-    if manifest is not None and not decided.errors:
-        reports = run.reports()
-        for name, done in manifest.connections.items():
-            found = fates(run.journal_path(name), run.name, name, done.calls)
-            each = summary.connections[name] = _connection(decided.connections[name], reports[name], found)
-            each.held_until = _held_until(name, workspace, done, decided.connections[name])
-    summary.mistakes = list(mistakes(summary))
-    write(run.folder, summary)
-    return summary
-
-
-def _connection(decided: dict[str, int], report: Report, found: Fates) -> ConnectionSummary:
-    counted = {fate: sum(shard.count(fate) for shard in found.fates) for fate in Fate}
-    held, superseded = sum(_held(decided).values()), decided.get("superseded", 0)
+def connection_summary(
+    decided: Decided, name: str, before: Counts, after: Counts, report: Report, elsewhere: bool = False
+) -> ConnectionSummary:
     return ConnectionSummary(
-        made=decided["made"] + superseded + held,
-        left=decided["left"],
-        carried=decided.get("carried", 0),
-        superseded=superseded,
-        delivered=counted[Fate.DELIVERED],
-        rejected=sum(counted[fate] for fate in REJECTIONS),
-        expired=sum(counted[fate] for fate in EXPIRIES),
-        pending=found.left() + held,
-        held=held,
-        no_identifier=decided.get("no_identifier", 0),
+        before=before.waiting,
+        made=after.made - before.made,
+        delivered=after.delivered - before.delivered,
+        rejected=after.rejected - before.rejected,
+        expired=after.expired - before.expired,
+        superseded=after.superseded - before.superseded,
+        waiting=after.waiting,
+        scheduled=min(report.scheduled, after.waiting),
+        scheduled_until=report.scheduled_until,
+        no_identifier=decided.no_identifier.get(name, 0),
+        elsewhere=elsewhere,
         report=report,
     )
 
 
-def _held(decided: dict[str, int]) -> dict[str, int]:
-    """Changes that wait for their list's next flush, by key."""
-    return {name.removeprefix(HELD): number for name, number in decided.items() if name.startswith(HELD)}
-
-
-def _held_until(name: str, workspace: Workspace, done: Committed, decided: dict[str, int]) -> str:
-    """When the first of them go; "" where nothing is held."""
-    slug = next(connection.destination for connection in workspace.connections if connection.name == name)
-    kind, keys = find(slug), _held(decided)
-    if kind is None or not keys:
-        return ""
-    return timestamp(min(done.flushed[key] for key in keys) + int(kind.flush_every * 1_000_000))
-
-
-def mistakes(summary: Summary) -> Iterator[str]:
+def mistakes(told: Mapping[str, int], connections: Mapping[str, ConnectionSummary]) -> Iterator[str]:
     """What does not add up; nothing, unless there is a fault in profilecast itself."""
-    told = summary.input
     if told.get("read", 0) != told.get("applied", 0) + told.get("unchanged", 0) + told.get("dead_letters", 0):
-        yield f"input: read {told.get('read', 0)} is not applied + unchanged + dead letters ({told})"
-    for name, each in summary.connections.items():
-        accounted = each.delivered + each.rejected + each.expired + each.superseded + each.pending
-        if each.made != accounted:
-            yield f"{name}: {each.made:,} calls were made, {accounted:,} are accounted for"
-        if each.left != each.carried + each.superseded:
-            known = each.carried + each.superseded
-            yield f"{name}: {each.left:,} calls were left by an earlier run, this one knows of {known:,}"
-        report = each.report
-        for what, sent, journalled in (
-            ("delivered", report.delivered, each.delivered),
-            ("rejected", report.rejections, each.rejected),
-            ("expired", report.expired, each.expired),
-        ):
-            if sent != journalled:
-                yield f"{name}: {sent:,} calls {what} by the sender, {journalled:,} by its journal"
+        yield f"input: read {told.get('read', 0)} is not applied + unchanged + dead letters ({dict(told)})"
+    for name, each in connections.items():
+        settled = each.delivered + each.rejected + each.expired + each.superseded
+        if each.before + each.made != settled + each.waiting:
+            yield (
+                f"{name}: {each.before:,} calls waited and {each.made:,} were made; {settled:,} have an outcome and "
+                f"{each.waiting:,} wait"
+            )
 
 
 def write(folder: Path, summary: Summary) -> None:

@@ -26,9 +26,10 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", k
 
 
 class Profile(Event, frozen=True, tag="profile", kw_only=True, gc=False):
-    """External ids and plain traits of a person became known. An id list adds, never removes."""
+    """External ids and plain traits of a person became known, or ids are the person's no more."""
 
     external_ids: list[ExternalId] = []
+    removed_ids: list[ExternalId] = []
     traits: dict[str, JSON] = {}
 
 

@@ -1,49 +1,103 @@
-"""What is known of a profile, and the ledger: what each connection has acknowledged about it."""
+"""What is known of a profile, and the ledger: what each connection was asked to hear of it, and what it was told."""
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Struct, field
 from msgspec.msgpack import Decoder, Encoder
 
-from schemas.calls import Call, Identifier
+from schemas.calls import Identifier
 
-FORMAT = 1  # of everything in a state directory; a reader refuses what is newer
+FORMAT = 2  # of everything in a state directory; a reader refuses what is newer
+
+# A value as the ledger keeps it: true, false, or its digest (`schemas.canonical`).
+Kept = bytes | bool
+
+
+class Known(Struct, array_like=True, gc=False):
+    """An identifier of the profile. It keeps its place in `ProfileState.ids` while the ledger speaks of it."""
+
+    type: str
+    id: str
+    first: int  # time it was first mentioned
+    latest: int
+    removed: int = -1  # time it was last taken away; it counts while `latest` is later
+
+    @property
+    def identifier(self) -> Identifier:
+        return Identifier(self.type, self.id)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is an identifier of the profile now."""
+        return self.latest > self.removed
+
+
+class Open(Struct, array_like=True, gc=False):
+    """The newest ask, while it has no receipt."""
+
+    ask: int
+    asked: Kept | None  # of the value and the traits that travel with it; None: taken back by a cancel
+    leaves: bool = False  # it says that the person left
+    backfill: bool = False
+
+
+class Rest(Struct, array_like=True, gc=False):
+    """What few entries have."""
+
+    refused: bytes | None = None  # digest of the rejected or expired call, see `ledger.refusal` and `expiry`
+    excused: Kept | None = None  # the value that a sync without resync keeps from a new identifier
+    stray: float = 0.0  # until then an attempt without an answer may land; seconds since 1970
+    said: Kept | None = None  # the value that was acknowledged while one might; it is asked again after `stray`
 
 
 class Entry(Struct, array_like=True, gc=False):
-    """The ledger of one identifier and one slot (a key in one form)."""
+    """The ledger of one identifier and one slot."""
 
-    told: bytes | None = None  # digest of the acknowledged value; None: none, or it is not sure which
-    count: int = 0  # acknowledged tellings
+    told: Kept | None = None  # the acknowledged value; None: none, or it is not sure which
     exposed: bool = False  # was told, or may have been told, something that an exit takes back
-    refused: bytes | None = None  # digest of the rejected or expired call, see `ledger.refusal` and `expiry`
-    unanswered: tuple[bytes, float] | None = None  # the same of a call that failed without an outcome; when first
-    excused: bytes | None = None  # digest of the value that a sync without resync keeps from a new identifier
+    open: Open | None = None
+    rest: Rest | None = None
 
 
-class Waiting(Struct, array_like=True):
-    """A `track` occurrence that is not yet acknowledged."""
+class Occurrence(Struct, array_like=True, gc=False):
+    """A `track` occurrence that waits for a key that its vendor requires."""
 
-    connection: str
-    call: Call
-    refused: bytes | None = None  # as in Entry: waits for its input or the settings to change
-    since: float = 0.0  # when it first failed without an outcome: seconds since 1970
+    slot: int
+    place: int  # of the identifier in `ids`
+    value: Any
+    at: int
 
 
-# A slot: the form and the key, e.g. ("identify", "big_spenders").
-Slot = tuple[str, str]
-Slots = dict[Slot, dict[Identifier, Entry]]
+Entries = dict[int, Entry]  # by the identifier's place in `ids`
 
 
 class ProfileState(Struct, array_like=True, gc=False):
     """One profile. Times are microseconds since 1970, UTC."""
 
-    ids: dict[Identifier, tuple[int, int]] = {}  # first and latest time it was mentioned
+    ids: list[Known] = field(default_factory=list)
     traits: dict[str, tuple[int, Any]] = {}  # plain traits: since when, value
-    values: dict[str, tuple[int, Any]] = {}  # computations by key: since when, value
-    ledger: dict[str, Slots] = {}  # by connection
-    waiting: list[Waiting] = []
+    values: dict[int, tuple[int, Any]] = {}  # computations by number: since when, value
+    ledger: dict[int, Entries] = {}  # by slot
+    waiting: list[Occurrence] = []  # oldest first
     deleted: int | None = None  # time of the latest deletion; older facts are gone for good
+    cut: int = 0  # the ask of that deletion: receipts of earlier ones are not believed
+
+    def place(self, identifier: Identifier) -> int | None:
+        """Where an identifier is in `ids`."""
+        for place, known in enumerate(self.ids):
+            if known.id == identifier.id and known.type == identifier.type:
+                return place
+        return None
+
+    def add_forgotten(self, identifier: Identifier) -> int:
+        """A place for an identifier that is not the profile's, for the ledger to speak of."""
+        self.ids.append(Known(*identifier, -1, -1))
+        return len(self.ids) - 1
+
+    @property
+    def gone(self) -> bool:
+        """Deleted, and nothing is left to say."""
+        return self.deleted is not None and not (self.ids or self.traits or self.values or self.ledger)
 
 
 _encode = Encoder().encode
@@ -51,18 +105,9 @@ decode_profile = Decoder(ProfileState).decode
 
 
 def encode_profile(state: ProfileState) -> bytes:
-    """The same facts give the same bytes, in whatever order they came."""
-    if len(state.ids) > 1:
-        state.ids = dict(sorted(state.ids.items()))
+    """The same facts give the same bytes but for the order of identifiers, in whatever order they came."""
     if len(state.traits) > 1:
         state.traits = dict(sorted(state.traits.items()))
     if len(state.values) > 1:
         state.values = dict(sorted(state.values.items()))
     return _encode(state)
-
-
-class ShardState(Struct):
-    """All profiles whose id falls into one shard. A deleted profile is kept by the hash of its id."""
-
-    profiles: dict[str, Raw]  # packed ProfileState
-    held: list[str] = []  # profiles with changes that wait for a list's next flush

@@ -1,75 +1,44 @@
-"""Deliver: after the commit, each connection's outbox goes to its vendor.
-
-The work is done by the process's sender (`transforms/sender.py`), all connections at the same time:
-a bundle hands its outboxes over in `process` and collects the reports when it finishes.
-"""
+"""Deliver: each connection's log goes to its vendor, all connections at the same time, by the process's sender."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Protocol
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.report import Report
-from schemas.workspace import Connection, Workspace
-from transforms.sender import Delivery, Journal, Outbox, SenderOptions, shared_sender
 
 
-class DurableJournal(Journal, Protocol):
-    """A journal that a disk may refuse."""
+class Deliverer(Protocol):
+    """Delivers connections by name; see `pipeline.delivering`. Picklable."""
 
-    failure: str  # why it did; "" while it did not
-
-
-class Log(Protocol):
-    """Where a connection's calls are and its outcomes go; see `pipeline.store.Run`."""
-
-    def outbox(self, connection: str, sizes: list[int]) -> Outbox: ...
-
-    def journal(self, connection: str) -> DurableJournal: ...
-
-    def memory(self, connection: str) -> dict[str, Any]: ...
-
-    def first_sync(self, connection: str) -> bool: ...
+    def start(self, connection: str) -> "Future[Report]": ...
 
 
 class Deliver(beam.PTransform):
-    """A committed run's outbox sizes by connection → the `Report` of one connection."""
+    """Names of connections → a `Report` of each, when its log is done, held, or out of time."""
 
-    def __init__(self, workspace: Workspace, connection: Connection, log: Log, options: SenderOptions) -> None:
+    def __init__(self, deliverer: Deliverer) -> None:
         super().__init__()
-        self._fn = _DeliverFn(workspace, connection, log, options)
+        self._fn = _DeliverFn(deliverer)
 
-    def expand(self, committed: beam.PCollection) -> beam.PCollection:
-        return committed | beam.ParDo(self._fn)
+    def expand(self, names: beam.PCollection) -> beam.PCollection:
+        return names | beam.ParDo(self._fn)
 
 
 class _DeliverFn(beam.DoFn):
-    def __init__(self, workspace: Workspace, connection: Connection, log: Log, options: SenderOptions) -> None:
-        self._workspace, self._connection, self._log, self._options = workspace, connection, log, options
+    def __init__(self, deliverer: Deliverer) -> None:
+        self._deliverer = deliverer
 
     def start_bundle(self) -> None:
-        self._running: list[tuple[DurableJournal, Future[Report]]] = []
+        self._running: list[Future[Report]] = []
 
-    def process(self, sizes: dict[str, list[int]]) -> None:
-        name = self._connection.name
-        journal = self._log.journal(name)
-        delivery = Delivery(
-            self._workspace,
-            self._connection,
-            self._log.outbox(name, sizes[name]),
-            journal,
-            self._log.memory(name),
-            self._options,
-            self._log.first_sync(name),
-        )
-        self._running.append((journal, shared_sender().start(delivery)))
+    def process(self, connection: str) -> None:
+        self._running.append(self._deliverer.start(connection))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
-        for journal, running in self._running:
-            report = running.result()
-            report.stopped = report.stopped or journal.failure
-            yield WindowedValue(report, window.max_timestamp(), [window])
+        for running in self._running:
+            yield WindowedValue(running.result(), window.max_timestamp(), [window])

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from zlib import crc32
 
 import apache_beam as beam
 
 from schemas.packing import pack
 from transforms.logic.parse import profile_id_of
-from transforms.logic.shard import SHARDS, Lines, shard_of
+from transforms.logic.portion import Lines
 
 _LINES = 2_000  # a pack: enough that Beam's cost per element disappears behind the work
 _BYTES = 1_000_000
@@ -18,38 +19,45 @@ Blocks = Callable[[str], Iterator[tuple[int, list[bytes]]]]
 class ReadEvents(beam.PTransform):
     """(path, whether it has records) → (shard, packed `Lines`); unreadable files, as text, under `errors`.
 
-    `read_blocks` yields blocks of raw events of a file and raises `error` where it cannot.
+    `read_blocks` yields blocks of raw events of a file and raises `error` where it cannot. `shards`: how many; all
+    events of a profile are in one.
     """
 
-    def __init__(self, read_blocks: Blocks, error: type[Exception]) -> None:
+    def __init__(self, read_blocks: Blocks, error: type[Exception], shards: int) -> None:
         super().__init__()
-        self._read_blocks, self._error = read_blocks, error
+        self._fn = _ReadFn(read_blocks, error, shards)
 
     def expand(self, paths: beam.PCollection) -> Any:
-        read = beam.ParDo(_ReadFn(self._read_blocks, self._error)).with_output_types(tuple[int, bytes])
+        read = beam.ParDo(self._fn).with_output_types(tuple[int, bytes])
         return paths | read.with_outputs("errors", main="packs")
 
 
 class _ReadFn(beam.DoFn):
-    def __init__(self, read_blocks: Blocks, error: type[Exception]) -> None:
-        self._read_blocks, self._error = read_blocks, error
+    def __init__(self, read_blocks: Blocks, error: type[Exception], shards: int) -> None:
+        self._read_blocks, self._error, self._shards = read_blocks, error, shards
 
     def process(self, element: tuple[str, bool]) -> Iterator[Any]:
         path, records = element
         try:
-            yield from packs(path, self._read_blocks(path), records)
+            yield from packs(path, self._read_blocks(path), records, self._shards)
         except self._error as error:
             yield beam.pvalue.TaggedOutput("errors", str(error))
 
 
-def packs(path: str, blocks: Iterable[tuple[int, list[bytes]]], records: bool) -> Iterator[tuple[int, bytes]]:
+def shard_of(profile_id: str, shards: int) -> int:
+    return crc32(profile_id.encode()) % shards
+
+
+def packs(
+    path: str, blocks: Iterable[tuple[int, list[bytes]]], records: bool, shards: int
+) -> Iterator[tuple[int, bytes]]:
     """Raw events, joined by shard. What has no profile id goes to shard 0, to be explained there."""
-    buffers = [Lines(path, [], [], records) for _ in range(SHARDS)]
-    sizes = [0] * SHARDS
+    buffers = [Lines(path, [], [], records) for _ in range(shards)]
+    sizes = [0] * shards
     for number, lines in blocks:
         for line in lines:
             profile_id = profile_id_of(line)
-            shard = shard_of(profile_id) if profile_id else 0
+            shard = shard_of(profile_id, shards) if profile_id else 0
             buffer = buffers[shard]
             buffer.numbers.append(number)
             buffer.lines.append(line)

@@ -11,7 +11,6 @@ The sender does the rest: caps, waiting, repeating, credentials that must be ren
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -22,15 +21,13 @@ from schemas.canonical import canonical
 from schemas.limits import Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
-from schemas.workspace import Computation, Connection, EventNames, Form, Sync, Workspace
+from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
 from transforms.destinations.safety import fingerprint, sealed
+from transforms.logic.hints import plausible, wait
 from transforms.logic.message import message, properties, timestamp
 
 # What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
 Memory = dict[str, Any]
-
-
-_LONGEST = 86_400.0  # seconds that a vendor's word makes a connection wait
 
 # The table of requests per second that the caps of most event destinations come from.
 CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
@@ -110,11 +107,8 @@ class Verdict:
 
 
 def bounded(verdict: Verdict) -> Verdict:
-    """With a delay of a day at most; one that is no number is none."""
-    after = verdict.after
-    if after is None or 0.0 <= after <= _LONGEST:
-        return verdict
-    return replace(verdict, after=min(_LONGEST, max(0.0, after)) if isfinite(after) else None)
+    """Without a delay that is not plausible: the sender's own backoff decides."""
+    return verdict if verdict.after is None else replace(verdict, after=plausible(verdict.after))
 
 
 Conversation = Generator[Request, Reply, "list[Outcome]"]
@@ -142,6 +136,8 @@ class Destination:
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    # Where the vendor keeps one record per person: strategies that make one of a person's identifiers, for `init`.
+    one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
     flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
@@ -321,24 +317,8 @@ def by_status(reply: Reply, items: int) -> Verdict:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """`Retry-After` in seconds, a day at most; the date form is read against the reply's own `Date`."""
-    value = reply.headers.get("retry-after", "").strip()
-    try:
-        seconds: float | None = float(value)
-    except ValueError:
-        seconds = _until(value, reply.headers.get("date", ""))
-    if seconds is None or not isfinite(seconds):
-        return None
-    return min(_LONGEST, max(0.0, seconds))
-
-
-def _until(when: str, now: str) -> float | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return (parsedate_to_datetime(when) - parsedate_to_datetime(now)).total_seconds()
-    except (TypeError, ValueError):
-        return None
+    """`Retry-After` in seconds, where it is plausible."""
+    return wait(reply.headers.get("retry-after", ""), reply.headers)
 
 
 _REASONS: dict[int, Reason] = {

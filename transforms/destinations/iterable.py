@@ -80,6 +80,7 @@ class Iterable(Destination):
     page = API
     forms = ("identify", "track")
     identifiers = ("email", "user_id")
+    one_record = {"user_id": "attach"}
     limits = (
         Limit(500, source=CAPS_TABLE),
         Limit(500, 1.0, "users/update", API),

@@ -62,6 +62,7 @@ class Zendesk(Destination):
     page = "https://developer.zendesk.com/api-reference/ticketing/users/users/"
     forms = ("identify", "track")
     identifiers = ("user_id", "email")
+    one_record = {"email": "attach"}
     # Zendesk's own limits are lower and per minute, by plan (200 to 2,500): it answers them with 429 and a delay.
     limits = (Limit(50, source=CAPS_TABLE),)
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {

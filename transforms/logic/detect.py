@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from schemas.calls import Identifier
 from schemas.canonical import canonical, ordered, rank
-from schemas.events import AnyEvent, Delete, Profile, Trait
-from schemas.state import Entry, ProfileState
+from schemas.events import AnyEvent, Delete, ExternalId, Profile, Trait
+from schemas.state import Known, ProfileState
 from transforms.logic.plan import Plan
+
+NEVER = 2**62  # the first mention of an identifier that was only taken away
 
 Fact = tuple[int, Any]  # since when (microseconds since 1970), value
 
-# What happened to each tracked computation since the state was written, oldest first.
-Changes = dict[str, list[Fact]]
+# What happened to each tracked computation since the state was written, by its number, oldest first.
+Changes = dict[int, list[Fact]]
 
 
 def micros(moment: datetime) -> int:
@@ -26,14 +27,14 @@ def micros(moment: datetime) -> int:
 
 
 def detect_changes(state: ProfileState, events: Sequence[AnyEvent], plan: Plan) -> tuple[int, Changes]:
-    """Apply events to the state, in place.
+    """Apply events to what is known, in place; the ledger is not touched (a deletion: see `fold`).
 
     Returns how many of them told something new, and the changes of the tracked computations.
     """
     deletions = [micros(event.at) for event in events if type(event) is Delete]
-    applied = _delete(state, max(deletions), plan) if deletions else 0
+    applied = int(_delete(state, max(deletions))) if deletions else 0
     values = state.values
-    news: dict[str, tuple[Fact | None, list[Fact]]] = {}
+    news: dict[int, tuple[Fact | None, list[Fact]]] = {}
     for event in events:
         at = micros(event.at)
         if type(event) is Delete or (state.deleted is not None and at <= state.deleted):
@@ -41,15 +42,15 @@ def detect_changes(state: ProfileState, events: Sequence[AnyEvent], plan: Plan) 
         if type(event) is Profile:
             applied += _learn(state, event, at)
             continue
-        key = plan.computations[event.computation][0]  # type: ignore[union-attr]
+        number = plan.computations[event.computation][0]  # type: ignore[union-attr]
         value = event.value if type(event) is Trait else event.member  # type: ignore[union-attr]
-        known = values.get(key)
-        if key in plan.tracked:
-            news.setdefault(key, (known, []))[1].append((at, value))
+        known = values.get(number)
+        if number in plan.tracked:
+            news.setdefault(number, (known, []))[1].append((at, value))
         if known is None or _wins((at, value), known):
             applied += known is None or not _same(known[1], value)
-            values[key] = (at, ordered(value))
-    return applied, {key: _sequence(*facts) for key, facts in news.items()}
+            values[number] = (at, ordered(value))
+    return applied, {number: _sequence(*facts) for number, facts in news.items()}
 
 
 def _wins(fact: Fact, known: Fact) -> bool:
@@ -80,13 +81,9 @@ def _sequence(known: Fact | None, facts: list[Fact]) -> list[Fact]:
 def _learn(state: ProfileState, event: Profile, at: int) -> bool:
     applied = False
     for external in event.external_ids:
-        identifier = Identifier(external.type, external.id)
-        known = state.ids.get(identifier)
-        if known is None:
-            state.ids[identifier] = (at, at)
-            applied = True
-        else:
-            state.ids[identifier] = _mentioned(state, known, at)
+        applied |= _mention(state, external, at)
+    for external in event.removed_ids:
+        applied |= _remove(state, external, at)
     for name, value in event.traits.items():
         trait = state.traits.get(name)
         if trait is None or _wins((at, value), trait):
@@ -95,31 +92,46 @@ def _learn(state: ProfileState, event: Profile, at: int) -> bool:
     return applied
 
 
-def _mentioned(state: ProfileState, known: tuple[int, int], at: int) -> tuple[int, int]:
-    """First and latest mention; of a person once deleted only the latest, which no order can change."""
-    latest = max(known[1], at)
-    return (min(known[0], at) if state.deleted is None else latest, latest)
+def _find(state: ProfileState, external: ExternalId) -> Known | None:
+    return next((known for known in state.ids if known.id == external.id and known.type == external.type), None)
 
 
-def _delete(state: ProfileState, at: int, plan: Plan) -> bool:
+def _mention(state: ProfileState, external: ExternalId, at: int) -> bool:
+    known = _find(state, external)
+    if known is None:
+        state.ids.append(Known(external.type, external.id, at, at))
+        return True
+    before = known.counts
+    latest = max(known.latest, at)
+    # Of a person once deleted only the latest mention counts, since whether an earlier one survived depends on order.
+    known.first = latest if state.deleted is not None else min(known.first, at) if known.latest >= 0 else at
+    known.latest = latest
+    return known.counts and not before
+
+
+def _remove(state: ProfileState, external: ExternalId, at: int) -> bool:
+    known = _find(state, external)
+    if known is None:  # a mention that comes later may be older
+        state.ids.append(Known(external.type, external.id, NEVER, 0, at))
+        return True
+    before = known.counts
+    known.removed = max(known.removed, at)
+    return before and not known.counts
+
+
+def _delete(state: ProfileState, at: int) -> bool:
+    """Forget what is older. Identifiers keep their places: the ledger still speaks of them."""
     if state.deleted is not None and at <= state.deleted:
         return False
     state.deleted = at
-    state.ids = {i: (latest, latest) for i, (_, latest) in state.ids.items() if latest > at}
+    for known in state.ids:
+        if max(known.latest, known.removed) <= at:
+            known.first = known.latest = known.removed = -1
+            continue
+        if known.removed <= at:
+            known.removed = -1
+        known.latest = known.latest if known.latest > at else 0
+        known.first = known.latest or NEVER
     state.traits = {name: fact for name, fact in state.traits.items() if fact[0] > at}
-    state.values = {key: fact for key, fact in state.values.items() if fact[0] > at}
-    state.waiting = [w for w in state.waiting if w.call.at > at]
-    forgetful = {c.name for c in plan.connections if c.forgets}
-    owed = {name: _told_identifiers(state, name) for name in state.ledger if name in forgetful}
-    state.ledger = {name: {("delete", ""): entries} for name, entries in owed.items() if entries}
+    state.values = {number: fact for number, fact in state.values.items() if fact[0] > at}
     return True
-
-
-def _told_identifiers(state: ProfileState, connection: str) -> dict[Identifier, Entry]:
-    """Everybody who may be known to the vendor, to be forgotten there."""
-    return {
-        identifier: Entry()
-        for slots in state.ledger[connection].values()
-        for identifier, entry in slots.items()
-        if entry.exposed or entry.told is not None or entry.count
-    } | state.ledger[connection].get(("delete", ""), {})

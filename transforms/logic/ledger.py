@@ -1,43 +1,47 @@
-"""The ledger: what an outcome means for what a connection has been told."""
+"""The ledger: what a receipt means for what a connection has been told."""
 
-from enum import IntEnum
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.msgpack import encode
-from msgspec.structs import replace
 
-from schemas.calls import Call, Identifier
+from schemas.calls import Call
 from schemas.canonical import digest
-from schemas.state import Entry, ProfileState, Slot, Waiting
+from schemas.receipts import Receipt
+from schemas.state import Entry, Kept, Occurrence, ProfileState, Rest
+
+MOST_WAITING = 100  # occurrences of one slot that wait for a required key: the newest are kept
+_BOOLEANS: dict[bytes, Kept] = {b"true": True, b"false": False}
+_DIGESTS: dict[Kept, bytes] = {True: b"true", False: b"false"}
 
 
-class Fate(IntEnum):
-    """What the journal of an outbox says of one call."""
-
-    PENDING = 0  # never sent
-    MAYBE = 1  # sent; no answer yet
-    DELIVERED = 2
-    REJECTED = 3
-    REJECTED_FOR_NOW = 4  # for a key that was missing: a `track` occurrence waits for it
-    EXPIRED = 5  # tried for hours; no request of it reached the vendor
-    REJECTED_MAYBE = 6  # an earlier attempt at it had no answer, and may have arrived
-    EXPIRED_MAYBE = 7  # tried for hours; no answer
+def kept(value: Any) -> Kept:
+    """A value as the ledger keeps it."""
+    return value if value is True or value is False else digest(value)
 
 
-REJECTIONS = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE)
-EXPIRIES = (Fate.EXPIRED, Fate.EXPIRED_MAYBE)
+def kept_digest(of: bytes) -> Kept:
+    """The same, of a digest."""
+    return _BOOLEANS.get(of, of)
+
+
+def digest_kept(of: Kept) -> bytes:
+    """The inverse."""
+    return _DIGESTS[of] if isinstance(of, bool) else of
 
 
 def refusal(call: Call, settings: bytes) -> bytes:
-    """What a rejection depends on: it is tried again when this changes."""
+    """What a rejection depends on: the call is asked again when this changes.
+
+    `settings`: digest of the settings that matter for its sync, see `plan.settings_digest`.
+    """
     traits = [(name, digest(value)) for name, value in sorted(call.traits.items())]
     facts = encode((call.kind, call.identifier, call.key, digest(call.value), traits, settings))
     return blake2b(facts, digest_size=16).digest()
 
 
 def expiry(call: Call, settings: bytes) -> bytes:
-    """What an expiry depends on: the same, and the time of the value. Who says it again is heard again."""
+    """What an expiry depends on: the same, and the time of the value. If it is said again, it is told again."""
     return blake2b(encode((refusal(call, settings), call.at)), digest_size=16).digest()
 
 
@@ -46,129 +50,131 @@ def stays(refused: bytes | None, call: Call, settings: bytes) -> bool:
     return refused is not None and refused in (refusal(call, settings), expiry(call, settings))
 
 
-def slot_of(call: Call) -> Slot:
-    """The slot of the ledger that a call is about."""
-    return ("list" if call.kind in ("add", "remove") else call.kind, call.key)
-
-
-def settle(
-    state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, tried_at: float = 0.0
-) -> None:
-    """Write the fate of one call of the previous outbox into the ledger of its profile.
-
-    `tried_at`: of a call that failed without an outcome, when that run first tried it (seconds since 1970).
-    """
-    since = call.since or tried_at
-    if call.kind == "delete":
-        _settle_deletion(state, connection, call, fate, settings, since)
-        return
-    if call.kind == "track":
-        _settle_waiting(state, connection, call, fate, settings, since)
-    if fate == Fate.PENDING and not tried_at:
-        return
-    slots = state.ledger.setdefault(connection, {})
-    entry = slots.setdefault(slot_of(call), {}).setdefault(call.identifier, Entry())
-    entry.unanswered = (refusal(call, settings), since) if fate in (Fate.PENDING, Fate.MAYBE) else None
-    if fate == Fate.DELIVERED:
-        entry.told = digest(call.value)
-        entry.count += 1
-        entry.exposed = call.value is not False
-        entry.refused = None
-    elif fate in REJECTIONS:
-        entry.refused = refusal(call, settings)
-    elif fate in EXPIRIES:
-        entry.refused = expiry(call, settings)
-    if fate in (Fate.MAYBE, Fate.REJECTED_MAYBE, Fate.EXPIRED_MAYBE):  # untold for equality, told for exits
-        entry.told = None
-        entry.exposed = True
-    if fate == Fate.MAYBE:  # what was refused before is not the last word any more
-        entry.refused = None
-
-
-def resumed(call: Call, entry: Entry, settings: bytes) -> Call:
-    """The call; with the time where this same one failed before without an outcome."""
-    if entry.unanswered is None or entry.unanswered[0] != refusal(call, settings):
-        return call
-    return replace(call, since=entry.unanswered[1])
-
-
 class Retry(NamedTuple):
-    """A rejected or expired call that is to be tried again; `refused` is its `refusal` or `expiry`."""
+    """A rejected or expired call that is to be tried again."""
 
-    profile_id: str
-    connection: str
-    slot: Slot
-    refused: bytes
+    call: Call
+    refused: bytes  # its `refusal` or `expiry`
+
+
+def settle(state: ProfileState, receipt: Receipt) -> bool:
+    """Write a receipt into the ledger of its profile. It is believed by its content.
+
+    False: a waiting occurrence was dropped, since too many wait.
+    """
+    if receipt.kind == "delete":
+        _settle_deletion(state, receipt)
+        return True
+    if receipt.kind == "cancel" or receipt.ask <= state.cut:
+        return True
+    entry = _entry(state, receipt)
+    if entry is None:
+        return True
+    newest = entry.open is not None and entry.open.ask == receipt.ask
+    rest = entry.rest or Rest()
+    value = kept_digest(receipt.value)
+    if receipt.fate == "delivered":
+        entry.told, entry.exposed, rest.refused = value, value is not False, None
+        if newest and rest.stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
+            entry.told, rest.said = None, value
+            entry.exposed = True
+    else:
+        if receipt.refused:
+            rest.refused = receipt.refused
+        if receipt.maybe:  # untold for equality, told for exits
+            entry.told, entry.exposed = None, True
+    if newest:
+        entry.open = None
+    if rest.stray <= receipt.at:
+        rest.stray = 0.0
+    if receipt.kind != "track":  # an occurrence that lands late says what happened all the same
+        rest.stray = max(rest.stray, receipt.unsure_until)
+    if not rest.stray:
+        rest.said = None
+    entry.rest = rest if rest != Rest() else None
+    if receipt.call is None:
+        return True
+    place = state.place(receipt.identifier)
+    return place is None or wait(state, Occurrence(receipt.slot, place, receipt.call.value, receipt.call.at))
+
+
+def _entry(state: ProfileState, receipt: Receipt) -> Entry | None:
+    place = state.place(receipt.identifier)
+    if place is None:
+        if receipt.fate != "delivered" and not receipt.maybe:
+            return None
+        # Told under an identifier that this state, put back from a backup, does not know.
+        place = state.add_forgotten(receipt.identifier)
+    return state.ledger.setdefault(receipt.slot, {}).setdefault(place, Entry())
+
+
+def wait(state: ProfileState, occurrence: Occurrence) -> bool:
+    """An occurrence waits for a required key, as one of the newest of its slot. False: an older one was dropped for it."""
+    state.waiting.append(occurrence)
+    mine = [each for each in state.waiting if each.slot == occurrence.slot]
+    if len(mine) <= MOST_WAITING:
+        return True
+    state.waiting.remove(mine[0])
+    return False
+
+
+def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
+    """A deletion is owed until it has an outcome; one that failed for good is left to its dead letter, and to `replay`."""
+    entries = state.ledger.get(receipt.slot, {})
+    place = state.place(receipt.identifier)
+    entry = entries.get(place) if place is not None else None
+    if place is None or entry is None or entry.open is None or entry.open.ask != receipt.ask:
+        return
+    if receipt.fate == "superseded":  # by a newer workspace: it is asked again
+        entry.open = None
+        return
+    del entries[place]
+    if not entries:
+        del state.ledger[receipt.slot]
+    if receipt.unsure_until > receipt.at:
+        _unsettle(state, place, receipt.unsure_until)
+    drop_unused(state)
+
+
+def _unsettle(state: ProfileState, place: int, until: float) -> None:
+    """The deletion may land once more: what is told of the identifier before then is told again after it."""
+    for entries in state.ledger.values():
+        if entry := entries.get(place):
+            entry.rest = entry.rest or Rest()
+            entry.rest.stray = max(entry.rest.stray, until)
 
 
 def release(state: ProfileState, retry: Retry) -> bool:
     """Forget that a call was rejected or expired: it goes again, if it is still wanted.
 
-    Nothing happens, and False is returned, where the ledger knows of something newer. Of a `track`
-    call the occurrence is gone, and an old one would land behind newer ones: the current value is
-    told, unless a newer occurrence waits.
+    It is known by its digest alone, so a masked dead letter will do. False where the ledger knows of something newer.
+    Of a `track` call the current value is told, not an old one behind newer ones.
     """
     released = False
-    for waiting in state.waiting:
-        if waiting.connection == retry.connection and waiting.refused == retry.refused:
-            waiting.refused, released = None, True
-    for identifier, entry in state.ledger.get(retry.connection, {}).get(retry.slot, {}).items():
-        if entry.refused == retry.refused:
-            entry.refused, released = None, True
-            if retry.slot[0] == "track":
-                _wait_again(state, retry, identifier, entry)
+    for entry in state.ledger.get(retry.call.slot, {}).values():
+        if entry.rest and entry.rest.refused == retry.refused:
+            entry.rest.refused, released = None, True
+            if entry.rest == Rest():
+                entry.rest = None
     return released
 
 
-def _wait_again(state: ProfileState, retry: Retry, identifier: Identifier, entry: Entry) -> None:
-    key = retry.slot[1]
-    fact = state.values.get(key)
-    waits = any(
-        w.connection == retry.connection and (w.call.identifier, w.call.key) == (identifier, key) for w in state.waiting
-    )
-    if waits or fact is None or (fact[1] is False and not entry.exposed):
+def drop_unused(state: ProfileState) -> None:
+    """Forget identifiers that are not the profile's and of which the ledger says nothing."""
+    used = {place for entries in state.ledger.values() for place in entries} | {w.place for w in state.waiting}
+    kept_places = [n for n, known in enumerate(state.ids) if known.latest >= 0 or n in used]
+    if len(kept_places) == len(state.ids):
         return
-    call = Call(retry.profile_id, "track", identifier, key, fact[1], fact[0], entry.count)
-    state.waiting.append(Waiting(retry.connection, call))
+    moved = {old: new for new, old in enumerate(kept_places)}
+    state.ids = [state.ids[n] for n in kept_places]
+    state.ledger = {
+        slot: {moved[place]: entry for place, entry in entries.items()} for slot, entries in state.ledger.items()
+    }
+    for each in state.waiting:
+        each.place = moved[each.place]
 
 
-def _settle_waiting(
-    state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, since: float
-) -> None:
-    mine = [w for w in state.waiting if w.connection == connection and same_occurrence(w.call, call)]
-    if fate in (Fate.DELIVERED, Fate.REJECTED, Fate.REJECTED_MAYBE, *EXPIRIES):
-        state.waiting = [w for w in state.waiting if w not in mine]
-    elif fate == Fate.REJECTED_FOR_NOW:
-        for waiting in mine:
-            waiting.refused = refusal(call, settings)
-    elif since:
-        for waiting in mine:
-            waiting.since = since
-
-
-def same_occurrence(one: Call, other: Call) -> bool:
-    """Both report the same change to the same identifier."""
-    return (one.identifier, one.key, one.at, one.told) == (other.identifier, other.key, other.at, other.told)
-
-
-def _settle_deletion(
-    state: ProfileState, connection: str, call: Call, fate: Fate, settings: bytes, since: float
-) -> None:
-    """A deletion stays owed until the vendor acknowledges it."""
-    slots = state.ledger.get(connection, {})
-    owed = slots.get(("delete", ""), {})
-    entry = owed.get(call.identifier)
-    if entry is None:
-        return
-    if fate in REJECTIONS:
-        entry.refused = refusal(call, settings)
-    elif fate in EXPIRIES:
-        entry.refused = expiry(call, settings)
-    elif fate == Fate.DELIVERED:
-        del owed[call.identifier]
-        if not owed:
-            slots.pop(("delete", ""), None)
-        if not slots:
-            del state.ledger[connection]
-    elif since:
-        entry.unanswered = (refusal(call, settings), since)
+__all__ = [
+    "MOST_WAITING", "Retry", "digest_kept", "drop_unused", "expiry", "kept", "kept_digest", "refusal", "release",
+    "settle", "stays", "wait",
+]  # fmt: skip

@@ -1,52 +1,72 @@
-"""The plan of a run: the workspace, its syncs' history and the clock, made ready for every profile."""
+"""The plan: the workspace, what is remembered of its syncs, and the clock, made ready for every profile."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
+from typing import Any
 
 from msgspec import Struct, to_builtins
 from msgspec.msgpack import encode
 
+from schemas.registry import Registry, SlotKey
 from schemas.secret import Secret
-from schemas.state import Slot
-from schemas.workspace import Connection, Workspace
-from transforms.destinations.contract import Destination
+from schemas.workspace import Connection, Form, Sync, Workspace
+from transforms.logic.registry import Vendor, sent_as, slot_number, sync_id, sync_name
+from transforms.logic.where import Where, compiled
 
 ALWAYS = -(2**62)  # before any event
+
+
+class FormPlan(Struct, frozen=True):
+    """One form of a sync."""
+
+    form: Form
+    slot: int
 
 
 class SyncPlan(Struct, frozen=True):
     """One sync, decided as far as it can be without a profile."""
 
-    key: str
+    name: str
+    computation: int  # its number
+    computation_key: str
+    key: str  # at the vendor
     audience: bool
-    forms: tuple[str, ...]  # `identify`, `track`; `list` for a list connection
-    slots: tuple[Slot, ...]  # one per form
+    epoch: int
+    forms: tuple[FormPlan, ...]
+    retired: tuple[tuple[FormPlan, str], ...]  # slots that it had under other keys, with these: exits only
     after: int  # only values with a later `at` are wanted
-    first: bool  # seen for the first time in this run
-    held: bool  # a list inside its flush interval
+    since: int  # when it was created or came back: `track` occurrences are later
     resync: bool
     strategies: dict[str, str]
-    enrich: tuple[str, ...]
+    enrich: tuple[str, ...]  # plain traits
+    enrich_values: tuple[tuple[str, int], ...]  # computations: name and number
+    where: tuple[Where, ...]  # all must hold
+    settings: bytes  # digest: what a rejection depended on besides the call
 
 
 class ConnectionPlan(Struct, frozen=True):
     """One connection with its syncs."""
 
     name: str
+    number: int
     understood: tuple[str, ...] | None  # identifier types in order of precedence; None: every type
     syncs: tuple[SyncPlan, ...]
     required: dict[str, tuple[tuple[str, ...], ...]]
-    forgets: bool
-    settings: bytes  # digest: what a rejection depended on besides the call
+    forgets: tuple[str, ...]  # identifier types, or ("*",)
+    deletions: int  # slot
+    slots: frozenset[int]  # everything of this connection and tenant
+
+    def can_forget(self, identifier_type: str) -> bool:
+        return identifier_type in self.forgets or "*" in self.forgets
 
 
 class Plan(Struct, frozen=True):
     """Everything that deciding needs to know besides the profile."""
 
-    now: int
-    computations: dict[str, tuple[str, str]]  # by key and by name: key, kind
-    tracked: frozenset[str]  # keys whose every change is an occurrence
+    now: int  # microseconds since 1970
+    computations: dict[str, tuple[int, str]]  # by key and by name: number, kind
+    tracked: frozenset[int]  # computations whose every change is an occurrence
     connections: tuple[ConnectionPlan, ...]
 
     def moment(self) -> datetime:
@@ -56,82 +76,103 @@ class Plan(Struct, frozen=True):
     def digest(self) -> bytes:
         """Changes when a profile without news could be wanted to know something else."""
         facts = [
-            (c.name, c.settings, c.understood, c.required, [(s.key, s.audience, s.forms, s.after) for s in c.syncs])
+            (c.name, c.understood, c.required, c.deletions, [_facts(sync) for sync in c.syncs])
             for c in self.connections
         ]
-        return blake2b(encode(facts), digest_size=16).digest()
+        return blake2b(encode(facts, enc_hook=_plain), digest_size=16).digest()
 
 
-def sync_id(connection: str, key: str) -> str:
-    """The name by which a sync's creation time is remembered."""
-    return f"{connection}/{key}"
+def _facts(sync: SyncPlan) -> list[Any]:
+    return [
+        getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "after")
+    ] + [sync.after == ALWAYS]
 
 
-def make_plan(
-    workspace: Workspace,
-    destinations: Mapping[str, Destination],
-    created: Mapping[str, int],
-    held: frozenset[str],
-    now: int,
-) -> Plan:
-    """Plan a run.
+def _plain(value: object) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} in a plan")
 
-    `destinations` by connection; `created` has the creation time of the syncs that an earlier run
-    has seen; `held` names the syncs (`sync_id`) inside their list's flush interval; `now` in microseconds.
-    """
+
+def make_plan(workspace: Workspace, vendors: Mapping[str, Vendor], registry: Registry, now: int) -> Plan:
+    """Plan; the registry has everything of the workspace (`registry.enter`). `now` in microseconds."""
+    numbers = {key: number for number, key in enumerate(registry.computations)}
     kinds = {c.key: c.kind for c in workspace.computations}
-    named: dict[str, tuple[str, str]] = {
-        name: (c.key, c.kind) for c in workspace.computations for name in (c.name, c.key)
-    }
+    named = {name: (numbers[c.key], c.kind) for c in workspace.computations for name in (c.name, c.key)}
     connections = tuple(
-        _connection(connection, destinations[connection.name], kinds, created, held, now)
+        _connection(connection, vendors[connection.name], registry, numbers, kinds)
         for connection in workspace.connections
     )
-    tracked = frozenset(s.key for c in connections for s in c.syncs if "track" in s.forms)
+    tracked = frozenset(
+        sync.computation for c in connections for sync in c.syncs if any(f.form == "track" for f in sync.forms)
+    )
     return Plan(now, named, tracked, connections)
 
 
 def _connection(
-    connection: Connection,
-    destination: Destination,
-    kinds: Mapping[str, str],
-    created: Mapping[str, int],
-    held: frozenset[str],
-    now: int,
+    connection: Connection, vendor: Vendor, registry: Registry, numbers: Mapping[str, int], kinds: Mapping[str, str]
 ) -> ConnectionPlan:
-    syncs = []
-    for sync in connection.syncs:
-        forms = ("list",) if destination.kind == "list" else tuple(sorted(sync.forms))
-        known = created.get(sync_id(connection.name, sync.computation))
-        historical = sync.historical and destination.history
-        syncs.append(
-            SyncPlan(
-                key=sync.computation,
-                audience=kinds[sync.computation] == "audience",
-                forms=forms,
-                slots=tuple((form, sync.computation) for form in forms),
-                after=ALWAYS if historical else (now if known is None else known),
-                first=known is None,
-                held=sync_id(connection.name, sync.computation) in held,
-                resync=sync.resync_on_new_identifier,
-                strategies=dict(sync.identifiers),
-                enrich=sync.enrich,
-            )
-        )
-    understood = destination.understands()
+    mine = {
+        number: slot
+        for number, slot in enumerate(registry.slots, 1)
+        if slot.connection == connection.name and slot.tenant == vendor.tenant
+    }
     return ConnectionPlan(
         name=connection.name,
-        understood=None if "*" in understood else understood,
-        syncs=tuple(syncs),
-        required=dict(destination.required),
-        forgets=destination.forgets,
-        settings=settings_digest(connection),
+        number=registry.connections.index(connection.name),
+        understood=None if "*" in vendor.understood else vendor.understood,
+        syncs=tuple(_sync(connection, sync, vendor, registry, mine, numbers, kinds) for sync in connection.syncs),
+        required=dict(vendor.required),
+        forgets=vendor.forgets,
+        deletions=slot_number(registry, SlotKey(connection.name, vendor.tenant, "", "delete", "")),
+        slots=frozenset(mine),
     )
 
 
-def settings_digest(connection: Connection) -> bytes:
-    """Changes with anything a rejection may have depended on; a secret counts by its name only."""
-    facts = (connection.destination, to_builtins([connection.settings, connection.syncs], enc_hook=_by_name))
+def _sync(
+    connection: Connection,
+    sync: Sync,
+    vendor: Vendor,
+    registry: Registry,
+    mine: Mapping[int, SlotKey],
+    numbers: Mapping[str, int],
+    kinds: Mapping[str, str],
+) -> SyncPlan:
+    name, key = sync_name(sync), sent_as(sync)
+    record = registry.syncs[sync_id(connection.name, name)]
+    forms: dict[Form, int] = {}
+    retired: list[tuple[FormPlan, str]] = []
+    for number, slot in mine.items():
+        if slot.sync != name or slot.form not in sync.forms:
+            continue
+        if slot.key == key:
+            forms[slot.form] = number  # type: ignore[index]
+        else:
+            retired.append((FormPlan(slot.form, number), slot.key))  # type: ignore[arg-type]
+    historical = sync.historical and vendor.history
+    return SyncPlan(
+        name=name,
+        computation=numbers[sync.computation],
+        computation_key=sync.computation,
+        key=key,
+        audience=kinds[sync.computation] == "audience",
+        epoch=record.epoch,
+        forms=tuple(FormPlan(form, forms[form]) for form in sorted(sync.forms)),
+        retired=tuple(retired),
+        after=ALWAYS if historical else record.created,
+        since=record.since,
+        resync=sync.resync_on_new_identifier,
+        strategies=dict(connection.identifiers) | dict(sync.identifiers),
+        enrich=tuple(each for each in sync.enrich if each not in numbers),
+        enrich_values=tuple((each, numbers[each]) for each in sync.enrich if each in numbers),
+        where=tuple(compiled(each, numbers) for each in (connection.where, sync.where) if each),
+        settings=settings_digest(connection, sync),
+    )
+
+
+def settings_digest(connection: Connection, sync: Sync | None) -> bytes:
+    """Changes with anything a rejection of this sync's calls may have depended on; a secret counts by its name only."""
+    facts = (connection.destination, to_builtins([connection.settings, sync], enc_hook=_by_name))
     return blake2b(encode(facts), digest_size=16).digest()
 
 

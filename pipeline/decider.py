@@ -1,0 +1,194 @@
+"""The decider: facts from files, logs and workspace changes are folded into the state, portion by portion.
+
+Each portion is one transaction: states, calls, and how far receipts are folded. A crash between two leaves the
+rest to the next decider, and what is folded twice changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from pipeline.log import Receipts
+from pipeline.state_db import Portion as Transaction
+from pipeline.state_db import StateDb
+from pipeline.vendors import destinations, vendors
+from schemas.dead_letters import DeadLetter, mask
+from schemas.registry import Registry, decode_registry, encode_registry
+from schemas.workspace import Workspace
+from transforms.logic.detect import micros
+from transforms.logic.fold import Facts
+from transforms.logic.ledger import Retry
+from transforms.logic.plan import Plan, make_plan
+from transforms.logic.portion import Parsed, Portion, fold_portion
+from transforms.logic.registry import Notice, Vendor, enter
+
+PROFILES = 5_000  # in a transaction: about 1 KB each, and as much again for each call
+RECEIPTS = 20_000  # folded in a transaction
+
+
+class Decided(Struct):
+    """What was counted while deciding; sums over all portions of a run."""
+
+    input: Counter[str] = field(default_factory=Counter)  # read, applied, unchanged, dead_letters, retried, dropped, …
+    made: Counter[str] = field(default_factory=Counter)  # calls by connection, without cancels
+    no_identifier: Counter[str] = field(default_factory=Counter)
+    sources: dict[str, tuple[int, int]] = field(default_factory=dict)  # records read and unusable, by file
+    asked: int = 0  # records in logs, cancels too
+    errors: list[str] = field(default_factory=list)  # unreadable files: nothing was folded
+
+    def add(self, other: "Decided") -> None:
+        self.errors += other.errors
+        self.input.update(other.input)
+        self.made.update(other.made)
+        self.no_identifier.update(other.no_identifier)
+        self.asked += other.asked
+        for source, (read, bad) in other.sources.items():
+            before = self.sources.get(source, (0, 0))
+            self.sources[source] = before[0] + read, before[1] + bad
+
+
+class Decider:
+    """Folds into one state directory. Whoever has one holds the `deciding` lease. Picklable: it holds a path."""
+
+    def __init__(self, folder: Path, plan: Plan, registry: Registry, run: str, masked: bool = False) -> None:
+        self.folder, self.plan, self.registry, self.run, self.masked = folder, plan, registry, run, masked
+        self._db: StateDb | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_db": None}
+
+    @property
+    def db(self) -> StateDb:
+        if self._db is None:
+            self._db = StateDb.open(self.folder)
+        return self._db
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    # -- facts
+
+    def fold_parsed(self, parsed: Parsed) -> Decided:
+        """The events of one shard of input, and what was no event."""
+        decided = Decided(Counter(parsed.counts), sources=dict(parsed.sources))
+        letters = [mask(letter) for letter in parsed.dead_letters] if self.masked else parsed.dead_letters
+        if letters:
+            with self.db.portion() as transaction:
+                transaction.letters(self.run, letters)
+        profiles = sorted(parsed.events)
+        for names in _chunks(profiles, PROFILES):
+            decided.add(self._fold({name: Facts(events=parsed.events[name]) for name in names}))
+        return decided
+
+    def fold_receipts(self) -> Decided:
+        """What the senders wrote since the last time, of every connection that there ever was."""
+        decided = Decided()
+        for number, name in enumerate(self.registry.connections):
+            log = Receipts(self.folder, name)
+            position = self.db.folded(number, log.file_id)
+            while found := log.after(position, RECEIPTS):
+                position = found[-1].position
+                facts: dict[str, Facts] = {}
+                for each in found:
+                    told = facts.setdefault(each.receipt.profile_id, Facts(receipts=[]))
+                    told.receipts.append(each.receipt)  # type: ignore[attr-defined]
+                freed = [each.receipt.ask for each in found]
+                decided.add(self._fold(facts, (number, log.file_id, position, freed)))
+        return decided
+
+    def fold_retries(self, retries: Iterable[Retry]) -> Decided:
+        """Dead letters that are to be tried again."""
+        facts: dict[str, Facts] = {}
+        for retry in retries:
+            facts.setdefault(retry.call.profile_id, Facts(retries=[])).retries.append(retry)  # type: ignore[attr-defined]
+        decided = Decided()
+        for names in _chunks(sorted(facts), PROFILES):
+            decided.add(self._fold({name: facts[name] for name in names}))
+        return decided
+
+    def tick(self) -> Decided:
+        """Look at every profile, if the workspace is not the one that they were last looked at with."""
+        decided = Decided()
+        for part in self.ticks():
+            decided.add(part)
+        return decided
+
+    def ticks(self) -> Iterator[Decided]:
+        """The same, a portion at a time. What was not reached is begun again by whoever decides next."""
+        digest = self.plan.digest()
+        if self.registry.digest == digest:
+            return
+        after = "\x01"  # tombstones come before
+        while names := self.db.names(after, PROFILES):
+            after = names[-1]
+            yield self._fold({name: Facts(tick=True) for name in names})
+        self.registry.digest = digest
+        write_registry(self.db, self.registry)
+
+    def at(self, now: datetime) -> "Decider":
+        """The same, with another clock."""
+        self.plan = msgspec.structs.replace(self.plan, now=micros(now))
+        return self
+
+    def _fold(self, facts: Mapping[str, Facts], folded: tuple[int, bytes, int, list[int]] | None = None) -> Decided:
+        with self.db.portion() as transaction:
+            portion = fold_portion(facts, self.db.get, self.plan, transaction.asks(self.plan.now))
+            self._write(transaction, portion)
+            if folded:
+                number, file_id, position, freed = folded
+                transaction.free(number, freed)
+                transaction.folded(number, file_id, position)
+        calls = portion.calls.items()
+        return Decided(
+            Counter(portion.counts),
+            Counter({name: sum(call.kind != "cancel" for call in made) for name, made in calls}),
+            Counter(portion.no_identifier),
+            asked=sum(len(made) for _, made in calls),
+        )
+
+    def _write(self, transaction: Transaction, portion: Portion) -> None:
+        transaction.put(portion.states)
+        transaction.drop(portion.gone)
+        for connection in self.plan.connections:
+            if calls := portion.calls.get(connection.name):
+                transaction.append(connection.number, calls)
+
+
+def enter_workspace(
+    db: StateDb, workspace: Workspace, vendors: Mapping[str, Vendor], now: int
+) -> tuple[Plan, Registry, list[Notice]]:
+    """The plan and the registry with this workspace, not yet written; and what changes by it."""
+    packed = db.registry()
+    known = decode_registry(packed) if packed else Registry()
+    registry, notices = enter(known, workspace, vendors, now)
+    plan = make_plan(workspace, vendors, registry, now)
+    if registry != known or known.digest != plan.digest():
+        registry.number = known.number + 1
+    return plan, registry, notices
+
+
+def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Registry]:
+    """The plan that a run of now would have; nothing is written."""
+    plan, registry, _ = enter_workspace(db, workspace, vendors(destinations(workspace)), micros(now))
+    return plan, registry
+
+
+def write_registry(db: StateDb, registry: Registry) -> None:
+    """From now on senders of an older workspace hand over."""
+    with db.portion() as transaction:
+        transaction.registry(encode_registry(registry), registry.number)
+
+
+def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+__all__ = ["DeadLetter", "Decided", "Decider", "enter_workspace", "write_registry"]

@@ -1,0 +1,64 @@
+"""The folder of one run: `runs/<run>/` in the state directory, for people and for what the run's steps tell each other."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from pipeline.decider import Decided
+from pipeline.disk import replace, writing
+from schemas.dead_letters import DeadLetter
+from schemas.report import Report
+
+
+class RunFolder:
+    """Picklable."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def make(cls, state: Path) -> "RunFolder":
+        """A new one; names are in order of time."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        for number in range(100):
+            path = state / "runs" / (f"{stamp}-{number:02}" if number else stamp)
+            with writing(path):
+                try:
+                    path.mkdir(parents=True)
+                except FileExistsError:
+                    continue
+            return cls(path)
+        raise AssertionError("a hundred runs in one second")
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def write_decided(self, decided: Decided) -> None:
+        replace(self.path / "decided.json", msgspec.json.encode(decided))
+
+    def decided(self) -> Decided:
+        path = self.path / "decided.json"
+        return msgspec.json.decode(path.read_bytes(), type=Decided) if path.exists() else Decided()
+
+    def write_report(self, report: Report) -> None:
+        replace(self.path / "reports" / f"{report.connection}.json", msgspec.json.encode(report))
+
+    def reports(self) -> dict[str, Report]:
+        """What the sender said, by connection."""
+        paths = (self.path / "reports").glob("*.json")
+        return {path.stem: msgspec.json.decode(path.read_bytes(), type=Report) for path in paths}
+
+    def write_dead_letters(self, letters: Iterable[DeadLetter]) -> int:
+        """`dead_letters.jsonl`, for people; their number. Without any there is no file."""
+        path, number = self.path / "dead_letters.jsonl", 0
+        with writing(path):
+            with path.open("wb") as file:
+                for letter in letters:
+                    file.write(msgspec.json.encode(letter) + b"\n")
+                    number += 1
+            if not number:
+                path.unlink()
+        return number

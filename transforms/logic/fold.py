@@ -1,0 +1,138 @@
+"""Fold: facts about one profile change what is known of it, and what its connections are asked to be told.
+
+    events ───┐
+    receipts ─┼─ fold ─┬─ state: what is known, what was asked, what was told
+    retries ──┤        ├─ calls, by connection
+    a tick ───┘        └─ counts
+
+Work is wanted minus asked, or where nothing is asked, minus told: a repeated fact, a crash or a late answer
+changes when a call is made, never whether.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct, field
+
+from schemas.calls import NOBODY, Call
+from schemas.events import AnyEvent
+from schemas.receipts import Receipt
+from schemas.state import Entry, Open, ProfileState
+from transforms.logic.detect import Changes, detect_changes
+from transforms.logic.ledger import Retry, drop_unused, release, settle
+from transforms.logic.plan import ConnectionPlan, Plan
+from transforms.logic.wanted import Asking, identifiers_of, wanted_of_sync
+
+
+class Facts(Struct):
+    """What is new about one profile."""
+
+    events: Sequence[AnyEvent] = ()
+    receipts: Sequence[Receipt] = ()  # in the order in which they were written
+    retries: Sequence[Retry] = ()
+    tick: bool = False  # the workspace changed: nothing happened, but something else may be wanted
+
+
+class Folded(Struct):
+    """What came of it. The state was changed in place."""
+
+    calls: list[tuple[str, Call]] = field(default_factory=list)  # by connection
+    counts: Counter[str] = field(default_factory=Counter)  # applied, unchanged, retried, dropped (occurrences)
+    no_identifier: list[str] = field(default_factory=list)  # connections that know no identifier of the profile
+
+
+def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: Iterator[int]) -> Folded:
+    """The decision about one profile. `asks` gives numbers that grow and were never given before."""
+    out = Folded()
+    for receipt in facts.receipts:
+        out.counts["dropped"] += not settle(state, receipt)
+    deleted = state.deleted
+    changes: Changes = {}
+    if facts.events:
+        applied, changes = detect_changes(state, facts.events, plan)
+        out.counts["applied"] = applied
+        out.counts["unchanged"] = len(facts.events) - applied
+    if state.deleted != deleted:
+        _forget(profile_id, state, plan, asks, out)
+    for retry in facts.retries:
+        out.counts["retried"] += _retry(state, retry)
+    asking = Asking(profile_id, state, plan.now, asks, out.calls, live=bool(facts.events))
+    for connection in plan.connections:
+        if deletions := state.ledger.get(connection.deletions):
+            _ask_deletions(profile_id, state, connection, deletions, asks, out)
+        if state.values:
+            _tell(asking, connection, changes, out)
+    if state.deleted is not None:
+        drop_unused(state)
+    return out
+
+
+def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Folded) -> None:
+    state = asking.state
+    known = identifiers_of(state, connection)
+    if not known and not any(slot in state.ledger for slot in connection.slots):
+        out.no_identifier.append(connection.name)
+        return
+    for sync in connection.syncs:
+        fact = state.values.get(sync.computation)
+        if fact is not None and fact[0] > sync.after:
+            wanted_of_sync(asking, connection, sync, known, fact, changes.get(sync.computation, []))
+
+
+# -- deletions
+
+
+def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int], out: Folded) -> None:
+    """The person was deleted: take back what was asked, and ask every vendor that can to forget what it was told."""
+    state.waiting = []
+    owed = {connection.deletions: _owed(state, connection) for connection in plan.connections}
+    for connection in plan.connections:
+        if any(slot in state.ledger for slot in connection.slots):
+            state.cut = next(asks)
+            cancel = Call(profile_id, "cancel", NOBODY, "", None, plan.now, state.cut)
+            out.calls.append((connection.name, cancel))
+    state.ledger = {slot: entries for slot, entries in owed.items() if entries}
+
+
+def _owed(state: ProfileState, connection: ConnectionPlan) -> dict[int, Entry]:
+    """Everybody who may be known to the vendor. What was asked may have been told by now."""
+    places = {
+        place
+        for slot, entries in state.ledger.items()
+        if slot in connection.slots
+        for place, entry in entries.items()
+        if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open
+    }
+    return {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
+
+
+def _ask_deletions(
+    profile_id: str,
+    state: ProfileState,
+    connection: ConnectionPlan,
+    deletions: dict[int, Entry],
+    asks: Iterator[int],
+    out: Folded,
+) -> None:
+    for place, entry in deletions.items():
+        if entry.open is None:
+            entry.open = Open(next(asks), False)
+            identifier, at = state.ids[place].identifier, state.deleted or 0
+            call = Call(profile_id, "delete", identifier, "", None, at, entry.open.ask, connection.deletions)
+            out.calls.append((connection.name, call))
+
+
+def _retry(state: ProfileState, retry: Retry) -> bool:
+    """A deletion that failed is known only to its dead letter."""
+    call = retry.call
+    if call.kind != "delete":
+        return release(state, retry)
+    if state.deleted is None or state.deleted < call.at:
+        return False
+    place = state.place(call.identifier)
+    if place is None:
+        place = state.add_forgotten(call.identifier)
+    if place in state.ledger.get(call.slot, {}) or state.ids[place].counts:
+        return False
+    state.ledger.setdefault(call.slot, {})[place] = Entry()
+    return True

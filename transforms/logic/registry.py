@@ -1,0 +1,165 @@
+"""The registry meets a workspace: new things get numbers, and what changes for people is said before it happens."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+
+from msgspec import Struct
+
+from schemas.registry import Registry, SlotKey, SyncRecord
+from schemas.workspace import Connection, Sync, Workspace
+
+
+class Vendor(Struct, frozen=True):
+    """What deciding needs to know of a connection's destination."""
+
+    tenant: str  # the vendor account
+    understood: tuple[str, ...]  # identifier types in order of precedence; ("*",): every type
+    required: Mapping[str, tuple[tuple[str, ...], ...]] = {}
+    forgets: tuple[str, ...] = ()  # the identifier types that it can be asked to forget; ("*",): every type
+    history: bool = True
+    flush_every: float = 0.0  # seconds, of the list form
+
+
+class Notice(Struct, frozen=True):
+    """A change of the workspace that somebody should know of. `grave`: many people may be told something by it."""
+
+    words: str
+    grave: bool = False
+
+
+def sync_id(connection: str, sync: str) -> str:
+    """The name by which a sync is remembered."""
+    return f"{connection}/{sync}"
+
+
+def sync_name(sync: Sync) -> str:
+    return sync.name or sync.computation
+
+
+def sent_as(sync: Sync) -> str:
+    """The key at the vendor."""
+    return sync.send_as or sync.computation
+
+
+def enter(
+    known: Registry, workspace: Workspace, vendors: Mapping[str, Vendor], now: int
+) -> tuple[Registry, list[Notice]]:
+    """The registry with everything of the workspace in it, and what changed. `now` in microseconds."""
+    registry = deepcopy(known)
+    registry.workspace = workspace.workspace
+    notices = [*_gone(registry, workspace)]
+    for computation in workspace.computations:
+        if computation.key not in registry.computations:
+            registry.computations.append(computation.key)
+    for connection in workspace.connections:
+        notices += _connection(registry, connection, vendors[connection.name], now)
+    return registry, notices
+
+
+def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
+    """What the workspace has no more. The vendors keep what they were told."""
+    taken_over = {connection.was for connection in workspace.connections if connection.was}
+    syncs = {
+        sync_id(connection.was if connection.was in registry.tenants else connection.name, sync_name(sync))
+        for connection in workspace.connections
+        for sync in connection.syncs
+    }
+    names = {connection.name for connection in workspace.connections}
+    for name in [name for name in registry.tenants if name not in names | taken_over]:
+        yield Notice(
+            f"{name} is not in the workspace any more: nothing is sent there; its vendor keeps what it was told "
+            f"(renamed? write `was: {name}` beside its new name)"
+        )
+        del registry.tenants[name]
+    for place, record in registry.syncs.items():
+        connection, _, sync = place.partition("/")
+        if record.present and place not in syncs:
+            record.present = False
+            if connection in registry.tenants:
+                yield Notice(
+                    f"{connection}: {sync} is not synced any more; the vendor keeps `{record.key}` as it was told"
+                )
+
+
+def _connection(registry: Registry, connection: Connection, vendor: Vendor, now: int) -> Iterator[Notice]:
+    name = connection.name
+    if connection.was and connection.was in registry.tenants and name not in registry.tenants:
+        _rename(registry, connection.was, name)
+        yield Notice(f"{name} was {connection.was}: what it was told under that name counts")
+    if name not in registry.connections:
+        registry.connections.append(name)
+    before = registry.tenants.get(name)
+    if before is not None and before != vendor.tenant:
+        yield Notice(
+            f"{name} points at another vendor account than before: it begins anew, with a first sync of everybody; "
+            "the old account keeps what it was told",
+            grave=True,
+        )
+    registry.tenants[name] = vendor.tenant
+    _slot(registry, SlotKey(name, vendor.tenant, "", "delete", ""))
+    for sync in connection.syncs:
+        yield from _sync(registry, connection, sync, vendor, now, before not in (None, vendor.tenant))
+
+
+def _rename(registry: Registry, old: str, new: str) -> None:
+    registry.tenants[new] = registry.tenants.pop(old)
+    registry.connections[registry.connections.index(old)] = new
+    for slot in registry.slots:
+        if slot.connection == old:
+            slot.connection = new
+    for place in [place for place in registry.syncs if place.startswith(f"{old}/")]:
+        registry.syncs[f"{new}/{place.partition('/')[2]}"] = registry.syncs.pop(place)
+
+
+def _sync(
+    registry: Registry, connection: Connection, sync: Sync, vendor: Vendor, now: int, moved: bool
+) -> Iterator[Notice]:
+    place, key = sync_id(connection.name, sync_name(sync)), sent_as(sync)
+    record = registry.syncs.get(place)
+    if record is None:
+        record = registry.syncs[place] = SyncRecord(created=now, since=now, key=key)
+    elif record.computation != sync.computation:
+        yield Notice(f"{place} is of another computation now: it begins anew", grave=True)
+        record.created = record.since = now
+        record.epoch += 1
+        _retire(registry, connection.name, sync_name(sync))
+    else:
+        if not record.present:
+            record.since = now
+        if record.key != key and record.key == sync.send_as_was:
+            _rename_key(registry, connection.name, sync_name(sync), record.key, key)
+        elif record.key != key:
+            yield Notice(
+                f"{place} is sent as `{key}` instead of `{record.key}`: who is in the audience leaves `{record.key}`, "
+                f"and everybody is told `{key}` for the first time (only renamed at the vendor? write "
+                f"`send_as_was: {record.key}` beside it)",
+                grave=True,
+            )
+        if moved or not record.present or record.key != key or record.forms != [*sync.forms]:
+            record.epoch += 1
+    record.present, record.computation, record.key, record.forms = True, sync.computation, key, [*sync.forms]
+    for form in sync.forms:
+        _slot(registry, SlotKey(connection.name, vendor.tenant, sync_name(sync), form, key))
+
+
+def _rename_key(registry: Registry, connection: str, sync: str, old: str, new: str) -> None:
+    for slot in registry.slots:
+        if (slot.connection, slot.sync, slot.key) == (connection, sync, old):
+            slot.key = new
+
+
+def _retire(registry: Registry, connection: str, sync: str) -> None:
+    """The sync's slots are of a computation that it was before: nobody finds them again."""
+    for slot in registry.slots:
+        if (slot.connection, slot.sync) == (connection, sync):
+            slot.sync = f"{sync} (before)"
+
+
+def _slot(registry: Registry, slot: SlotKey) -> int:
+    if slot not in registry.slots:
+        registry.slots.append(slot)
+    return registry.slots.index(slot) + 1
+
+
+def slot_number(registry: Registry, slot: SlotKey) -> int:
+    return registry.slots.index(slot) + 1
