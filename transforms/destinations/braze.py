@@ -124,7 +124,7 @@ class Braze(Destination):
     def tenant(self) -> str:
         """An instance serves many; the key names its workspace by itself only. Another label is other people."""
         label, key = self.settings.alias_label, self.settings.api_key.reveal()
-        return f"braze:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
+        return f"{self.slug}:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         reserved = RESERVED_PROPERTIES if form == "track" else RESERVED_ATTRIBUTES

@@ -139,7 +139,7 @@ class Destination:
     # Where the vendor keeps one record per person: strategies that make one of a person's identifiers, for `init`.
     one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
-    flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
+    flush_every: ClassVar[float] = 0.0  # seconds between flushes of the list form: 3600
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
     counts_only: ClassVar[bool] = False  # answers how many calls were good, not which

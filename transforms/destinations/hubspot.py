@@ -40,6 +40,7 @@ from transforms.destinations.contract import (
 from transforms.destinations.names import in_ascii
 from transforms.destinations.reading import items, part, rows, word
 from transforms.destinations.safety import check_texts, fingerprint
+from transforms.destinations.young import Young
 
 API = "https://api.hubapi.com"
 TOKEN = f"{API}/oauth/v1/token"
@@ -125,6 +126,7 @@ class HubSpot(Destination):
         super().__init__(workspace, connection)
         self._token = ""  # of OAuth
         self._missing: dict[Need, Blocked] = {}  # properties and events that cannot be had, and why
+        self._young = Young()  # needs that were just made
 
     def understands(self) -> tuple[str, ...]:
         return ("email", "user_id") if self.settings.user_id_property else ("email",)
@@ -133,7 +135,7 @@ class HubSpot(Destination):
         """A token names its account by itself only; that of OAuth lasts for as long as the app is installed."""
         settings = self.settings
         secret = settings.access_token or settings.refresh_token
-        return f"hubspot:{fingerprint(settings.client_id, secret.reveal() if secret else '')}"
+        return f"{self.slug}:{fingerprint(settings.client_id, secret.reveal() if secret else '')}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         return property_name(key)
@@ -214,16 +216,25 @@ class HubSpot(Destination):
             results = yield from self._write("upsert", inputs, lost)
         else:
             results = yield from self._read_and_write(id_property, contacts, lost)
-        known = memory.get("properties", [])
-        known[:] = [name for name in known if name not in lost]
         missed = Rejected("conflict", "HubSpot says that the contact exists, but does not find it")
         told = [results.get(_value(call.identifier), missed) for call in calls]
         # A property is gone: what sets it waits until there is one again, the rest of the request goes once more.
-        gone = {("property", name): _gone(f"contact property {name!r}") for name in lost}
+        gone = {("property", name): self._lose(name, memory) for name in lost}
+        for call, now in zip(calls, told, strict=True):
+            if isinstance(now, Delivered):
+                for need in self._needs(call):
+                    self._young.seen(need)
         return [
             next((gone[need] for need in self._needs(call) if need in gone), now) if isinstance(now, Later) else now
             for call, now in zip(calls, told, strict=True)
         ]
+
+    def _lose(self, name: str, memory: Memory) -> Outcome:
+        """HubSpot does not have a property: not yet, or not any more."""
+        if wait := self._young.wait(("property", name)):
+            return Later(wait, f"HubSpot does not know its new property {name!r} everywhere yet")
+        memory["properties"] = [each for each in memory.get("properties", ()) if each != name]
+        return _gone(f"contact property {name!r}")
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         """Delete the contact for good. HubSpot also bars an address that it does not know from ever coming in."""
@@ -308,6 +319,8 @@ class HubSpot(Destination):
             reply = yield Request("POST", f"{PROPERTIES}/batch/create", json={"inputs": list(missing.values())})
             if reply.status == 201 and len(rows(reply.object, "results")) >= len(missing):
                 existing |= missing
+                for name in missing:
+                    self._young.made(("property", name))
             else:  # only some were made, or somebody else just made them
                 existing = _by_name((yield Request("GET", PROPERTIES)))
         for name, field in fields.items():
@@ -335,6 +348,7 @@ class HubSpot(Destination):
                 reply = yield Request("POST", f"{EVENTS}/event-definitions", json=definition)
                 if full_name := word(reply.object, "fullyQualifiedName"):
                     defined[label] = {"name": full_name, "properties": sorted(fields)}
+                    self._young.made(("event", label))
                 else:
                     words = f"HubSpot has no event {label!r}, and does not define one: {_message(reply)}"
                     self._missing["event", label] = Blocked(words)
@@ -345,6 +359,7 @@ class HubSpot(Destination):
                 reply = yield Request("POST", url, json=fields[name])
                 if reply.ok or reply.status == 409:
                     event["properties"].append(name)
+                    self._young.made(("event", label))
                 else:
                     words = f"HubSpot's event {label!r} has no property {name!r}, and gets none: {_message(reply)}"
                     self._missing["event", label, name] = Blocked(words)
@@ -459,6 +474,7 @@ class HubSpot(Destination):
         """
         results: dict[str, Outcome] = {}
         existing: dict[str, str] = {}
+        shown: dict[str, dict[str, str]] = {}  # by HubSpot's words: whose addresses these are
         groups = [values] if values else []
         for _ in range(ROUNDS):
             if not groups:
@@ -470,8 +486,11 @@ class HubSpot(Destination):
             conflicts: dict[str, str] = {}
             results |= yield from self._write("create", writes, lost, conflicts)
             if len(conflicts) > 1 and len(set(conflicts.values())) == 1:  # of one of them, or of all
-                ids = EXISTING.findall(next(iter(conflicts.values()))) if id_property == "email" else []
-                found = (yield from self._addresses(ids)) if ids else {}
+                words = next(iter(conflicts.values()))
+                if words not in shown:
+                    ids = EXISTING.findall(words) if id_property == "email" else []
+                    shown[words] = (yield from self._addresses(ids)) if ids else {}
+                found = shown[words]
                 existing |= {value: found[value] for value in conflicts if value in found}
                 left = [value for value in conflicts if value not in found]
                 half = len(left) // 2 if len(left) == len(conflicts) else len(left)
@@ -560,8 +579,7 @@ class HubSpot(Destination):
             id_property, lost = self.settings.user_id_property, set[str]()
             records = yield from self._read(id_property, list(people), lost)
             if lost:
-                memory["properties"] = [name for name in memory.get("properties", ()) if name != id_property]
-                return all_of(calls, _gone(f"contact property {id_property!r}"))
+                return all_of(calls, self._lose(id_property, memory))
             if not isinstance(records, dict):
                 return all_of(calls, records)
             people = {value: {"objectId": record} for value, record in records.items()}
@@ -585,8 +603,9 @@ class HubSpot(Destination):
                 reply = yield from self._send(same.values())
                 results |= dict.fromkeys(same, self._sent(reply, label, memory))
         else:
-            for position in inputs:
-                results[position] = self._sent(reply, self.event(calls[position]), memory)
+            labels = {self.event(calls[position]) for position in inputs}
+            told = {label: self._sent(reply, label, memory) for label in labels}
+            results |= {position: told[self.event(calls[position])] for position in inputs}
         return [results[position] for position in range(len(calls))]
 
     def _occurrence(self, call: Call, name: str, person: Mapping[str, str]) -> dict[str, Any]:
@@ -606,10 +625,13 @@ class HubSpot(Destination):
     def _sent(self, reply: Reply, label: str, memory: Memory) -> Outcome:
         """What became of the events of one name that a request had."""
         if reply.ok:
+            self._young.seen(("event", label))
             return Delivered()
         if reply.status == 403:
             return Blocked(f"HubSpot does not take events: {_message(reply)}")
         if reply.status == 404 or (reply.status == 400 and UNDEFINED.search(_message(reply))):
+            if wait := self._young.wait(("event", label)):
+                return Later(wait, _message(reply))
             memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more
             return _gone(f"event {label!r} as it was defined", _message(reply))
         return refusal(reply)

@@ -113,7 +113,7 @@ class Iterable(Destination):
 
     def tenant(self) -> str:
         """A key names its project by itself only."""
-        return f"iterable:{self.settings.data_centre}:{fingerprint(self.settings.api_key.reveal())}"
+        return f"{self.slug}:{self.settings.data_centre}:{fingerprint(self.settings.api_key.reveal())}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         """A dot would nest it, and two names make the identity."""
