@@ -260,6 +260,11 @@ class Destination:
     def computation(self, call: Call) -> Computation:
         return self.computations[call.computation]
 
+    def is_audience(self, call: Call) -> bool:
+        """Whether its value is always true or false: a vendor that does not take it will not take anybody's."""
+        found = self.computations.get(call.computation)
+        return found is not None and found.kind == "audience"
+
     def sync(self, call: Call) -> Sync | None:
         """The sync that asked for a call; None where the workspace has it no more."""
         return self.syncs.get(call.sync)

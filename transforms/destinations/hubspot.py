@@ -225,9 +225,23 @@ class HubSpot(Destination):
                 for need in self._needs(call):
                     self._young.seen(need)
         return [
-            next((gone[need] for need in self._needs(call) if need in gone), now) if isinstance(now, Later) else now
+            next((gone[need] for need in self._needs(call) if need in gone), now)
+            if isinstance(now, Later)
+            else self._own(call, now, contacts[_value(call.identifier)])
             for call, now in zip(calls, told, strict=True)
         ]
+
+    def _own(self, call: Call, now: Outcome, sent: Mapping[str, str]) -> Outcome:
+        """What became of a call, of what became of the contact: other calls may have set what is wrong with it."""
+        if not isinstance(now, Rejected):
+            return now
+        wrong = sent.keys() & {each.name for each in problems(now.words)}
+        own = self.name_at_vendor("identify", call.key)
+        if own in wrong and self.is_audience(call):
+            return Blocked(f"the HubSpot property {own!r} does not take true and false: {now.words}")
+        if wrong and wrong.isdisjoint(name for name, _ in self._values(call)):
+            return Later(words="something else about the contact was refused")
+        return now
 
     def _lose(self, name: str, memory: Memory) -> Outcome:
         """HubSpot does not have a property: not yet, or not any more."""
@@ -718,13 +732,17 @@ def refusal(reply: Reply) -> Rejected:
 
 
 def missing_properties(message: str) -> list[str]:
-    """The properties that do not exist: the message ends in a JSON list of what is wrong."""
+    """The properties that do not exist."""
+    return [problem.name for problem in problems(message) if problem.error == "PROPERTY_DOESNT_EXIST"]
+
+
+def problems(message: str) -> "list[_Problem]":
+    """What is wrong with which property: the message ends in a JSON list of that."""
     start, end = message.find("["), message.rfind("]")
     try:
-        problems = msgspec.json.decode(message[start : end + 1], type=list[_Problem])
+        return msgspec.json.decode(message[start : end + 1], type=list[_Problem])
     except (msgspec.DecodeError, UnicodeEncodeError):
         return []
-    return [problem.name for problem in problems if problem.error == "PROPERTY_DOESNT_EXIST"]
 
 
 class _Problem(Struct):
