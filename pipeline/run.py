@@ -17,8 +17,9 @@ from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.decider import Decided, Decider, enter_workspace, write_registry
 from pipeline.delivering import Deliveries, counts_of
 from pipeline.disk import StoreError
+from pipeline.files import find_files, size_of
 from pipeline.graph import Input, decide, deliver
-from pipeline.inputs import RECORDS, check_file, find_files
+from pipeline.inputs import RECORDS, check_file
 from pipeline.replay import NOTHING, Replay
 from pipeline.log import Receipts, newest_letter
 from pipeline.run_folder import RunFolder
@@ -76,14 +77,14 @@ class Run:
         self.before: dict[str, Counts] = {}
 
     def do(self, replay: Replay) -> Summary:
-        found = find_files(self.options.events)
+        found = find_files(self.options.events, self.options.beam_arguments)
         self.notes += found.notes
         files = [(path, check_file(path) in RECORDS) for path in found.files]
         with StateDb.use(self.options.state, self.options.new_state) as db:
             db.bind(self.workspace.workspace, self.options.sender.gateway)
             self.folder = RunFolder.make(self.options.state)
             with leases.deciding(self.options.state):
-                self._decide(db, Input(files, found.size), replay)
+                self._decide(db, Input(files, sum(map(size_of, found.files))), replay)
             if self.decided.errors:
                 return self._summarise(db, {})
             self.heard.decided(self)

@@ -37,6 +37,7 @@ BAD_RECORD = {
     "missing_field": "a field that this type of event needs is not there",
     "empty_id": "an identifier is empty",
     "wrong_type": "a field has a value of another type",
+    "misspelled_identifier_type": "the type of an identifier is a well-known one in another spelling",
     "unknown_event_type": "`type` is none of the known event types",
     "unknown_computation": "the workspace has no such computation",
     "wrong_computation_kind": "a trait event for an audience, or the other way round",
