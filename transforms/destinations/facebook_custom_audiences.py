@@ -255,11 +255,11 @@ class FacebookCustomAudiences(Destination):
                 if audience.get("subtype", "CUSTOM") == "CUSTOM" and word(audience, "id"):
                     found.setdefault(word(audience, "name"), word(audience, "id"))
             paging = part(page, "paging")
-            cursor = word(part(paging, "cursors"), "after")
-            # `next` is complete, but it carries the token.
-            if not (paging.get("next") and cursor):
-                return found
+            before, cursor = after, word(part(paging, "cursors"), "after")
             after = f"&after={quote(cursor, safe='')}"
+            # `next` is complete, but it carries the token.
+            if not (paging.get("next") and cursor) or after == before:
+                return found
 
     def _audience(self, call: Call) -> dict[str, str]:
         return {

@@ -300,10 +300,10 @@ class Zendesk(Destination):
             for field in rows(page, "user_fields"):
                 found[word(field, "key")] = (word(field, "type"), field.get("active") is not False)
             more = part(page, "meta")
-            cursor = word(more, "after_cursor")
-            if not (more.get("has_more") and cursor):
-                return found
+            before, cursor = after, word(more, "after_cursor")
             after = f"&page%5Bafter%5D={quote(cursor, safe='')}"
+            if not (more.get("has_more") and cursor) or after == before:
+                return found
 
     def _fields(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The user fields that an identify call sets."""
