@@ -90,7 +90,7 @@ class Webhook(Destination):
 
     def tenant(self) -> str:
         """A receiver is known by its URL, whose query may hold a token."""
-        return f"webhook:{urlsplit(self._url).netloc.rpartition('@')[2].lower()}:{fingerprint(self._url)}"
+        return f"{self.slug}:{urlsplit(self._url).netloc.rpartition('@')[2].lower()}:{fingerprint(self._url)}"
 
     def limit_group(self) -> str:
         return f"{self.slug}-{fingerprint(self._url)}"

@@ -1,9 +1,9 @@
 """A portion: many profiles folded in one go, from their packed states and facts to new packed states and calls.
 
-    lines ─ parse ─ Facts ─┐
-    packed states ─────────┴─ fold each ─┬─ packed states that changed
-                                         ├─ calls by connection
-                                         └─ counts, dead letters
+lines ─ parse ─ Facts ─┐
+packed states ─────────┴─ fold each ─┬─ packed states that changed
+                                     ├─ calls by connection
+                                     └─ counts, dead letters
 """
 
 from collections import Counter, defaultdict
