@@ -37,6 +37,7 @@ class Decided(Struct):
     input: dict[str, int] = field(default_factory=dict)  # read, applied, unchanged, dead_letters, retried, dropped, …
     made: dict[str, int] = field(default_factory=dict)  # calls by connection, without cancels
     no_identifier: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)  # identifiers that a vendor cannot forget, by connection
     sources: InputCounts = field(default_factory=InputCounts)
     asked: int = 0  # records in logs, cancels too
     errors: list[str] = field(default_factory=list)  # unreadable files: nothing was folded
@@ -45,6 +46,7 @@ class Decided(Struct):
         self.errors += other.errors
         for mine, others in (
             (self.input, other.input), (self.made, other.made), (self.no_identifier, other.no_identifier),
+            (self.kept, other.kept),
         ):  # fmt: skip
             for name, number in others.items():
                 mine[name] = mine.get(name, 0) + number
@@ -150,6 +152,7 @@ class Decider:
             dict(portion.counts),
             {name: sum(call.kind != "cancel" for call in made) for name, made in calls},
             dict(portion.no_identifier),
+            dict(portion.kept),
             asked=sum(len(made) for _, made in calls),
         )
 

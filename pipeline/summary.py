@@ -42,6 +42,7 @@ class ConnectionSummary(Struct, kw_only=True):
     scheduled: int = 0  # of these, for a time: a list's next flush, or until an older value can land no more
     scheduled_until: str = ""  # when the first of them go
     no_identifier: int = 0  # profiles that were looked at, without an identifier that the destination understands
+    kept: int = 0  # identifiers of deleted persons that the vendor cannot forget
     elsewhere: bool = False  # another process delivers it
     report: Report
 
@@ -96,6 +97,7 @@ def connection_summary(
         scheduled=min(report.scheduled, after.waiting),
         scheduled_until=report.scheduled_until,
         no_identifier=decided.no_identifier.get(name, 0),
+        kept=decided.kept.get(name, 0),
         elsewhere=elsewhere,
         report=report,
     )

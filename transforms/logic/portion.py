@@ -50,6 +50,7 @@ class Portion(Struct):
     calls: dict[str, list[Call]] = field(default_factory=dict)  # by connection
     counts: Counter[str] = field(default_factory=Counter)
     no_identifier: Counter[str] = field(default_factory=Counter)  # by connection
+    kept: Counter[str] = field(default_factory=Counter)  # identifiers that a vendor cannot forget, by connection
     new: int = 0  # profiles that were not known
 
 
@@ -81,6 +82,7 @@ def fold_portion(
             out.calls.setdefault(connection, []).append(call)
         out.counts.update(folded.counts)
         out.no_identifier.update(folded.no_identifier)
+        out.kept.update(folded.kept)
         after = encode_profile(state)
         now = tombstone(profile_id) if state.gone else profile_id
         if packed != after or now != key:
