@@ -139,6 +139,8 @@ def _input(summary: Summary) -> Iterator[str]:
             f"{told.get('unchanged', 0):,} did not, {told.get('dead_letters', 0):,} could not be used. "
             f"{counted(summary.profiles, 'profile')} known."
         )
+    for line in summary.unusable:
+        yield f"  {line}"
     if told.get("retried"):
         yield f"{counted(told['retried'], 'failed call')} may be tried again."
     if told.get("dropped"):

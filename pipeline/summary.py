@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pipeline.decider import Decided
 from pipeline.disk import replace
+from schemas.input_counts import InputCounts
 from schemas.report import Report
 
 
@@ -59,7 +60,8 @@ class Summary(Struct, kw_only=True):
     errors: list[str] = []  # files that stopped the run before anything was folded or sent
     notes: list[str] = []  # files that were skipped, patterns that matched nothing, what changed in the workspace
     input: dict[str, int] = {}
-    sources: dict[str, tuple[int, int]] = {}  # records read and unusable, by file
+    sources: InputCounts = field(default_factory=InputCounts)
+    unusable: list[str] = []  # sentences: why records could not be used, with an example for each reason
     profiles: int = 0
     dead_letters: int = 0
     connections: dict[str, ConnectionSummary] = {}

@@ -24,7 +24,7 @@ from transforms.assignment import SenderOptions
 from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded, headers
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import Breaker
-from transforms.logic.inflight import InFlight
+from transforms.logic.inflight import room
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.retry import backoff
@@ -73,7 +73,7 @@ class Exchange:
         self._endpoints: dict[str, str] = {}  # by route: the class of its conversations' first requests
         self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
         self._stopping = False
-        self._in_flight = InFlight(at_once, clock())
+        self._at_once = at_once
         self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
         self._session = self._open()
         self._url = lru_cache(512)(self._address)
@@ -85,7 +85,7 @@ class Exchange:
         guarded = not options.gateway and not self._destination.reaches_inside()
         connector = Connector(
             self._turnstile,
-            limit=self._in_flight.most,
+            limit=self._at_once,
             keepalive_timeout=30,
             resolver=Names(options.connect_timeout, self._inside if guarded else None),
         )
@@ -105,7 +105,8 @@ class Exchange:
         """
         if self._breaker.open:
             return not held
-        return self._in_flight.room(self._clock(), held, self._limiter.rate) and self._turnstile.room(beginning)
+        wait = self._turnstile.waiting() + beginning
+        return room(held, wait, self._limiter.rate, self._at_once)
 
     def may_go(self, route: str, beginning: int) -> bool:
         """Whether a request of this route would not wait long for the limit of its own endpoint class.
@@ -129,12 +130,12 @@ class Exchange:
             self._endpoints[route] = min(known, endpoint, key=lambda each: rate_of(each) or inf)
 
     def _look_again(self) -> None:
-        """Give up what is overdue; and at first, room comes by time alone.
+        """Give up what is overdue.
 
         One timer for all: one of its own for each request is a twentieth of what a request costs.
         """
         now, silence = self._clock(), self._options.read_timeout
-        delay = _TICK if self._in_flight.learning(now) else silence
+        delay = silence
         overdue = []
         for talk in self._out:
             left = talk.patience.ends(silence) - now
@@ -194,13 +195,10 @@ class Exchange:
         failures, renewed, held = 0, False, 0.0
         if request.after:
             await asyncio.sleep(request.after)
-            self._in_flight.answered(self._clock(), request.after)
         while True:
             renewals = self._renewals
             reply = await self._send(request, talk)
             now = self._clock()
-            if talk.sent is not None:
-                self._in_flight.answered(now, now - talk.sent)
             verdict = self._verdict(request, reply, talk)
             if verdict.meaning != "credentials":
                 renewed = False

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
-_LEAD = 0.05  # seconds of requests that may wait for their turn before new work is begun
 _LONGEST_ANSWER = 2**24  # bytes
 _EARLY = 0.001  # seconds by which a timer of the loop may be, about: it counts in milliseconds
 _TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
@@ -72,14 +71,10 @@ class Turnstile:
         self._queues: dict[str, deque[Waiting]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def room(self, more: int) -> bool:
-        """So few requests wait, with these, that new work may be begun.
-
-        Those that wait for a limit of their own class are in nobody's way.
-        """
+    def waiting(self) -> int:
+        """How many requests wait. Those that wait for a limit of their own class are in nobody's way."""
         rate = self._limiter.rate
-        waiting = sum(len(queue) for name, queue in self._queues.items() if self._limiter.rate_of(name) == rate)
-        return waiting + more < 2 + int(rate * _LEAD)
+        return sum(len(queue) for name, queue in self._queues.items() if self._limiter.rate_of(name) == rate)
 
     async def turn(self, asking: Asking) -> float:
         """Until the request may go; when that was. Raises what `clear` was given, and TooLong."""

@@ -56,12 +56,14 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
         _forget(profile_id, state, plan, asks, out)
     for retry in facts.retries:
         out.counts["retried"] += _retry(state, retry)
-    asking = Asking(profile_id, state, plan.now, asks, out.calls, live=bool(facts.events))
+    news = bool(facts.events or facts.receipts or facts.retries)
+    asking = Asking(profile_id, state, plan.now, asks, out.calls, live=news)
     for connection in plan.connections:
         if deletions := state.ledger.get(connection.deletions):
             _ask_deletions(profile_id, state, connection, deletions, asks, out)
         if state.values:
             _tell(asking, connection, changes, out)
+    out.counts["dropped"] += asking.dropped
     if state.deleted is not None:
         drop_unused(state)
     return out
