@@ -214,7 +214,7 @@ class FacebookCustomAudiences(Destination):
             version = self.settings.api_version
             return Verdict("stop", words=f"Facebook has retired {version}: raise api_version in the settings. {words}")
         members = urlsplit(request.url).path.endswith("/users")
-        if codes[:1] == [1] and TOO_MUCH.search(words):
+        if reply.status == 413 or (codes[:1] == [1] and TOO_MUCH.search(words)):
             return Verdict("halve" if members and items > 1 else "answered", words=words)
         if reply.status >= 500 or (reply.ok and not reply.object):
             return Verdict("transient", retry_after(reply), words)
