@@ -4,7 +4,6 @@ Each portion is one transaction: states, calls, and how far receipts are folded.
 rest to the next decider, and what is folded twice changes nothing.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -34,18 +33,20 @@ RECEIPTS = 20_000  # folded in a transaction
 class Decided(Struct):
     """What was counted while deciding; sums over all portions of a run."""
 
-    input: Counter[str] = field(default_factory=Counter)  # read, applied, unchanged, dead_letters, retried, dropped, …
-    made: Counter[str] = field(default_factory=Counter)  # calls by connection, without cancels
-    no_identifier: Counter[str] = field(default_factory=Counter)
+    input: dict[str, int] = field(default_factory=dict)  # read, applied, unchanged, dead_letters, retried, dropped, …
+    made: dict[str, int] = field(default_factory=dict)  # calls by connection, without cancels
+    no_identifier: dict[str, int] = field(default_factory=dict)
     sources: dict[str, tuple[int, int]] = field(default_factory=dict)  # records read and unusable, by file
     asked: int = 0  # records in logs, cancels too
     errors: list[str] = field(default_factory=list)  # unreadable files: nothing was folded
 
     def add(self, other: "Decided") -> None:
         self.errors += other.errors
-        self.input.update(other.input)
-        self.made.update(other.made)
-        self.no_identifier.update(other.no_identifier)
+        for mine, others in (
+            (self.input, other.input), (self.made, other.made), (self.no_identifier, other.no_identifier),
+        ):  # fmt: skip
+            for name, number in others.items():
+                mine[name] = mine.get(name, 0) + number
         self.asked += other.asked
         for source, (read, bad) in other.sources.items():
             before = self.sources.get(source, (0, 0))
@@ -77,7 +78,7 @@ class Decider:
 
     def fold_parsed(self, parsed: Parsed) -> Decided:
         """The events of one shard of input, and what was no event."""
-        decided = Decided(Counter(parsed.counts), sources=dict(parsed.sources))
+        decided = Decided(dict(parsed.counts), sources=dict(parsed.sources))
         letters = [mask(letter) for letter in parsed.dead_letters] if self.masked else parsed.dead_letters
         if letters:
             with self.db.portion() as transaction:
@@ -147,9 +148,9 @@ class Decider:
                 transaction.folded(number, file_id, position)
         calls = portion.calls.items()
         return Decided(
-            Counter(portion.counts),
-            Counter({name: sum(call.kind != "cancel" for call in made) for name, made in calls}),
-            Counter(portion.no_identifier),
+            dict(portion.counts),
+            {name: sum(call.kind != "cancel" for call in made) for name, made in calls},
+            dict(portion.no_identifier),
             asked=sum(len(made) for _, made in calls),
         )
 

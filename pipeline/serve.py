@@ -185,9 +185,10 @@ class Serving:
             return False
         self.counted.add(decided)
         self.folded_at = time.time()
-        if decided.input.get("read") or decided.made.total():
+        made = sum(decided.made.values())
+        if decided.input.get("read") or made:
             bad = decided.input.get("dead_letters", 0)
-            self.say("folded", events=decided.input.get("read", 0), calls=decided.made.total(), unusable=bad)
+            self.say("folded", events=decided.input.get("read", 0), calls=made, unusable=bad)
         return bool(decided.asked)
 
     # -- delivering
