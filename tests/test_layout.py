@@ -80,6 +80,11 @@ def test_what_is_done_does_not_know_how_it_is_run() -> None:
     assert [] == importing(sources("pipeline"), *others)
 
 
+def test_decisions_know_no_vendor_and_vendors_know_no_sender() -> None:
+    assert [] == importing(sources("transforms/logic"), "transforms.destinations", "transforms.sending")
+    assert [] == importing(sources("transforms/destinations"), "transforms.sending")
+
+
 # -- dependencies
 def declared(extra: str = "") -> set[str]:
     """The names of the distributions in setup.py."""

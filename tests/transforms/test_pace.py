@@ -55,13 +55,13 @@ def test_the_cap_is_kept_and_used_while_a_backlog_waits(cap: int, requests: int)
 
 def test_a_cap_per_minute_does_not_take_the_place_of_the_cap_per_second() -> None:
     _, connection = connect("braze", {"endpoint": "https://x", "api_key": "${KEY}"}, cap=Cap(6000, 60.0))
-    limits = effective_limits(Braze, connection)
+    limits = effective_limits(Braze.limits, connection)
     assert [(6000, 60.0), (100, 1.0)] == [(limit.requests, limit.seconds) for limit in limits if not limit.endpoint]
     _, raised = connect(
         "braze", {"endpoint": "https://x", "api_key": "${KEY}"}, cap=Cap(200), cap_raised_by_vendor=True
     )
     assert [(200, 1.0)] == [
-        (each.requests, each.seconds) for each in effective_limits(Braze, raised) if not each.endpoint
+        (each.requests, each.seconds) for each in effective_limits(Braze.limits, raised) if not each.endpoint
     ]
 
 

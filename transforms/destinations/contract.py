@@ -131,7 +131,7 @@ class Destination:
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
     batch: ClassVar[Batch] = Batch()
-    concurrency: ClassVar[int] = 256  # conversations at once, at most: there are as many as the cap needs
+    concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.

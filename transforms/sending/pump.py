@@ -46,12 +46,12 @@ class Channel:
         if kind is None:
             raise ValueError(f"no destination {delivery.connection.destination!r}")
         self._destination = kind(delivery.workspace, delivery.connection)
-        self._limits = effective_limits(kind, delivery.connection)
+        self._limits = effective_limits(kind.limits, delivery.connection)
         self.report.cap = next(
             (per(limit.requests, limit.seconds) for limit in self._limits if not limit.endpoint), "none"
         )
         self._lanes = Lanes(self._destination.route, self._destination.unit, self._destination.batch_of)
-        self._at_once = at_once(self._destination, self._limits)
+        self._at_once = at_once(self._destination.at_once(), self._limits)
         self._chunks: Iterator[list[Item]] = iter(())
         self._more = True  # in the outbox
         self._chunk: Iterator[Item] = iter(())

@@ -1,20 +1,14 @@
 """What is done about a vendor in trouble: backoff, breaker, canary; and what is made of its words."""
 
 from random import Random
-from typing import Any
 
 import pytest
 
 from schemas.outcomes import Delivered, Rejected
-from schemas.workspace import Cap
-from tests.transforms.delivering import connect
-from transforms.destinations import find
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import OPENS_AT, Breaker
 from transforms.logic.canary import Canary
-from transforms.logic.caps import at_once, effective_limits
 from transforms.logic.estimate import Estimate
-from transforms.logic.inflight import FEWEST, InFlight
 from transforms.logic.retry import backoff, outlived
 
 
@@ -96,55 +90,6 @@ def test_a_canary_judges_by_what_the_vendor_said() -> None:
     canary.settled(Rejected("not_found"))
     assert "rejected 21 of the first 41" in canary.verdict()
     assert "invalid_value 20, not_found 1" in canary.verdict()
-
-
-@pytest.mark.parametrize(
-    ("slug", "settings", "cap", "expected"),
-    [
-        ("webhook", {"url": "https://x.example"}, None, 16),
-        ("webhook", {"url": "https://x.example"}, Cap(100), 100),
-        ("webhook", {"url": "https://x.example"}, Cap(5), 16),
-        ("webhook", {"url": "https://x.example"}, Cap(1_000_000, 86_400.0), 16),
-        ("webhook", {"url": "https://x.example"}, Cap(500), 256),
-        ("facebook-custom-audiences", {"ad_account_id": "1", "access_token": "${T}"}, None, 4),
-        ("zendesk", {"subdomain": "a", "email": "a@x.io", "api_token": "${T}"}, None, 50),
-        ("zendesk", {"subdomain": "a", "email": "a@x.io", "api_token": "${T}", "bulk": True}, None, 30),
-    ],
-)
-def test_as_many_conversations_as_the_cap_needs_or_the_vendor_bears(
-    slug: str, settings: dict[str, Any], cap: Cap | None, expected: int
-) -> None:
-    workspace, connection = connect(slug, settings, cap=cap)
-    kind = find(slug)
-    assert kind
-    assert expected == at_once(kind(workspace, connection), effective_limits(kind, connection))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rate", "expected"),
-    [
-        (0.001, 500.0, FEWEST),  # quick answers: a few are enough
-        (0.1, 500.0, 100),  # twice what Little's law says
-        (0.4, 500.0, 256),  # what the destination bears
-        (0.9, 30.0, 54),
-        (60.0, 100.0, 200),  # before slower ones a cap is not used up
-        (0.4, 0.0, FEWEST),
-    ],
-)
-def test_there_is_room_for_as_many_conversations_as_use_up_the_cap(seconds: float, rate: float, expected: int) -> None:
-    flight = InFlight(256, now=0.0)
-    for n in range(400):
-        flight.answered(n / 100, seconds)
-    assert [True, False] == [flight.room(4.0, held, rate) for held in (expected - 1, expected)]
-
-
-def test_the_longer_there_is_no_answer_the_more_room_there_is() -> None:
-    flight = InFlight(256, now=0.0)
-    assert [True, True, False] == [flight.room(0.5, held, 100.0) for held in (FEWEST, 99, 100)]
-    assert [True, False] == [flight.learning(now) for now in (0.5, 1.0)]
-    assert [True, False] == [flight.room(60.0, held, 100.0) for held in (199, 200)]
-    flight.answered(60.0, 0.2)
-    assert not flight.learning(60.0)
 
 
 @pytest.mark.parametrize(
