@@ -1,6 +1,6 @@
 """A receipt: the final outcome of a call, complete enough to be believed without the call."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -29,9 +29,9 @@ class Receipt(Struct, frozen=True, array_like=True, gc=False):
     call: Call | None = None  # of a `track` call that lacks a required key: it waits for it
 
 
-def receipt_of(call: Call, fate: Fate, at: float, **more: object) -> Receipt:
+def receipt_of(call: Call, fate: Fate, at: float, **more: Any) -> Receipt:
     """The receipt of a call; `more` are further fields."""
     value = digest(call.value)
     return Receipt(
         call.profile_id, call.kind, call.identifier, call.slot, call.ask, call.epoch, value, fate, at, **more
-    )  # type: ignore[arg-type]
+    )

@@ -7,7 +7,7 @@ import pytest
 from sandbox.testing import running_sandbox
 from sandbox.workspace import accounts
 from schemas.workspace import Cap
-from tests.transforms.delivering import FAST, connect, people, start, until
+from tests.sending.delivering import FAST, connect, people, start, until
 
 API = "https://api.hubapi.com"
 CONTACTS = "/crm/v3/objects/contacts"

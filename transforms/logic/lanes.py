@@ -9,7 +9,7 @@ What happened (`live`) goes before what the workspace asked for (`backfill`), bu
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -18,6 +18,7 @@ from msgspec.json import encode
 
 from schemas.calls import Call
 from schemas.limits import Batch
+from schemas.outcomes import Rejected
 
 _ENVELOPE = 300  # bytes around the value of a call in a request's body
 _HELD = 1_200  # bytes that a call takes in memory beside those
@@ -28,8 +29,8 @@ class Item:
     """A call in the sender's memory, and what became of it so far."""
 
     __slots__ = (
-        "after", "attempts", "before", "call", "due", "gone", "lanes", "marked", "maybe", "out", "put_off", "ready",
-        "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until", "weight",
+        "attempts", "before", "call", "due", "gone", "lanes", "marked", "maybe", "out", "put_off", "ready",
+        "refused", "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until", "weight",
     )  # fmt: skip
 
     def __init__(self, call: Call) -> None:
@@ -44,7 +45,7 @@ class Item:
         self.trouble = 0.0  # since when it is put off, by the clock
         self.taken_back = False  # while it was out: it is not to be tried again
         self.settled = False
-        self.after: Item | None = None  # the one that it replaces, while that is out
+        self.refused: Rejected | None = None  # by the vendor, while it is not known whose fault that is
         # -- of the lanes
         self.lanes: tuple[_Lane, ...] = ()
         self.route = ""
@@ -65,7 +66,7 @@ class _Lane:
         self.key = key
         self.waiting: deque[Item] = deque()  # by ask
         self.out = 0  # calls of it in requests
-        self.holder: object = None  # the batch that they are in
+        self.holder: _Forming | None = None  # the batch that they are in
 
     def head(self) -> Item | None:
         waiting = self.waiting
@@ -119,6 +120,7 @@ class Lanes:
         self._route, self._unit, self._batch_of, self._objects = route, unit, batch_of, objects
         self._lanes: dict[Hashable, _Lane] = {}
         self._due: list[tuple[float, int, Item]] = []  # a heap; what is not its item's time is void
+        self._sizes: dict[str, Batch] = {}  # by route
         self._queues: dict[tuple[str, bool], deque[Item]] = {}  # by route and class
         self._numbers = count()
         self._turn = 0
@@ -135,14 +137,21 @@ class Lanes:
         return (call.profile_id, call.identifier)
 
     def add(self, item: Item) -> None:
-        """At its place, by ask."""
+        """At its place, by ask. What a destination's module raises comes before anything is changed."""
         call = item.call
         item.route, item.unit, item.weight = self._route(call), self._unit(call), weigh(call)
+        if item.route not in self._sizes:
+            self._sizes[item.route] = size = self._batch_of(item.route)
+            self.largest = max(self.largest, size.items)
         item.lanes = tuple([self._lane(key) for key in self.keys(call, item.unit)])
         others = item.lanes[1].waiting
         self.shared += bool(others) and others[-1].call.profile_id != call.profile_id
         self.held += item.weight + _HELD
         self._put(item)
+
+    def size_of(self, route: str) -> Batch:
+        """How much one request of a route takes."""
+        return self._sizes[route]
 
     def _lane(self, key: Hashable) -> _Lane:
         lane = self._lanes.get(key)
@@ -165,7 +174,15 @@ class Lanes:
 
     def plenty(self) -> bool:
         """Some route has a full batch."""
-        return any(len(queue) >= self._batch_of(route).items for (route, _), queue in self._queues.items())
+        return any(len(queue) >= self._sizes[route].items for (route, _), queue in self._queues.items())
+
+    def of(self, profile_id: str) -> list[Item]:
+        """The calls of one person, in requests too."""
+        lane = self._lanes.get(profile_id)
+        if lane is None:
+            return []
+        out = [item for item in lane.holder.items if item.out] if lane.holder else []
+        return [each for each in (*out, *lane.waiting) if each.call.profile_id == profile_id and not each.gone]
 
     # -- what becomes of a batch that was taken
 
@@ -240,7 +257,7 @@ class Lanes:
     def _best(self, may_go: Callable[[str], bool], full: bool) -> tuple[str, bool] | None:
         """Route and class to begin the batch with."""
         fills = {
-            (route, backfill): min(len(queue) / self._batch_of(route).items, 1.0)
+            (route, backfill): min(len(queue) / self._sizes[route].items, 1.0)
             for (route, backfill), queue in self._queues.items()
             if queue and may_go(route)
         }
@@ -255,7 +272,7 @@ class Lanes:
         return route, backfill
 
     def _fill(self, route: str, backfill: bool) -> list[Item]:
-        forming = _Forming(route, self._batch_of(route))
+        forming = _Forming(route, self._sizes[route])
         for each in (backfill, not backfill):
             queue = self._queues.get((route, each))
             passed_over: list[Item] = []
@@ -317,7 +334,6 @@ class Lanes:
         queue = self._queues.get((item.route, backfill))
         if queue is None:
             queue = self._queues[item.route, backfill] = deque()
-            self.largest = max(self.largest, self._batch_of(item.route).items)
         queue.append(item)
 
     @property
@@ -347,11 +363,3 @@ def weigh(call: Call) -> int:
     if not call.traits and not isinstance(call.value, str | list | dict):
         return _ENVELOPE
     return _ENVELOPE + len(encode((call.value, call.traits)))
-
-
-def units(items: Iterable[Item]) -> list[tuple[int, ...]]:
-    """The asks of those that travel in one vendor object, object by object."""
-    found: dict[Hashable, list[int]] = {}
-    for item in items:
-        found.setdefault(item.unit, []).append(item.call.ask)
-    return [tuple(asks) for asks in found.values()]

@@ -76,5 +76,3 @@ def _on_this_machine(host: str) -> bool:
     """A gateway here is never behind a proxy."""
     address = literal(host)
     return host == "localhost" or (address is not None and (address.startswith("127.") or address == "::1"))
-
-

@@ -1,9 +1,9 @@
 """Admission: what becomes of a call that was read, until it is in its lanes; and of everything once it is settled.
 
-    log ─ read ─┬─ of another workspace's slot or epoch, taken back, needless ─► superseded
-                ├─ its time has not come ─► held, to be read again
-                ├─ refused by our own rules ─► rejected
-                └─ lanes
+log ─ read ─┬─ of another workspace's slot or epoch, taken back, needless ─► superseded
+            ├─ its time has not come ─► held, to be read again
+            ├─ refused by our own rules ─► rejected
+            └─ lanes
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from schemas.calls import Call
-from schemas.outcomes import Final, Rejected, Superseded
+from schemas.outcomes import Final, Superseded
 from schemas.receipts import Receipt
 from transforms.destinations.contract import Destination
 from transforms.logic.blame import Keys
@@ -24,6 +24,7 @@ from transforms.sending.log import Waiting
 from transforms.sending.reading import Rows
 from transforms.sending.words import fault
 
+_NEVER = float("inf")
 _REMEMBERED = 10_000  # settled calls whose receipts are on disk, kept for those that replace them
 _LIVE, _BACKFILL = False, True
 
@@ -53,6 +54,7 @@ class Admission:
         self.flushes = flushes
         self.dated, self.put_off = PutOff(shuts=False), PutOff(shuts=True)
         self.blocked = 0  # calls of keys that wait until something is mended
+        self.blocked_first = _NEVER  # the smallest ask of them
         self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
         self.ended = {_LIVE: False, _BACKFILL: False}  # there was no more
         self.handed_over = False
@@ -85,17 +87,17 @@ class Admission:
         if rows.workspace > self._number:
             self.handed_over = True
             return
-        limit = rows.upto if not backfill or self.ended[_LIVE] else min(rows.upto, self.at[_LIVE])
-        if backfill and self.ended[_LIVE]:
-            limit = min(limit, self.at[_LIVE])
+        limit = min(rows.upto, self.at[_LIVE]) if backfill else rows.upto
         for waiting in rows.calls:
             if waiting.call.ask > limit:
                 break
             self._admit(waiting, rows)
             if self.handed_over:
                 return
-        self.ended[backfill] = not rows.more and limit == rows.upto
         self.at[backfill] = max(self.at[backfill], limit)
+        self.ended[backfill] = not rows.more and limit == rows.upto
+        if limit < rows.upto:
+            self.ended[_LIVE] = False
         self._end_cancels()
         self.end_flushes()
 
@@ -128,7 +130,7 @@ class Admission:
         if self.flushes.holds(call, rows.newest, now):
             return
         if key_of(call) in self._keys.waiting:
-            self.blocked += 1
+            self._block(call)
             return
         try:
             self._enter(item, rows, now)
@@ -156,7 +158,7 @@ class Admission:
             return
         self._lanes.add(item)
         self.items[call.ask] = item
-        self.flushes.entered(call.slot, 1)
+        self.flushes.entered(call, 1)
         self.admitted += 1
 
     # -- what replaces what
@@ -235,7 +237,8 @@ class Admission:
         """Those that nothing in their scope can be read behind any more."""
         if not self._open_cancels:
             return
-        read = min(*self.at.values(), self.flushes.first - 1, self.dated.first - 1, self.put_off.first - 1)
+        waits = min(self.flushes.first, self.dated.first, self.put_off.first, self.blocked_first)
+        read = min(*self.at.values(), waits - 1)
         for ask in [ask for ask in self._open_cancels if ask <= read]:
             cancel = self._open_cancels.pop(ask)
             mine = self._cancels[cancel.profile_id]
@@ -254,7 +257,7 @@ class Admission:
         self._ends[call.ask] = End(receipt, item.before)
         if self.items.pop(call.ask, None):
             self._lanes.done(item)
-            self.flushes.entered(call.slot, -1)
+            self.flushes.entered(call, -1)
         self.dated.gone(call.ask)
         if told:
             self.heard(outcome)
@@ -277,7 +280,7 @@ class Admission:
         self.put_off.add(call.ask, due if due is not None else _NEVER, [lane.key for lane in item.lanes])
         self._shut(item)
         self._lanes.done(item)
-        self.flushes.entered(call.slot, -1)
+        self.flushes.entered(call, -1)
 
     def _shut(self, item: Item) -> None:
         """What waits behind it leaves memory too, and what waits behind that."""
@@ -291,7 +294,7 @@ class Admission:
             self.books.left([other])
             behind += [each for lane in other.lanes for each in lane.waiting if not each.gone and each is not other]
             self._lanes.done(other)
-            self.flushes.entered(other.call.slot, -1)
+            self.flushes.entered(other.call, -1)
 
     def block(self, item: Item) -> None:
         """Its key waits until something is mended: it leaves memory, and what waits of the key."""
@@ -299,14 +302,17 @@ class Admission:
         self.books.left([item])
         del self.items[call.ask]
         self._lanes.done(item)
+        self.flushes.entered(call, -1)
+        self.flushes.cut_short(call.slot)
+        self._block(call)
+
+    def _block(self, call: Call) -> None:
         self.blocked += 1
+        self.blocked_first = min(self.blocked_first, call.ask)
 
     def end_flushes(self) -> None:
         if facts := self.flushes.ended(min(self.at.values())):
             self.books.remember(facts)
-
-
-_NEVER = float("inf")
 
 
 def key_of(call: Call) -> tuple[str, str]:
@@ -314,4 +320,4 @@ def key_of(call: Call) -> tuple[str, str]:
     return ("list" if call.kind in ("add", "remove") else call.kind, call.key)
 
 
-__all__ = ["Admission", "End", "Rejected", "key_of"]
+__all__ = ["Admission", "End", "key_of"]

@@ -9,22 +9,22 @@ import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from random import Random
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import aiohttp
+from yarl import URL
 
 from schemas.report import Report
 from schemas.secret import MissingSecret
-from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded
+from transforms.destinations.contract import Destination, Reply, Request, bounded
 from transforms.logic.breaker import Breaker
-from transforms.logic.inflight import InFlight
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.steps import Around, Bounds, Heard, Steps
 from transforms.sending.addressing import Addressing
 from transforms.sending.delivery import SenderOptions
-from transforms.sending.talk import Accused, Divided, Interrupted, Overtaken, Stopped, Talk, Unanswered
-from transforms.sending.turnstile import TooLong, Turnstile
+from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
+from transforms.sending.turnstile import Asking, TooLong, Turnstile
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
 from transforms.sending.words import TRUST, Mask, cause, lasting, moment, refusal
 
@@ -41,19 +41,14 @@ class _SentAway(Exception):
     """The request waited for its turn when it turned out that it cannot go yet."""
 
 
-class Watch:
-    """What the connection hears of its attempts."""
+class Watch(NamedTuple):
+    """What the connection hears of its attempts, and tells."""
 
-    def __init__(
-        self,
-        moved: Callable[[], None],
-        turned: Callable[[Talk], None],
-        save: Callable[[], "asyncio.Future[None]"],
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-    ) -> None:
-        """`turned`: a conversation waits for its first turn no more; `save` keeps the limiter."""
-        self.moved, self.turned, self.save, self.clock, self.wall = moved, turned, save, clock, wall
+    moved: Callable[[], None]  # there may be room
+    learn: Callable[[str, str], None]  # the endpoint class of a route's first requests
+    save: Callable[[bool], "asyncio.Task[None]"]  # keeps the limiter: if it has to be (False), or anyway
+    clock: Callable[[], float]
+    wall: Callable[[], float]
 
 
 class Attempts:
@@ -64,16 +59,17 @@ class Attempts:
         destination: Destination,
         options: SenderOptions,
         limiter: Limiter,
-        in_flight: InFlight,
+        most: int,
         report: Report,
         watch: Watch,
     ) -> None:
+        """`most`: conversations at once."""
         self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
-        self._watch, self._clock, self._in_flight = watch, watch.clock, in_flight
+        self._watch, self._clock, self._most = watch, watch.clock, most
         self._random = Random()
         self._bounds = Bounds(options.retry_for, options.give_up_after, destination.renews)
         self.breaker = Breaker()
-        self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, self._turned, self._save)  # type: ignore[arg-type]
+        self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, _turned, self._save)
         self._throttled_since: float | None = None
         self._answers = 0  # useful ones
         self._renewing = asyncio.Lock()
@@ -92,7 +88,7 @@ class Attempts:
         connector = Connector(
             self._turnstile,
             3 * options.connect_timeout,
-            limit=self._in_flight.most,
+            limit=self._most,
             keepalive_timeout=30,
             resolver=self._addressing.names,
         )
@@ -103,6 +99,10 @@ class Attempts:
             request_class=TimedRequest,
             **LONGEST_HEAD,  # type: ignore[arg-type]
         )
+
+    def saving(self, saving: Callable[[], bool]) -> None:
+        """Whether what is kept of the limiter is on its way to the disk."""
+        self._turnstile.saving = saving
 
     async def close(self) -> None:
         self._tick.cancel()
@@ -134,26 +134,28 @@ class Attempts:
         except StopIteration as end:
             result: T = end.value
             return result
+        except Ended as end:
+            end.said = talk.words or talk.cause
+            raise
         finally:
             conversation.close()
-            self._turned(talk)
+            talk.turned()
 
     async def _exchange(self, request: Request, talk: Talk) -> Reply:
         """One answered request."""
         talk.endpoint = request.endpoint
+        if not talk.partly and talk.route:
+            self._watch.learn(talk.route, request.endpoint)
         body = request.body()
         if talk.items > 1 and len(body or b"") > talk.most:  # what was reckoned was too little
             raise Divided("", large=True)
         steps = Steps(self._bounds, self._random, talk.items, talk.tries, talk.renewing)
         if request.after:
             await asyncio.sleep(request.after)
-            self._in_flight.answered(self._clock(), request.after)
         while True:
             renewals = self._renewals
             reply = await self._send(request, talk)
             now = self._clock()
-            if talk.sent is not None:
-                self._in_flight.answered(now, now - talk.sent)
             heard = self._hear(request, reply, talk)
             self._note(heard, reply, talk, now)
             step = steps.next(heard, now, Around(self._answers, self.breaker.since, self._throttled_since))
@@ -172,14 +174,14 @@ class Attempts:
                 case "renew":
                     await self._renew(renewals)
                 case "divide" | "reject":
-                    raise Divided(step.words, step.large, step.unanswered, step.since)
+                    raise Divided(step.words, step.large, step.unanswered)
                 case "refused":
                     assert reply
                     raise Accused(heard.meaning, heard.words, reply)
                 case "give up":
-                    raise Unanswered(f"{step.words}: {talk.cause}", step.since)
+                    raise _since(Unanswered(f"{step.words}: {talk.cause}"), step.since)
                 case "stop":
-                    raise Stopped(self._end(heard, reply, step.words, talk))
+                    raise _since(Stopped(self._end(heard, reply, step.words, talk)), step.since)
 
     def _may_repeat(self, talk: Talk) -> None:
         if not talk.partly and talk.overtaken():
@@ -280,7 +282,7 @@ class Attempts:
                 if talk.sent is None and not failed:
                     self.breaker.unused(talk.asked)
 
-    async def _answer(self, request: Request, url: "aiohttp.typedefs.URL", talk: Talk) -> Reply:
+    async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
         """Raises TimeoutError where it is given up."""
         proxy, proxy_headers = await self._addressing.through(url)
         async with asyncio.timeout(None) as limit:
@@ -322,14 +324,8 @@ class Attempts:
                 return
             await self._sleep(min(delay, _POLL_BREAKER), at_breaker=True)
 
-    def _turned(self, talk: object) -> None:
-        assert isinstance(talk, Talk)
-        if not talk.turned:
-            talk.turned = True
-            self._watch.turned(talk)
-
     async def _save(self) -> None:
-        await self._watch.save()
+        await self._watch.save(False)
 
     def _count(self, status: str) -> None:
         self._report.statuses[status] = self._report.statuses.get(status, 0) + 1
@@ -337,9 +333,9 @@ class Attempts:
     # -- patience: one timer for all; one of its own for each request is a twentieth of what a request costs
 
     def _look_again(self) -> None:
-        """Give up what is overdue; and at first, room comes by time alone."""
+        """Give up what is overdue."""
         now, silence = self._clock(), self._options.read_timeout
-        delay = _TICK if self._in_flight.learning(now) else silence
+        delay = silence
         overdue = []
         for talk in self._out:
             left = talk.patience.ends(silence) - now
@@ -349,7 +345,6 @@ class Attempts:
         self._tick = asyncio.get_running_loop().call_later(delay, self._look_again)
         for talk in overdue:
             self._give_up(talk)
-        self._watch.moved()
 
     def _give_up(self, talk: Talk) -> None:
         """Its request first: where only a connection breaks off, aiohttp sends a PUT again by itself.
@@ -367,12 +362,12 @@ class Attempts:
         """Nothing of the connection goes for so long; the next run keeps to it too, however this one ends."""
         self._limiter.hold(now, seconds)
         if seconds > _LONG_HOLD:
-            self._watch.save()
+            self._watch.save(True)
 
     def _throttled(self, talk: Talk, now: float, after: float | None) -> None:
         self._limiter.throttled(now, after, talk.sent or now)
         if after is not None and after > _LONG_HOLD:
-            self._watch.save()
+            self._watch.save(True)
         self._throttled_since = now if self._throttled_since is None else self._throttled_since
 
     async def _renew(self, seen: int) -> None:
@@ -412,9 +407,16 @@ def unsigned(request: Request) -> dict[str, str]:
     return {name.lower(): value for name, value in {**kind, **request.headers}.items()}
 
 
-def _host(url: str) -> str:
-    from yarl import URL
+def _since(end: Ended, since: float | None) -> Ended:
+    end.since = since
+    return end
 
+
+def _turned(talk: Asking) -> None:
+    talk.turned()
+
+
+def _host(url: str) -> str:
     return URL(url).host or ""
 
 
@@ -425,6 +427,3 @@ def _wake_up(sleeper: "asyncio.Future[None]") -> None:
 
 def _interrupted() -> Interrupted:
     return Interrupted(_NOT_NOW)
-
-
-__all__ = ["Attempts", "Verdict", "Watch", "unsigned"]

@@ -7,15 +7,17 @@ commit.
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter, without
 from schemas.outcomes import Delivered, Expired, Final, Rejected, Superseded
-from schemas.receipts import receipt_of
+from schemas.receipts import Receipt, receipt_of
 from schemas.report import Report, Sample
 from transforms.logic.lanes import Item
 from transforms.logic.ledger import expiry, refusal
@@ -80,7 +82,7 @@ class Books:
 
     # -- receipts
 
-    def settle(self, item: Item, outcome: Final, now: float) -> None:
+    def settle(self, item: Item, outcome: Final, now: float) -> Receipt:
         """The final outcome of a call; `now` in seconds since 1970. The vendor's words are without secrets."""
         assert not item.settled, f"{item} has two outcomes"
         item.settled = True
@@ -94,11 +96,12 @@ class Books:
             case Superseded():
                 receipt = receipt_of(call, "superseded", now, maybe=maybe, unsure_until=until)
             case Rejected():
-                waits = outcome.reason == "missing_required_key" and call.kind == "track"
                 receipt = receipt_of(
                     call, "rejected", now, reason=outcome.reason, maybe=maybe, unsure_until=until,
-                    refused=refusal(call, settings), call=call if waits else None,
+                    refused=refusal(call, settings),
                 )  # fmt: skip
+                if outcome.reason == "missing_required_key" and call.kind == "track":  # it waits for it
+                    receipt = replace(receipt, call=call)
                 self._letter(item, outcome.reason, outcome.words, receipt.refused)
             case Expired():
                 receipt = receipt_of(
@@ -109,11 +112,14 @@ class Books:
         if call.kind != "cancel":
             self._count(call, outcome)
         self._write_soon()
+        return receipt
 
-    def settle_cancel(self, call: Call, now: float) -> None:
+    def settle_cancel(self, call: Call, now: float) -> Receipt:
         """It has done all that it can do."""
-        self._next.receipts.append(receipt_of(call, "superseded", now))
+        receipt = receipt_of(call, "superseded", now)
+        self._next.receipts.append(receipt)
         self._write_soon()
+        return receipt
 
     def _letter(self, item: Item, reason: str, words: str, refused: bytes) -> None:
         call = item.call
@@ -230,10 +236,8 @@ def _tells(item: Item) -> bool:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
-    try:
+    with suppress(RuntimeError):  # the loop has ended with the process
         loop.call_soon_threadsafe(what)
-    except RuntimeError:  # the loop has ended with the process
-        pass
 
 
 def anonymous(words: str, call: Call) -> str:

@@ -1,214 +1,284 @@
-"""Batches: one batch is delivered: what it needs is prepared, the vendor is told, every call gets its outcome."""
+"""Conversation: one batch is delivered: what it needs is prepared, the vendor is told, every call gets its outcome.
+
+batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · blocked, with the others of their key
+                           ├─ refused as a whole, or not answered alone ─► divided, until it is known whose fault
+                           ├─ who asks is refused ─► suspects: they wait until others show whose fault it is
+                           └─ no answer ─► left for later, or expired
+"""
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from enum import Enum
+from copy import deepcopy
 from itertools import zip_longest
 from random import Random
-from typing import NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
 from schemas.calls import Call
-from schemas.dead_letters import without
-from schemas.outcomes import Delivered, Expired, Final, Later, Outcome, Rejected
-from schemas.report import Sample
-from transforms.assignment import Delivery
-from transforms.destinations.contract import Destination, units
-from transforms.exchange import Exchange
-from transforms.logic.lanes import Item, Lanes, halves
+from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Superseded
+from transforms.destinations.contract import Destination
+from transforms.logic.blame import Blame, Keys, Refusal
+from transforms.logic.lanes import Item, Lanes
+from transforms.logic.netting import may_land_until
 from transforms.logic.retry import backoff, outlived
-from transforms.talk import Ended, Halved, Stopped, Talk, Unanswered
+from transforms.logic.splitting import PARTLY, TAKEN, Answer, Splitting
+from transforms.sending.admission import Admission, key_of
+from transforms.sending.attempts import Attempts
+from transforms.sending.books import Books
+from transforms.sending.delivery import Delivery
+from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
+from transforms.sending.words import fault, place, refusal
 
-_SAMPLES = 5  # rejected calls shown per connection
 _OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
+_LONG = 120.0  # seconds: what is put off for longer leaves memory
+_AGAIN = 300.0  # seconds until what was given up is tried again, where the sender goes on
+_FAULTS = 5  # conversations that fail in a row, and none that does not: the module is at fault and not a record
+_PART = 2  # attempts at a part of a batch that is divided because it is not answered
+
+Key = tuple[str, str]
 
 
-class Tried(NamedTuple):
-    """What became so far, in this run, of a call without a final outcome."""
-
-    attempts: int = 0  # requests that carried it
-    maybe: bool = False  # one of them had no answer
-    put_off: int = 0  # how often
-    since: float = 0.0  # when it was first put off
-
-
-_NEVER = Tried()
-
-
-class Told(Enum):
-    """What a batch came to."""
-
-    TAKEN = "all of it is delivered"
-    PARTLY = "its calls have their outcomes, or wait"
-    REFUSED = "the vendor refused it as a whole"
-    TOO_LARGE = "in bytes"
-
-
-class Watch(NamedTuple):
-    """What the channel hears, and tells."""
-
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-    moved: Callable[[], None]  # lanes may be ready
-    save: Callable[[], None]  # the memory has changed
-    heard: Callable[[Final], None]  # a vendor's word on a call
-
-
-class Batches:
+class Conversations:
     """Delivers the batches of one connection, several at a time."""
 
     def __init__(
-        self, delivery: Delivery, destination: Destination, exchange: Exchange, lanes: Lanes, watch: Watch
+        self,
+        delivery: Delivery,
+        destination: Destination,
+        attempts: Attempts,
+        admission: Admission,
+        lanes: Lanes,
+        books: Books,
+        blame: Blame,
+        keys: Keys,
+        memory: dict[str, Any],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        begin: Callable[[list[Item], "Answer"], None],
     ) -> None:
-        self._report, self._options, self._journal = delivery.report, delivery.options, delivery.journal
-        self._memory, self._destination, self._exchange, self._lanes = delivery.memory, destination, exchange, lanes
-        self._watch = watch
+        """`begin` a conversation about calls that are known to be refused."""
+        self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
+        self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
+        self._books, self._blame, self._keys, self._memory = books, blame, keys, memory
+        self._clock, self._wall, self._begin = clock, wall, begin
         self._prepares = type(destination).prepare is not Destination.prepare
         self._preparing = asyncio.Lock()
-        self._prepared: set[tuple[str, str]] = set()
-        self._tried: dict[int, Tried] = {}  # by place in the outbox
-        self._open: dict[str, dict[int, Item]] = {}  # by profile and place: in a batch, and not settled yet
+        self._prepared: set[Key] = set()
+        self._scopes: dict[str, str] = {}  # routes that the vendor refuses as such: its words
+        self._suspects: dict[tuple[int, ...], list[Item]] = {}
+        self._remembered = deepcopy(memory)
+        self._faults = self._successes = 0
         self._random = Random()
+        self.acknowledged: set[str] = set()  # routes of which something was
 
-    async def converse(self, batch: list[Item]) -> None:
-        """Deliver a batch, and make its lanes ready again."""
-        profiles = {item.call.profile_id for item in batch}
-        for item in batch:
-            self._open.setdefault(item.call.profile_id, {})[item.ref] = item
-        held: set[str] = set()  # lanes that are not to go on
+    async def hold(self, batch: list[Item], known: Answer | None = None) -> None:
+        """Deliver a batch; each of its calls is settled, or waits, when it ends. `known`: it was refused already."""
         try:
+            if known:
+                await self._divide(batch, known)
+                return
             if self._prepares:
                 await self._prepare(batch)
-                batch = self._recheck(batch)
-            if batch:
-                await self._deliver(batch, held)
+            if batch := self._recheck(batch):
+                await self._deliver(batch)
         finally:
-            for profile in profiles - held:
-                self._open.pop(profile, None)
-            self._lanes.done(profiles - held)
+            self._put_down(batch)
+
+    def _put_down(self, batch: list[Item]) -> None:
+        """The sender ends, and what has no outcome goes back: the next one reads it again."""
+        for item in batch:
+            if item.out and not self._is_suspect(item) and item.call.ask in self._admission.items:
+                self._lanes.put_back(item, 0.0)
+
+    def _is_suspect(self, item: Item) -> bool:
+        return any(item in items for items in self._suspects.values())
+
+    # -- ahead of it
 
     async def _prepare(self, batch: list[Item]) -> None:
         """Before the first call of a key: make or find at the vendor what it needs."""
-        if all((item.call.kind, item.call.key) in self._prepared for item in batch):
+        if all(key_of(item.call) in self._prepared for item in batch):
             return
         async with self._preparing:
-            fresh: dict[tuple[str, str], Call] = {}
+            fresh: dict[Key, Call] = {}
             for call in (item.call for item in batch):
-                if call.kind != "delete" and (call.kind, call.key) not in self._prepared:
-                    fresh.setdefault((call.kind, call.key), call)
-            samples = list(fresh.values())
-            if not samples:
+                key = key_of(call)
+                if call.kind != "delete" and key not in self._prepared and key not in self._keys.waiting:
+                    fresh.setdefault(key, call)
+            if fresh:
+                await self._prepare_keys(list(fresh.values()))
+
+    async def _prepare_keys(self, samples: list[Call]) -> None:
+        try:
+            await self._attempts.talk(self._destination.prepare(samples, self._memory), Talk(1))
+        except Unanswered as error:
+            raise Stopped(f"what its calls need could not be prepared: {error}") from error
+        except (Divided, Accused) as end:
+            if len(samples) > 1:  # one after the other: the fault may be one key's
+                for sample in samples:
+                    await self._prepare_keys([sample])
                 return
-            try:
-                await self._exchange.talk(self._destination.prepare(samples, self._memory), Talk(1))
-            except Unanswered as error:
-                raise Stopped(f"what its calls need could not be prepared: {error}") from error
-            self._prepared.update((call.kind, call.key) for call in samples)
-            self._watch.save()
+            if isinstance(end, Accused) and not self._successes:
+                raise Stopped(self._refusal(end)) from end
+            self._block_key(key_of(samples[0]), str(end))
+        finally:
+            self._remember()
+        self._prepared.update(key_of(call) for call in samples)
+
+    def _remember(self) -> None:
+        """What the destination has learnt is kept for later runs."""
+        if self._memory != self._remembered:
+            self._remembered = deepcopy(self._memory)
+            self._books.remember({MEMORY: self._remembered})
 
     def _recheck(self, batch: list[Item]) -> list[Item]:
         """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
-        checked = [(item, self._destination.check(item.call)) for item in batch]
-        self.settle([(item, rejected) for item, rejected in checked if rejected], ours=True)
-        return [item for item, rejected in checked if not rejected]
+        good = []
+        for item in batch:
+            call = item.call
+            if item.settled or not item.out:
+                continue
+            if key_of(call) in self._keys.waiting or item.route in self._scopes:
+                self._admission.block(item)
+            elif item.taken_back:
+                self._settle(item, Superseded())
+            elif rejected := self._check(call):
+                self._settle(item, rejected)
+            else:
+                good.append(item)
+        return good
 
-    async def _deliver(self, batch: list[Item], held: set[str]) -> None:
-        match await self._tell(batch, held):
-            case Told.REFUSED:
-                await self._find(batch, held)
-            case Told.TOO_LARGE:
-                await self._halve(batch, held, bad=False)
-
-    async def _tell(self, batch: list[Item], held: set[str]) -> Told:
-        """One conversation about all of it."""
-        calls, refs = [item.call for item in batch], [item.ref for item in batch]
-        converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
-        objects = len(units(self._destination, calls)) if len(calls) > 1 else 1
-        route = self._destination.route(calls[0])
-        most = self._destination.batch_of(route).bytes
-        talk = Talk(objects, lambda: self._journal.sent(refs), most, route)
+    def _check(self, call: Call) -> Rejected | None:
         try:
-            outcomes = await self._exchange.talk(converse(calls, self._memory), talk)
-        except Ended as end:
-            if talk.begun and not end.maybe:
-                self._journal.unsent(refs)
+            return self._destination.check(call)
+        except Exception as error:
+            return fault(error)
+
+    # -- one conversation
+
+    async def _deliver(self, batch: list[Item]) -> None:
+        answer = await self._tell(batch)
+        if answer.what in ("refused", "unanswered"):
+            await self._divide(batch, answer)
+
+    async def _tell(self, batch: list[Item], part: bool = False) -> Answer:
+        """One conversation about all of it. A `part` of one unit that is rejected is not settled yet."""
+        talk = self._talk(batch, part)
+        try:
+            outcomes = await self._converse(batch, talk)
+        except Overtaken:
             self._note(batch, talk)
-            if isinstance(end, Halved):
-                return Told.TOO_LARGE if end.large else Told.REFUSED
-            self._leave(batch, end, held)
-            if isinstance(end, Stopped):
+            left = self._recheck(batch)
+            return await self._tell(left, part) if left else PARTLY
+        except Divided as end:
+            self._note(batch, talk)
+            return Answer("unanswered" if end.unanswered else "refused", self._mask(end.words), end.large)
+        except Accused as end:
+            self._note(batch, talk)
+            return self._accused(batch, end, talk)
+        except Ended as end:
+            self._note(batch, talk)
+            self._leave(batch, end)
+            if not isinstance(end, Unanswered):
                 raise
-            return Told.PARTLY
+            return PARTLY
+        except asyncio.CancelledError:  # cut off: what is in flight may have arrived
+            talk.maybe = talk.maybe or talk.sent is not None or talk.partly
+            talk.gave_up = self._clock() if talk.maybe else talk.gave_up
+            self._note(batch, talk)
+            raise
+        except Exception as error:
+            return self._at_fault(batch, talk, error)
+        self._faults = 0
+        self._remember()
+        return await self._conclude(batch, outcomes, talk, part)
+
+    def _talk(self, batch: list[Item], part: bool) -> Talk:
+        objects = len({item.unit for item in batch}) if len(batch) > 1 else 1
+        route = batch[0].route
+        talk = Talk(objects, lambda: self._books.mark(batch), self._lanes.size_of(route).bytes, route)
+        if part:
+            talk.tries = _PART
+        talk.overtaken = lambda: any(item.taken_back for item in batch)
+        return talk
+
+    async def _converse(self, batch: list[Item], talk: Talk) -> Sequence[Outcome]:
+        calls = [item.call for item in batch]
+        converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
+        outcomes = await self._attempts.talk(converse(calls, self._memory), talk)
         if len(outcomes) != len(batch):
-            raise ValueError(f"{self._destination.slug}: {len(outcomes)} outcomes for {len(batch)} calls")
-        return await self._conclude(list(zip(batch, outcomes, strict=True)), talk, held)
+            raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} calls")
+        return outcomes
 
-    async def _conclude(self, told: list[tuple[Item, Outcome]], talk: Talk, held: set[str]) -> Told:
+    def _note(self, items: Sequence[Item], talk: Talk) -> None:
+        """These calls were carried by a conversation, and have no outcome yet."""
+        self._carried(items, talk)
+        self._books.unmark(items)
+
+    def _carried(self, items: Sequence[Item], talk: Talk) -> None:
+        until = may_land_until(self._wall() - (self._clock() - talk.gave_up)) if talk.gave_up is not None else 0.0
+        for item in items:
+            item.attempts += talk.attempts
+            item.maybe = item.maybe or talk.maybe
+            item.until = max(item.until, until)
+
+    def _at_fault(self, batch: list[Item], talk: Talk, error: Exception) -> Answer:
+        """The destination's module failed. What it had sent may have arrived."""
+        talk.maybe = talk.maybe or talk.partly
+        self._note(batch, talk)
+        self._faults += 1
+        if self._faults >= _FAULTS and not self._successes:
+            raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait")
+        return Answer("refused", f"{_FAULT}{place(error)}")
+
+    async def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], talk: Talk, part: bool) -> Answer:
         """The vendor has spoken of each call; those it refused together are told apart."""
-        delivered = [(item, outcome) for item, outcome in told if isinstance(outcome, Delivered)]
-        if len(delivered) == len(told):
-            self.settle(delivered)
-            return Told.TAKEN
-        failed = [item for item, outcome in told if not isinstance(outcome, Delivered)]
-        self._note(failed, talk)
+        self._carried(batch, talk)
+        delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Delivered)]
+        if delivered:
+            self._succeeded(delivered, talk)
+        told = list(zip(batch, outcomes, strict=True))
+        rejected = [(item, outcome) for item, outcome in told if isinstance(outcome, Rejected)]
+        if part and talk.items == 1 and len(rejected) == len(told):
+            for item, refused in rejected:
+                item.refused = self._masked(refused)
+            self._books.unmark(batch)
+            return Answer("refused", self._mask(rejected[0][1].words))
         apart = self._refused_together(told) if len(told) > talk.items else []
-        again = {item.ref for part in apart for item in part}
-        if again and not talk.maybe:
-            self._journal.unsent(list(again))
-        self._settle_or_put_off([(item, outcome) for item, outcome in told if item.ref not in again], held)
-        for part in apart:
-            if alone := self._unheld(part, held):
-                await self._deliver(alone, held)
-        return Told.PARTLY
+        again = {item.call.ask for each in apart for item in each}
+        for item, outcome in told:
+            if item.call.ask not in again and not isinstance(outcome, Blocked):
+                self._outcome(item, outcome)
+        if len(delivered) < len(batch):
+            self._books.unmark(batch)
+        for item, outcome in told:
+            if isinstance(outcome, Blocked):
+                await self._blocked(item, outcome, talk)
+        for each in apart:
+            if alone := self._recheck(each):
+                await self._deliver(alone)
+        return TAKEN if len(delivered) == len(batch) else PARTLY
 
-    # -- refused as a whole
+    def _outcome(self, item: Item, outcome: Outcome) -> None:
+        match outcome:
+            case Later():
+                self._put_off(item, outcome)
+            case Delivered():
+                self._settle(item, outcome, told=True)
+            case Rejected():
+                self._settle(item, self._masked(outcome), told=True)
+            case _:
+                self._settle(item, Rejected("fault", f"{type(outcome).__name__} is no outcome"))
 
-    async def _find(self, batch: list[Item], held: set[str]) -> None:
-        """There is something bad in the batch: find it by halves, then deliver all the rest together.
-
-            refused:  1 2 3 4 5 6 7 8 ─ 1 2 3 4 ─ 1 2 ─ 1        where 1 is bad,
-            rest:                                       2 … 8    log₂ n + 2 requests more, at most
-
-        If there is more that is bad, the rest is only halved.
-        """
-        aside: list[Item] = []
-        while (halved := halves(batch, self._destination.unit))[1]:
-            first, second = halved
-            told = await self._tell(first, held)
-            if told is Told.REFUSED:
-                batch, aside = first, [*second, *aside]
-            elif told is Told.TAKEN:
-                batch = self._unheld(second, held)
-            else:  # it may have been in there
-                if told is Told.TOO_LARGE:
-                    await self._halve(first, held, bad=False)
-                batch, aside = [], [*second, *aside]
-        if batch:
-            await self._tell(batch, held)
-        if aside := self._unheld(aside, held):
-            await self._tell_by_halves(aside, held)
-
-    async def _tell_by_halves(self, batch: list[Item], held: set[str]) -> bool:
-        """Whether all of it was taken at once."""
-        told = await self._tell(batch, held)
-        if told in (Told.REFUSED, Told.TOO_LARGE):
-            await self._halve(batch, held, bad=told is Told.REFUSED)
-        return told is Told.TAKEN
-
-    async def _halve(self, batch: list[Item], held: set[str], bad: bool) -> None:
-        """`bad`: there is something bad in it; otherwise it is only too large."""
-        first, second = halves(batch, self._destination.unit)
-        taken = await self._tell_by_halves(first, held)
-        second = self._unheld(second, held)
-        if second and bad and taken:
-            await self._halve(second, held, bad)  # so it is in here
-        elif second:
-            await self._tell_by_halves(second, held)
-
-    def _unheld(self, items: list[Item], held: set[str]) -> list[Item]:
-        """Those that may go; the others went back to their lanes with what was put off, or were left with it."""
-        return [item for item in items if item.call.profile_id not in held]
+    def _succeeded(self, items: list[Item], talk: Talk) -> None:
+        """Somebody was told: who was refused before is refused for what they are."""
+        self._successes += 1
+        self.acknowledged.add(talk.route)
+        for key in {key_of(item.call) for item in items}:
+            self._keys.delivered(key)
+        for cleared in self._blame.succeeded(talk.sent or 0.0, talk.route):
+            self._clear(cleared)
 
     def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
         """Calls that the vendor refused as one object, for what may be wrong with one of them only.
@@ -217,7 +287,7 @@ class Batches:
         """
         objects: dict[Hashable, list[tuple[Item, Outcome]]] = {}
         for item, outcome in told:
-            objects.setdefault(self._destination.unit(item.call), []).append((item, outcome))
+            objects.setdefault(item.unit, []).append((item, outcome))
         together = [
             [item for item, _ in found]
             for found in objects.values()
@@ -225,114 +295,217 @@ class Batches:
         ]
         return [[item for item in each if item] for each in zip_longest(*together)]
 
-    def _note(self, items: list[Item], talk: Talk) -> None:
-        """These calls were carried by a conversation, and not delivered."""
-        for item in items:
-            tried = self._tried.get(item.ref, _NEVER)
-            self._tried[item.ref] = tried._replace(
-                attempts=tried.attempts + talk.attempts, maybe=tried.maybe or talk.maybe
-            )
+    # -- refused as a whole
 
-    def _leave(self, batch: list[Item], end: Ended, held: set[str]) -> None:
-        """No outcome: the calls wait for the next run, and their lanes with them; or it was their last chance."""
-        if isinstance(end, Unanswered):
-            self._report.trouble = str(end)
-        if end.since is not None:
-            since = self._watch.wall() - (self._watch.clock() - end.since)
-            batch = [item for item in batch if not self._expire(item, since, end.words, end.maybe)]
-            if batch and not end.maybe:
-                self._journal.unreached([item.ref for item in batch], since)
-        self._close(batch, held)
+    async def _divide(self, batch: list[Item], answer: Answer) -> None:
+        """Find whose fault it is, by sending parts."""
+        items = {item.call.ask: item for item in batch}
+        splitting = Splitting(_units(batch), answer)
+        while (asks := splitting.next()) is not None:
+            part = self._recheck([items[ask] for ask in asks])
+            if len(part) < len(asks):
+                splitting.drop(set(asks) - {item.call.ask for item in part})
+                continue
+            splitting.told(await self._tell(part, part=True))
+        if splitting.verdict == "whole":
+            self._whole([items[ask] for ask in splitting.waiting if items[ask].out], splitting.words, answer)
+            return
+        for found in splitting.bad:
+            for item in self._still([items[ask] for ask in found.calls]):
+                self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+        for found in splitting.later:
+            for item in self._still([items[ask] for ask in found.calls]):
+                self._put_off(item, Later(words=found.words))
 
-    def _close(self, items: list[Item], held: set[str]) -> None:
-        """These calls, and what follows them in their lanes, go with the next run."""
-        for item in items:
-            self._tried.pop(item.ref, None)
-        left = {item.call.profile_id for item in items}
-        for profile in left:
-            self._open.pop(profile, None)
-        held.update(left)
-        self._lanes.close(left)
+    def _still(self, items: list[Item]) -> list[Item]:
+        return [item for item in items if item.out and not item.settled]
 
-    def _expire(self, item: Item, began: float, words: str, maybe: bool = True) -> bool:
-        """Whether it did."""
-        if not outlived(item.call.since, began, self._watch.wall(), self._options.give_up_after):
-            return False
-        tried = self._tried.get(item.ref, _NEVER)
-        self.settle([(item, Expired(words, maybe or tried.maybe, tried.attempts))])
+    def _whole(self, items: list[Item], words: str, answer: Answer) -> None:
+        """It is none of the records: the key's calls wait, or the connection's."""
+        if answer.what == "unanswered":
+            for item in self._still(items):
+                self._put_off(item, Later(words=words))
+            return
+        if words.startswith(_FAULT):
+            if self._successes:
+                for item in self._still(items):
+                    self._settle(item, _refused(words, False))
+                return
+            raise Stopped(f"a fault in its destination's module: {words.removeprefix(_FAULT)}; its calls wait")
+        keys = {key_of(item.call) for item in items}
+        if len(keys) > 1 or not self._successes:
+            raise Stopped(f"the vendor refuses whatever it is told: {words}; mend that, its calls wait")
+        for key in keys:
+            self._block_key(key, words)
+        for item in self._still(items):
+            self._admission.block(item)
+
+    # -- whose fault
+
+    def _accused(self, batch: list[Item], end: Accused, talk: Talk) -> Answer:
+        """A refusal that may be about who is told of, or about who tells."""
+        self._last_refusal = end
+        refusal = Refusal(
+            calls=tuple(item.call.ask for item in batch),
+            subjects=frozenset(item.call.profile_id for item in batch),
+            meaning=end.meaning,  # type: ignore[arg-type]
+            sent=talk.sent or 0.0,
+            at=self._clock(),
+            words=end.words,
+            page="text/html" in end.reply.headers.get("content-type", ""),
+        )
+        if self._blame.refused(refusal, talk.route) == "record":
+            return Answer("refused", end.words)
+        self._suspects[refusal.calls] = batch
+        return PARTLY
+
+    def stands(self) -> bool:
+        """Whether more may be sent; raises Stopped where nobody succeeds."""
+        if not self._suspects:
+            return True
+        for scope in {items[0].route for items in self._suspects.values()}:
+            match self._blame.stands(self._attempts.out, scope):
+                case "holds":
+                    return False
+                case "scope":
+                    self._refuse_scope(scope)
+                case "connection":
+                    raise Stopped(self._refusal(self._last_refusal))
         return True
 
-    def _settle_or_put_off(self, told: Sequence[tuple[Item, Outcome]], held: set[str]) -> None:
-        final: list[tuple[Item, Final]] = []
-        later: dict[str, list[tuple[Item, Later]]] = {}
-        for item, outcome in told:
-            if isinstance(outcome, Later):
-                later.setdefault(item.call.profile_id, []).append((item, outcome))
+    def _refuse_scope(self, scope: str) -> None:
+        words = self._refusal(self._last_refusal)
+        self._scopes[scope] = words
+        self._report.blocked[scope] = words
+        for calls, items in list(self._suspects.items()):
+            if items[0].route == scope:
+                del self._suspects[calls]
+                for item in self._still(items):
+                    self._admission.block(item)
+
+    def weigh_last(self) -> None:
+        """There is nothing more to send, and nothing out: what becomes of the suspects. Raises Stopped."""
+        if not self._suspects:
+            return
+        records, waiting = self._blame.ended()
+        for record in records:
+            self._clear(record)
+        if waiting and not self._successes:
+            raise Stopped(self._refusal(self._last_refusal))
+        for suspect in waiting:
+            for item in self._still(self._suspects.pop(suspect.calls, [])):
+                self._report.trouble = self._refusal(self._last_refusal)
+                self._admission.leave(item, self._later())
+
+    def _clear(self, refusal: Refusal) -> None:
+        """It is its record's fault: found by dividing, if there are several."""
+        if items := self._still(self._suspects.pop(refusal.calls, [])):
+            self._begin(items, Answer("refused", refusal.words))
+
+    def _refusal(self, end: Accused) -> str:
+        what = "refuses the credentials" if end.meaning == "credentials" else "does not allow this"
+        return refusal(self._destination, end.reply, what, end.words)
+
+    # -- keys
+
+    async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
+        """What its key needs at the vendor is missing or refused."""
+        key = key_of(item.call)
+        outcome = Blocked(self._mask(outcome.words), outcome.prepare)
+        match self._keys.blocked(key, outcome, talk.sent or 0.0):
+            case "wait":
+                self._block_key(key, outcome.words)
+                self._admission.block(item)
+                return
+            case "prepare":
+                async with self._preparing:
+                    self._prepared.discard(key)
+                    await self._prepare_keys([item.call])
+                    self._keys.prepared(key, self._clock())
+            case "again":
+                async with self._preparing:
+                    pass
+        if again := self._recheck([item]):
+            self._lanes.put_back(again[0], 0.0)
+
+    def _block_key(self, key: Key, words: str) -> None:
+        self._keys.waiting[key] = words
+        self._report.blocked[key[1]] = words
+
+    # -- what waits
+
+    def _leave(self, batch: list[Item], end: Ended) -> None:
+        """No outcome: the calls wait for a later time, and their lanes with them; or it was their last chance."""
+        if end.since is not None:
+            since = self._wall() - (self._clock() - end.since)
+            for item in self._still(batch):
+                item.since = item.since or since
+                self._expire(item, self._mask(end.said))
+        if not isinstance(end, Unanswered):
+            return
+        self._report.trouble = str(end)
+        for item in self._still(batch):
+            if item.taken_back:
+                self._settle(item, Superseded())
             else:
-                final.append((item, outcome))
-        self.settle(final)
-        for profile, items in later.items():
-            self._put_off(profile, items, held)
+                self._admission.leave(item, self._later())
 
-    def _put_off(self, profile: str, items: list[tuple[Item, Later]], held: set[str]) -> None:
-        """Calls the vendor could not take now: only their lane waits, with all that the batch has of it.
+    def _later(self) -> float | None:
+        return self._wall() + _AGAIN if self._follow else None
 
-        The lane may go on before the batch has come to its end: none of its calls may be left in there.
-        """
-        now = self._watch.clock()
-        waits, trouble = [0.0], now
-        for item, outcome in items:
-            before = self._tried[item.ref]
-            tried = before._replace(put_off=before.put_off + 1, since=before.since if before.put_off else now)
-            self._tried[item.ref] = tried
-            waits.append(backoff(tried.put_off, outcome.after, self._random))
-            trouble = min(trouble, tried.since)
-        if now + max(waits) - trouble > self._options.retry_for:
-            began = self._watch.wall() - (now - trouble)
-            left = [
-                item for item, outcome in items if not self._expire(item, began, self._exchange.mask(outcome.words))
-            ]
-            if left:
-                self._report.trouble = self._exchange.mask(items[0][1].words) or self._report.trouble
-                self._close(left, held)
+    def _expire(self, item: Item, words: str) -> bool:
+        """Whether it did."""
+        if not outlived(item.since, item.since, self._wall(), self._options.give_up_after):
+            return False
+        self._settle(item, Expired(words, item.maybe, item.attempts))
+        return True
+
+    def _put_off(self, item: Item, outcome: Later) -> None:
+        """A call that the vendor could not take now: its lanes wait."""
+        if item.taken_back:
+            self._settle(item, Superseded())
             return
-        held.add(profile)
-        self._lanes.postpone(list(self._open.pop(profile).values()), now + max(waits))
-        self._watch.moved()
-
-    def settle(self, items: Sequence[tuple[Item, Final]], ours: bool = False) -> None:
-        """Final outcomes; `ours`: no request was made."""
-        if not items:
-            return
-        masked: list[tuple[Item, Final]] = [
-            (item, self._with_history(item, told) if isinstance(told, Rejected) else told) for item, told in items
-        ]
-        self._journal.settled(masked)
-        for item, outcome in masked:
-            self._tried.pop(item.ref, None)
-            self._open.get(item.call.profile_id, {}).pop(item.ref, None)
-            self._count(item, outcome)
-            if not ours:
-                self._watch.heard(outcome)
-
-    def _with_history(self, item: Item, told: Rejected) -> Rejected:
-        """A rejection without secrets, and with what was tried before it."""
-        tried = self._tried.get(item.ref, _NEVER)
-        return replace(told, words=self._exchange.mask(told.words), maybe=tried.maybe, attempts=tried.attempts)
-
-    def _count(self, item: Item, outcome: Final) -> None:
-        report = self._report
-        if isinstance(outcome, Delivered):
-            report.delivered += 1
-            report.unconfirmed += outcome.unconfirmed
-        elif isinstance(outcome, Expired):
-            report.expired += 1
+        now, wall = self._clock(), self._wall()
+        item.put_off += 1
+        if item.put_off == 1:
+            item.trouble = now
+        wait = backoff(item.put_off, outcome.after, self._random)
+        words = self._mask(outcome.words)
+        item.since = item.since or wall - (now - item.trouble)
+        if now + wait - item.trouble > self._options.retry_for:
+            self._report.trouble = words or self._report.trouble
+            if not self._expire(item, words):
+                self._admission.leave(item, self._later())
+        elif wait > _LONG:
+            self._admission.leave(item, wall + wait)
         else:
-            report.rejected[outcome.reason] = report.rejected.get(outcome.reason, 0) + 1
-            if report.rejected[outcome.reason] == 1 or len(report.samples) < _SAMPLES:
-                report.samples.append(Sample(outcome.reason, item.call.key, _without(outcome.words, item.call)))
+            self._lanes.put_back(item, now + wait)
+
+    # -- the end
+
+    def _settle(self, item: Item, outcome: Final, told: bool = False) -> None:
+        if not item.settled:
+            self._admission.settle(item, outcome, told)
+
+    def _masked(self, outcome: Rejected) -> Rejected:
+        return replace(outcome, words=self._mask(outcome.words))
+
+    def _mask(self, words: str) -> str:
+        return self._attempts.mask(words)
 
 
-def _without(words: str, call: Call) -> str:
-    """The vendor's words for a printed sample: without the person."""
-    return without(words, [call.identifier.id, call.value, call.traits])[:200]
+MEMORY = "memory"  # the fact that holds what the destination remembers
+_FAULT = "\x00"  # ahead of words that are ours: no vendor's begin so
+
+
+def _units(batch: list[Item]) -> list[tuple[int, ...]]:
+    found: dict[Hashable, list[int]] = {}
+    for item in batch:
+        found.setdefault(item.unit, []).append(item.call.ask)
+    return [tuple(asks) for asks in found.values()]
+
+
+def _refused(words: str, large: bool) -> Rejected:
+    if words.startswith(_FAULT):
+        return Rejected("fault", words.removeprefix(_FAULT))
+    return Rejected("too_large" if large else "refused", words)

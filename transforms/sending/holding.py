@@ -8,7 +8,7 @@
 When the time has come they are read once more, from the first of them on.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
 
@@ -35,6 +35,7 @@ class _Flush(Struct):
     began: float
     limit: int  # takes asks up to this one
     out: int = 0  # calls in memory
+    whole: bool = True  # nothing of it was left, so that it is not due any more
 
 
 class Flushes:
@@ -66,17 +67,24 @@ class Flushes:
     def due(self, slot: int) -> float:
         return self._last[slot] + self._every[slot]
 
-    def entered(self, slot: int, number: int) -> None:
-        """So many calls of a flush came into memory, or left it."""
-        if flush := self._now.get(slot):
+    def entered(self, call: Call, number: int) -> None:
+        """A call of a flush came into memory (1), or left it (-1)."""
+        if flush := self._now.get(call.slot):
             flush.out += number
+
+    def cut_short(self, slot: int) -> None:
+        """Calls of it wait until something is mended: then it is still due."""
+        if flush := self._now.get(slot):
+            flush.whole = False
 
     def ended(self, read: int) -> dict[str, float]:
         """Flushes that are over, where asks up to this one were read: facts to write."""
-        over = [slot for slot, flush in self._now.items() if not flush.out and flush.limit <= read]
-        for slot in over:
-            self._last[slot] = self._now.pop(slot).began
-        return {f"{FLUSHED}{slot}": self._last[slot] for slot in over}
+        facts: dict[str, float] = {}
+        for slot, flush in list(self._now.items()):
+            if flush.whole and not flush.out and flush.limit <= read:
+                del self._now[slot]
+                self._last[slot] = facts[f"{FLUSHED}{slot}"] = flush.began
+        return facts
 
     def come(self, now: float) -> int | None:
         """The first ask to read again, for lists that are due."""
@@ -97,38 +105,46 @@ class Flushes:
 
 
 class PutOff:
-    """Calls that wait for a time of their own. `shut`: what shares a lane with them waits too."""
+    """Calls that wait for a time of their own. `shuts`: what shares a lane with them waits too."""
 
     def __init__(self, shuts: bool) -> None:
         self._shuts = shuts
         self._due: dict[int, float] = {}  # by ask
         self._heap: list[tuple[float, int]] = []
-        self._shut: set[Hashable] = set()
+        self._shut: set[Hashable] = set()  # lanes
+        self.first: float = inf  # the smallest ask of all that wait
 
     def add(self, ask: int, due: float, keys: Iterable[Hashable] = ()) -> None:
         self._due[ask] = due
         heappush(self._heap, (due, ask))
+        self._waits(ask, keys)
+
+    def _waits(self, ask: int, keys: Iterable[Hashable]) -> None:
+        self.first = min(self.first, ask)
         if self._shuts:
             self._shut.update(keys)
 
-    def holds(self, ask: int, now: float, keys: Iterable[Hashable] = ()) -> bool:
+    def holds(self, ask: int, now: float, keys: Sequence[Hashable] = ()) -> bool:
         """Whether a call waits, or is behind one that does."""
+        if not self._due and not self._shut:
+            return False
         waits = self._due.get(ask, -inf) > now or (bool(self._shut) and not self._shut.isdisjoint(keys))
-        if waits and self._shuts:
-            self._shut.update(keys)
+        if waits:
+            self._waits(ask, keys)
         return waits
 
     def come(self, now: float) -> int | None:
         """The first ask to read again, where some are due. The lanes are open again."""
-        if not self._heap or self._heap[0][0] > now:
+        if self.next() > now:
             return None
-        first = min(self._due)
+        first = self.first
         while self._heap and self._heap[0][0] <= now:
             due, ask = heappop(self._heap)
             if self._due.get(ask) == due:
                 del self._due[ask]
         self._shut.clear()
-        return first
+        self.first = min(self._due, default=inf)
+        return int(first)
 
     def gone(self, ask: int) -> None:
         """It was settled meanwhile."""
@@ -146,10 +162,6 @@ class PutOff:
     @property
     def number(self) -> int:
         return len(self._due)
-
-    @property
-    def first(self) -> float:
-        return min(self._due, default=inf)
 
 
 def _time(fact: object) -> float:

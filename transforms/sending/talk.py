@@ -1,6 +1,7 @@
 """Talk: one conversation with a vendor, as far as the requests of a connection share; and how it can end."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from math import inf
 
 from transforms.destinations.contract import Reply
@@ -13,25 +14,24 @@ _WORDS = 200  # characters of the vendor's words in a cause
 class Ended(Exception):
     """A conversation that did not come to its end."""
 
+    since: float | None = None  # the vendor has given no useful answer since, by the clock
+    said = ""  # the vendor's last words; where it said nothing, how the last attempt failed
+
 
 class Stopped(Ended):
     """The connection cannot go on; the text says why and what to do."""
 
 
 class Unanswered(Ended):
-    """Repeating was given up; the vendor has given no useful answer `since`, by the clock."""
-
-    def __init__(self, words: str, since: float | None) -> None:
-        super().__init__(words)
-        self.since = since
+    """Repeating was given up."""
 
 
 class Divided(Ended):
     """The batch was refused as a whole, or is not answered while others are: see `transforms.logic.splitting`."""
 
-    def __init__(self, words: str, large: bool = False, unanswered: bool = False, since: float | None = None) -> None:
+    def __init__(self, words: str, large: bool = False, unanswered: bool = False) -> None:
         super().__init__(words)
-        self.words, self.large, self.unanswered, self.since = words, large, unanswered, since
+        self.words, self.large, self.unanswered = words, large, unanswered
 
 
 class Accused(Ended):
@@ -48,6 +48,9 @@ class Overtaken(Ended):
 
 class Interrupted(Ended):
     """The sender is stopping."""
+
+
+TURNED: ContextVar[Callable[[], None]] = ContextVar("turned")  # of the conversation that a task holds
 
 
 async def _nothing_to_write() -> None:
@@ -71,8 +74,9 @@ class Talk:
         self._mark = mark
         self.marked = False  # the attempt is written down
         self.endpoint = ""
-        self.turned = False  # its first request waits for its turn no more
+        self.turned = TURNED.get(_nothing)  # its first request waits for its turn no more
         self.partly = False  # requests of it were answered
+        self.trouble: float | None = None  # since when there is no useful answer to the request that is out
         self.maybe = False  # an attempt had no useful answer, and may have arrived
         self.gave_up: float | None = None  # when one without any answer was given up last, by the clock
         self.asked = 0.0  # when the breaker let it pass

@@ -35,6 +35,9 @@ class Asking(Protocol):
     def goes(self, now: float) -> None:
         """It has its token and goes now."""
 
+    turned: Callable[[], None]
+    """It waits no more."""
+
     def stays(self) -> None:
         """It does not go after all."""
 
@@ -64,6 +67,7 @@ class Turnstile:
         """`longest`: seconds that one may wait; `moved` hears of each that waits no more; `save` keeps the limiter."""
         self._limiter, self._clock, self._longest, self._moved, self._save = limiter, clock, longest, moved, save
         self._queues: dict[str, deque[Waiting]] = {}
+        self.saving: Callable[[], bool] = lambda: False  # what is kept of it is on its way to the disk
         self._timer: asyncio.TimerHandle | None = None
 
     async def turn(self, asking: Asking) -> float:
@@ -88,7 +92,7 @@ class Turnstile:
 
     async def _keep(self) -> None:
         """A long window is on disk before what it counts leaves."""
-        if self._limiter.unsaved:
+        if self._limiter.unsaved or self.saving():
             await self._save()
 
     def left(self, asking: Asking, taken: float) -> None:

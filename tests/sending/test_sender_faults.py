@@ -18,7 +18,7 @@ import pytest
 from schemas.calls import Call
 from schemas.outcomes import Expired
 from schemas.workspace import Cap
-from tests.transforms.delivering import (
+from tests.sending.delivering import (
     FAST,
     Delivering,
     Journal,
@@ -32,7 +32,7 @@ from tests.transforms.delivering import (
     until,
     webhook,
 )
-from tests.transforms.vendor_server import Answer, Script, Seen, VendorServer, vendor
+from tests.sending.vendor_server import Answer, Script, Seen, VendorServer, vendor
 from transforms.assignment import Delivery
 from transforms.channel import Channel
 from transforms.sender import Sender

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.receiver import receiver
 from schemas.calls import Call, Identifier
 from schemas.workspace import Cap
-from tests.transforms.delivering import (
+from tests.sending.delivering import (
     FAST,
     connect,
     identify,
@@ -18,7 +18,7 @@ from tests.transforms.delivering import (
     track,
     webhook,
 )
-from tests.transforms.vendor_server import Answer, Seen, VendorServer
+from tests.sending.vendor_server import Answer, Seen, VendorServer
 from transforms.destinations.braze import Braze
 from transforms.destinations.contract import Batch, Limit
 from transforms.destinations.iterable import Iterable

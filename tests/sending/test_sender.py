@@ -16,7 +16,7 @@ import trustme
 
 from schemas.outcomes import Expired, Rejected
 from schemas.workspace import Cap
-from tests.transforms.delivering import (
+from tests.sending.delivering import (
     FAST,
     Delivering,
     Journal,
@@ -31,7 +31,7 @@ from tests.transforms.delivering import (
     until,
     webhook,
 )
-from tests.transforms.vendor_server import Answer, Seen, VendorServer, vendor
+from tests.sending.vendor_server import Answer, Seen, VendorServer, vendor
 from transforms.assignment import Delivery
 from transforms.channel import Channel
 from transforms.destinations.contract import Batch
@@ -253,7 +253,7 @@ def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(server: VendorSer
 def test_a_process_that_ends_in_the_middle_of_a_delivery_ends_quietly(server: VendorServer) -> None:
     server.script = lambda seen: Answer(delay=30.0)
     script = f"""
-from tests.transforms.delivering import FAST, people, start, until, webhook
+from tests.sending.delivering import FAST, people, start, until, webhook
 from transforms.sender import shared_sender
 running = start(people(3), webhook(url="{server.url}", private_addresses=True), FAST, shared_sender())
 until(lambda: len(running.journal.maybe()) == 3)

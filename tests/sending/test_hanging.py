@@ -13,8 +13,8 @@ import pytest
 from schemas.calls import Call
 from schemas.outcomes import Delivered, Expired
 from schemas.workspace import Cap
-from tests.transforms.delivering import FAST, identify, people, start, until, webhook
-from tests.transforms.vendor_server import Answer, VendorServer
+from tests.sending.delivering import FAST, identify, people, start, until, webhook
+from tests.sending.vendor_server import Answer, VendorServer
 from transforms.destinations.contract import Conversation, Memory, Request, all_of
 from transforms.destinations.webhook import Webhook
 
