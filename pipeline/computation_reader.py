@@ -8,8 +8,9 @@ from msgspec import UNSET
 
 from pipeline.problems import closest
 from pipeline.yaml_reader import Firsts, Reader, Spot
+from schemas.events import IDENTIFIER_TYPES
 from schemas.workspace import Computation
-from transforms.logic.keys import IDENTIFIER_TYPES, is_key, snake_case
+from transforms.logic.keys import is_key, snake_case
 
 # They stand beside the key in payloads, so nothing else can be called like them.
 RESERVED_KEYS = frozenset({"audience_key", "trait_key", *IDENTIFIER_TYPES})
@@ -52,9 +53,11 @@ class Computations:
     def _check_key(self, spot: Spot, key: Any) -> bool:
         before = len(self.reader.problems)
         if key == "":
-            self.note(spot, "has neither letter nor digit to make a key of; give a `key` beside it", spot.text)
+            self.note(spot, "has no letter or digit to make a key from; add a `key`", spot.text)
         elif key is not UNSET and reserved(key):
-            self.note(spot, f"makes the key {key!r}, which payloads use for themselves; give another `key`", spot.text)
+            self.note(
+                spot, f"would have the key {key!r}, and calls use that name already; add another `key`", spot.text
+            )
         elif key is not UNSET and not is_key(key):
             self.note(spot, "should have only letters, digits and `_`", key, suggestion=snake_case(key))
         return len(self.reader.problems) == before
@@ -75,7 +78,7 @@ class Computations:
 
 
 def reserved(key: str) -> bool:
-    """Whether payloads use this key for themselves, however a vendor writes it."""
+    """Whether calls use this key already, however a vendor writes it."""
     return key.casefold() in RESERVED_KEYS
 
 

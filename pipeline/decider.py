@@ -17,6 +17,7 @@ from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
 from schemas.dead_letters import DeadLetter, mask
+from schemas.input_counts import InputCounts
 from schemas.registry import Registry, decode_registry, encode_registry
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
@@ -36,7 +37,8 @@ class Decided(Struct):
     input: dict[str, int] = field(default_factory=dict)  # read, applied, unchanged, dead_letters, retried, dropped, …
     made: dict[str, int] = field(default_factory=dict)  # calls by connection, without cancels
     no_identifier: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, tuple[int, int]] = field(default_factory=dict)  # records read and unusable, by file
+    kept: dict[str, int] = field(default_factory=dict)  # identifiers that a vendor cannot forget, by connection
+    sources: InputCounts = field(default_factory=InputCounts)
     asked: int = 0  # records in logs, cancels too
     errors: list[str] = field(default_factory=list)  # unreadable files: nothing was folded
 
@@ -44,13 +46,12 @@ class Decided(Struct):
         self.errors += other.errors
         for mine, others in (
             (self.input, other.input), (self.made, other.made), (self.no_identifier, other.no_identifier),
+            (self.kept, other.kept),
         ):  # fmt: skip
             for name, number in others.items():
                 mine[name] = mine.get(name, 0) + number
         self.asked += other.asked
-        for source, (read, bad) in other.sources.items():
-            before = self.sources.get(source, (0, 0))
-            self.sources[source] = before[0] + read, before[1] + bad
+        self.sources.merge(other.sources)
 
 
 class Decider:
@@ -78,7 +79,7 @@ class Decider:
 
     def fold_parsed(self, parsed: Parsed) -> Decided:
         """The events of one shard of input, and what was no event."""
-        decided = Decided(dict(parsed.counts), sources=dict(parsed.sources))
+        decided = Decided(dict(parsed.counts), sources=parsed.sources)
         letters = [mask(letter) for letter in parsed.dead_letters] if self.masked else parsed.dead_letters
         if letters:
             with self.db.portion() as transaction:
@@ -151,6 +152,7 @@ class Decider:
             dict(portion.counts),
             {name: sum(call.kind != "cancel" for call in made) for name, made in calls},
             dict(portion.no_identifier),
+            dict(portion.kept),
             asked=sum(len(made) for _, made in calls),
         )
 

@@ -111,15 +111,22 @@ def _match(pattern: str) -> list[str]:
 
 
 def _reach(system: Any, bucket: str) -> None:
-    """Ask S3 for anything at all. Raises OSError where there are no credentials or no server.
+    """Ask S3 for the bucket. Raises OSError where there are no credentials, no server, no such bucket.
 
-    Beam takes both for a moment's trouble, and tries again for ten minutes without a word.
+    Beam takes the first two for a moment's trouble and tries again for ten minutes without a word;
+    a bucket that is not there is an empty one to it.
     """
+    client = boto3_client.Client(system._options).client
     try:
-        boto3_client.Client(system._options).client.head_bucket(Bucket=bucket)
+        client.head_bucket(Bucket=bucket)
     except Exception as error:
-        if not hasattr(error, "response"):  # with one, whatever it says, the server is there
+        answer = getattr(error, "response", None)
+        if answer is None:
             raise OSError(words_of(error)) from error
+        if answer["ResponseMetadata"]["HTTPStatusCode"] == 404:  # who may not ask may still read
+            raise OSError(f"there is no bucket {bucket}") from error
+    finally:
+        client.close()
 
 
 def _hidden_part(path: str, matches: Callable[[str], Any]) -> str:

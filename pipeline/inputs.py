@@ -48,11 +48,6 @@ _CONVERT = "write JSON Lines (plain or gzip), Avro or Parquet"
 _COMPLETE = "write the file again; it may have been cut while it was written or copied"
 
 
-def find_files(patterns: Iterable[str]) -> list[str]:
-    """The files alone; `pipeline.files.find_files` tells its notes too."""
-    return files.find_files(patterns).files
-
-
 def check_file(path: str) -> Format:
     """The file's format, by content and extension. Raises InputError; reads no more than the head and the schema."""
     with _opened(path) as handle:

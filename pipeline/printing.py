@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 
 from rich.box import SIMPLE_HEAD
@@ -12,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands.output import counted
+from pipeline.delivering import reports
 from pipeline.run import Run
 from pipeline.summary import ConnectionSummary, Summary
 from pipeline.workspace import cap_of
 from schemas.report import Report
 from transforms.destinations.contract import Destination
 from transforms.logic.caps import per
-from transforms.sending.sender import shared_sender
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _LIVE_PER_SECOND = 2
@@ -42,8 +43,8 @@ def progress(console: Console) -> Iterator[None]:
 
 
 def _live() -> RenderableType:
-    reports = shared_sender().reports()
-    return deliveries(reports) if reports else ""
+    found = list(reports())
+    return deliveries(found) if found else ""
 
 
 def deliveries(reports: Sequence[Report]) -> Table:
@@ -69,9 +70,9 @@ def _ahead(report: Report) -> str:
 
 def _plain(console: Console, done: threading.Event) -> None:
     while not done.wait(_PLAIN_EVERY):
-        for report in shared_sender().reports():
+        for report in reports():
             if report.pending and not report.stopped:
-                console.print(f"  {_line(report)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"  {datetime.now():%H:%M:%S} {_line(report)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _line(report: Report) -> str:
@@ -139,6 +140,8 @@ def _input(summary: Summary) -> Iterator[str]:
             f"{told.get('unchanged', 0):,} did not, {told.get('dead_letters', 0):,} could not be used. "
             f"{counted(summary.profiles, 'profile')} known."
         )
+    for line in summary.unusable:
+        yield f"  {line}"
     if told.get("retried"):
         yield f"{counted(told['retried'], 'failed call')} may be tried again."
     if told.get("dropped"):
@@ -194,6 +197,11 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         yield f"{counted(each.scheduled, 'call')} waiting for their time, the first until {each.scheduled_until}."
     if report.unconfirmed:
         yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+    if each.kept:
+        yield (
+            f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request: "
+            "the vendor keeps what it was told of them until somebody deletes it by hand."
+        )
     if each.no_identifier:
         yield f"{counted(each.no_identifier, 'profile')} without an identifier that it understands."
 

@@ -25,6 +25,7 @@ from pipeline.log import Receipts, newest_letter
 from pipeline.run_folder import RunFolder
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
+from pipeline.unusable import by_reason, explain
 from pipeline.vendors import destinations, vendors
 from schemas.dead_letters import DeadLetter
 from schemas.report import Report
@@ -169,6 +170,7 @@ class Run:
                 summary.connections[each.name] = connection_summary(
                     self.decided, each.name, self.before[each.name], after, report, report.elsewhere
                 )
+        summary.unusable = list(explain(*by_reason(db.letters(run=self.folder.name))))
         summary.dead_letters = self.folder.write_dead_letters(self._letters(db))
         summary.mistakes = list(mistakes(summary.input, summary.connections))
         write(self.folder.path, summary)

@@ -138,9 +138,9 @@ class Syncs:
             if name is UNSET:
                 continue
             if name != name.strip() or not name.isprintable():
-                self.note(spots[field], "has a line break, or a blank at an end", name)
+                self.note(spots[field], "has a line break, or a space at its start or end", name)
             elif values.get("forms") != ("list",) and reserved(name):
-                self.note(spots[field], "is a name that payloads use for themselves; choose another one", name)
+                self.note(spots[field], "is a name that calls use already; choose another", name)
         key = values.get("computation", UNSET)
         values.setdefault("send_as", "" if key is UNSET else key)
         if "send_as_was" in spots and values["send_as_was"] == values["send_as"]:
@@ -204,7 +204,10 @@ class Syncs:
             return
         spot = spots["enrich"]
         if values["forms"] == ("track",):
-            self.note(spot.at_key(), "goes along with `identify` and `list` calls, and this sync sends only `track`")
+            self.note(
+                spot.at_key(),
+                "goes along with `identify` and `list` calls, and this sync sends only `track`; remove it",
+            )
         names = [self.computations.key_or_trait(name) for name in names]
         for name in dict.fromkeys(name for name in names if names.count(name) > 1):
             self.note(spot, "is given twice", name)
@@ -217,7 +220,7 @@ class Syncs:
         """Takes it away where the destination accepts none."""
         if self.destination and not self.destination.history:
             if values.get("historical") is True:
-                self.note(spots["historical"], f"{self._vendor} accepts no historical data; remove this line")
+                self.note(spots["historical"], f"{self._vendor} takes no historical data; remove this line")
             values["historical"] = False
 
 

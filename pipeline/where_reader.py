@@ -25,7 +25,7 @@ def read_where(reader: Reader, spot: Spot, computations: Computations) -> Any:
         if key == HAS:
             found[key] = _types(reader, at)
         elif key == NOT and isinstance(at.node, yaml.MappingNode):
-            found[key] = reader.note(at.at_key(), "stands at the value, not before the name: `plan: {not: free}`")
+            found[key] = reader.note(at.at_key(), "belongs to the value, like `plan: {not: free}`")
         elif first.of("condition", key, at.at_key()):
             is_audience = computations.kinds.get(key) == "audience"
             found[key] = _membership(reader, at) if is_audience else _condition(reader, at)

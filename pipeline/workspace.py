@@ -21,6 +21,7 @@ from schemas.workspace import UNITS, Cap, Connection, Sync, Workspace
 from schemas.workspace_schema import CAP, CONNECTION_NAME
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination, Limit
+from transforms.destinations.names import collisions
 from transforms.logic.caps import per
 
 Destinations = Mapping[str, type[Destination]]
@@ -54,7 +55,7 @@ def _fault(connection: str, variable: str, value: str) -> str:
     if not value:
         return f"{connection} needs the environment variable {variable}"
     if value != value.strip() or not value.isprintable():  # a file's last line break comes along easily
-        return f"the environment variable {variable} has a line break, or a space at an end; set it without"
+        return f"the environment variable {variable} has a line break, or a space at an end; set it again without"
     return ""
 
 
@@ -67,7 +68,7 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        problem = Problem(path, None, "", None, "there is no such file; `profilecast init` writes one to begin with")
+        problem = Problem(path, None, "", None, "there is no such file; `profilecast init` writes a first one")
     except OSError as error:
         problem = Problem(path, None, "", None, f"it cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
@@ -129,7 +130,7 @@ class _Loader:
                 found.append(connection)
         for was, spot in former:
             if line := first.lines.get(("name", was)):
-                message = f"is still a connection, in line {line}; `was` is for a name that is gone"
+                message = f"is the name of a connection in line {line}; `was` is for an old name"
                 self.note(spot, message, was)
             else:
                 first.of("former name", was, spot)
@@ -138,7 +139,7 @@ class _Loader:
     def connection(
         self, workspace: Workspace, item: Spot, values: dict[str, Any], spots: Mapping[str, Spot]
     ) -> Connection | None:
-        """None where anything was wrong so far."""
+        """None where it cannot be had; what is only wrong is noted."""
         destination, settings, understood = values.get("destination", UNSET), UNSET, None
         if destination is not UNSET:
             self.check_cap(destination, values, spots)
@@ -151,11 +152,12 @@ class _Loader:
         syncs = reading.read(self.items(spots, "syncs"))
         if vendor is None or settings is UNSET:
             return None
-        self.check_shared_names(vendor, syncs, reading.spots)
-        if self.reader.problems:
-            return None
         done = {"destination": vendor.slug, "settings": settings, "syncs": syncs, "identifiers": defaults}
-        return Connection(**(values | done))
+        if UNSET in {**values, **done}.values() or "name" not in values:
+            return None
+        connection = Connection(**(values | done))
+        self.check_collisions(vendor(workspace, connection), syncs, reading.spots)
+        return connection
 
     @property
     def connection_fields(self) -> Special:
@@ -168,20 +170,19 @@ class _Loader:
             "where": lambda at: read_where(self.reader, at, self.computations),
         }
 
-    def check_shared_names(
-        self, destination: type[Destination], syncs: Sequence[Sync], spots: Mapping[str, Mapping[str, Spot]]
+    def check_collisions(
+        self, destination: Destination, syncs: Sequence[Sync], spots: Mapping[str, Mapping[str, Spot]]
     ) -> None:
-        """Two syncs that change one thing at the vendor would undo each other's work."""
-        users: dict[tuple[str, str], Sync] = {}
-        for sync in syncs:
-            for form in sync.forms:
-                other = users.setdefault((form, sync.send_as), sync)
-                if other is sync or (form == "track" and other.computation == sync.computation):
-                    continue
-                spot = spots[sync.name].get("send_as", spots[sync.name]["computation"])
-                message = f"is what two syncs of this connection are called at {destination.name}"
-                self.note(spot, f"{message}: {other.name} and {sync.name}. Give one another `send_as`", sync.send_as)
-                break
+        """What the vendor would take for one thing."""
+        for collision in collisions(destination, syncs):
+            field = "events" if collision.what == "event" else "send_as"
+            last = next(
+                sync
+                for sync in reversed(syncs)
+                if sync.name in collision.syncs or not {*sync.enrich}.isdisjoint(collision.keys)
+            )
+            spot = spots[last.name].get(field) or spots[last.name]["computation"]
+            self.note(spot, collision.words())
 
     def check_name(self, name: Any, spot: Spot) -> bool:
         """Whether it does for a connection. A name that could not be read was noted already."""
@@ -196,7 +197,7 @@ class _Loader:
         if text is UNSET or text in self.by_spelling:
             return self.by_spelling.get(text, UNSET)
         meant = closest(text, self.by_spelling)
-        return self.note(spot, "is not a destination that is known", text, self.slugs, meant)
+        return self.note(spot, "is not a known destination", text, self.slugs, meant)
 
     def settings(self, destination: type[Destination], spot: Spot | None, connection: Spot) -> Any:
         """Absent settings are read as empty ones, so that what is required is named."""
@@ -218,7 +219,7 @@ class _Loader:
         cap, own = values.get("cap"), cap_of(destination)
         raised = values.get("cap_raised_by_vendor", False)
         if raised is True and "cap" not in spots:
-            self.note(spots["cap_raised_by_vendor"], "says that the `cap` is a higher one, but there is no `cap`")
+            self.note(spots["cap_raised_by_vendor"], "needs a `cap` beside it: the higher one")
         if isinstance(cap, Cap) and own and not raised and cap.requests / cap.seconds > own.requests / own.seconds:
             limit = per(own.requests, own.seconds)
             self.note(

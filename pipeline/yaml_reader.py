@@ -126,7 +126,7 @@ class Reader:
         missing = [name for name in required if name not in found]
         for name in [name for name in found if name not in known]:
             meant = closest(name, [key for key in known if key not in found])
-            self.note(found.pop(name).at_key(), "is not a key that is known here", name, known, meant)
+            self.note(found.pop(name).at_key(), "is not a known key", name, known, meant)
             missing = [key for key in missing if key != meant]
         for name in missing:
             self.note(Spot(spot.node, _join(spot.field, name)), f"is missing; expected {required[name]}")
@@ -240,11 +240,14 @@ class Reader:
             return text.lower() == "true"
         if spot.node.tag == f"{_TAG}bool":
             quoted = f'"{text}"'
-            return self.note(spot, f"may be a truth value or text; write {_BOOLEANS[text.lower()]}, or {quoted}", text)
+            meant = _BOOLEANS[text.lower()]
+            return self.note(spot, f"could mean {meant} or the text; write {meant}, or {quoted} in quotes", text)
         if _JSON_NUMBER.fullmatch(text):
             return self._number(spot)
         if spot.node.tag in (f"{_TAG}int", f"{_TAG}float"):
-            return self.note(spot, "may be a number or text; write the number with digits only, or put quotes", text)
+            return self.note(
+                spot, "could be a number or text; write the number in plain digits, or the text in quotes", text
+            )
         return text
 
     def _number(self, spot: Spot) -> Any:

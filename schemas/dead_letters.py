@@ -43,7 +43,7 @@ BAD_RECORD = {
     "wrong_computation_kind": "a trait event for an audience, or the other way round",
     "time_without_zone": "`at` has no zone",
     "absurd_time": "`at` is before 1970 or ahead of the run's clock",
-    "unsupported_value": "the value is none of: JSON scalar, array, object, null",
+    "unsupported_value": "a number that is not finite or beyond 64 bits, half a character, or too many levels",
 }
 
 _STARS = "***"

@@ -23,7 +23,7 @@ class ExternalId(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         Name,
         Meta(description=f"{', '.join(f'`{each}`' for each in IDENTIFIER_TYPES)}, or one of your own."),
     ]
-    id: Annotated[Id, Meta(description="The identifier; never empty. A whole number is taken as its decimal text.")]
+    id: Annotated[Id, Meta(description="The identifier; never empty.")]
 
 
 class Event(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True, gc=False):
@@ -32,8 +32,7 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", k
     profile_id: Annotated[
         Id,
         Meta(
-            description="Whom the event is about: the profile store's own id of the person, never empty. "
-            "A whole number is taken as its decimal text.",
+            description="Whom the event is about: the profile store's own id of the person, never empty.",
             examples=["p1"],
         ),
     ]

@@ -29,7 +29,7 @@ class Receipt(Struct, frozen=True, array_like=True, gc=False):
     call: Call | None = None  # of a `track` call that lacks a required key: it waits for it
 
 
-def receipt_of(call: Call, fate: Fate, at: float, **more: Any) -> Receipt:
+def receipt_of(call: Call, fate: Fate, at: float, /, **more: Any) -> Receipt:
     """The receipt of a call; `more` are further fields."""
     value = digest(call.value)
     return Receipt(

@@ -112,11 +112,12 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     resync_on_new_identifier: Annotated[
         bool,
         _says(
-            "A new identifier of a person is told the current value at once. With `false` it is told the next change."
+            "A new identifier of a person is told the current value at once. With `false` it is told the next change.",
+            False,
         ),
     ] = True
     historical: Annotated[
-        bool, _says("Send what was known before the sync existed. With `false`, only what changes from now on.")
+        bool, _says("Send what was known before the sync existed. With `false`, only what changes from now on.", False)
     ] = True
     enrich: Annotated[
         tuple[str, ...],
@@ -157,7 +158,7 @@ class Connection(Struct, frozen=True, forbid_unknown_fields=True):
             default="the destination's cap",
         ),
     ] = None
-    cap_raised_by_vendor: Annotated[bool, _says("The cap is a higher one that the vendor granted you.")] = False
+    cap_raised_by_vendor: Annotated[bool, _says("The cap is a higher one that the vendor granted you.", True)] = False
     where: Annotated[
         dict[str, Any],
         _says(

@@ -97,12 +97,12 @@ def _show(destination: type[Destination]) -> None:
     hints = get_type_hints(destination.Settings, include_extras=True)
     for field in fields_of(destination.Settings):
         annotation = hints[field.name]
-        print(f"  {field.encode_name} ({in_words(annotation)}; {_default(field)})")
+        print(f"  {field.encode_name} ({in_words(annotation)}; {default_words(field)})")
         if described(annotation):
             print(f"      {described(annotation)}")
 
 
-def _default(field: FieldInfo) -> str:
+def default_words(field: FieldInfo) -> str:
     """`required`, `optional`, or the default as the file would say it."""
     if field.required:
         return "required"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.commands.arguments import address, duration, share, time
+from pipeline.commands.arguments import address, bound, duration, share, time
 from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
 from pipeline.problems import WorkspaceError
@@ -60,7 +60,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="the time that decides history and which event times are absurd (default: the clock)",
     )
     add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest waits for the next run (10m, 2h)")
-    add("--max-bad", type=max_bad, metavar="N|SHARE", help="exit with 2 when more records are unusable (no limit)")
+    add("--max-bad", type=bound, metavar="N|SHARE", help="exit with 2 when more records are unusable (no limit)")
     add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (no limit)")
     add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
     parser.epilog = EXIT_CODES
@@ -116,7 +116,7 @@ def carry_out(
     """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again."""
     console, errors = _consoles()
     from pipeline.disk import StoreError
-    from pipeline.inputs import InputError
+    from pipeline.files import InputError, WrongPattern
     from pipeline.leases import Busy
     from pipeline.printing import announce, progress
     from pipeline.replay import NOTHING
@@ -130,7 +130,7 @@ def carry_out(
             heard = Heard(decided=partial(announce, console))
             options = run_options(args, workspace, events)
             summary = run_once(options, heard, prepare() if prepare else NOTHING)
-    except NoState as error:
+    except (NoState, WrongPattern) as error:
         say(str(error))
         return USAGE
     except Busy as error:

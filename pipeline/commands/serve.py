@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     args.now, args.runner = None, LOCAL_RUNNER
     workspace = loaded(args.workspace)
     from pipeline.disk import StoreError
-    from pipeline.inputs import InputError
+    from pipeline.files import InputError
     from pipeline.leases import Busy
     from pipeline.run import NeedsConsent
     from pipeline.serve import ServeOptions, Serving

@@ -235,7 +235,7 @@ No mistakes. Every secret has a value.
         assert main(["check", "--workspace", str(path)]) == 1
         printed = capsys.readouterr()
         assert not printed.out
-        assert f'{path}:3: conections: "conections" is not a key' in printed.err
+        assert f'{path}:3: conections: "conections" is not a known key' in printed.err
 
     def test_a_raised_cap_is_shown(self, file: str, capsys: Capture) -> None:
         Path(file).write_text(WORKSPACE.replace("50/s", "3000000/h\n    cap_raised_by_vendor: true"))

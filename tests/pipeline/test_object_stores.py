@@ -46,27 +46,27 @@ def environment(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     FileSystems.set_options(None)
 
 
-def put(bucket: str, **contents: bytes) -> None:
+def put(bucket: str, contents: dict[str, bytes]) -> None:
     client = boto3.client("s3")
     client.create_bucket(Bucket=bucket)
     for name, content in contents.items():
-        client.put_object(Bucket=bucket, Key=name.replace("__", "/").replace("_dot_", "."), Body=content)
+        client.put_object(Bucket=bucket, Key=name, Body=content)
     client.close()
 
 
 def put_events(bucket: str) -> None:
     parquet = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist([formats.to_record(EVENTS[1])], formats.parquet_schema()), parquet)
-    put(
-        bucket,
-        events__a_dot_jsonl=EVENTS[0],
-        events__b_dot_parquet=parquet.getvalue().to_pybytes(),
-        events__c_dot_json_dot_gz=gzip.compress(EVENTS[2]),
-        events__d_dot_json_dot_gz=b"",
-        events___SUCCESS=b"",
-        events__=b"",
-        other__e_dot_jsonl=b"",
-    )
+    contents = {
+        "events/a.jsonl": EVENTS[0],
+        "events/b.parquet": parquet.getvalue().to_pybytes(),
+        "events/c.json.gz": gzip.compress(EVENTS[2]),
+        "events/d.json.gz": b"",
+        "events/_SUCCESS": b"",
+        "events/": b"",
+        "other/e.jsonl": b"",
+    }
+    put(bucket, contents)
 
 
 def read(path: str) -> list[bytes]:
@@ -109,11 +109,13 @@ def test_the_endpoint_may_come_with_the_options_of_beam(server: str, monkeypatch
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("s3://nobodys-bucket/a.jsonl", "there is no such file; correct the path"),
+        ("s3://named/none.jsonl", "there is no such file; correct the path"),
+        ("s3://nobodys-bucket/*", "it cannot be looked up (there is no bucket nobodys-bucket); correct the path"),
         ("s3://nobodys-bucket", "it is a directory; name the files in it: s3://nobodys-bucket/*"),
     ],
 )
-def test_a_named_object_that_is_not_there_is_an_error(path: str, said: str) -> None:
+def test_what_is_named_and_not_there_is_an_error(path: str, said: str) -> None:
+    put("named", {})
     with pytest.raises(InputError) as caught:
         find_files([path])
     assert str(caught.value).startswith(f"{path}: {said}")

@@ -258,9 +258,9 @@ class TestWhere:
             ("{country: NO}", "where.country", 'write false, or "NO"'),
             ("{country: [DE, NO]}", "where.country[1]", 'write false, or "NO"'),
             ("{consent: yes}", "where.consent", 'write true, or "yes"'),
-            ("{code: 0042}", "where.code", "may be a number or text"),
-            ("{code: 1_000}", "where.code", "may be a number or text"),
-            ("{code: .inf}", "where.code", "may be a number or text"),
+            ("{code: 0042}", "where.code", "could be a number or text"),
+            ("{code: 1_000}", "where.code", "could be a number or text"),
+            ("{code: .inf}", "where.code", "could be a number or text"),
             ("{code: 99999999999999999999}", "where.code", "at most 64 bits"),
             ("{code: 1e999}", "where.code", "at most 64 bits"),
             ("{plan: }", "where.plan", "has no value"),
@@ -269,7 +269,7 @@ class TestWhere:
             ("{plan: {is: free}}", "where.plan", "`{not: …}`"),
             ("{plan: {not: free, or: paid}}", "where.plan", "`{not: …}`"),
             ("{plan: {not: {not: free}}}", "where.plan.not", "expected a value or a list of values"),
-            ("{not: {plan: free}}", "where.not", "stands at the value"),
+            ("{not: {plan: free}}", "where.not", "belongs to the value"),
             ("{has: []}", "where.has", "is an empty list"),
             ("{has: Email}", "where.has", "is not how this type is written"),
             ("{has: {not: email}}", "where.has", "expected a list"),
@@ -455,10 +455,10 @@ class TestMistakes:
             ("[{name: A b, kind: trait}, {name: A b, kind: trait}]", "[1].name", "is given twice"),
             ("[{name: A b, kind: trait}, {name: aB, kind: trait}]", "[1].name", "is given twice"),
             ("[{name: A, kind: trait, id: x}, {name: B, kind: trait, id: x}]", "[1].id", "is given twice"),
-            ("[{name: '???', kind: trait}]", "[0].name", "neither letter nor digit"),
+            ("[{name: '???', kind: trait}]", "[0].name", "no letter or digit"),
             ("[{name: A, kind: trait, key: a-b}]", "[0].key", "only letters, digits"),
-            ("[{name: Audience key, kind: trait}]", "[0].name", "'audience_key', which payloads use"),
-            ("[{name: A, kind: trait, key: email}]", "[0].key", "'email', which payloads use"),
+            ("[{name: Audience key, kind: trait}]", "[0].name", "'audience_key', and calls use that name"),
+            ("[{name: A, kind: trait, key: email}]", "[0].key", "'email', and calls use that name"),
         ],
     )
     def test_computations(self, file: Path, computations: str, field: str, words: str) -> None:
@@ -537,20 +537,20 @@ class TestMistakes:
                 "syncs[1].computation",
                 "is the name of the sync in line 6",
             ),
-            ("{computation: big_spenders, send_as: email}", "send_as", "payloads use for themselves"),
-            ("{computation: big_spenders, send_as: Email}", "send_as", "payloads use for themselves"),
-            ("{computation: big_spenders, send_as: 'a '}", "send_as", "a blank at an end"),
+            ("{computation: big_spenders, send_as: email}", "send_as", "calls use already"),
+            ("{computation: big_spenders, send_as: Email}", "send_as", "calls use already"),
+            ("{computation: big_spenders, send_as: 'a '}", "send_as", "a space at its start"),
             ("{computation: big_spenders, send_as_was: big_spenders}", "send_as_was", "is the name that it has now"),
             ("{computation: big_spenders, send_as: a, send_as_was: a}", "send_as_was", "is the name that it has now"),
             (
                 "{computation: big_spenders, send_as: x}, {computation: total_revenue_180_days, send_as: x}",
                 "syncs[1].send_as",
-                "two syncs of this connection",
+                "give one of them another `send_as`",
             ),
             (
                 "{computation: big_spenders}, {computation: big_spenders, name: other}",
                 "syncs[1].computation",
-                "two syncs of this connection",
+                "give one of them another `send_as`",
             ),
             ("{computation: big_spenders, events: {entered: In}}", "events", "or add `track` to `as`"),
             (
@@ -580,7 +580,7 @@ class TestMistakes:
             ("{computation: total_revenue_180_days}", "computation", "lists are for audiences only"),
             ("{computation: big_spenders, as: track}", "as", "is not a form that Lists takes"),
             ("{computation: big_spenders, events: {entered: In}}", "events", "this sync sends none; remove it"),
-            ("{computation: big_spenders, historical: true}", "historical", "accepts no historical data"),
+            ("{computation: big_spenders, historical: true}", "historical", "takes no historical data"),
         ],
     )
     def test_syncs_to_lists(self, file: Path, text: str, field: str, words: str) -> None:
@@ -621,7 +621,7 @@ class TestMistakes:
     def test_a_connection_that_is_still_there_was_nothing_else(self, file: Path) -> None:
         (problem,) = problems(file, GOOD.replace("    cap: 600/m", "    was: lists"))
         assert "connections[0].was" == problem.field
-        assert "is still a connection, in line 18" in problem.message
+        assert "is the name of a connection in line 18" in problem.message
         (problem,) = problems(file, GOOD.replace("    cap: 600/m", "    was: acme-eu"))
         assert "connections[0].was" == problem.field
 

@@ -15,7 +15,7 @@ from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step,
 from tests.sending.skipping import SkippingLoop, run
 from tests.sending.vendor_server import Answer, Seen, vendor
 from transforms.batches import Batches
-from transforms.channel import KEPT, Channel
+from transforms.sending.pump import KEPT, Channel
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
 from transforms.logic.lanes import Item

@@ -7,7 +7,6 @@ errors; Braze's own request collection. Where they differ the narrower form is u
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -40,6 +39,7 @@ from transforms.destinations.contract import (
 from transforms.destinations.names import cut
 from transforms.destinations.reading import count, items, rows, word
 from transforms.destinations.safety import check_texts, fingerprint, url_fault
+from transforms.logic.hints import wait
 
 # Fields of a profile that a trait of the same name may fill, and what they take (user_attributes_object).
 STANDARD = {
@@ -77,8 +77,6 @@ DELETED = {
     "email": "email_addresses",
     "phone": "phone_numbers",
 }
-
-EPOCH = 1_000_000_000  # a larger `X-RateLimit-Reset` is a time, a smaller one a number of seconds
 
 
 class Braze(Destination):
@@ -126,7 +124,7 @@ class Braze(Destination):
     def tenant(self) -> str:
         """An instance serves many; the key names its workspace by itself only. Another label is other people."""
         label, key = self.settings.alias_label, self.settings.api_key.reveal()
-        return f"braze:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
+        return f"{self.slug}:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         reserved = RESERVED_PROPERTIES if form == "track" else RESERVED_ATTRIBUTES
@@ -311,12 +309,5 @@ def errors(reply: Reply) -> dict[tuple[str, int], str]:
 
 def delay(reply: Reply) -> float | None:
     """Seconds to wait. `X-RateLimit-Reset` is a time by the docs; clients have seen a number of seconds."""
-    try:
-        if asked := reply.headers.get("x-ratelimit-retry-after"):
-            return float(asked)
-        reset = float(reply.headers["x-ratelimit-reset"])
-        if reset < EPOCH:
-            return max(0.0, reset)
-        return max(0.0, reset - parsedate_to_datetime(reply.headers["date"]).timestamp())
-    except (KeyError, ValueError, TypeError):
-        return retry_after(reply)
+    told = [reply.headers.get(name, "") for name in ("x-ratelimit-retry-after", "x-ratelimit-reset")]
+    return next(filter(None, (wait(each, reply.headers) for each in told)), None) or retry_after(reply)

@@ -137,10 +137,10 @@ class Destination:
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
-    # Where the vendor keeps one record per person: strategies that make one of a person's identifiers. `init` writes them.
+    # Where the vendor keeps one record per person: strategies that make one of a person's identifiers, for `init`.
     one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
-    flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
+    flush_every: ClassVar[float] = 0.0  # seconds between flushes of the list form: 3600
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
     counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
@@ -260,6 +260,11 @@ class Destination:
     # -- for the conversations
     def computation(self, call: Call) -> Computation:
         return self.computations[call.computation]
+
+    def is_audience(self, call: Call) -> bool:
+        """Whether its value is always true or false: a vendor that does not take it will not take anybody's."""
+        found = self.computations.get(call.computation)
+        return found is not None and found.kind == "audience"
 
     def sync(self, call: Call) -> Sync | None:
         """The sync that asked for a call; None where the workspace has it no more."""

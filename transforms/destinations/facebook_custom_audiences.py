@@ -37,6 +37,7 @@ from transforms.destinations.contract import (
 )
 from transforms.destinations.reading import count, part, rows, word
 from transforms.destinations.safety import check_texts
+from transforms.destinations.young import Young
 
 # Columns of a member, and what fills them; a row has one of them, the others are "".
 COLUMNS = {"user_id": "EXTERN_ID", "email": "EMAIL", "phone": "PHONE", "ios.idfa": "MADID", "android.idfa": "MADID"}
@@ -62,8 +63,6 @@ TERMS = frozenset({2655, 1870090})  # the Custom Audience Terms are not accepted
 GONE = frozenset({33, 803, 1487366})  # the audience was deleted, or this token does not see it
 # The audience is not shared with the account; it may not be edited, or not be uploaded to.
 CLOSED = frozenset({1487301, 1713228, 1713230, 1713231})
-# An audience that was just made is not everywhere yet: seconds until it is asked for again, so many times.
-YOUNG = (2.0, 4.0, 8.0, 15.0, *[30.0] * 6)
 PAGES = (200, 50, 20, 5)  # audiences in an answer; Meta recommends 20 where more are too much
 
 
@@ -118,7 +117,7 @@ class FacebookCustomAudiences(Destination):
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
         self._missing: dict[str, Blocked] = {}  # keys without an audience, and why
-        self._young: dict[str, int] = {}  # audiences made here and not seen since: how often they were not there
+        self._young = Young()  # audiences, by id
 
     def tenant(self) -> str:
         return f"{self.slug}:{self._account()}"
@@ -148,7 +147,7 @@ class FacebookCustomAudiences(Destination):
                 reply = yield self._request("POST", f"{self._account()}/customaudiences", json=audience)
                 if made := word(reply.object, "id"):
                     audiences[key] = made
-                    self._young[made] = 0
+                    self._young.made(made)
                 else:
                     self._missing[key] = Blocked(f"Facebook does not make the audience {key!r}: {_words(reply)}")
 
@@ -182,19 +181,17 @@ class FacebookCustomAudiences(Destination):
         if not CLOSED.isdisjoint(codes):
             return all_of(calls, Blocked(f"Facebook lets nobody change the audience {key!r}: {_words(reply)}"))
         if reply.ok:
-            self._young.pop(audience, None)
+            self._young.seen(audience)
         return all_of(calls, outcome(reply))
 
     def _gone(self, key: str, audience: str, reply: Reply, memory: Memory) -> Outcome:
         """The audience is not there: not yet, or not any more."""
-        seen = self._young.get(audience)
-        if seen is None:
+        if wait := self._young.wait(audience):
+            return Later(wait, _words(reply))
+        if audience not in self._young:
             memory["audiences"].pop(key, None)
             words = f"the audience {key!r} ({audience}) was deleted at Facebook, or the token does not see it any more"
             return Blocked(words, prepare=True)
-        self._young[audience] = seen + 1
-        if seen < len(YOUNG):
-            return Later(YOUNG[seen], _words(reply))
         return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
@@ -217,7 +214,7 @@ class FacebookCustomAudiences(Destination):
             version = self.settings.api_version
             return Verdict("stop", words=f"Facebook has retired {version}: raise api_version in the settings. {words}")
         members = urlsplit(request.url).path.endswith("/users")
-        if codes[:1] == [1] and TOO_MUCH.search(words):
+        if reply.status == 413 or (codes[:1] == [1] and TOO_MUCH.search(words)):
             return Verdict("halve" if members and items > 1 else "answered", words=words)
         if reply.status >= 500 or (reply.ok and not reply.object):
             return Verdict("transient", retry_after(reply), words)
@@ -258,11 +255,11 @@ class FacebookCustomAudiences(Destination):
                 if audience.get("subtype", "CUSTOM") == "CUSTOM" and word(audience, "id"):
                     found.setdefault(word(audience, "name"), word(audience, "id"))
             paging = part(page, "paging")
-            cursor = word(part(paging, "cursors"), "after")
-            # `next` is complete, but it carries the token.
-            if not (paging.get("next") and cursor):
-                return found
+            before, cursor = after, word(part(paging, "cursors"), "after")
             after = f"&after={quote(cursor, safe='')}"
+            # `next` is complete, but it carries the token.
+            if not (paging.get("next") and cursor) or after == before:
+                return found
 
     def _audience(self, call: Call) -> dict[str, str]:
         return {

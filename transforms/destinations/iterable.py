@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
+from schemas.outcomes import Later
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
@@ -113,7 +114,7 @@ class Iterable(Destination):
 
     def tenant(self) -> str:
         """A key names its project by itself only."""
-        return f"iterable:{self.settings.data_centre}:{fingerprint(self.settings.api_key.reveal())}"
+        return f"{self.slug}:{self.settings.data_centre}:{fingerprint(self.settings.api_key.reveal())}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         """A dot would nest it, and two names make the identity."""
@@ -147,7 +148,7 @@ class Iterable(Destination):
             objects = [self.user(group) for group in groups]
         if len(objects) == 1:  # the bulk endpoints have a much lower limit
             reply = yield self.post(one, objects[0])
-            return all_of(calls, Delivered() if succeeded(reply) else rejected(reply))
+            return all_of(calls, Delivered()) if succeeded(reply) else self.owners(calls, reply)
         reply = yield self.post(many, {array: objects})
         return self.outcomes(calls, reply) if succeeded(reply) else all_of(calls, rejected(reply))
 
@@ -212,6 +213,21 @@ class Iterable(Destination):
         if said in UNKNOWN:
             return Verdict("answered")
         return by_status(reply, items)
+
+    def owners(self, calls: Sequence[Call], reply: Reply) -> list[Outcome]:
+        """What became of the calls about one person who was refused: one of them may have set what is wrong."""
+        form: Form = "track" if calls[0].kind == "track" else "identify"
+        wrong = part(part(reply.object, "params"), "validationErrors")
+        sets = [{self.name_at_vendor(form, name) for name in (call.key, *call.traits)} for call in calls]
+        known = not wrong.keys().isdisjoint(set().union(*sets))
+        results: list[Outcome] = all_of(calls, rejected(reply))
+        for position, call in enumerate(calls):
+            own = self.name_at_vendor(form, call.key)
+            if own in wrong and self.is_audience(call):
+                results[position] = Blocked(f"Iterable's field {own!r} does not take true and false: {reply.words()}")
+            elif known and wrong.keys().isdisjoint(sets[position]):
+                results[position] = Later(words="something else about the person was refused")
+        return results
 
     def outcomes(self, calls: Sequence[Call], reply: Reply) -> list[Outcome]:
         """One outcome per call of a bulk answer, which names what it did not take."""

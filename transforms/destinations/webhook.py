@@ -89,8 +89,9 @@ class Webhook(Destination):
     settings: Settings
 
     def tenant(self) -> str:
-        """A receiver is known by its URL, whose query may hold a token."""
-        return f"webhook:{urlsplit(self._url).netloc.rpartition('@')[2].lower()}:{fingerprint(self._url)}"
+        """A receiver is known by its URL, any part of which may be secret."""
+        host = f"{urlsplit(self.settings.url).netloc.lower()}:" if self.settings.url else ""
+        return f"{self.slug}:{host}{fingerprint(self._url)}"
 
     def limit_group(self) -> str:
         return f"{self.slug}-{fingerprint(self._url)}"

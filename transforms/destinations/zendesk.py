@@ -40,6 +40,7 @@ from transforms.destinations.contract import (
 from transforms.destinations.names import in_ascii
 from transforms.destinations.reading import part, rows, word
 from transforms.destinations.safety import check_texts
+from transforms.destinations.young import Young
 
 # Traits that are attributes of a user; everything else is a user field.
 STANDARD = frozenset({"name", "email", "phone", "time_zone", "notes", "details"})
@@ -102,14 +103,16 @@ class Zendesk(Destination):
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
         self._missing: dict[str, Blocked] = {}  # user fields that cannot be had, and why
-        self._doubted: set[str] = set()  # fields that an answer did not show, though they were there when looked for
+        self._young = Young()  # keys of fields that were just made
+        self._doubted: set[str] = set()  # fields that an answer did not show
+        self._unseen: set[str] = set()  # of these, those that are there all the same: answers do not show every field
 
     def tenant(self) -> str:
-        return f"zendesk:{self.settings.subdomain}"
+        return f"{self.slug}:{self.settings.subdomain}"
 
     def limit_group(self) -> str:
         """The account's tokens share its limits."""
-        return f"zendesk-{self.settings.subdomain}"
+        return f"{self.slug}-{self.settings.subdomain}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         return field_key(key) if form == "identify" else key
@@ -144,6 +147,7 @@ class Zendesk(Destination):
             reply = yield self._request("POST", FIELDS, json={"user_field": field})
             if reply.ok:
                 existing[key] = (kind, True)
+                self._young.made(key)
             else:
                 failed[key] = reply
         if failed:  # a key is taken by a field that somebody else just made, or by one that was deleted
@@ -157,6 +161,7 @@ class Zendesk(Destination):
             kind, active = existing[key]
             if active:
                 fields[key] = kind
+                self._unseen |= {key} & self._doubted
             else:
                 self._missing[key] = Blocked(f"the user field {key!r} is deactivated in Zendesk")
 
@@ -204,28 +209,28 @@ class Zendesk(Destination):
             reply = yield self._request("POST", USERS, json={"user": users[0]})
             busy = reply.status == 429
             results = [Later(retry_after(reply), reply.words()) if busy else outcome(reply)]
-            if reply.ok and (gone := self._gone(reply, users[0]["user_fields"])):
-                for key in gone:
-                    memory.get("fields", {}).pop(key, None)
-                words = f"Zendesk has no user field {', '.join(gone)} any more"
-                return [
-                    Blocked(words, prepare=True) if any(key in gone for key, _ in self._fields(call)) else Delivered()
-                    for call in calls
-                ]
+            if reply.ok:
+                gone = {key: self._lose(key, memory) for key in self._unshown(reply, users[0]["user_fields"])}
+                return [next((gone[key] for key, _ in self._fields(c) if key in gone), Delivered()) for c in calls]
         found = {position: result for one, result in zip(positions, results, strict=True) for position in one}
         return [found[position] for position in range(len(calls))]
 
-    def _gone(self, reply: Reply, sent: Mapping[str, Any]) -> list[str]:
-        """Fields that the user should have by now and does not show: Zendesk drops values of those it does not have.
-
-        Each is doubted once: where it is there after all, answers do not show every field.
-        """
+    def _unshown(self, reply: Reply, sent: Mapping[str, Any]) -> list[str]:
+        """Fields that the user should have by now and does not show: Zendesk drops values of those it does not have."""
         shown = part(reply.object, "user").get("user_fields")
         if not isinstance(shown, dict):
             return []
-        gone = [key for key in sent if key not in shown and key not in self._doubted]
-        self._doubted.update(gone)
-        return gone
+        for key in shown:
+            self._young.seen(key)
+        return [key for key in sent if key not in shown and key not in self._unseen]
+
+    def _lose(self, key: str, memory: Memory) -> Outcome:
+        """Zendesk does not have a field: not yet, or not any more."""
+        if wait := self._young.wait(key):
+            return Later(wait, f"Zendesk does not know its new user field {key!r} everywhere yet")
+        memory.get("fields", {}).pop(key, None)
+        self._doubted.add(key)
+        return Blocked(f"Zendesk has no user field {key!r} any more", prepare=True)
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         """Find the user and delete it. Zendesk keeps deleted users until they are permanently deleted there."""
@@ -295,10 +300,10 @@ class Zendesk(Destination):
             for field in rows(page, "user_fields"):
                 found[word(field, "key")] = (word(field, "type"), field.get("active") is not False)
             more = part(page, "meta")
-            cursor = word(more, "after_cursor")
-            if not (more.get("has_more") and cursor):
-                return found
+            before, cursor = after, word(more, "after_cursor")
             after = f"&page%5Bafter%5D={quote(cursor, safe='')}"
+            if not (more.get("has_more") and cursor) or after == before:
+                return found
 
     def _fields(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The user fields that an identify call sets."""

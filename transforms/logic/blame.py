@@ -30,6 +30,8 @@ class Refusal(NamedTuple):
     at: float  # when the answer came
     words: str = ""
     page: bool = False  # the answer is a page for people: a firewall's
+    units: int = 1
+    split: bool = False  # it was split, and is nothing in it: `Splitting.verdict`
 
 
 @dataclass
@@ -54,8 +56,9 @@ class _Evidence:
 class Blame:
     """Of one connection's delivery. `known`: scopes in which the vendor account acknowledged something before.
 
-    A verdict `stop` needs no weighing. Refused calls of several units that are the record's are split
-    (`transforms.logic.splitting`) to find whose.
+    A verdict `stop` needs no weighing. A refusal of several units that is the record's is split
+    (`transforms.logic.splitting`) to find whose: each unit that is refused alone is told as a refusal of its own,
+    or all of it once more as `split`.
     """
 
     def __init__(self, known: Container[str] = ()) -> None:
@@ -65,10 +68,10 @@ class Blame:
     def refused(self, refusal: Refusal, scope: str = "") -> Literal["record", "suspect"]:
         """What to do with its calls. A suspect's wait, and their lanes; look at `stands` then."""
         evidence = self._scopes.setdefault(scope, _Evidence())
-        if not refusal.subjects <= evidence.people:
-            evidence.row += 1
+        if refusal.split or not refusal.subjects <= evidence.people:
+            evidence.row += _MOST if refusal.split else 1
             evidence.people |= refusal.subjects
-        if refusal.meaning == "refused" and refusal.sent <= evidence.newest:
+        if _cleared(refusal, evidence.newest):
             evidence.records += 1
             return "record"
         evidence.suspects.append(refusal)
@@ -85,45 +88,71 @@ class Blame:
         evidence.row, evidence.people = 0, set()
         if not evidence.suspects:
             return []
-        cleared = [each for each in evidence.suspects if (each.sent if each.meaning == "refused" else each.at) <= sent]
+        cleared = [each for each in evidence.suspects if _cleared(each, sent)]
         evidence.suspects = [each for each in evidence.suspects if each not in cleared]
         evidence.records += len(cleared)
         return cleared
 
-    def stands(self, out: int, scope: str = "") -> Literal["goes", "holds", "scope", "connection"]:
+    def stands(self, out: int, scope: str = "") -> Literal["goes", "holds", "splits", "scope", "connection"]:
         """How it stands while so many requests are out.
 
-        `holds`: nothing new is sent until what is out is answered. `scope`, `connection`: it is the fault of that;
-        its suspects wait with all its other calls, and nobody is rejected.
+        `holds`: nothing new is sent until what is out is answered. `splits`: that, and `to_split` is split, for
+        there may be somebody bad in each batch. `scope`, `connection`: it is the fault of that; its suspects wait
+        with all its other calls, and nobody is rejected.
         """
         evidence = self._scopes.get(scope)
         if evidence is None or not evidence.enough:
             return "goes"
         if out:
             return "holds"
+        if _to_split(evidence) is not None:
+            return "splits"
         elsewhere = any(other.successes for name, other in self._scopes.items() if name != scope)
         who = any(each.meaning == "credentials" for each in evidence.suspects)
         return "scope" if elsewhere and not who else "connection"
 
+    def to_split(self, scope: str = "") -> Refusal:
+        """One of the suspects: no suspect any more."""
+        evidence = self._scopes[scope]
+        refusal = _to_split(evidence)
+        if refusal is None:
+            raise ValueError("there is nothing to split")
+        evidence.suspects.remove(refusal)
+        return refusal
+
     def ended(self) -> tuple[list[Refusal], list[Refusal]]:
         """There is nothing more to send, and nothing out: those that are the record's, and those that wait.
 
-        Where nobody succeeded, what is not the record's stops the connection.
+        Batches that are split then may bring more: ask again. What waits stops the connection, if nobody succeeded.
         """
         records: list[Refusal] = []
         waiting: list[Refusal] = []
         for scope, evidence in self._scopes.items():
+            known = evidence.successes > 0 or scope in self._known
             for each in evidence.suspects:
-                own = not evidence.enough and self._own(each, evidence, scope)
+                own = not evidence.enough and self._own(each, evidence, known)
                 evidence.records += own
                 (records if own else waiting).append(each)
             evidence.suspects = []
         return records, waiting
 
-    def _own(self, refusal: Refusal, evidence: _Evidence, scope: str) -> bool:
+    def _own(self, refusal: Refusal, evidence: _Evidence, known: bool) -> bool:
+        if refusal.split:
+            return False
         if refusal.meaning == "credentials":
             return refusal.sent <= evidence.newest
-        return evidence.successes > 0 or (scope in self._known and not refusal.page)
+        return refusal.units > 1 or (known and (evidence.successes > 0 or not refusal.page))
+
+
+def _cleared(refusal: Refusal, success: float) -> bool:
+    """By a success that left then."""
+    return not refusal.split and (refusal.sent if refusal.meaning == "refused" else refusal.at) <= success
+
+
+def _to_split(evidence: _Evidence) -> Refusal | None:
+    if any(each.meaning == "credentials" or each.split for each in evidence.suspects):
+        return None
+    return next((each for each in evidence.suspects if each.units > 1), None)
 
 
 class Keys:

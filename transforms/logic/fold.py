@@ -39,6 +39,7 @@ class Folded(Struct):
     calls: list[tuple[str, Call]] = field(default_factory=list)  # by connection
     counts: Counter[str] = field(default_factory=Counter)  # applied, unchanged, retried, dropped (occurrences)
     no_identifier: list[str] = field(default_factory=list)  # connections that know no identifier of the profile
+    kept: list[str] = field(default_factory=list)  # connections, for each identifier that its vendor cannot forget
 
 
 def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: Iterator[int]) -> Folded:
@@ -56,12 +57,14 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
         _forget(profile_id, state, plan, asks, out)
     for retry in facts.retries:
         out.counts["retried"] += _retry(state, retry)
-    asking = Asking(profile_id, state, plan.now, asks, out.calls, live=bool(facts.events))
+    news = bool(facts.events or facts.receipts or facts.retries)
+    asking = Asking(profile_id, state, plan.now, asks, out.calls, live=news)
     for connection in plan.connections:
         if deletions := state.ledger.get(connection.deletions):
             _ask_deletions(profile_id, state, connection, deletions, asks, out)
         if state.values:
             _tell(asking, connection, changes, out)
+    out.counts["dropped"] += asking.dropped
     if state.deleted is not None:
         drop_unused(state)
     return out
@@ -85,7 +88,7 @@ def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Fol
 def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int], out: Folded) -> None:
     """The person was deleted: take back what was asked, and ask every vendor that can to forget what it was told."""
     state.waiting = []
-    owed = {connection.deletions: _owed(state, connection) for connection in plan.connections}
+    owed = {connection.deletions: _owed(state, connection, out) for connection in plan.connections}
     for connection in plan.connections:
         if any(slot in state.ledger for slot in connection.slots):
             state.cut = next(asks)
@@ -94,8 +97,8 @@ def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int
     state.ledger = {slot: entries for slot, entries in owed.items() if entries}
 
 
-def _owed(state: ProfileState, connection: ConnectionPlan) -> dict[int, Entry]:
-    """Everybody who may be known to the vendor. What was asked may have been told by now."""
+def _owed(state: ProfileState, connection: ConnectionPlan, out: Folded) -> dict[int, Entry]:
+    """Everybody who may be known to the vendor, by whom it can forget. What was asked may have been told by now."""
     places = {
         place
         for slot, entries in state.ledger.items()
@@ -103,7 +106,9 @@ def _owed(state: ProfileState, connection: ConnectionPlan) -> dict[int, Entry]:
         for place, entry in entries.items()
         if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open
     }
-    return {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
+    able = {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
+    out.kept += [connection.name] * (len(places) - len(able))
+    return able
 
 
 def _ask_deletions(

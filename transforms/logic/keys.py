@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from unicodedata import category, combining, normalize
 
+from schemas.events import IDENTIFIER_TYPES
+
 
 def snake_case(name: str) -> str:
     """`Order completed last 30 days` becomes `order_completed_last_30_days`.
@@ -54,8 +56,6 @@ def is_key(text: str) -> bool:
 
 # -- types of identifiers
 
-IDENTIFIER_TYPES = ("user_id", "email", "phone", "anonymous_id", "ios.idfa", "android.idfa")
-
 
 def meant_type(written: str, known: Collection[str] = ()) -> str:
     """The type that this is another spelling of: `email` of `E-mail`, `user_id` of `userId`; "" where there is none."""
@@ -66,4 +66,4 @@ def meant_type(written: str, known: Collection[str] = ()) -> str:
 
 
 def _letters(text: str) -> str:
-    return "".join(c for c in text.casefold() if _in_word(c))
+    return "".join(c for c in normalize("NFKC", text).casefold() if _in_word(c))

@@ -1,6 +1,7 @@
 """The ledger: what a receipt means for what a connection has been told."""
 
 from hashlib import blake2b
+from math import ceil
 from typing import Any, NamedTuple
 
 from msgspec.msgpack import encode
@@ -65,7 +66,10 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     if receipt.kind == "delete":
         _settle_deletion(state, receipt)
         return True
-    if receipt.kind == "cancel" or receipt.ask <= state.cut:
+    if receipt.kind == "cancel":
+        return True
+    if receipt.ask <= state.cut:  # of somebody who was deleted; what is told of them since may lie under it
+        state.stray = max(state.stray, ceil(receipt.unsure_until))
         return True
     entry = _entry(state, receipt)
     if entry is None:
@@ -75,14 +79,14 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     value = kept_digest(receipt.value)
     if receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
-        if newest and rest.stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
-            entry.told, rest.said = None, value
-            entry.exposed = True
+        stray = max(rest.stray, state.stray)
+        if stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
+            entry.told, entry.exposed, rest.stray, rest.said = None, True, stray, value
     else:
         if receipt.refused:
             rest.refused = receipt.refused
         if receipt.maybe:  # untold for equality, told for exits
-            entry.told, entry.exposed = None, True
+            entry.told, entry.exposed, rest.said = None, True, None
     if newest:
         entry.open = None
     if rest.stray <= receipt.at:
@@ -109,7 +113,7 @@ def _entry(state: ProfileState, receipt: Receipt) -> Entry | None:
 
 
 def wait(state: ProfileState, occurrence: Occurrence) -> bool:
-    """An occurrence waits for a required key, as one of the newest of its slot. False: an older one was dropped for it."""
+    """An occurrence waits for a required key, as one of the newest of its slot. False: an older one was dropped."""
     state.waiting.append(occurrence)
     mine = [each for each in state.waiting if each.slot == occurrence.slot]
     if len(mine) <= MOST_WAITING:
@@ -119,7 +123,7 @@ def wait(state: ProfileState, occurrence: Occurrence) -> bool:
 
 
 def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
-    """A deletion is owed until it has an outcome; one that failed for good is left to its dead letter, and to `replay`."""
+    """A deletion is owed until it has an outcome; one that failed for good is left to its dead letter and `replay`."""
     entries = state.ledger.get(receipt.slot, {})
     place = state.place(receipt.identifier)
     entry = entries.get(place) if place is not None else None
@@ -131,17 +135,7 @@ def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
     del entries[place]
     if not entries:
         del state.ledger[receipt.slot]
-    if receipt.unsure_until > receipt.at:
-        _unsettle(state, place, receipt.unsure_until)
     drop_unused(state)
-
-
-def _unsettle(state: ProfileState, place: int, until: float) -> None:
-    """The deletion may land once more: what is told of the identifier before then is told again after it."""
-    for entries in state.ledger.values():
-        if entry := entries.get(place):
-            entry.rest = entry.rest or Rest()
-            entry.rest.stray = max(entry.rest.stray, until)
 
 
 def release(state: ProfileState, retry: Retry) -> bool:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.events import IDENTIFIER_TYPES, AnyEvent, Audience, ExternalId, Profile, Trait
+from transforms.logic.keys import meant_type
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64  # arrays and objects inside one another; far below what the codecs can carry
@@ -262,17 +263,7 @@ def _spelt(ids: list[ExternalId]) -> list[ExternalId]:
     return [ExternalId(type=normalize("NFC", each.type), id=each.id) for each in ids]
 
 
-@lru_cache(maxsize=1024)  # a workspace has few types of identifiers of its own
-def _meant(kind: str) -> str:
-    """The well-known type that this one spells in other letters, blanks or hyphens: `Email`, `E-Mail`, `userId`."""
-    return _BARE.get(_bare(kind), "")
-
-
-def _bare(kind: str) -> str:
-    return re.sub(r"[\s_.-]", "", normalize("NFKC", kind)).casefold()
-
-
-_BARE = {_bare(kind): kind for kind in IDENTIFIER_TYPES}
+_meant = lru_cache(maxsize=1024)(meant_type)  # a workspace has few types of identifiers of its own
 
 
 # -- values that JSON can spell and that a state cannot keep

@@ -37,8 +37,9 @@ class SyncPlan(Struct, frozen=True):
     retired: tuple[tuple[FormPlan, str], ...]  # slots that it had under other keys, with these: exits only
     after: int  # only values with a later `at` are wanted
     since: int  # when it was created or came back: `track` occurrences are later
+    back: int  # when it came back: older occurrences that wait are told no more
     resync: bool
-    strategies: dict[str, str]
+    strategies: Mapping[str, str]
     enrich: tuple[str, ...]  # plain traits
     enrich_values: tuple[tuple[str, int], ...]  # computations: name and number
     where: tuple[Where, ...]  # all must hold
@@ -65,7 +66,7 @@ class Plan(Struct, frozen=True):
     """Everything that deciding needs to know besides the profile."""
 
     now: int  # microseconds since 1970
-    computations: dict[str, tuple[int, str]]  # by key and by name: number, kind
+    computations: Mapping[str, tuple[int, str]]  # by key and by name: number, kind
     tracked: frozenset[int]  # computations whose every change is an occurrence
     connections: tuple[ConnectionPlan, ...]
 
@@ -83,9 +84,9 @@ class Plan(Struct, frozen=True):
 
 
 def _facts(sync: SyncPlan) -> list[Any]:
-    return [
-        getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "after")
-    ] + [sync.after == ALWAYS]
+    return [getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "back", "after")] + [
+        sync.after == ALWAYS
+    ]
 
 
 def _plain(value: object) -> Any:
@@ -96,7 +97,8 @@ def _plain(value: object) -> Any:
 
 def make_plan(workspace: Workspace, vendors: Mapping[str, Vendor], registry: Registry, now: int) -> Plan:
     """Plan; the registry has everything of the workspace (`registry.enter`). `now` in microseconds."""
-    numbers = {key: number for number, key in enumerate(registry.computations)}
+    places = {key: number for number, key in enumerate(registry.computations)}
+    numbers = {c.key: places[c.key] for c in workspace.computations}  # one that is gone shadows no plain trait
     kinds = {c.key: c.kind for c in workspace.computations}
     named = {name: (numbers[c.key], c.kind) for c in workspace.computations for name in (c.name, c.key)}
     connections = tuple(
@@ -146,9 +148,9 @@ def _sync(
         if slot.sync != name or slot.form not in sync.forms:
             continue
         if slot.key == key:
-            forms[slot.form] = number  # type: ignore[index]
+            forms[slot.form] = number
         else:
-            retired.append((FormPlan(slot.form, number), slot.key))  # type: ignore[arg-type]
+            retired.append((FormPlan(slot.form, number), slot.key))
     historical = sync.historical and vendor.history
     return SyncPlan(
         name=name,
@@ -161,6 +163,7 @@ def _sync(
         retired=tuple(retired),
         after=ALWAYS if historical else record.created,
         since=record.since,
+        back=record.since if record.since > record.created else ALWAYS,
         resync=sync.resync_on_new_identifier,
         strategies=dict(connection.identifiers) | dict(sync.identifiers),
         enrich=tuple(each for each in sync.enrich if each not in numbers),

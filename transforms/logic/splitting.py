@@ -37,6 +37,10 @@ class Found(NamedTuple):
     large: bool
 
 
+class _Silence(Exception):
+    """The vendor answers nothing any more, whatever it is asked."""
+
+
 _Parts = Generator[list[Unit], Answer, None]
 _Asking = Generator[list[Unit], Answer, Answer]
 
@@ -46,7 +50,7 @@ class Splitting:
 
     `answer` is what the whole batch came to: `refused`, or `unanswered` where the vendor's trouble is with this
     batch alone. A unit alone that the conversation itself rejects is `refused` too. Nothing of `bad` is settled
-    before the end: `whole` may take it back.
+    before the end: `whole` may take it back. Where nothing is answered any more, the rest is for later.
     """
 
     def __init__(self, units: Iterable[Unit], answer: Answer) -> None:
@@ -58,6 +62,7 @@ class Splitting:
         self._open = {call for unit in self._units for call in unit}  # not taken, and not dropped
         self._first = answer
         self._alike = True  # nothing was taken, and every refusal was in the words of the first
+        self._silent = 0  # parts in a row that were not answered
         self._part: list[Unit] | None = None
         self._parts = self._search()
         self._go_on(None)
@@ -91,6 +96,10 @@ class Splitting:
             self._part = self._parts.send(answer) if answer else next(self._parts)
         except StopIteration:
             self._part = None
+        except _Silence:
+            self._part, found = None, {call for each in (*self.bad, *self.later) for call in each.calls}
+            left = [unit for unit in self._left(self._units) if found.isdisjoint(unit)]
+            self.later += [Found(unit, answer.words if answer else "", False) for unit in left]
 
     def _search(self) -> _Parts:
         units = self._units
@@ -160,12 +169,15 @@ class Splitting:
             return PARTLY
         answer = yield part
         part = self._left(part)
+        self._silent = self._silent + 1 if answer.what == "unanswered" else 0
         if answer.what in ("taken", "partly"):
             self._open.difference_update(call for unit in part for call in unit)
             self._alike = False
         elif len(units) == 1 and part:
             self._alone(part[0], answer)
         self._alike = self._alike and _same(answer, self._first)
+        if self._silent > 2 * log2(len(self._units)) + FEWEST and not self._alike:
+            raise _Silence
         return answer
 
     def _alone(self, unit: Unit, answer: Answer) -> None:

@@ -16,7 +16,10 @@ from transforms.logic.plan import ConnectionPlan, FormPlan, SyncPlan
 
 Targets = list[int]  # places in `ProfileState.ids`
 _NEVER = Entry()  # of an identifier that has no entry; never written
-_NOT_TOLD = {True: digest(False), False: digest(None)}  # what a vendor has that was never told, by whether of an audience
+_NOT_TOLD = {
+    True: digest(False),
+    False: digest(None),
+}  # what a vendor has that was never told, by whether of an audience
 
 
 def identifiers_of(state: ProfileState, connection: ConnectionPlan) -> Targets:
@@ -52,15 +55,13 @@ def select(known: Targets, sync: SyncPlan, state: ProfileState) -> tuple[Targets
     newest = {
         kind: max(places, key=lambda n: (state.ids[n].first, state.ids[n].id)) for kind, places in attached.items()
     }
-    return [n for places in chosen.values() for n in places], {
-        kind: state.ids[n].id for kind, n in newest.items()
-    }
+    return [n for places in chosen.values() for n in places], {kind: state.ids[n].id for kind, n in newest.items()}
 
 
 class Asking:
     """Makes the calls of one profile, and writes them into its ledger as asked."""
 
-    __slots__ = ("asks", "calls", "live", "now", "profile_id", "state")
+    __slots__ = ("asks", "calls", "dropped", "live", "now", "profile_id", "state")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Asking:
         self.profile_id, self.state, self.now, self.asks, self.calls, self.live = (
             profile_id, state, now, asks, calls, live,
         )  # fmt: skip
+        self.dropped = 0  # waiting occurrences, since too many wait
 
     def call(
         self, sync: SyncPlan, slot: FormPlan, key: str, place: int, kind: Kind, fact: Fact, traits: dict[str, Any]
@@ -199,10 +201,9 @@ def _state_like(
     entries = state.ledger.get(form.slot)
     leaving = sync.audience and not value
     kind = _kind(form.form, value)
+    had = dict(entries) if entries and not sync.resync else {}
+    _end_excuses(had, kept(value))
     if not leaving:
-        had = dict(entries) if entries and not sync.resync else {}
-        if had:
-            _end_excuses(had, kept(value))
         for place in targets:
             entry = entries.get(place, _NEVER) if entries else _NEVER
             if value is None and not (entry.exposed or entry.told is not None or entry.open):
@@ -225,7 +226,7 @@ def _state_like(
         if not sync.audience:
             asking.cancel(connection, form.slot, place, entry)
         elif leaving or out or not state.ids[place].counts:
-            exit_fact = fact if leaving else (asking.now, False)
+            exit_fact = fact if leaving else gone_since(state)
             _leave(asking, connection, sync, form, sync.key, place, entry, exit_fact, attached)
         elif entry.open and not entry.open.leaves:
             asking.cancel(connection, form.slot, place, entry)
@@ -260,9 +261,9 @@ def _withdraw(
         if not sync.audience:
             asking.cancel(connection, form.slot, place, entry)
         elif form.form == "track":
-            _end(asking, connection, sync, form, key, place, (asking.now, False))
+            _end(asking, connection, sync, form, key, place, gone_since(asking.state))
         else:
-            _leave(asking, connection, sync, form, key, place, entry, (asking.now, False), {})
+            _leave(asking, connection, sync, form, key, place, entry, gone_since(asking.state), {})
 
 
 def _news(entry: Entry, call: Call) -> bool:
@@ -270,6 +271,13 @@ def _news(entry: Entry, call: Call) -> bool:
     if entry.open is not None:
         return entry.open.asked != _asked(call)
     return entry.told is None or entry.told != kept(call.value)
+
+
+def gone_since(state: ProfileState) -> Fact:
+    """That the person left, where no event says so: since the latest one. Not since now, or each look would be news."""
+    mentions = (max(known.latest, known.removed) for known in state.ids)
+    facts = (fact[0] for facts in (state.traits, state.values) for fact in facts.values())  # type: ignore[attr-defined]
+    return max([*mentions, *facts], default=0), False
 
 
 def _kind(form: str, value: Any) -> Kind:
@@ -301,9 +309,10 @@ def _traits(
 ) -> dict[str, Any]:
     if not (sync.enrich or sync.enrich_values or attached or connection.required):
         return {}
+    own = state.ids[place].type
     found: dict[str, Any] = {name: state.traits[name][1] for name in sync.enrich if name in state.traits}
     found |= {name: state.values[number][1] for name, number in sync.enrich_values if number in state.values}
-    found |= attached
+    found |= {kind: value for kind, value in attached.items() if kind != own}
     return found | _required(state, connection, place)
 
 
@@ -353,13 +362,15 @@ def _track(
         entry = ledger.get(slot, {}).get(place)
         if entry is None and had and not sync.resync and _is_late(asking.state, had, place, fact):
             ledger[slot][place] = Entry(rest=Rest(excused=kept(fact[1])))
+        elif (waiting := _waits(asking.state, slot, place)) and kept(waiting[-1].value) == kept(fact[1]):
+            continue
         elif entry is None or (_latest(entry) != kept(fact[1]) and not (_excused(entry, fact[1]) and not sync.resync)):
             _occur(asking, connection, sync, form, place, fact, again=True)
     told = frozenset(targets)
     for place, entry in [each for each in had.items() if each[0] not in told]:
         if out or not asking.state.ids[place].counts:
             asking.cancel(connection, slot, place, entry)
-            _end(asking, connection, sync, form, sync.key, place, (asking.now, False))
+            _end(asking, connection, sync, form, sync.key, place, gone_since(asking.state))
         else:
             if entry.open and not entry.open.leaves:
                 asking.cancel(connection, slot, place, entry)
@@ -412,19 +423,30 @@ def _end(
     if not sync.audience and fact[1] is not None:  # a trait that is wanted no more is no occurrence
         return
     entry = asking.state.ledger.get(form.slot, {}).get(place)
-    if entry is None or (entry.open.leaves if entry.open else not entry.exposed or _latest(entry) == kept(fact[1])):
-        _end_waiting(asking.state, sync, form, place, fact)
+    if entry is None or not _began(entry, sync, kept(fact[1])):
+        _end_waiting(asking, sync, form, place, fact)
         return
     opens = entry.open.ask if entry.open else 0
     call = _occurrence(asking, connection, sync, form, key, place, fact)
     asking.ask(connection, sync, call, place, opens=opens, new=not again)
 
 
-def _end_waiting(state: ProfileState, sync: SyncPlan, form: FormPlan, place: int, fact: Fact) -> None:
+def _began(entry: Entry, sync: SyncPlan, end: Kept) -> bool:
+    if entry.open:
+        return not entry.open.leaves
+    told = entry.exposed or (not sync.audience and entry.told is not None)  # of a trait, false is a value like others
+    return told and entry.told != end
+
+
+def _waits(state: ProfileState, slot: int, place: int) -> list[Occurrence]:
+    return [each for each in state.waiting if (each.slot, each.place) == (slot, place)] if state.waiting else []
+
+
+def _end_waiting(asking: Asking, sync: SyncPlan, form: FormPlan, place: int, fact: Fact) -> None:
     """Behind a beginning that waits for a required key, its end waits too."""
-    mine = [each for each in state.waiting if (each.slot, each.place) == (form.slot, place)]
+    mine = _waits(asking.state, form.slot, place)
     if mine and _tellable(sync, mine[-1].value):
-        wait(state, Occurrence(form.slot, place, fact[1], fact[0]))
+        asking.dropped += not wait(asking.state, Occurrence(form.slot, place, fact[1], fact[0]))
 
 
 def _occurrence(
@@ -434,20 +456,16 @@ def _occurrence(
     return asking.call(sync, form, key, place, "track", fact, traits)
 
 
-def _ask_waiting(
-    asking: Asking, connection: ConnectionPlan, sync: SyncPlan, form: FormPlan, targets: Targets
-) -> None:
+def _ask_waiting(asking: Asking, connection: ConnectionPlan, sync: SyncPlan, form: FormPlan, targets: Targets) -> None:
     """Occurrences that waited for a required key go when it is there."""
     rest = []
     for each in asking.state.waiting:
         if each.slot != form.slot:
             rest.append(each)
-        elif each.place in targets:
+        elif each.place in targets and each.at > sync.back:
             call = _occurrence(asking, connection, sync, form, sync.key, each.place, (each.at, each.value))
             if connection.required.keys() <= call.traits.keys():
-                entry = asking.state.ledger.get(form.slot, {}).get(each.place)
-                opens = entry.open.ask if entry and entry.open and not _tellable(sync, each.value) else 0
-                asking.ask(connection, sync, call, each.place, opens=opens, new=True)
+                _occur(asking, connection, sync, form, each.place, (each.at, each.value))
             else:
                 rest.append(each)
     asking.state.waiting = rest

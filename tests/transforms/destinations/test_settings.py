@@ -67,6 +67,11 @@ def test_settings_that_lead_elsewhere_are_another_tenant(slug: str, settings: An
     assert made(slug, **settings).tenant() != made(slug, **settings | change).tenant()
 
 
+def test_no_part_of_a_secret_url_is_in_the_tenant() -> None:
+    assert "hooks" not in made("webhook", secret_url="${URL}").tenant()
+    assert "hooks.example" in made("webhook", **HOOK).tenant()
+
+
 def test_connections_that_a_vendor_counts_together_share_a_limit_group() -> None:
     assert made("braze", **BRAZE).limit_group() == made("braze", "b", **BRAZE).limit_group()
     other = ZENDESK | {"api_token": "${OTHER}"}

@@ -90,6 +90,55 @@ def test_the_last_one_is_its_records_unless_the_credentials_may_have_ended(meani
     assert records == calls(blame.ended()[0])
 
 
+def batch(n: int, meaning: str = "refused") -> Refusal:
+    return refusal(n, float(n), meaning)._replace(calls=(n, n + 100), units=2)
+
+
+def test_batches_that_are_all_refused_are_split_before_it_is_the_connections() -> None:
+    blame = Blame()
+    for n in range(ENOUGH):
+        blame.refused(batch(n))
+    assert ["holds", "splits"] == [blame.stands(out) for out in (1, 0)]
+    one = blame.to_split()
+    assert "suspect" == blame.refused(one._replace(split=True))
+    assert "connection" == blame.stands(0)
+    assert [] == blame.ended()[0]
+
+
+def test_batches_that_are_all_refused_go_on_when_part_of_one_is_taken() -> None:
+    blame = Blame()
+    for n in range(ENOUGH):
+        blame.refused(batch(n))
+    one = blame.to_split()
+    assert 4 == len(blame.succeeded(10.0))
+    assert "record" == blame.refused(one._replace(calls=one.calls[:1], units=1))
+    assert "goes" == blame.stands(0)
+
+
+def test_batches_with_refused_credentials_are_not_split() -> None:
+    blame = Blame()
+    for n in range(ENOUGH):
+        blame.refused(batch(n, "credentials"))
+    assert "connection" == blame.stands(0)
+
+
+def test_the_only_batch_is_split_though_nothing_is_known() -> None:
+    blame = Blame()
+    blame.refused(batch(1))
+    assert [[1, 101], []] == [calls(each) for each in blame.ended()]
+    assert "suspect" == blame.refused(refusal(1, 2.0))
+    assert [[], [1]] == [calls(each) for each in blame.ended()]
+
+
+def test_a_batch_that_was_split_for_nothing_waits_though_others_succeed() -> None:
+    blame = Blame()
+    blame.refused(batch(1)._replace(split=True))
+    assert "connection" == blame.stands(0)
+    assert [] == blame.succeeded(5.0)
+    assert "goes" == blame.stands(0)
+    assert [[], [1, 101]] == [calls(each) for each in blame.ended()]
+
+
 def test_a_firewalls_page_is_its_records_where_others_pass() -> None:
     blame = Blame()
     blame.refused(refusal(1, 1.0, page=True))

@@ -73,12 +73,14 @@ def test_all_that_is_bad_is_found_and_nothing_else_is_rejected(number, bad) -> N
         assert list(range(number)) == splitting.waiting
         assert ([], []) == (splitting.bad, splitting.later)
         return
-    assert set(range(number)) - set(bad) == delivered
-    assert sorted(bad) == splitting.waiting
-    assert {call for call, answer in bad.items() if answer.what == "refused"} == {f.calls[0] for f in splitting.bad}
-    assert {call for call, answer in bad.items() if answer.what == "unanswered"} == {
-        f.calls[0] for f in splitting.later
-    }
+    later = {found.calls[0] for found in splitting.later}
+    rejected = {found.calls[0] for found in splitting.bad}
+    assert set(range(number)) == delivered | later | rejected
+    assert sorted(later | rejected) == splitting.waiting
+    silent = {call for call, answer in bad.items() if answer.what == "unanswered"}
+    assert rejected <= set(bad) - silent
+    if len(silent) <= FEWEST:  # many of them, one after the other, may be a vendor that falls silent
+        assert silent == later
 
 
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=20), st.data())
@@ -103,6 +105,18 @@ def test_a_refusal_of_everything_in_the_same_words_is_found_out_with_few_request
     assert "this audience is closed" in splitting.words
     assert len(sent) <= max(2 * log2(number) + 2, log2(number) + FEWEST + 1)
     assert list(range(number)) == splitting.waiting
+
+
+@given(st.integers(2, 500), st.integers(0, 20))
+def test_a_vendor_that_falls_silent_is_not_asked_about_each(number, answers) -> None:  # type: ignore[no-untyped-def]
+    turn = iter(range(10**9))
+    bad = refusing({0: no(), number // 2: no()})
+    splitting, sent, delivered = search(alone(number), lambda part: bad(part) if next(turn) <= answers else UNANSWERED)
+    assert "" == splitting.verdict
+    assert len(sent) <= answers + 3 * log2(number) + FEWEST + 3
+    later = {call for found in splitting.later for call in found.calls}
+    assert set(range(number)) == delivered | later | {call for found in splitting.bad for call in found.calls}
+    assert set() == delivered & later
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -142,10 +156,11 @@ def test_a_unit_that_is_too_large_alone_is_bad_for_that() -> None:
 @given(st.integers(2, 60), st.randoms(use_true_random=False))
 def test_whatever_a_vendor_says_the_search_ends_and_rejects_only_what_was_refused_alone(number, chance) -> None:  # type: ignore[no-untyped-def]
     refused: set[int] = set()
-    untold = set(range(number))
+    untold, answers = set(range(number)), list[str]()
 
     def vendor(part: list[int]) -> Answer:
         answer = chance.choice([TAKEN, PARTLY, no("a"), no("b"), no("a", large=True), UNANSWERED])
+        answers.append(answer.what)
         if len(part) < number:
             untold.difference_update(part)
         if len(part) == 1 and answer.what == "refused":
@@ -155,7 +170,7 @@ def test_whatever_a_vendor_says_the_search_ends_and_rejects_only_what_was_refuse
     splitting, sent, _ = search(alone(number), vendor)
     assert {call for found in splitting.bad for call in found.calls} <= refused
     assert len(sent) <= 3 * number + 10
-    if not splitting.verdict:
+    if not splitting.verdict and answers[-4:] != ["unanswered"] * 4:  # otherwise the vendor may have fallen silent
         assert set() == untold, "each was sent"
         assert splitting.waiting == sorted(call for found in [*splitting.bad, *splitting.later] for call in found.calls)
 

@@ -1,13 +1,16 @@
 """Transcripts of the rules (`tests/data/rules/*.yaml`): read, and played on a job.
 
-A case has `syncs` (by vendor of `vendors.py` and computation, with the options of a workspace file)
-and `runs`. A run has `events` of one person, `at` hours, and the `calls` it must make, in any order:
+A case has `syncs` and `runs`. `syncs` names connections, each with its syncs by name: of the computation of that
+name unless the options say `computation`; the options are those of a workspace file. Under `connection` stand the
+connection's own: `destination` (a vendor of `vendors.py`, by default of the connection's name), `account`, `where`, …
+
+A run has `events` of one person, `at` hours, and the `calls` that it must send; those of one connection in this order:
 
     mailer identify u1 score=10 @1 with {"plan": "gold"} -> rejected
 
-is vendor, form, identifier, key and value; then, where it matters, the hour of the call and its
-traits; and what becomes of it (delivered where nothing is said). A run may have an `hour` (by
-default one after the other), other `syncs` from then on, `held` vendors and expected `counts`.
+is connection, form, identifier, key and value; then, where it matters, the hour of the call and its traits; and what
+becomes of it (delivered where nothing is said). A run may have an `hour` (by default one after the other), other
+`syncs` from then on, `held` connections, those that must have found `no_identifier`, and `says` of what is noticed.
 """
 
 import json
@@ -21,12 +24,12 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from schemas.calls import Identifier
+from schemas.calls import Call, Identifier
 from schemas.workspace import Computation, Connection, Sync, Workspace
 from tests.transforms.logic.job import Event, Job, Made, at, hour
+from tests.transforms.logic.plain_sender import Outcome
 from tests.transforms.logic.vendors import VENDORS
 from transforms.logic.detect import micros
-from transforms.logic.ledger import Fate
 
 FOLDER = Path(__file__).parents[2] / "data" / "rules"
 COMPUTATIONS = (
@@ -34,19 +37,9 @@ COMPUTATIONS = (
     Computation("VIP", "audience", "vip", "vip"),
 )
 IDENTIFIER_TYPES = {"u": "user_id", "+": "phone", "x": "loyalty"}  # by the first letter; with @: email
-FATES = {
-    "delivered": Fate.DELIVERED,
-    "rejected": Fate.REJECTED,
-    "rejected maybe": Fate.REJECTED_MAYBE,
-    "missing key": Fate.REJECTED_FOR_NOW,
-    "maybe": Fate.MAYBE,
-    "expired": Fate.EXPIRED,
-    "expired maybe": Fate.EXPIRED_MAYBE,
-    "pending": Fate.PENDING,
-}
 CALL = re.compile(
-    r"(?P<vendor>\w+) (?P<kind>\w+) (?P<id>\S+)(?: (?P<key>\w+)=(?P<value>.*?))?(?: @(?P<at>\S+))?"
-    r"(?: with (?P<traits>\{.*?\}))?(?: -> (?P<fate>[\w ]+))?"
+    r"(?P<connection>\w+) (?P<kind>\w+) (?P<id>\S+)(?: (?P<key>\w+)=(?P<value>.*?))?(?: @(?P<at>\S+))?"
+    r"(?: with (?P<traits>\{.*?\}))?(?: -> (?P<outcome>[\w ]+))?"
 )
 
 Syncs = dict[str, dict[str, dict[str, Any]]]
@@ -60,7 +53,8 @@ class Run(Struct, forbid_unknown_fields=True):
     hour: float | None = None
     syncs: Syncs | None = None
     held: list[str] = []
-    counts: dict[str, dict[str, int]] = {}
+    no_identifier: list[str] = []
+    says: list[str] = []
 
 
 class Case(Struct, forbid_unknown_fields=True):
@@ -85,7 +79,7 @@ class Expected:
     text: str
     what: tuple[Any, ...]
     at: int | None
-    fate: Fate
+    outcome: Outcome
 
     def is_of(self, made: Made) -> bool:
         connection, call = made
@@ -100,29 +94,36 @@ def play(case: Case, job: Job) -> None:
         syncs = run.syncs or syncs
         now = hour(number if run.hour is None else run.hour)
         made = job.run(_workspace(syncs), [_event(event) for event in run.events], now, run.held)
-        rest, fates = [_expected(line) for line in run.calls], []
+        rest, outcomes = [_expected(line) for line in run.calls], []
         for each in made:
             match = next((expected for expected in rest if expected.is_of(each)), None)
-            assert match, f"run {number} must not make {each}"
+            assert match, f"run {number} must not make {_line(each)}"
             rest.remove(match)
-            fates.append(match.fate)
+            outcomes.append(match.outcome)
         assert [] == [expected.text for expected in rest], f"run {number}"
-        job.settle(fates)
-        for vendor, counts in run.counts.items():
-            assert counts == job.counts(vendor), f"run {number}"
+        assert {*run.no_identifier} <= job.no_identifier, f"run {number}"
+        said = " ".join(notice.words for notice in job.notices)
+        assert [] == [words for words in run.says if words not in said], f"run {number} says: {said}"
+        job.settle(outcomes)
 
 
 def _workspace(syncs: Syncs) -> Workspace:
-    connections = tuple(
-        Connection(
-            vendor,
-            vendor,
-            tuple(msgspec.convert({"computation": key, **options}, Sync) for key, options in chosen.items()),
-            VENDORS[vendor].Settings(),
-        )
-        for vendor, chosen in syncs.items()
+    return Workspace("shop", COMPUTATIONS, tuple(_connection(name, dict(chosen)) for name, chosen in syncs.items()))
+
+
+def _connection(name: str, chosen: dict[str, dict[str, Any]]) -> Connection:
+    options = dict(chosen.pop("connection", {}))
+    kind = VENDORS[options.pop("destination", name)]
+    settings = kind.Settings(account=options.pop("account", "shop"))
+    syncs = tuple(_sync(key, each, kind.forms[0]) for key, each in chosen.items())
+    return msgspec.convert(
+        {"name": name, "destination": kind.slug, **options, "syncs": syncs, "settings": settings}, Connection
     )
-    return Workspace("shop", COMPUTATIONS, connections)
+
+
+def _sync(name: str, options: Mapping[str, Any], form: str) -> Sync:
+    named = {"name": name} if "computation" in options else {"computation": name}
+    return msgspec.convert({"as": [form], **named, **options}, Sync)
 
 
 def _event(short: Mapping[str, Any]) -> Event:
@@ -133,8 +134,11 @@ def _event(short: Mapping[str, Any]) -> Event:
         return {"type": "trait", "computation": "score", "value": short["score"], **head}
     if "vip" in short:
         return {"type": "audience", "computation": "vip", "member": short["vip"], **head}
-    external_ids = [_identifier(text)._asdict() for text in short.get("ids", [])]
-    return {"type": "profile", "external_ids": external_ids, "traits": short.get("traits", {}), **head}
+    ids = {
+        field: [_identifier(text)._asdict() for text in short.get(name, [])]
+        for name, field in (("ids", "external_ids"), ("removed", "removed_ids"))
+    }
+    return {"type": "profile", **ids, "traits": short.get("traits", {}), **head}
 
 
 def _identifier(text: str) -> Identifier:
@@ -146,6 +150,18 @@ def _expected(line: str) -> Expected:
     assert said, f"not a call: {line}"
     value = json.loads(said["value"]) if said["value"] else None
     traits = json.loads(said["traits"] or "{}")
-    what = (said["vendor"], said["kind"], _identifier(said["id"]), said["key"] or "", value, traits)
+    what = (said["connection"], said["kind"], _identifier(said["id"]), said["key"] or "", value, traits)
     when = micros(hour(float(said["at"]))) if said["at"] else None
-    return Expected(line, what, when, FATES[said["fate"] or "delivered"])
+    return Expected(line, what, when, said["outcome"] or "delivered")  # type: ignore[arg-type]
+
+
+def _line(made: Made) -> str:
+    """The call as a transcript would say it."""
+    connection, call = made
+    when = (call.at - micros(hour(0))) / 3.6e9
+    traits = f" with {json.dumps(call.traits)}" if call.traits else ""
+    return f"{connection} {call.kind} {call.identifier.id}{_value(call)} @{when:g}{traits}"
+
+
+def _value(call: Call) -> str:
+    return f" {call.key}={json.dumps(call.value)}" if call.key else ""

@@ -1,66 +1,86 @@
-"""Four destinations of fixed shape, so that tests of the rules do not depend on a vendor's."""
+"""Four vendors of fixed shape, so that tests of the rules do not depend on a destination's."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 from msgspec import Struct
 
-from schemas.workspace import Connection, Workspace
-from transforms.destinations.contract import Destination
+from schemas.workspace import Connection, Form, Workspace
+from transforms.logic.registry import Vendor
 
 
-class _Vendor(Destination):
-    page = "https://vendor.example"
-    limits = ()
+class Settings(Struct, frozen=True):
+    """Of all of them."""
 
-    class Settings(Struct, frozen=True):
-        region: str = "us"
+    account: str = "shop"  # the tenant
+    region: str = "us"  # only that something can change
 
 
-class Mailer(_Vendor):
-    """Takes calls about users and e-mail addresses; forgets on request."""
+class Kind:
+    """What one vendor takes."""
+
+    slug: ClassVar[str]
+    forms: ClassVar[tuple[Form, ...]]  # the first is a sync's default
+    identifiers: ClassVar[tuple[str, ...]]
+    required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    flush_every: ClassVar[float] = 0.0
+    history: ClassVar[bool] = True
+    forgets: ClassVar[tuple[str, ...]] = ()
+    Settings = Settings
+
+
+class Mailer(Kind):
+    """Takes calls about users and e-mail addresses, lists too; forgets on request."""
 
     slug = "mailer"
-    name = "Mailer"
-    kind = "event"
+    forms = ("identify", "track", "list")
     identifiers = ("user_id", "email")
-    forgets = True
+    forgets = ("user_id", "email")
 
 
-class Desk(_Vendor):
+class Desk(Kind):
     """Requires a name; cannot forget."""
 
     slug = "desk"
-    name = "Desk"
-    kind = "event"
+    forms = ("identify", "track")
     identifiers = ("email", "user_id")
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {"name": (("name",), ("first_name", "last_name"))}
 
 
-class Ads(_Vendor):
+class Ads(Kind):
     """Keeps lists of e-mail addresses and phone numbers."""
 
     slug = "ads"
-    name = "Ads"
-    kind = "list"
+    forms = ("list",)
     identifiers = ("email", "phone")
     flush_every = 3600.0
-    forgets = True
+    forgets = ("email", "phone")
 
 
-class Site(_Vendor):
+class Site(Kind):
     """Keeps lists, and takes nothing from before a sync was created."""
 
     slug = "site"
-    name = "Site"
-    kind = "list"
+    forms = ("list",)
     identifiers = ("*",)
     history = False
 
 
-VENDORS: dict[str, type[Destination]] = {vendor.slug: vendor for vendor in (Mailer, Desk, Ads, Site)}
+VENDORS: dict[str, type[Kind]] = {vendor.slug: vendor for vendor in (Mailer, Desk, Ads, Site)}
 
 
-def destination_of(workspace: Workspace, connection: Connection) -> Destination:
-    """The destination of a connection."""
-    return VENDORS[connection.destination](workspace, connection)
+def vendor_of(connection: Connection) -> Vendor:
+    """What deciding knows of the vendor of a connection."""
+    kind = VENDORS[connection.destination]
+    return Vendor(
+        tenant=f"{kind.slug}/{connection.settings.account}",
+        understood=kind.identifiers,
+        required=kind.required,
+        forgets=kind.forgets,
+        history=kind.history,
+        flush_every=kind.flush_every,
+    )
+
+
+def vendors_of(workspace: Workspace) -> dict[str, Vendor]:
+    return {connection.name: vendor_of(connection) for connection in workspace.connections}
