@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -45,8 +46,8 @@ class Request(Struct, frozen=True, dict=True):
     after: float = 0.0  # seconds to wait before it is sent: polls
 
     def __repr__(self) -> str:
-        """Without body and headers: people and credentials may be in them."""
-        return f"Request({self.method!r}, {self.url!r})"
+        """Without body and headers, and of the URL the host only: people and credentials may be in the rest."""
+        return f"Request({self.method!r}, {urlsplit(self.url).hostname or ''!r})"
 
     def body(self) -> bytes | None:
         """The exact bytes that travel; encoded once."""

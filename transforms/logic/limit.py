@@ -206,6 +206,10 @@ class Limiter:
         if now + seconds > self._held_until:
             self._held_since, self._held_until = now, now + seconds
 
+    def held(self, now: float) -> float:
+        """Seconds for which nothing goes because the vendor said so."""
+        return max(0.0, self._held_until - now)
+
     def throttled(self, now: float, after: float | None, sent: float) -> None:
         """The vendor said 429 to a request sent at `sent`: hold the connection; on repetition, slow down.
 

@@ -13,13 +13,13 @@ import pytest
 from schemas.calls import Call
 from schemas.outcomes import Delivered, Expired
 from schemas.workspace import Cap
-from tests.transforms.delivering import FAST, identify, people, start, until, webhook
-from tests.transforms.vendor_server import Answer, VendorServer
+from tests.sending.delivering import FAST, identify, people, start, until, webhook
+from tests.sending.vendor_server import Answer, VendorServer
 from transforms.destinations.contract import Conversation, Memory, Request, all_of
 from transforms.destinations.webhook import Webhook
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-TWICE = [identify(0), identify(0, value=False, since=1_000.0)]  # one after the other, on one connection
+TWICE = [identify(0), failing(identify(0, value=False), 1_000.0)]  # one after the other, on one connection
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(
 ) -> None:
     server.script = lambda seen: Answer(cut=cut)
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=0.2)
-    running = start([identify(1, since=1_000.0)], webhook(), options)
+    running = start([failing(identify(1), 1_000.0)], webhook(), options)
     running.report()
-    assert {0: Expired("no answer within 0.1 s", attempts=1)} == running.journal.final
+    assert {0: Expired("no answer within 0.1 s", attempts=1)} == running.final
 
 
 @pytest.mark.parametrize(("method", "content"), [("PUT", b"{}"), ("GET", None)])
@@ -87,7 +87,7 @@ def test_a_silent_vendor_is_asked_once_per_attempt_whatever_the_method(
     server.script = lambda seen: Answer(cut="hang" if seen.number else "")
     running = start(TWICE, webhook(), replace(FAST, gateway=server.url, read_timeout=0.5, retry_for=0.1))
     running.report(within=4.0)
-    assert {0: Delivered(), 1: Expired("no answer within 0.5 s", attempts=1)} == running.journal.final
+    assert {0: Delivered(), 1: Expired("no answer within 0.5 s", attempts=1)} == running.final
     assert 2 == len(server.seen)
 
 
@@ -129,11 +129,11 @@ def test_a_request_that_the_vendor_does_not_read_is_broken_off(deliver_with: Cal
         arrived.append(number)
 
     with raw_vendor(serve) as url:
-        running = start([identify(1, since=1_000.0)], webhook(), replace(FAST, gateway=url, read_timeout=0.05))
+        running = start([failing(identify(1), 1_000.0)], webhook(), replace(FAST, gateway=url, read_timeout=0.05))
         running.report(within=20.0)
         given_up.set()
         until(lambda: len(arrived) == running.report().requests)
-    assert "no whole answer within 0.5 s" == running.journal.final[0].words
+    assert "no whole answer within 0.5 s" == running.final[0].words
     assert max(arrived) < len(body)
 
 
@@ -160,7 +160,7 @@ def test_headers_are_heard_too() -> None:
 def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> None:
     server.script = lambda seen: Answer(cut="drip")
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=2.0)
-    running = start([identify(1, since=1_000.0)], webhook(), options)
+    running = start([failing(identify(1), 1_000.0)], webhook(), options)
     running.report(within=5.0)
-    assert {0: Expired("no whole answer within 1 s", attempts=2)} == running.journal.final
+    assert {0: Expired("no whole answer within 1 s", attempts=2)} == running.final
     assert 2 == len(server.seen)

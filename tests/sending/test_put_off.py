@@ -7,8 +7,8 @@ import pytest
 from msgspec import structs
 
 from schemas.calls import Call, Identifier
-from tests.transforms.delivering import FAST, connect, start, track
-from tests.transforms.vendor_server import Answer, Seen, vendor
+from tests.sending.delivering import FAST, connect, start, track
+from tests.sending.vendor_server import Answer, Seen, vendor
 
 ZENDESK = {"subdomain": "acme", "email": "a@acme.io", "api_token": "${ZENDESK}", "bulk": True}
 FIELDS = [{"key": key, "type": "text"} for key in ("big_spenders", "total_revenue")]

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.receiver import receiver
 from schemas.calls import Call, Identifier
 from schemas.workspace import Cap
-from tests.transforms.delivering import (
+from tests.sending.delivering import (
     FAST,
     connect,
     identify,
@@ -18,21 +18,21 @@ from tests.transforms.delivering import (
     track,
     webhook,
 )
-from tests.transforms.vendor_server import Answer, Seen, VendorServer
+from tests.sending.vendor_server import Answer, Seen, VendorServer
 from transforms.destinations.braze import Braze
 from transforms.destinations.contract import Batch, Limit
 from transforms.destinations.iterable import Iterable
 from transforms.logic.caps import effective_limits
 from transforms.logic.inflight import FEWEST
-from transforms.sender import Sender
+from transforms.sending.sender import Sender
 
 
 def test_every_call_is_delivered_once(server: VendorServer) -> None:
     running = start(people(200), webhook(), replace(FAST, gateway=server.url))
     report = running.report()
     assert (200, 200) == (report.delivered, report.requests)
-    assert list(range(200)) == running.journal.delivered()
-    assert list(range(200)) == sorted(running.journal.marked)
+    assert list(range(200)) == running.delivered()
+    assert list(range(200)) == sorted(running.marked)
 
 
 def test_batches_are_filled_and_no_key_is_twice_in_one(server: VendorServer) -> None:
@@ -76,11 +76,11 @@ def test_a_day_of_an_earlier_run_counts(server: VendorServer) -> None:
     options, hook = replace(FAST, gateway=server.url), webhook(cap=Cap(30, 86400.0))
     first = start(people(20), hook, options)
     assert 20 == first.report().delivered
-    second = start(people(20), hook, options, memory=first.journal.memories[-1])
+    second = start(people(20), hook, options, memory=first.memories[-1])
     assert 10 == second.report().delivered
     waits = r"its cap or the vendor makes it wait 24 h, until 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC; "
     assert re.match(waits, second.delivery.report.stopped)
-    assert set() == second.journal.maybe()
+    assert set() == second.maybe()
 
 
 def take_its_time(server: VendorServer, seconds: float = 0.5) -> list[int]:

@@ -16,7 +16,7 @@ import trustme
 
 from schemas.outcomes import Expired, Rejected
 from schemas.workspace import Cap
-from tests.transforms.delivering import (
+from tests.sending.delivering import (
     FAST,
     Delivering,
     Journal,
@@ -31,13 +31,12 @@ from tests.transforms.delivering import (
     until,
     webhook,
 )
-from tests.transforms.vendor_server import Answer, Seen, VendorServer, vendor
-from transforms.assignment import Delivery
-from transforms.channel import Channel
+from tests.sending.vendor_server import Answer, Seen, VendorServer, vendor
+from transforms.sending.pump import Channel
 from transforms.destinations.contract import Batch
 from transforms.logic.inflight import SLOWEST
 from transforms.logic.lanes import Item
-from transforms.sender import Sender
+from transforms.sending.sender import Sender
 
 # -- one bad call in a batch
 
@@ -50,7 +49,7 @@ def test_a_batch_refused_as_a_whole_is_halved_until_the_bad_call_is_found(server
     server.script = refuse
     running = start(people(64), webhook(batch=64), replace(FAST, gateway=server.url))
     report = running.report()
-    assert {bad: "refused"} == running.journal.rejected()
+    assert {bad: "refused"} == running.rejected()
     assert 63 == report.delivered
     assert len(server.seen) <= 1 + 6 + 2  # log₂ n, the bad one, and the rest together
 
@@ -66,8 +65,8 @@ def test_all_bad_calls_of_a_batch_are_found_and_no_other(server: VendorServer, s
     server.script = refuse
     running = start(people(200), webhook(batch=64), replace(FAST, gateway=server.url))
     running.report()
-    assert dict.fromkeys(bad, "refused") == running.journal.rejected()
-    assert sorted(set(range(200)) - bad) == running.journal.delivered()
+    assert dict.fromkeys(bad, "refused") == running.rejected()
+    assert sorted(set(range(200)) - bad) == running.delivered()
     assert len(server.seen) <= 2 * 200 + 4 * 6
 
 
@@ -90,7 +89,7 @@ def test_per_item_rejections_leave_the_others(server: VendorServer, monkeypatch:
     server.script = lambda seen: Answer(201, {"message": "success", "errors": errors_of(seen, {3, 70})})
     running = start(people(75), braze(), replace(FAST, gateway=server.url))
     assert 73 == running.report().delivered
-    assert {3: "invalid_identifier", 70: "invalid_identifier"} == running.journal.rejected()
+    assert {3: "invalid_identifier", 70: "invalid_identifier"} == running.rejected()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +110,7 @@ def test_a_rejection_tells_of_the_attempts_before_it(
     server.script = lambda seen: [*before, Answer(400, body=b"no")][min(seen.number, len(before))]
     running = start(people(1), webhook(), replace(FAST, gateway=server.url))
     running.report()
-    assert {0: expected} == running.journal.final
+    assert {0: expected} == running.final
 
 
 def test_a_bad_value_keeps_no_other_of_its_person_from_being_told(
@@ -128,11 +127,11 @@ def test_a_bad_value_keeps_no_other_of_its_person_from_being_told(
     calls = [identify(0), identify(0, "bad", "total_revenue"), identify(0, True, "vip"), identify(1)]
     running = start(calls, braze(), replace(FAST, gateway=server.url))
     report = running.report()
-    assert [0, 2, 3] == running.journal.delivered()
-    assert {1: "invalid_value"} == running.journal.rejected()
+    assert [0, 2, 3] == running.delivered()
+    assert {1: "invalid_value"} == running.rejected()
     assert (4, {"invalid_value": 1}) == (report.requests, report.rejected)
-    assert [0, 1, 2] == running.journal.unmarked, "until each is told alone"
-    assert running.journal.final[1] == Rejected("invalid_value", "total_revenue is no number", attempts=2)
+    assert [0, 1, 2] == running.unmarked, "until each is told alone"
+    assert running.final[1] == Rejected("invalid_value", "total_revenue is no number", attempts=2)
 
 
 def test_the_halves_of_a_batch_keep_its_attempts(server: VendorServer) -> None:
@@ -140,7 +139,7 @@ def test_the_halves_of_a_batch_keep_its_attempts(server: VendorServer) -> None:
     running = start(people(2), webhook(batch=2), replace(FAST, gateway=server.url))
     running.report()
     expected = Rejected("refused", "no", maybe=True, attempts=3)
-    assert {0: expected, 1: expected} == running.journal.final
+    assert {0: expected, 1: expected} == running.final
 
 
 def test_the_second_half_does_not_overtake_what_was_left_of_the_first(server: VendorServer) -> None:
@@ -148,7 +147,7 @@ def test_the_second_half_does_not_overtake_what_was_left_of_the_first(server: Ve
     options = replace(FAST, gateway=server.url, retry_for=0.1)
     running = start([identify(0), identify(0, 5, "total_revenue")], webhook(batch=2), options)
     assert 2 == running.report().pending
-    assert [0, 1, 0] == running.journal.marked
+    assert [0, 1, 0] == running.marked
 
 
 @pytest.mark.parametrize("good", [0, 450])
@@ -201,7 +200,7 @@ def test_a_first_sync_that_is_mostly_rejected_stops_early(
         assert "--max-reject-rate" in report.stopped
         assert report.stopped.endswith("; those that were rejected go with profilecast replay")
         assert report.samples
-        again = start(people(10_000), braze(), replace(FAST, gateway=server.url), memory=running.journal.memories[-1])
+        again = start(people(10_000), braze(), replace(FAST, gateway=server.url), memory=running.memories[-1])
         assert again.report().stopped, "it goes on with the first calls only, though some were acknowledged"
     else:
         assert 0 == report.pending
@@ -247,16 +246,16 @@ def test_a_stop_lets_what_is_in_flight_end_and_leaves_the_rest(server: VendorSer
     report = running.report(within=2)
     assert report.delivered == len(server.seen)
     assert report.pending == 500 - report.delivered
-    assert set() == running.journal.maybe()
+    assert set() == running.maybe()
 
 
 def test_a_process_that_ends_in_the_middle_of_a_delivery_ends_quietly(server: VendorServer) -> None:
     server.script = lambda seen: Answer(delay=30.0)
     script = f"""
-from tests.transforms.delivering import FAST, people, start, until, webhook
+from tests.sending.delivering import FAST, people, start, until, webhook
 from transforms.sender import shared_sender
 running = start(people(3), webhook(url="{server.url}", private_addresses=True), FAST, shared_sender())
-until(lambda: len(running.journal.maybe()) == 3)
+until(lambda: len(running.maybe()) == 3)
 raise SystemExit(7)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
@@ -286,7 +285,7 @@ def test_a_stop_does_not_wait_for_a_vendor_that_hangs(server: VendorServer) -> N
     until(lambda: len(server.seen) >= 16)
     running.sender.stop()
     assert 50 == running.report(within=2).pending
-    assert set(range(16)) == running.journal.maybe()
+    assert set(range(16)) == running.maybe()
 
 
 # -- giving up
@@ -294,12 +293,12 @@ def test_a_stop_does_not_wait_for_a_vendor_that_hangs(server: VendorServer) -> N
 
 def test_a_call_that_fails_for_hours_expires_and_a_fresh_one_waits(server: VendorServer) -> None:
     server.script = lambda seen: Answer(503, body=b"out of order")
-    old = identify(1, since=1_000.0)
+    old = failing(identify(1), 1_000.0)
     running = start([identify(0), old], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     report = running.report()
-    assert {1: Expired("out of order", attempts=1)} == running.journal.final
+    assert {1: Expired("out of order", attempts=1)} == running.final
     assert (1, 1) == (report.expired, report.pending)
-    assert {0} == running.journal.maybe()
+    assert {0} == running.maybe()
 
 
 def test_what_follows_a_call_that_was_given_up_waits_with_it(server: VendorServer) -> None:
@@ -340,7 +339,7 @@ def test_a_refusal_of_the_credentials_stops_the_connection_alone(
     assert "${BRAZE}" in stopped
     assert "very-secret-key" not in stopped
     assert 100 == refused.delivery.report.pending
-    assert set() == refused.journal.maybe()
+    assert set() == refused.maybe()
 
 
 @pytest.mark.parametrize(
@@ -361,7 +360,7 @@ def test_secrets_are_masked_in_the_words_of_rejections(
         people(1), webhook(secret_headers={"x-token": Secret("${HOOK}")}), replace(FAST, gateway=server.url)
     )
     running.report()
-    assert [Rejected("conflict", kept, attempts=1)] == list(running.journal.final.values())
+    assert [Rejected("conflict", kept, attempts=1)] == list(running.final.values())
 
 
 # -- where requests go

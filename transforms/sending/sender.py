@@ -1,8 +1,12 @@
 """The sender: one event loop thread per process talks to all vendors at the same time.
 
-What is decided (pace, order, batches, repeats, what a reply means) is in `transforms/logic/` and in
-the destinations. One connection's delivery is in `transforms/channel.py`, its batches in `batches.py`, its requests in
-`exchange.py`, its sockets in `wire.py`, what is said of them in `words.py`.
+    sender = shared_sender()
+    future = sender.start(Delivery(workspace, connection, log, caps, active, number, options, follow, destination))
+    future.result()        the Report, when nothing more can go (`follow`: when it was stopped, or has to stop)
+    sender.reports()       of all that were started, as they are now
+    sender.stop()          softly; `reset()` before the next run of this process
+
+A delivery closes its log when it ends. One connection is delivered by `transforms/sending/pump.py`.
 """
 
 import asyncio
@@ -14,13 +18,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import uvloop
 
 from schemas.report import Report
-from transforms.assignment import Delivery, Journal, Outbox, SenderOptions
-from transforms.channel import Channel
 from transforms.collector import collect_seldom
 from transforms.logic.limit import Limiter
-from transforms.talk import Stopped
+from transforms.sending.delivery import Active, Delivery, SenderOptions
+from transforms.sending.pump import Pump
 
-__all__ = ["Delivery", "Journal", "Outbox", "Sender", "SenderOptions", "Stopped", "shared_sender"]
+__all__ = ["Active", "Delivery", "Sender", "SenderOptions", "shared_sender"]
 
 _LAST = 5.0  # seconds that a step of the loop may still take when the process ends
 _LOOKUPS = 64  # names looked up at once: a name server that hangs for some vendors must not hold up the others
@@ -31,31 +34,32 @@ class Sender:
 
     def __init__(self) -> None:
         collect_seldom()
+        self.files = open_many_files()
         self._loop = uvloop.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(_LOOKUPS, "profilecast-lookup"))
         self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
         self._thread.start()
-        self._channels: list[Channel] = []
-        self._limiters: dict[Hashable, Limiter] = {}  # by credential: connections that share one share its caps
+        self._pumps: list[Pump] = []
+        self._limiters: dict[Hashable, Limiter] = {}  # by vendor account: connections that share one share its caps
         self.stopping = False
 
     def start(self, delivery: Delivery) -> "Future[Report]":
-        """Deliver an outbox; the future has its report."""
-        channel = Channel(delivery, self._limiters)
-        self._channels.append(channel)  # first: a stop at this moment either finds it there or is seen here
+        """Deliver a log; the future has its report, and never an exception."""
+        pump = Pump(delivery, self._limiters)
+        self._pumps.append(pump)  # first: a stop at this moment either finds it there or is seen here
         if self.stopping:
-            channel.stop()
-        return asyncio.run_coroutine_threadsafe(channel.run(), self._loop)
+            pump.stop()
+        return asyncio.run_coroutine_threadsafe(pump.run(), self._loop)
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends within `finish_within`. Safe in a signal handler."""
         self.stopping = True
-        for channel in self._channels:
-            self._loop.call_soon_threadsafe(channel.stop)
+        for pump in list(self._pumps):
+            self._loop.call_soon_threadsafe(pump.stop)
 
     def reports(self) -> list[Report]:
         """The reports so far, of running deliveries too."""
-        return [channel.look() for channel in self._channels]
+        return [pump.look() for pump in list(self._pumps)]
 
     def close(self) -> None:
         """Its loop must have ended before the interpreter does."""
@@ -66,9 +70,24 @@ class Sender:
 
     def reset(self) -> None:
         """Forget earlier deliveries and an earlier stop: a new run begins in this process."""
-        self._channels.clear()
+        self._pumps.clear()
         self.stopping = False
 
+
+def open_many_files() -> int:
+    """How many files and sockets this process may have open, as many as the system lets it."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (ValueError, OSError):  # where there is no limit, some systems do not take that for a number
+        pass
+    return soft if soft != resource.RLIM_INFINITY else _MANY
+
+
+_MANY = 1_000_000
 
 _lock = threading.Lock()
 _shared: Sender | None = None

@@ -10,12 +10,12 @@ from msgspec import UNSET, structs
 
 from schemas.report import Report
 from schemas.workspace import Connection, Sync, Workspace
-from tests.transforms.delivering import FAST, Journal, Outbox
+from tests.sending.delivering import FAST, Journal, Outbox
 from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step, calls, cases, filled, secret, variables
-from tests.transforms.skipping import SkippingLoop, run
-from tests.transforms.vendor_server import Answer, Seen, vendor
+from tests.sending.skipping import SkippingLoop, run
+from tests.sending.vendor_server import Answer, Seen, vendor
 from transforms.batches import Batches
-from transforms.channel import KEPT, Channel
+from transforms.sending.pump import KEPT, Channel
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
 from transforms.logic.lanes import Item

@@ -18,7 +18,7 @@ import pytest
 from schemas.calls import Call
 from schemas.outcomes import Expired
 from schemas.workspace import Cap
-from tests.transforms.delivering import (
+from tests.sending.delivering import (
     FAST,
     Delivering,
     Journal,
@@ -32,10 +32,9 @@ from tests.transforms.delivering import (
     until,
     webhook,
 )
-from tests.transforms.vendor_server import Answer, Script, Seen, VendorServer, vendor
-from transforms.assignment import Delivery
-from transforms.channel import Channel
-from transforms.sender import Sender
+from tests.sending.vendor_server import Answer, Script, Seen, VendorServer, vendor
+from transforms.sending.pump import Channel
+from transforms.sending.sender import Sender
 
 CAP = 200
 OCCURRENCES = [track(n, value, value) for n in range(30) for value in range(4)]  # four of each person, in order
@@ -188,7 +187,7 @@ def test_results_in_any_order_and_more_than_once_reach_their_calls(
     server.script = lambda seen: contacts(seen, shuffled)
     running = start(people(20), hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url))  # type: ignore[arg-type]
     assert 19 == running.report().delivered
-    assert [5] == list(running.journal.rejected())
+    assert [5] == list(running.rejected())
 
 
 def test_a_person_whom_the_vendor_cannot_take_now_keeps_only_their_own_lane(
@@ -213,8 +212,8 @@ def test_a_person_whom_the_vendor_cannot_take_now_keeps_only_their_own_lane(
     server.script = lambda seen: contacts(seen, upsert)
     calls = [identify(0, 1, "total_revenue"), *people(150)]
     running = start(calls, hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url))  # type: ignore[arg-type]
-    until(lambda: len(running.journal.final) >= 149)
-    assert {0, 1} == set(range(151)) - running.journal.final.keys()
+    until(lambda: len(running.final) >= 149)
+    assert {0, 1} == set(range(151)) - running.final.keys()
     assert 151 == running.report().delivered
     assert 2 == refusals
 
@@ -268,7 +267,7 @@ def test_credentials_that_cannot_be_renewed_stop_the_connection(monkeypatch: pyt
         running = start(people(1_000), connect("hubspot", OAUTH), replace(FAST, gateway=server.url, retry_for=1.0))
         report = running.report(5.0)  # ten batches
     assert report.stopped.startswith("its credentials could not be renewed: no useful answer within 1 s")
-    assert (1_000, set()) == (report.pending, running.journal.maybe())
+    assert (1_000, set()) == (report.pending, running.maybe())
 
 
 # -- nobody there
@@ -278,7 +277,7 @@ def test_a_name_that_cannot_be_found_loses_nothing() -> None:
     running = start(people(30), connect("webhook", {"url": "https://nowhere.invalid/in"}), replace(FAST, retry_for=0.2))
     report = running.report()
     assert "no useful answer within 0 s: nowhere.invalid cannot be found;" in report.stopped
-    assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
+    assert (30, 0, set()) == (report.pending, report.requests, running.maybe())
 
 
 def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,18 +298,18 @@ def test_a_refused_connection_loses_nothing(server: VendorServer) -> None:
     running = start(people(30), webhook(), replace(FAST, gateway="http://127.0.0.1:9", retry_for=0.2))
     report = running.report()
     assert "connection refused by 127.0.0.1;" in report.stopped
-    assert (30, 0, set()) == (report.pending, report.requests, running.journal.maybe())
+    assert (30, 0, set()) == (report.pending, report.requests, running.maybe())
 
 
 def test_what_could_not_be_reached_keeps_the_time_and_expires_like_everything_else(server: VendorServer) -> None:
     began = time.time()
-    calls = [identify(0), identify(1, since=began - 3_600)]
+    calls = [identify(0), failing(identify(1), began - 3_600)]
     options = replace(FAST, gateway="http://127.0.0.1:9", retry_for=0.1, give_up_after=1_800.0)
     running = start(calls, webhook(), options)
     running.report()
-    assert {1: Expired("connection refused by 127.0.0.1", maybe=False)} == running.journal.final
-    assert [0] == list(running.journal.out_of_reach)
-    assert 0 <= running.journal.out_of_reach[0] - began < 1
+    assert {1: Expired("connection refused by 127.0.0.1", maybe=False)} == running.final
+    assert [0] == list(running.out_of_reach)
+    assert 0 <= running.out_of_reach[0] - began < 1
 
 
 def test_a_vendor_that_cannot_be_reached_is_tried_less_and_less() -> None:
@@ -324,9 +323,9 @@ def test_an_answer_without_end_is_not_kept(server: VendorServer, packed: bool) -
     if packed:
         body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
     server.script = lambda seen: Answer(body=body, headers=headers)
-    running = start([identify(1, since=1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
+    running = start([failing(identify(1), 1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     running.report()
-    assert {0: Expired("127.0.0.1 answers with more than 16 MB", attempts=1)} == running.journal.final
+    assert {0: Expired("127.0.0.1 answers with more than 16 MB", attempts=1)} == running.final
 
 
 @pytest.mark.parametrize(
@@ -382,15 +381,15 @@ def test_who_was_put_off_is_tried_again_though_others_of_the_batch_are_left(
     server.script = lambda seen: contacts(seen, lambda inputs: answer(seen))
     running = start(people(6), hubspot(access_token="${HUBSPOT}"), replace(FAST, gateway=server.url, retry_for=3.0))  # type: ignore[arg-type]
     running.report()
-    assert {0, 1, 2} <= set(running.journal.delivered())
+    assert {0, 1, 2} <= set(running.delivered())
 
 
 def test_a_long_hold_is_written_down_at_once(server: VendorServer) -> None:
     server.script = lambda seen: Answer(429, headers={"Retry-After": "3600"})
     running = start(people(1), webhook(), replace(FAST, gateway=server.url))
     running.report()
-    assert 2 == len(running.journal.memories), "with the answer, and at the end"
-    assert 3_500 < running.journal.memories[0]["sender"]["limiter"]["held_until"] - time.time() <= 3_600
+    assert 2 == len(running.memories), "with the answer, and at the end"
+    assert 3_500 < running.memories[0]["sender"]["limiter"]["held_until"] - time.time() <= 3_600
 
 
 class CountsWaits(Channel):

@@ -9,8 +9,8 @@ import pytest
 from benchmarks.receiver import peak
 from transforms.destinations.contract import Limit
 from transforms.logic.limit import Limiter
-from transforms.talk import Talk
-from transforms.wire import Turnstile
+from transforms.sending.talk import Talk
+from transforms.sending.turnstile import Turnstile
 
 SECONDS = 20.0
 
