@@ -129,6 +129,7 @@ def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
     entry = entries.get(place) if place is not None else None
     if place is None or entry is None or entry.open is None or entry.open.ask != receipt.ask:
         return
+    state.stray = max(state.stray, ceil(receipt.unsure_until))
     if receipt.fate == "superseded":  # by a newer workspace: it is asked again
         entry.open = None
         return
