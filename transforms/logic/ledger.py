@@ -80,6 +80,8 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     if receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
         stray = max(rest.stray, state.stray)
+        if state.stray <= receipt.at:
+            state.stray = 0
         if stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
             entry.told, entry.exposed, rest.stray, rest.said = None, True, stray, value
     else:
