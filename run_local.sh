@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The example, end to end on this machine: derives events from real purchases, starts fake vendors, and keeps them in
-# step in two runs, first the whole history and then the two weeks after it.
-# usage: ./run_local.sh [--keep-state] [options of `profilecast run`, for both runs]
+# step: first the whole history, then the two weeks after it, in a second run or (--serve) as they happen.
+# usage: ./run_local.sh [--serve] [--keep-state] [options of `profilecast run`, for both runs]
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 here=$root/
@@ -10,9 +10,14 @@ out=${here}out
 workspace=${here}examples/cdnow/workspace.yaml
 
 keep_state=
+serve=
 job_options=()
 for option in "$@"; do
-    if [ "$option" = --keep-state ]; then keep_state=yes; else job_options+=("$option"); fi
+    case $option in
+    --keep-state) keep_state=yes ;;
+    --serve) serve=yes ;;
+    *) job_options+=("$option") ;;
+    esac
 done
 
 "$root/scripts/setup.sh"
@@ -32,16 +37,20 @@ echo "Deriving events from the purchases of all 23,570 customers"
 "$bin/python" -P -m examples.cdnow.derive --out "$out/events/news" --since 1998-04-01 --until 1998-04-14 | tail -n 1
 
 sandbox=
-stop_sandbox() {
-    if [ -n "$sandbox" ]; then
-        kill "$sandbox" 2>/dev/null || true
-        wait "$sandbox" || true
-        sandbox=
-    fi
+service=
+stop_all() {
+    for process in $service $sandbox; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" || true
+    done
+    service=
+    sandbox=
 }
-trap stop_sandbox EXIT
+trap stop_all EXIT
 set -m # a process group of its own: Ctrl-C is for the run, which still needs the sandbox while it ends
-"$bin/profilecast" sandbox --workspace "$workspace" --port 0 --ready-file "$out/sandbox.url" \
+# A sandbox of its own port for each state: a state belongs to its gateway.
+port=8818
+"$bin/profilecast" sandbox --workspace "$workspace" --port $port --ready-file "$out/sandbox.url" \
     --record "$out/requests.jsonl" >"$out/sandbox.log" 2>&1 &
 sandbox=$!
 set +m
@@ -53,26 +62,43 @@ while [ ! -e "$out/sandbox.url" ]; do
     fi
     sleep 0.1
 done
+gateway=$(cat "$out/sandbox.url")
 
 run() {
-    "$bin/profilecast" run --workspace "$workspace" --state "$out/state" --gateway "$(cat "$out/sandbox.url")" "$@" \
+    "$bin/profilecast" run --workspace "$workspace" --state "$out/state" --gateway "$gateway" "$@" \
         ${job_options[@]+"${job_options[@]}"}
 }
+new=
+if [ ! -e "$out/state" ]; then new=--new-state; fi
 echo
 echo "First sync: everything up to 1998-03-31. At the vendors' real caps it takes about a minute; what is told already takes none."
-run --now 1998-04-01T00:00:00Z --events "$out/events/history/*"
+run --now 1998-04-01T00:00:00Z $new --events "$out/events/history/*"
 echo
-echo "Incremental run: the two weeks after it."
-run --now 1998-04-15T00:00:00Z --events "$out/events/news/*"
-stop_sandbox
+if [ -z "$serve" ]; then
+    echo "Incremental run: the two weeks after it."
+    run --now 1998-04-15T00:00:00Z --events "$out/events/news/*"
+else
+    echo "The two weeks after it, played in a minute to a service that watches the folder."
+    mkdir -p "$out/events/live"
+    "$bin/profilecast" serve --workspace "$workspace" --state "$out/state" --gateway "$gateway" --status-port 8819 \
+        --events "$out/events/live/*.jsonl" >"$out/serve.log" 2>&1 &
+    service=$!
+    "$bin/python" -P -m examples.cdnow.play "$out"/events/news/*.jsonl --into "$out/events/live/news.jsonl" \
+        --seconds 60 --status http://127.0.0.1:8819/status
+    kill "$service"
+    wait "$service" || true
+    service=
+    tail -n 3 "$out/serve.log"
+fi
+stop_all
 echo
 cat "$out/sandbox.log"
 
 cat <<END
 
-What happened: the purchase history of a shop became events, and two runs told six marketing tools (stood in for by
-the sandbox, with their real rate caps) what those events say about each customer. The first run told everything
-that is wanted. The second told only what had changed since, which is why it is so much shorter.
+What happened: the purchase history of a shop became events, and six marketing tools (stood in for by the sandbox, with
+their real rate caps) were told what those events say about each customer. First they were told everything that is
+wanted; of the two weeks after it only what changed, which is why that is so much shorter.
 
 To look at:
   $workspace
@@ -81,8 +107,8 @@ To look at:
       every request as the vendors saw it, one JSON object per line
   $out/state/runs/
       a folder for each run: summary.json, and dead_letters.jsonl for what was rejected and why
-  $out/state/
-      what profilecast keeps between runs
+  $out/state/state.db, $out/state/sent/
+      what profilecast keeps: who is known, what was asked and told; SQLite, to be read with any client
 
 Run it again with --keep-state: the same events say nothing new, so not one request is sent.
 END

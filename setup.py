@@ -15,7 +15,7 @@ setup(
     install_requires=[
         "apache-beam>=2.77,<3",
         "aiohttp>=3.11,<4",
-        "fastavro>=1.10,<2",
+        "fastavro[codecs]>=1.13,<2",  # the codecs: snappy, zstandard, lz4
         "msgspec>=0.20,<1",
         "phonenumbers>=9,<10",
         "pyarrow>=18",
@@ -26,9 +26,16 @@ setup(
         "yarl>=1.18,<2",
     ],
     extras_require={
+        "aws": ["apache-beam[aws]>=2.77,<3", "boto3>=1.34,<2"],  # s3://; older ones do not heed AWS_ENDPOINT_URL
+        "gcp": ["apache-beam[gcp]>=2.77,<3"],  # gs://
         "dev": [
+            "apache-beam[aws]>=2.77,<3",
+            "boto3>=1.34,<2",
+            "flask-cors>=5",  # it and flask: what moto's server wants of its own extra, which brings much more
+            "flask>=3,<4",
             "hypothesis>=6.100,<7",
             "jsonschema>=4.23,<5",
+            "moto[s3]>=5,<6",
             "mypy>=2",
             "pytest>=9",
             "ruff>=0.17",

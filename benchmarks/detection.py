@@ -4,7 +4,7 @@
 
 Events: for every five, one profile (a user_id) and four computed values of it, of five
 computations; half of the values repeat what is known. One connection, identify. The loop reads the same file,
-parses, detects, expands and writes the calls in the same process; it has no shards, no state file and no Beam.
+parses, folds, packs the state and writes the calls in the same process; it has no shards, no database and no Beam.
 """
 
 import argparse
@@ -15,22 +15,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.machine import facts, peak_memory
-from pipeline.graph import decide
-from pipeline.run import RunOptions, make_job, make_pipeline
-from pipeline.store import StateStore
+from pipeline.decider import Decided, Decider, enter_workspace, write_registry
+from pipeline.graph import Input, decide
+from pipeline.run import RunOptions, make_pipeline
+from pipeline.run_folder import RunFolder
+from pipeline.state_db import StateDb
 from schemas.events import AnyEvent
-from schemas.state import ProfileState
+from schemas.registry import Registry
+from schemas.state import ProfileState, encode_profile
 from schemas.workspace import Computation, Connection, Sync, Workspace
-from transforms.destinations.webhook import Webhook
-from transforms.logic.detect import detect_changes, micros
-from transforms.logic.expand import expand_identifiers
+from transforms.logic.detect import micros
+from transforms.logic.fold import Facts, fold
 from transforms.logic.plan import Plan, make_plan
-from transforms.logic.shard import parser_of
+from transforms.logic.portion import parser_of
+from transforms.logic.registry import Vendor, enter
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = [f"computation_{n}" for n in range(5)]
@@ -39,9 +43,8 @@ KEYS = [f"computation_{n}" for n in range(5)]
 def workspace() -> Workspace:
     """Five traits, one webhook."""
     computations = tuple(Computation(name=key, kind="trait", key=key, id=key) for key in KEYS)
-    settings = Webhook.Settings(url="https://hooks.example.com/in")
-    syncs = tuple(Sync(computation=key) for key in KEYS)
-    return Workspace("benchmark", computations, (Connection("hook", "webhook", syncs, settings),))
+    syncs = tuple(Sync(computation=key, forms=("identify",)) for key in KEYS)
+    return Workspace("benchmark", computations, (Connection("hook", "webhook", syncs),))
 
 
 def write_events(path: Path, number: int) -> None:
@@ -67,14 +70,17 @@ def profile_events(n: int, chance: random.Random) -> Iterator[str]:
             yield f'{{"type":"trait",{head},"at":"2025-06-{day:02}T12:30:00Z","computation":"{key}","value":{value}}}\n'
 
 
+VENDORS = {"hook": Vendor("hook", ("*",))}
+
+
 def plan() -> Plan:
-    shop = workspace()
-    return make_plan(shop, {"hook": Webhook(shop, shop.connections[0])}, {}, frozenset(), micros(NOW))
+    registry, _ = enter(Registry(), workspace(), VENDORS, micros(NOW))
+    return make_plan(workspace(), VENDORS, registry, micros(NOW))
 
 
 def loop(path: Path, out: Path) -> int:
     """The plain loop: the number of calls."""
-    decisions, encode, made = plan(), msgspec.json.Encoder().encode, 0
+    decisions, encode, made, asks = plan(), msgspec.json.Encoder().encode, 0, count(1)
     parse = parser_of(decisions).parse
     events: dict[str, list[AnyEvent]] = {}
     with path.open("rb") as file:
@@ -84,22 +90,25 @@ def loop(path: Path, out: Path) -> int:
     with out.open("wb") as calls:
         for profile_id, told in events.items():
             state = ProfileState()
-            _, changes = detect_changes(state, told, decisions)
-            for _, call in expand_identifiers(profile_id, state, changes, decisions).calls:
+            for _, call in fold(profile_id, state, Facts(events=told), decisions, asks).calls:
                 calls.write(encode(call) + b"\n")
                 made += 1
+            encode_profile(state)
     return made
 
 
 def beam(path: Path, state: Path) -> int:
-    """The job up to the commit: the number of calls."""
-    store = StateStore(state)
+    """The job up to the last commit: the number of calls."""
     options = RunOptions(workspace(), [str(path)], state, NOW)
-    with store.locked():
-        job = make_job(options, store, [(str(path), False)])
+    with StateDb.use(state, make=True) as db:
+        decisions, registry, _ = enter_workspace(db, workspace(), VENDORS, micros(NOW))
+        write_registry(db, registry)
+        folder = RunFolder.make(state)
+        decider = Decider(state, decisions, registry, folder.name)
         with make_pipeline(options) as root:
-            decide(root, job)
-        return job.run.decided().connections["hook"]["made"]
+            decide(root, Input([(str(path), False)], path.stat().st_size), decider, folder.write_decided)
+        decided: Decided = folder.decided()
+    return decided.made["hook"]
 
 
 def measure(kind: str, path: Path, folder: Path) -> None:

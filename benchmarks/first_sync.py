@@ -128,7 +128,7 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
     """Requests, seconds of a first sync, and requests of one call alone."""
     workspace, connection, kind = connected(slug)
     destination = kind(workspace, connection)
-    simulation = Simulation(destination, Limiter(effective_limits(kind, connection), 0.0))
+    simulation = Simulation(destination, Limiter(effective_limits(kind.limits, connection), 0.0))
     lanes = Lanes(destination.route, destination.unit, destination.batch_of)
     chunks = People(people, "add" if kind.kind == "list" else "identify").read()
     window = max(2_000, 4 * destination.batch.items)
@@ -193,7 +193,7 @@ def show(slug: str, people: int) -> None:
     started = time.perf_counter()
     requests, seconds, alone = simulate(slug, people)
     _, connection, kind = connected(slug)
-    cap = Limiter(effective_limits(kind, connection), 0.0).rate
+    cap = Limiter(effective_limits(kind.limits, connection), 0.0).rate
     single = 1.4 * alone
     line = f"{slug:26} {requests / people * 1000:>8,.1f} {single * 1000:>11,.0f}"
     if cap:

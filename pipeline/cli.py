@@ -16,6 +16,7 @@ COMMANDS = {
     "init": ("pipeline.commands.init", "write a first workspace file"),
     "check": ("pipeline.commands.check", "find the mistakes of a workspace, or tell what it says"),
     "run": ("pipeline.commands.run", "read events, and tell every connection what changed"),
+    "serve": ("pipeline.commands.serve", "the same in a loop: events are read as they come"),
     "replay": ("pipeline.commands.replay", "try dead letters of earlier runs once more"),
     "destinations": ("pipeline.commands.destinations", "list the destinations, or tell everything about one"),
     "sandbox": ("sandbox.command", "stand in for the vendors, on this machine"),
@@ -25,8 +26,9 @@ EXIT_CODES = """\
 exit codes:
   0  done
   1  wrong usage or configuration
-  2  finished, with more rejected calls than --max-rejected
-  3  could not finish"""
+  2  done, but with more rejected calls or unusable records than allowed
+  3  needs a person
+  4  not done yet: run again"""
 
 
 class Parser(argparse.ArgumentParser):

@@ -12,12 +12,20 @@ import pyarrow.parquet as pq
 from schemas import formats
 
 ROWS = 8192
+CODECS = ("null", "deflate", "snappy", "zstandard", "bzip2", "xz", "lz4")
 
 Blocks = Iterator[tuple[int, list[bytes]]]  # the number of the first record, from 0, and JSON lines
 
 
 class Damaged(Exception):
     """The bytes are no whole Avro file."""
+
+
+def unknown_codec(handle: BinaryIO) -> str:
+    """The codec of an Avro file, where it is none that can be read. Raises Damaged."""
+    with _damage():
+        codec = str(fastavro.block_reader(handle).metadata.get("avro.codec", "null"))
+    return "" if codec in CODECS else codec
 
 
 def avro_file_mismatch(handle: BinaryIO) -> str:
@@ -64,6 +72,8 @@ def _avro_blocks(handle: BinaryIO) -> Iterator[list[formats.Record]]:
 def _damage() -> Iterator[None]:
     try:
         yield
+    except OSError:  # the file system's, not the file's
+        raise
     except Exception as error:  # damaged bytes make fastavro fail in any way, from KeyError to MemoryError
         raise Damaged(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
 

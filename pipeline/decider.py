@@ -4,19 +4,23 @@ Each portion is one transaction: states, calls, and how far receipts are folded.
 rest to the next decider, and what is folded twice changes nothing.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from pipeline.log import Receipts
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
+from pipeline.vendors import destinations, vendors
 from schemas.dead_letters import DeadLetter, mask
+from schemas.input_counts import InputCounts
 from schemas.registry import Registry, decode_registry, encode_registry
 from schemas.workspace import Workspace
+from transforms.logic.detect import micros
 from transforms.logic.fold import Facts
 from transforms.logic.ledger import Retry
 from transforms.logic.plan import Plan, make_plan
@@ -30,22 +34,24 @@ RECEIPTS = 20_000  # folded in a transaction
 class Decided(Struct):
     """What was counted while deciding; sums over all portions of a run."""
 
-    input: Counter[str] = field(default_factory=Counter)  # read, applied, unchanged, dead_letters, retried, dropped, …
-    made: Counter[str] = field(default_factory=Counter)  # calls by connection, without cancels
-    no_identifier: Counter[str] = field(default_factory=Counter)
-    sources: dict[str, tuple[int, int]] = field(default_factory=dict)  # records read and unusable, by file
+    input: dict[str, int] = field(default_factory=dict)  # read, applied, unchanged, dead_letters, retried, dropped, …
+    made: dict[str, int] = field(default_factory=dict)  # calls by connection, without cancels
+    no_identifier: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)  # identifiers that a vendor cannot forget, by connection
+    sources: InputCounts = field(default_factory=InputCounts)
     asked: int = 0  # records in logs, cancels too
     errors: list[str] = field(default_factory=list)  # unreadable files: nothing was folded
 
     def add(self, other: "Decided") -> None:
         self.errors += other.errors
-        self.input.update(other.input)
-        self.made.update(other.made)
-        self.no_identifier.update(other.no_identifier)
+        for mine, others in (
+            (self.input, other.input), (self.made, other.made), (self.no_identifier, other.no_identifier),
+            (self.kept, other.kept),
+        ):  # fmt: skip
+            for name, number in others.items():
+                mine[name] = mine.get(name, 0) + number
         self.asked += other.asked
-        for source, (read, bad) in other.sources.items():
-            before = self.sources.get(source, (0, 0))
-            self.sources[source] = before[0] + read, before[1] + bad
+        self.sources.merge(other.sources)
 
 
 class Decider:
@@ -73,7 +79,7 @@ class Decider:
 
     def fold_parsed(self, parsed: Parsed) -> Decided:
         """The events of one shard of input, and what was no event."""
-        decided = Decided(Counter(parsed.counts), sources=dict(parsed.sources))
+        decided = Decided(dict(parsed.counts), sources=parsed.sources)
         letters = [mask(letter) for letter in parsed.dead_letters] if self.masked else parsed.dead_letters
         if letters:
             with self.db.portion() as transaction:
@@ -111,17 +117,27 @@ class Decider:
 
     def tick(self) -> Decided:
         """Look at every profile, if the workspace is not the one that they were last looked at with."""
-        decided, digest = Decided(), self.plan.digest()
+        decided = Decided()
+        for part in self.ticks():
+            decided.add(part)
+        return decided
+
+    def ticks(self) -> Iterator[Decided]:
+        """The same, a portion at a time. What was not reached is begun again by whoever decides next."""
+        digest = self.plan.digest()
         if self.registry.digest == digest:
-            return decided
+            return
         after = "\x01"  # tombstones come before
         while names := self.db.names(after, PROFILES):
             after = names[-1]
-            decided.add(self._fold({name: Facts(tick=True) for name in names}))
+            yield self._fold({name: Facts(tick=True) for name in names})
         self.registry.digest = digest
-        with self.db.portion() as transaction:
-            transaction.registry(encode_registry(self.registry))
-        return decided
+        write_registry(self.db, self.registry)
+
+    def at(self, now: datetime) -> "Decider":
+        """The same, with another clock."""
+        self.plan = msgspec.structs.replace(self.plan, now=micros(now))
+        return self
 
     def _fold(self, facts: Mapping[str, Facts], folded: tuple[int, bytes, int, list[int]] | None = None) -> Decided:
         with self.db.portion() as transaction:
@@ -133,9 +149,10 @@ class Decider:
                 transaction.folded(number, file_id, position)
         calls = portion.calls.items()
         return Decided(
-            Counter(portion.counts),
-            Counter({name: sum(call.kind != "cancel" for call in made) for name, made in calls}),
-            Counter(portion.no_identifier),
+            dict(portion.counts),
+            {name: sum(call.kind != "cancel" for call in made) for name, made in calls},
+            dict(portion.no_identifier),
+            dict(portion.kept),
             asked=sum(len(made) for _, made in calls),
         )
 
@@ -160,10 +177,16 @@ def enter_workspace(
     return plan, registry, notices
 
 
+def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Registry]:
+    """The plan that a run of now would have; nothing is written."""
+    plan, registry, _ = enter_workspace(db, workspace, vendors(destinations(workspace)), micros(now))
+    return plan, registry
+
+
 def write_registry(db: StateDb, registry: Registry) -> None:
     """From now on senders of an older workspace hand over."""
     with db.portion() as transaction:
-        transaction.registry(encode_registry(registry))
+        transaction.registry(encode_registry(registry), registry.number)
 
 
 def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -1,6 +1,7 @@
 """How files come onto the disk, whole or not at all, and what is said when they cannot."""
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 # What to do about a file of the state that cannot be used.
-RESTORE = "put the file back as it was, or start with another --state, which tells everybody everything again"
+RESTORE = "put it back from a backup, or begin anew in another folder with --new-state, which tells everybody everything again"
 
 
 class StoreError(Exception):
@@ -20,6 +21,22 @@ def writing(path: Path) -> Iterator[None]:
     """What the disk refuses comes out as a StoreError that names the file."""
     try:
         yield
+    except OSError as error:
+        raise StoreError(unwritable(path, error)) from error
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """What a database refuses comes out as a StoreError that names the file."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        words = str(error)
+        if "full" in words or "readonly" in words or "unable to open" in words or "disk I/O" in words:
+            raise StoreError(f"{path}: cannot be written: {words}; make room or set its permissions, then run again") from error
+        if "locked" in words:
+            raise StoreError(f"{path}: another process has written to it for a minute; run again") from error
+        raise StoreError(f"{path}: it is damaged ({words}); {RESTORE}") from error
     except OSError as error:
         raise StoreError(unwritable(path, error)) from error
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations
 from textwrap import wrap
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -28,8 +28,8 @@ _HEAD = """\
 # The name of it all; every call carries it as its namespace.
 workspace: my-shop
 
-# An audience has members; a trait has a value for each person. Input events name a computation
-# by its key, which is the snake_case of its name unless you give it another `key`.
+# An audience has members; a trait has a value for each person. Events call a computation by its
+# key: the snake_case of its name, unless you give it another `key`.
 computations:
   - name: Big spenders              # key: big_spenders
     kind: audience
@@ -39,24 +39,11 @@ computations:
 connections:
 """
 
-_EVENT_SYNCS = """\
-    syncs:
-      # identify sets a property of the person; track reports the change as an event.
-      - computation: big_spenders
-        as: [identify, track]
-      - computation: total_revenue_180_days
-        as: identify
-        # historical: false             # send only what changes from now on
-        # enrich: [first_name, plan]    # traits of the person that go along
-        # identifiers: {email: last}    # of several e-mail addresses, tell only the last
-"""
-
-_LIST_SYNCS = """\
-    syncs:
-      # A list takes audiences only, and is named after them.
-      - computation: big_spenders
-        # historical: false             # send only what changes from now on
-"""
+_FORMS = {
+    "identify": "identify sets a property of the person.",
+    "track": "track reports each change as an event.",
+    "list": "list keeps a list of the people in the audience.",
+}
 
 
 class Planned(NamedTuple):
@@ -85,9 +72,9 @@ def planned(destinations: Sequence[type[Destination]]) -> list[Planned]:
 
 
 def first_workspace(connections: Sequence[Planned]) -> str:
-    """The options of a sync are shown once for events and once for lists."""
-    kinds = [connection.destination.kind for connection in connections]
-    texts = [_connection(connection, kinds[i] not in kinds[:i]) for i, connection in enumerate(connections)]
+    """The options of a sync are shown once for the destinations that take the same forms."""
+    forms = [connection.destination.forms for connection in connections]
+    texts = [_connection(connection, forms[i] not in forms[:i]) for i, connection in enumerate(connections)]
     return _HEAD + "\n".join(texts)
 
 
@@ -102,14 +89,60 @@ def _connection(connection: Planned, explained: bool) -> str:
         "    settings:",
         *(f"      {line}" for line in _settings(connection)),
         f"    # cap: {cap}    # {instead}",
-        *_syncs(destination, explained),
+        *(f"    {line}" for line in _identifiers(destination)),
+        "    syncs:",
+        *(f"      {line}" for line in _syncs(destination) if explained or not line.lstrip().startswith("#")),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _syncs(destination: type[Destination], explained: bool) -> list[str]:
-    text = _LIST_SYNCS if destination.kind == "list" else _EVENT_SYNCS
-    return [line for line in text.splitlines() if explained or not line.lstrip().startswith("#")]
+def _identifiers(destination: type[Destination]) -> Iterator[str]:
+    """Where the vendor keeps one record per person: what makes one of several identifiers, and why."""
+    if not destination.one_record:
+        return
+    by = [kind for kind in destination.identifiers if kind not in destination.one_record]
+    along = [kind for kind, strategy in destination.one_record.items() if strategy == "attach"]
+    never = [kind for kind, strategy in destination.one_record.items() if strategy == "none"]
+    why = [f"{destination.name} keeps one record per person: here it is told by {' and '.join(by)}."]
+    if along:
+        several = len(along) > 1
+        why.append(
+            f"{' and '.join(along)} {'go' if several else 'goes'} along, and {'have' if several else 'has'} calls of "
+            f"{'their' if several else 'its'} own only for people without {' and '.join(by)}."
+        )
+    if never:
+        why.append(
+            f"{' and '.join(never)} {'is' if len(never) == 1 else 'are'} not told, or it would be a second record."
+        )
+    why.append("Without this, every identifier has calls of its own.")
+    yield from (f"# {line}" for line in wrap(" ".join(why), 90))
+    yield f"identifiers: {in_yaml(destination.one_record)}"
+
+
+def _syncs(destination: type[Destination]) -> Iterator[str]:
+    """An audience in every form, and a trait where a form takes traits; options as comments."""
+    forms = destination.forms
+    yield from (f"# {_FORMS[form]}" for form in forms)
+    yield "- computation: big_spenders"
+    yield f"  as: {_yaml_list(forms)}"
+    plain = [form for form in forms if form != "list"]
+    if plain:
+        yield "- computation: total_revenue_180_days"
+        yield f"  as: {plain[0]}"
+    options = [
+        ("historical: false", "send only what changes from now on"),
+        ("where: {country: [DE, AT]}", "only for these people"),
+        ("send_as: vip", "what it is called there"),
+    ]
+    if plain[:1] == ["identify"]:
+        options.append(("enrich: [first_name, plan]", "traits of the person that go along"))
+    kind = "email" if {"email", "*"} & set(destination.identifiers) else destination.identifiers[0]
+    options.append((f"identifiers: {{{kind}: last}}", "of a person with several, only the last"))
+    yield from (f"  # {option:<30}# {meaning}" for option, meaning in options)
+
+
+def _yaml_list(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"[{', '.join(items)}]"
 
 
 def _settings(connection: Planned) -> Iterator[str]:
@@ -169,6 +202,11 @@ def _hints(destination: type[Destination]) -> dict[str, Any]:
 
 def _is_secret(annotation: Any) -> bool:
     return bare(annotation) is Secret or bare(annotation) == Secret | None
+
+
+def in_yaml(entries: Mapping[str, str]) -> str:
+    """In one line: `{email: attach, phone: none}`."""
+    return f"{{{', '.join(f'{key}: {value}' for key, value in entries.items())}}}"
 
 
 def _yaml(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Input files: find them, check them before the run, and read their events as raw JSON lines."""
+"""Input files: check them before the run, and read their events as raw JSON lines."""
 
 import gzip
 import os
@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import BinaryIO, Literal
 
 import pyarrow as pa
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.filesystem import BeamIOError
 
-from pipeline import columnar
+from pipeline import columnar, files
+from pipeline.files import InputError as InputError
+from pipeline.files import words_of
 from transforms.logic.parse import MAX_LINE_BYTES
 
-Format = Literal["jsonl", "jsonl.gz", "avro", "parquet"]
+Format = Literal["jsonl", "jsonl.gz", "avro", "parquet", "empty"]
 
 RECORDS: frozenset[Format] = frozenset(("avro", "parquet"))  # of which events are counted as records, not as lines
 BLOCK = 1 << 20
@@ -42,48 +43,18 @@ _CONTENTS = {
     b"\xfe\xff": "UTF-16 text",
 }
 _NAMES: dict[Format, str] = {"jsonl": "JSON Lines", "jsonl.gz": "gzip", "avro": "Avro", "parquet": "Parquet"}
+_CODECS = "write it with the codec deflate, snappy or zstandard"
 _CONVERT = "write JSON Lines (plain or gzip), Avro or Parquet"
 _COMPLETE = "write the file again; it may have been cut while it was written or copied"
-
-
-class InputError(Exception):
-    """A file that stops the run before anything is sent."""
-
-    def __init__(self, file: str, wrong: str, advice: str) -> None:
-        super().__init__(file, wrong, advice)
-        self.file = file
-        self.wrong = wrong
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.wrong}; {self.advice}"
-
-
-def find_files(patterns: Iterable[str]) -> list[str]:
-    """The files that match: local paths, globs, and whatever else Beam's file systems reach.
-
-    Sorted, each once. A pattern without a file is an InputError.
-    """
-    found: set[str] = set()
-    for pattern in patterns:
-        local = pattern if "://" in pattern else os.path.normpath(pattern)
-        if os.path.isdir(local):
-            raise InputError(pattern, "it is a directory", f"name the files in it: {os.path.join(pattern, '*')}")
-        try:
-            (match,) = FileSystems.match([local])
-        except (BeamIOError, ValueError, ImportError) as error:
-            advice = "correct the path, or install what reads it (`pip install 'apache-beam[gcp]'` for gs://)"
-            raise InputError(pattern, f"it cannot be looked up ({_words(error)})", advice) from error
-        if not match.metadata_list:
-            raise InputError(pattern, "no file matches", "correct the path; quote it so that the shell leaves it alone")
-        found.update(metadata.path for metadata in match.metadata_list)
-    return sorted(found)
 
 
 def check_file(path: str) -> Format:
     """The file's format, by content and extension. Raises InputError; reads no more than the head and the schema."""
     with _opened(path) as handle:
         found = _format(path, handle)
+        handle.seek(0)
+        if found == "avro" and (codec := columnar.unknown_codec(handle)):
+            raise InputError(path, f"it is compressed with the codec {codec!r}, which is not known here", _CODECS)
         if found in ("avro", "parquet"):
             handle.seek(0)
             find = columnar.avro_file_mismatch if found == "avro" else columnar.parquet_file_mismatch
@@ -112,30 +83,28 @@ def read_blocks(path: str) -> Iterator[tuple[int, list[bytes]]]:
             case "jsonl.gz":
                 with gzip.GzipFile(fileobj=handle) as plain:
                     yield from _split(plain.read)
+            case "empty":
+                return
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """The file's bytes as they are; whatever reading them raises comes out as an InputError."""
     try:
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as handle:
+        with files.opened(path) as handle:
             yield handle
     except InputError:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(path, f"it is cut short or damaged ({_words(error)})", _COMPLETE) from error
+        raise InputError(path, f"it is cut short or damaged ({words_of(error)})", _COMPLETE) from error
     except columnar.Damaged as error:
         raise InputError(path, f"it is cut short or damaged ({error})", _COMPLETE) from error
     except pa.ArrowException as error:
-        raise InputError(path, f"it is no readable Parquet file ({_words(error)})", _COMPLETE) from error
+        raise InputError(path, f"it is no readable Parquet file ({words_of(error)})", _COMPLETE) from error
     except (OSError, BeamIOError) as error:
         raise InputError(
-            path, f"it cannot be read ({_words(error)})", "check that it exists and may be read"
+            path, f"it cannot be read ({words_of(error)})", "check that it exists and may be read"
         ) from error
-
-
-def _words(error: BaseException) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:300]
 
 
 # -- the format
@@ -143,13 +112,15 @@ def _words(error: BaseException) -> str:
 
 def _format(path: str, handle: BinaryIO) -> Format:
     head = handle.read(512)
+    if not head:  # the end of a job that had nothing to write, or has not begun to
+        return "empty"
     content = next((words for magic, words in _CONTENTS.items() if head.startswith(magic)), "")
     declared = _by_extension(path)
     if declared is None:
         return _by_content(path, handle, head, content)
     fits = not content if declared == "jsonl" else content == _NAMES[declared]
     if not fits:
-        found = content or ("empty" if not head else "plain text" if head.isascii() else "something else")
+        found = content or ("plain text" if head.isascii() else "something else")
         wrong = f"its name says {_NAMES[declared]}, its content is {found}"
         raise InputError(path, wrong, "rename it, or write the format that its name says")
     if declared == "jsonl.gz":

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 
 from rich.box import SIMPLE_HEAD
@@ -12,9 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.commands.output import counted
+from pipeline.delivering import reports
+from pipeline.run import Run
 from pipeline.summary import ConnectionSummary, Summary
+from pipeline.workspace import cap_of
 from schemas.report import Report
-from transforms.sender import shared_sender
+from transforms.destinations.contract import Destination
+from transforms.logic.caps import per
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _LIVE_PER_SECOND = 2
@@ -38,8 +43,8 @@ def progress(console: Console) -> Iterator[None]:
 
 
 def _live() -> RenderableType:
-    reports = shared_sender().reports()
-    return deliveries(reports) if reports else ""
+    found = list(reports())
+    return deliveries(found) if found else ""
 
 
 def deliveries(reports: Sequence[Report]) -> Table:
@@ -65,9 +70,9 @@ def _ahead(report: Report) -> str:
 
 def _plain(console: Console, done: threading.Event) -> None:
     while not done.wait(_PLAIN_EVERY):
-        for report in shared_sender().reports():
+        for report in reports():
             if report.pending and not report.stopped:
-                console.print(f"  {_line(report)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"  {datetime.now():%H:%M:%S} {_line(report)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _line(report: Report) -> str:
@@ -88,12 +93,33 @@ def _time(seconds: float) -> str:
     return f"{seconds / 86_400:.0f} d"
 
 
+def announce(console: Console, run: Run) -> None:
+    """Ahead of sending: how many calls go to whom, and about how long it takes."""
+    for note in run.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    for name, waiting in run.waiting().items():
+        if waiting:
+            console.print(f"  {name}: {_ahead_of(run.destinations[name], waiting)}", highlight=False, markup=False)
+
+
+def _ahead_of(destination: Destination, waiting: int) -> str:
+    items = destination.batch.items
+    requests = -(-waiting // items)
+    told = f"{counted(waiting, 'call')} to send"
+    if items > 1:
+        told += f" in about {counted(requests, 'request')}"
+    limit = cap_of(type(destination))
+    if limit is None:
+        return told
+    return f"{told}, {_time(requests * limit.seconds / limit.requests)} or more at its cap of {per(limit.requests, limit.seconds)}"
+
+
 def print_summary(console: Console, summary: Summary) -> None:
     """The outcome of a run, and first of all what somebody has to look at."""
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     for line in _input(summary):
         say(line)
-    if any(each.made > each.held for each in summary.connections.values()):
+    if any(each.made or each.before > each.scheduled for each in summary.connections.values()):
         console.print(_outcomes(summary), crop=False)
     for name, each in summary.connections.items():
         for note in _notes(name, each):
@@ -114,8 +140,15 @@ def _input(summary: Summary) -> Iterator[str]:
             f"{told.get('unchanged', 0):,} did not, {told.get('dead_letters', 0):,} could not be used. "
             f"{counted(summary.profiles, 'profile')} known."
         )
+    for line in summary.unusable:
+        yield f"  {line}"
     if told.get("retried"):
-        yield f"{counted(told['retried'], 'refused call')} may be tried again."
+        yield f"{counted(told['retried'], 'failed call')} may be tried again."
+    if told.get("dropped"):
+        yield (
+            f"{counted(told['dropped'], 'occurrence')} dropped: of those that wait for a required key, only the newest "
+            "of each person are kept."
+        )
     for name, number in told.items():
         if name.startswith("unknown_field "):
             yield f"Ignored the unknown field {name.split(' ', 1)[1]!r} {number:,} times."
@@ -123,17 +156,17 @@ def _input(summary: Summary) -> Iterator[str]:
 
 def _outcomes(summary: Summary) -> Table:
     """Columns that have only zeros and seldom anything else are left out."""
-    heads = ("made", "delivered", "rejected", "expired", "superseded", "waiting", "held", "requests")
+    heads = ("waited", "made", "delivered", "rejected", "expired", "superseded", "waiting", "requests")
     rows = {
         name: (
-            each.made, each.delivered, each.rejected, each.expired, each.superseded, each.waiting, each.held,
+            each.before, each.made, each.delivered, each.rejected, each.expired, each.superseded, each.waiting,
             each.report.requests,
         )
         for name, each in summary.connections.items()
     }  # fmt: skip
     shown = [
         n for n, head in enumerate(heads)
-        if head not in ("expired", "superseded", "held") or any(row[n] for row in rows.values())
+        if head not in ("waited", "expired", "superseded") or any(row[n] for row in rows.values())
     ]  # fmt: skip
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("connection", overflow="fold")
@@ -148,32 +181,41 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     report = each.report
     if report.stopped:
         yield f"STOPPED: {report.stopped}."
-    if each.waiting:
+    for key, words in sorted(report.blocked.items()):
+        yield f"STOPPED for {key}: {words}. Its calls wait."
+    if each.elsewhere:
+        yield "another process delivers it."
+    if each.unfinished:
         why = f": {report.trouble}" if report.trouble and not report.stopped else ""
-        yield f"{counted(each.waiting, 'call')} waiting for the next run{why}."
+        yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
     for reason, number in sorted(report.rejected.items()):
         words = next((sample.words for sample in report.samples if sample.reason == reason), "")
         yield f"{number:,} rejected, {reason}{': ' + words if words else ''}"
     if each.expired:
         yield f"{each.expired:,} expired: for hours the vendor gave no answer. When it does: profilecast replay"
-    if each.superseded:
-        yield f"{counted(each.superseded, 'call')} of an earlier run saved: newer ones took their place."
-    if each.held:
-        yield f"{counted(each.held, 'change')} held until its next flush, {each.held_until}."
+    if each.scheduled:
+        yield f"{counted(each.scheduled, 'call')} waiting for their time, the first until {each.scheduled_until}."
     if report.unconfirmed:
         yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+    if each.kept:
+        yield (
+            f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request: "
+            "the vendor keeps what it was told of them until somebody deletes it by hand."
+        )
     if each.no_identifier:
         yield f"{counted(each.no_identifier, 'profile')} without an identifier that it understands."
 
 
 def _verdict(summary: Summary) -> str:
     connections = summary.connections
-    if summary.unfinished:
-        waiting = sum(each.waiting for each in connections.values())
-        names = ", ".join(summary.unfinished)
-        return f"Not finished: {names}. {counted(waiting, 'call')} waiting; run again, with or without events."
+    waiting = sum(each.unfinished for each in connections.values())
+    if summary.stopped:
+        return f"Needs you: {', '.join(summary.stopped)}. {counted(waiting, 'call')} waiting; fix that, then run again."
+    if summary.waiting:
+        names = ", ".join(summary.waiting)
+        return f"Not done yet: {names}. {counted(waiting, 'call')} waiting; run again, with or without events."
     delivered = sum(each.delivered for each in connections.values())
-    if not any(each.report.requests or each.rejected for each in connections.values()):
+    if not any(each.delivered or each.rejected or each.expired for each in connections.values()):
         return f"Nothing was sent: {_why_nothing(summary)}."
     rejected = f", {summary.rejected:,} rejected" if summary.rejected else ""
     return f"Done: {counted(delivered, 'call')} delivered{rejected}."
@@ -182,7 +224,7 @@ def _verdict(summary: Summary) -> str:
 def _why_nothing(summary: Summary) -> str:
     if not summary.profiles:
         return "no profile is known yet"
-    held = sum(each.held for each in summary.connections.values())
-    if held:
-        return f"{counted(held, 'change')} held until the next flush"
+    scheduled = sum(each.scheduled for each in summary.connections.values())
+    if scheduled:
+        return f"{counted(scheduled, 'call')} waiting for their time"
     return "there is no news for any connection"

@@ -1,53 +1,37 @@
-"""Replay: dead letters of earlier runs, made ready to be tried once more.
+"""Replay: dead letters, made ready to be tried once more.
 
-A call goes again by what the ledger remembers of its rejection, so that nothing goes twice and
-nothing goes that is not wanted any more. A bad record is parsed again as an event.
+A call goes again by what the ledger remembers of its rejection, so that nothing goes twice and nothing goes that is
+not wanted any more. A bad record is parsed again as an event.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
+from itertools import count
 
 import msgspec
-from msgspec import Struct
 
-from pipeline.disk import StoreError
-from pipeline.store import RUN_NAME
+from pipeline.log import Receipts
+from pipeline.state_db import StateDb
+from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
+from schemas.registry import Registry
+from transforms.logic.fold import Facts
 from transforms.logic.ledger import Retry
 from transforms.logic.parse import profile_id_of
-from transforms.logic.shard import shard_of
-from transforms.read import packs
+from transforms.logic.plan import Plan
+from transforms.logic.portion import Lines, Portion, fold_portion, parse_lines
 
-
-class _ToldCall(Struct):
-    """What is read of a call that was refused or expired."""
-
-    profile_id: str
-    kind: str
-    key: str
-
-
-class _OfCall(Struct):
-    payload: _ToldCall
-
-
-class _OfRecord(Struct):
-    payload: str
-
-
-_letter = msgspec.json.Decoder(DeadLetter)
-_of_call, _of_record = msgspec.json.Decoder(_OfCall), msgspec.json.Decoder(_OfRecord)
+FROM_RECORDS = "from records"  # stands for the reason of a call that a bad record, read again, would bring about
 
 
 @dataclass(frozen=True)
 class Replay:
     """What a run tries again beside its events."""
 
-    retries: dict[int, list[Retry]] = field(default_factory=dict)  # by shard
-    packs: list[tuple[int, bytes]] = field(default_factory=list)  # (shard, packed `Lines`): bad records
+    retries: list[Retry] = field(default_factory=list)
+    lines: list[Lines] = field(default_factory=list)  # bad records
 
 
 NOTHING = Replay()
@@ -57,14 +41,10 @@ NOTHING = Replay()
 class Wanted:
     """Which dead letters. What is empty does not matter."""
 
-    since: datetime | None = None  # of runs that began then or later
+    since: datetime | None = None  # written then or later
     connection: str = ""
     reason: str = ""
     profile: str = ""
-
-    def run(self, name: str) -> bool:
-        """Whether letters of this run can be meant; its name is the time at which it began."""
-        return self.since is None or name >= self.since.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
     def letter(self, letter: DeadLetter) -> bool:
         return (
@@ -78,72 +58,73 @@ class Wanted:
 class Letters:
     """Dead letters that were found, each call and each record once."""
 
-    calls: dict[Retry, str] = field(default_factory=dict)  # with the reason
+    calls: dict[tuple[str, int, bytes], tuple[Retry, DeadLetter]] = field(default_factory=dict)
     records: dict[tuple[str, bool, int, str], DeadLetter] = field(default_factory=dict)
-    partial: Counter[str] = field(default_factory=Counter)  # cut or masked records by source: they cannot be parsed
+    partial: Counter[str] = field(default_factory=Counter)  # cut or masked ones, by source: they cannot be tried again
 
     def counts(self) -> Counter[tuple[str, str]]:
         """Their number by connection ("" for records) and reason."""
-        calls = Counter((retry.connection, reason) for retry, reason in self.calls.items())
+        calls = Counter((letter.connection, letter.reason) for _, letter in self.calls.values())
         return calls + Counter(("", letter.reason) for letter in self.records.values())
 
     def replay(self) -> Replay:
         """Ready for a run."""
-        retries: dict[int, list[Retry]] = {}
-        for retry in self.calls:
-            retries.setdefault(shard_of(retry.profile_id), []).append(retry)
-        sources: dict[tuple[str, bool], list[tuple[int, list[bytes]]]] = {}
+        sources: dict[tuple[str, bool], Lines] = {}
         for source, records, number, payload in self.records:
-            sources.setdefault((source, records), []).append((number, [payload.encode()]))
-        packed = [pack for (source, records), lines in sources.items() for pack in packs(source, lines, records)]
-        return Replay(retries, packed)
+            lines = sources.setdefault((source, records), Lines(source, [], [], records))
+            lines.numbers.append(number)
+            lines.lines.append(payload.encode())
+        return Replay([retry for retry, _ in self.calls.values()], [*sources.values()])
 
 
-def find_letters(root: Path, wanted: Wanted) -> Letters:
-    """The dead letters of all runs of a state directory that are meant. Raises StoreError."""
+def find_letters(db: StateDb, registry: Registry, wanted: Wanted) -> Letters:
+    """The dead letters of a state directory that are meant. Raises StoreError."""
     found = Letters()
-    for folder in sorted((root / "runs").glob("*")):
-        if RUN_NAME.fullmatch(folder.name) and wanted.run(folder.name):
-            for letter in filter(wanted.letter, _letters(folder)):
-                _add(letter, found)
+    for letter in filter(wanted.letter, _letters(db, registry, wanted)):
+        _add(letter, found)
     return found
 
 
+def _letters(db: StateDb, registry: Registry, wanted: Wanted) -> Iterator[DeadLetter]:
+    since = wanted.since.timestamp() if wanted.since else 0.0
+    yield from db.letters(since=since)
+    for name in registry.connections:
+        receipts = Receipts(db.folder, name)
+        yield from (letter for _, letter in receipts.letters(since=since))
+        receipts.close()
+
+
 def _add(letter: DeadLetter, found: Letters) -> None:
-    if letter.step == "Deliver":
-        kind, key = letter.payload["kind"], letter.payload["key"]
-        slot = ("list" if kind in ("add", "remove") else kind, key)
-        refused = bytes.fromhex(letter.refused)
-        found.calls[Retry(letter.payload["profile_id"], letter.connection, slot, refused)] = letter.reason
-    elif letter.cut or letter.masked:
-        found.partial[letter.source] += 1
-    else:
+    if letter.step != "Deliver":
+        if letter.cut or letter.masked:
+            found.partial[letter.source] += 1
+            return
         number = letter.record if letter.line is None else letter.line
         found.records[letter.source, letter.line is None, number or 0, letter.payload] = letter
+        return
+    call = msgspec.convert(letter.payload, Named)
+    if letter.masked and call.kind == "delete":
+        found.partial[letter.connection] += 1
+        return
+    retry = Retry(call.call(), bytes.fromhex(letter.refused))
+    found.calls[call.profile_id, call.slot, retry.refused] = retry, letter
 
 
-def _letters(folder: Path) -> Iterator[DeadLetter]:
-    """Of one run; of a run that was killed, from the parts that were not yet put together."""
-    whole = folder / "dead_letters.jsonl"
-    for path in [whole] if whole.exists() else sorted((folder / "dead_letters").glob("*.jsonl")):
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.endswith(b"\n"):
-                    try:
-                        yield _usable(line)
-                    except (msgspec.MsgspecError, ValueError) as error:
-                        raise StoreError(f"{path}:{number}: it is no dead letter ({error}); remove the line") from error
+class Named(msgspec.Struct):
+    """A call as a dead letter has it: what is needed to try it again."""
 
+    profile_id: str
+    kind: str
+    identifier: tuple[str, str]
+    key: str
+    at: int
+    slot: int
+    value: object = None
 
-def _usable(line: bytes) -> DeadLetter:
-    """A letter with all that is needed of it. Raises MsgspecError and ValueError."""
-    letter = _letter.decode(line)
-    if letter.step == "Deliver":
-        _of_call.decode(line)
-        bytes.fromhex(letter.refused)
-    else:
-        _of_record.decode(line).payload.encode()
-    return letter
+    def call(self) -> Call:
+        return msgspec.convert(
+            [self.profile_id, self.kind, list(self.identifier), self.key, self.value, self.at, 0, self.slot], Call
+        )
 
 
 def _profile(letter: DeadLetter) -> str | None:
@@ -151,3 +132,26 @@ def _profile(letter: DeadLetter) -> str | None:
         profile: str = letter.payload["profile_id"]
         return profile
     return profile_id_of(letter.payload.encode())
+
+
+def would_go(db: StateDb, plan: Plan, letters: Letters) -> Counter[tuple[str, str]]:
+    """How many calls would go because of the dead letters, by connection and reason; nothing is written.
+
+    With the records, under the connection "", of which each is read again.
+    """
+    found = Counter(("", letter.reason) for letter in letters.records.values())
+    reasons = {(retry.call.profile_id, retry.call.slot): letter.reason for retry, letter in letters.calls.values()}
+    facts: dict[str, Facts] = {}
+    for retry, _ in letters.calls.values():
+        facts.setdefault(retry.call.profile_id, Facts(retries=[])).retries.append(retry)  # type: ignore[attr-defined]
+    for profile_id, events in parse_lines(letters.replay().lines, plan).events.items():
+        facts.setdefault(profile_id, Facts()).events = events
+    for connection, calls in _folded(db, plan, facts).calls.items():
+        for call in calls:
+            if call.kind != "cancel":
+                found[connection, reasons.get((call.profile_id, call.slot), FROM_RECORDS)] += 1
+    return found
+
+
+def _folded(db: StateDb, plan: Plan, facts: dict[str, Facts]) -> Portion:
+    return fold_portion(facts, db.get, plan, count(1 << 60))

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,17 +17,22 @@ from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.decider import Decided, Decider, enter_workspace, write_registry
 from pipeline.delivering import Deliveries, counts_of
 from pipeline.disk import StoreError
+from pipeline.files import find_files, size_of
 from pipeline.graph import Input, decide, deliver
-from pipeline.inputs import RECORDS, check_file, find_files
+from pipeline.inputs import RECORDS, check_file
 from pipeline.replay import NOTHING, Replay
+from pipeline.log import Receipts, newest_letter
 from pipeline.run_folder import RunFolder
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
+from pipeline.unusable import by_reason, explain
 from pipeline.vendors import destinations, vendors
+from schemas.dead_letters import DeadLetter
 from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.collector import collect_seldom
 from transforms.logic.detect import micros
+from transforms.logic.portion import parse_lines
 from transforms.sending.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
@@ -72,14 +78,14 @@ class Run:
         self.before: dict[str, Counts] = {}
 
     def do(self, replay: Replay) -> Summary:
-        found = find_files(self.options.events)
+        found = find_files(self.options.events, self.options.beam_arguments)
         self.notes += found.notes
         files = [(path, check_file(path) in RECORDS) for path in found.files]
         with StateDb.use(self.options.state, self.options.new_state) as db:
             db.bind(self.workspace.workspace, self.options.sender.gateway)
             self.folder = RunFolder.make(self.options.state)
             with leases.deciding(self.options.state):
-                self._decide(db, Input(files, found.size), replay)
+                self._decide(db, Input(files, sum(map(size_of, found.files))), replay)
             if self.decided.errors:
                 return self._summarise(db, {})
             self.heard.decided(self)
@@ -97,19 +103,26 @@ class Run:
         self.notes += [notice.words for notice in notices]
         write_registry(db, registry)
         self.before = {each.name: counts_of(self.options.state, db, each) for each in plan.connections}
+        self.letters_before = {each.name: newest_letter(self.options.state, each.name) for each in plan.connections}
         decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.mask_dead_letters)
         self.decider = decider
         try:
             for folded in (decider.fold_receipts(), decider.tick(), decider.fold_retries(replay.retries)):
                 self.decided.add(folded)
-            if events.files or replay.packs:
+            if replay.lines:
+                self.decided.add(decider.fold_parsed(parse_lines(replay.lines, plan)))
+            if events.files:
                 with plain_errors(), make_pipeline(self.options) as root:
-                    decide(root, events, decider, self.folder.write_decided, replay.packs)
+                    decide(root, events, decider, self.folder.write_decided)
                 self.decided.add(self.folder.decided())
         finally:
             decider.close()
 
     # -- delivering
+
+    def waiting(self) -> dict[str, int]:
+        """Calls that wait, by connection: before anything of them is sent."""
+        return {name: before.waiting + self.decided.made.get(name, 0) for name, before in self.before.items()}
 
     def _deliver(self, db: StateDb) -> dict[str, Report]:
         """Until there is nothing more to do: what came of calls may ask for others."""
@@ -157,11 +170,20 @@ class Run:
                 summary.connections[each.name] = connection_summary(
                     self.decided, each.name, self.before[each.name], after, report, report.elsewhere
                 )
-        summary.dead_letters = self.folder.write_dead_letters(db.letters_of(self.folder.name))
+        summary.unusable = list(explain(*by_reason(db.letters(run=self.folder.name))))
+        summary.dead_letters = self.folder.write_dead_letters(self._letters(db))
         summary.mistakes = list(mistakes(summary.input, summary.connections))
         write(self.folder.path, summary)
-        db.prune(self.options.state)
+        db.prune(time.time())
         return summary
+
+    def _letters(self, db: StateDb) -> Iterator[DeadLetter]:
+        """Of this run: records that were no events, and calls that failed while it lasted."""
+        yield from db.letters(run=self.folder.name)
+        for name, newest in self.letters_before.items():
+            receipts = Receipts(self.options.state, name)
+            yield from (letter for _, letter in receipts.letters(after=newest))
+            receipts.close()
 
 
 def run(options: RunOptions, heard: Heard | None = None, replay: Replay = NOTHING) -> Summary:

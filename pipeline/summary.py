@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pipeline.decider import Decided
 from pipeline.disk import replace
+from schemas.input_counts import InputCounts
 from schemas.report import Report
 
 
@@ -41,6 +42,7 @@ class ConnectionSummary(Struct, kw_only=True):
     scheduled: int = 0  # of these, for a time: a list's next flush, or until an older value can land no more
     scheduled_until: str = ""  # when the first of them go
     no_identifier: int = 0  # profiles that were looked at, without an identifier that the destination understands
+    kept: int = 0  # identifiers of deleted persons that the vendor cannot forget
     elsewhere: bool = False  # another process delivers it
     report: Report
 
@@ -59,7 +61,8 @@ class Summary(Struct, kw_only=True):
     errors: list[str] = []  # files that stopped the run before anything was folded or sent
     notes: list[str] = []  # files that were skipped, patterns that matched nothing, what changed in the workspace
     input: dict[str, int] = {}
-    sources: dict[str, tuple[int, int]] = {}  # records read and unusable, by file
+    sources: InputCounts = field(default_factory=InputCounts)
+    unusable: list[str] = []  # sentences: why records could not be used, with an example for each reason
     profiles: int = 0
     dead_letters: int = 0
     connections: dict[str, ConnectionSummary] = {}
@@ -94,6 +97,7 @@ def connection_summary(
         scheduled=min(report.scheduled, after.waiting),
         scheduled_until=report.scheduled_until,
         no_identifier=decided.no_identifier.get(name, 0),
+        kept=decided.kept.get(name, 0),
         elsewhere=elsewhere,
         report=report,
     )

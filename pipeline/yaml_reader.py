@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from unicodedata import normalize
 
 import msgspec
 import yaml
@@ -18,6 +19,8 @@ from pipeline.problems import Problem, WorkspaceError, closest
 from schemas.secret import Secret
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_TAG = "tag:yaml.org,2002:"
 # Inside `{a: ${NAME}}` YAML would take the inner braces for its own, so while it is parsed a
 # reference wears other brackets of the same width: columns stay right.
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -43,7 +46,7 @@ class Spot:
 
     @property
     def empty(self) -> bool:
-        return bool(self.node.tag == "tag:yaml.org,2002:null")
+        return bool(self.node.tag == f"{_TAG}null")
 
     def at_key(self) -> "Spot":
         """The same field, at the line of its key."""
@@ -79,7 +82,8 @@ def _syntax(file: str, error: yaml.MarkedYAMLError) -> Problem:
 class Reader:
     """Reads nodes as types, and keeps the `problems`.
 
-    With `settings=True` the scalars may be `${NAME}`, taken from `environment`, and may be empty text.
+    With `settings=True` the scalars may be `${NAME}`, taken from `environment`, and may be empty text. Other text is
+    made NFC, as that of events is.
     """
 
     def __init__(self, file: str, environment: Mapping[str, str]) -> None:
@@ -122,7 +126,7 @@ class Reader:
         missing = [name for name in required if name not in found]
         for name in [name for name in found if name not in known]:
             meant = closest(name, [key for key in known if key not in found])
-            self.note(found.pop(name).at_key(), "is not a key that is known here", name, known, meant)
+            self.note(found.pop(name).at_key(), "is not a known key", name, known, meant)
             missing = [key for key in missing if key != meant]
         for name in missing:
             self.note(Spot(spot.node, _join(spot.field, name)), f"is missing; expected {required[name]}")
@@ -134,6 +138,11 @@ class Reader:
             return [Spot(node, f"{spot.field}[{i}]") for i, node in enumerate(spot.node.value)]
         self.note(spot, f"expected a list (lines that begin with `-`), got {_kind(spot.node)}")
         return []
+
+    def one_or_more(self, spot: Spot) -> list[Spot]:
+        """The items of a list; one scalar stands for a list of one."""
+        alone = isinstance(spot.node, yaml.ScalarNode) and not spot.empty
+        return [spot] if alone else self.items(spot)
 
     def record(
         self, spot: Spot, record: type[msgspec.Struct], special: Special | None = None, settings: bool = False
@@ -189,9 +198,7 @@ class Reader:
         return self._scalar(spot, annotation, settings)
 
     def _list(self, spot: Spot, container: type, item: Any, settings: bool) -> Any:
-        """One scalar stands for a list of one."""
-        alone = isinstance(spot.node, yaml.ScalarNode) and not spot.empty
-        values = [self.value(at, item, settings) for at in ([spot] if alone else self.items(spot))]
+        values = [self.value(at, item, settings) for at in self.one_or_more(spot)]
         return UNSET if UNSET in values else container(values)
 
     def _secret(self, spot: Spot) -> Any:
@@ -212,9 +219,45 @@ class Reader:
             return self.note(spot, f"expected {in_words(annotation)}, got {_kind(spot.node)}")
         if settings and _REFERENCE.search(spot.text):
             return self._from_environment(spot, annotation)
-        if not spot.text.strip() and not settings:
+        if settings:
+            return self._convert(spot, spot.text, annotation)
+        if not spot.text.strip():
             return self.note(spot, f"is empty; expected {in_words(annotation)}")
-        return self._convert(spot, spot.text, annotation)
+        return self._convert(spot, nfc(spot.text), annotation)
+
+    def json_scalar(self, spot: Spot) -> Any:
+        """What an event's JSON would have: null, a truth value, a number or text. Where YAML and JSON differ, UNSET."""
+        if not isinstance(spot.node, yaml.ScalarNode):
+            return self.note(spot, f"expected a single value, got {_kind(spot.node)}")
+        text = spot.text
+        if spot.node.style is not None:  # in quotes, or a block
+            return text
+        if not text:
+            return self.note(spot, "has no value; expected one, or `null` for what is not known")
+        if spot.empty:
+            return None
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if spot.node.tag == f"{_TAG}bool":
+            quoted = f'"{text}"'
+            meant = _BOOLEANS[text.lower()]
+            return self.note(spot, f"could mean {meant} or the text; write {meant}, or {quoted} in quotes", text)
+        if _JSON_NUMBER.fullmatch(text):
+            return self._number(spot)
+        if spot.node.tag in (f"{_TAG}int", f"{_TAG}float"):
+            return self.note(
+                spot, "could be a number or text; write the number in plain digits, or the text in quotes", text
+            )
+        return text
+
+    def _number(self, spot: Spot) -> Any:
+        try:
+            number = msgspec.json.decode(spot.text)
+        except msgspec.DecodeError:
+            number = None
+        if isinstance(number, float) or (isinstance(number, int) and -(2**63) <= number < 2**64):
+            return number
+        return self.note(spot, "should be a number of at most 64 bits", spot.text)
 
     def _from_environment(self, spot: Spot, annotation: Any) -> Any:
         missing = [name for name in _REFERENCE.findall(spot.text) if not self.environment.get(name)]
@@ -236,6 +279,30 @@ class Reader:
                 allowed = [str(choice) for choice in get_args(wanted)]
                 return self.note(spot, "is not allowed here", spot.text, allowed, closest(spot.text, allowed))
             return self.note(spot, f"should be {in_words(annotation, error)}", spot.text)
+
+
+class Firsts:
+    """Notes what should be given once and is given again."""
+
+    def __init__(self, note: Callable[..., Any]) -> None:
+        self.note = note
+        self.lines: dict[tuple[str, str], int] = {}
+
+    def of(self, what: str, value: Any, spot: Spot) -> bool:
+        """Whether it is the first."""
+        if not value or value is UNSET:
+            return True
+        line = self.lines.get((what, value))
+        if line is None:
+            self.lines[what, value] = spot.line
+            return True
+        self.note(spot, f"is given twice; the first is in line {line}", value)
+        return False
+
+
+def nfc(text: str) -> str:
+    """One spelling for letters with marks; two that look alike are equal."""
+    return normalize("NFC", text)
 
 
 def bare(annotation: Any) -> Any:

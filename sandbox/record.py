@@ -19,7 +19,8 @@ class Recording:
     """A file that only its owner can read: it holds what was said about people."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        # Unbuffered: who looks at the file while it is written sees each request when it was answered.
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0)
 
     def add(self, request: Request, connection: str, destination: str, status: int) -> None:
         """`status` is what was answered, 0 for no answer."""
@@ -34,9 +35,6 @@ class Recording:
             "status": status,
         }
         self._file.write(msgspec.json.encode(line) + b"\n")
-
-    def flush(self) -> None:
-        self._file.flush()
 
     def close(self) -> None:
         self._file.close()

@@ -185,11 +185,6 @@ class Sandbox:
         self._accounts.clear()
         self.faults.clear()
 
-    def flush(self) -> None:
-        """Write out what is recorded, so that it can be read while the sandbox runs."""
-        if self._recording:
-            self._recording.flush()
-
     def close(self) -> None:
         if self._recording:
             self._recording.close()
@@ -268,7 +263,6 @@ async def _cut(http: web.Request, answer: Answer, silent_until: asyncio.Event | 
 
 
 async def _stats(sandbox: Sandbox, _: web.Request) -> web.Response:
-    sandbox.flush()
     return _json(sandbox.stats())
 
 

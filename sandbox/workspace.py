@@ -44,8 +44,12 @@ def _first_request(destination: Destination, call: Call) -> Request:
 
 
 def _anybody(destination: Destination, sync: Sync) -> Call:
-    kind = "add" if destination.kind == "list" else sync.forms[0]
+    form = (sync.forms or destination.forms)[0]
     understood = destination.understands()[0]
     identifier = Identifier("user_id" if understood == "*" else understood, "anybody@example.com")
     known = dict.fromkeys(destination.required, "Anybody")
-    return Call("anybody", kind, identifier, sync.computation, True, 0, traits=known)
+    key, name = sync.send_as or sync.computation, sync.name or sync.computation
+    return Call(
+        "anybody", "add" if form == "list" else form, identifier, key, True, 0, 1,
+        computation=sync.computation, sync=name, traits=known,
+    )  # fmt: skip

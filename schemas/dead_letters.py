@@ -37,12 +37,13 @@ BAD_RECORD = {
     "missing_field": "a field that this type of event needs is not there",
     "empty_id": "an identifier is empty",
     "wrong_type": "a field has a value of another type",
+    "misspelled_identifier_type": "the type of an identifier is a well-known one in another spelling",
     "unknown_event_type": "`type` is none of the known event types",
     "unknown_computation": "the workspace has no such computation",
     "wrong_computation_kind": "a trait event for an audience, or the other way round",
     "time_without_zone": "`at` has no zone",
     "absurd_time": "`at` is before 1970 or ahead of the run's clock",
-    "unsupported_value": "the value is none of: JSON scalar, array, object, null",
+    "unsupported_value": "a number that is not finite or beyond 64 bits, half a character, or too many levels",
 }
 
 _STARS = "***"

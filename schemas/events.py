@@ -5,46 +5,93 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-Id = Annotated[str, Meta(min_length=1, description="An identifier; never empty.")]
+# Stores that number their people write whole numbers as identifiers: the parser and the columns take these too.
+Id = Annotated[str, Meta(min_length=1, description="An identifier; never empty.", extra={"whole_numbers": True})]
+Name = Annotated[str, Meta(min_length=1)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with a zone.")]
 # Any JSON: scalar, array, object or null. Avro and Parquet carry it as JSON text.
 JSON = Any
 
+# The types of identifiers that have a meaning of their own; any other is a custom one.
+IDENTIFIER_TYPES = ("user_id", "email", "phone", "anonymous_id", "android.idfa", "ios.idfa")
+
 
 class ExternalId(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One identifier of a person: `user_id`, `email`, `phone`, `anonymous_id`, `ios.idfa`, …"""
+    """One identifier of a person."""
 
-    type: Id
-    id: Id
+    type: Annotated[
+        Name,
+        Meta(description=f"{', '.join(f'`{each}`' for each in IDENTIFIER_TYPES)}, or one of your own."),
+    ]
+    id: Annotated[Id, Meta(description="The identifier; never empty.")]
 
 
 class Event(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True, gc=False):
     """What every event has."""
 
-    profile_id: Id
-    at: Time
+    profile_id: Annotated[
+        Id,
+        Meta(
+            description="Whom the event is about: the profile store's own id of the person, never empty.",
+            examples=["p1"],
+        ),
+    ]
+    at: Annotated[
+        Time,
+        Meta(
+            description="Since when it is so: an RFC 3339 time with a zone, from 1970 to a day after the run's clock.",
+            examples=["2026-01-05T09:00:00Z"],
+        ),
+    ]
 
 
 class Profile(Event, frozen=True, tag="profile", kw_only=True, gc=False):
-    """External ids and plain traits of a person became known, or ids are the person's no more."""
+    """Identifiers and plain traits of a person became known, or identifiers were taken away."""
 
-    external_ids: list[ExternalId] = []
-    removed_ids: list[ExternalId] = []
-    traits: dict[str, JSON] = {}
+    external_ids: Annotated[
+        list[ExternalId],
+        Meta(
+            description="Identifiers that became known. They are added to those known before.",
+            examples=[[{"type": "email", "id": "ana@example.com"}]],
+        ),
+    ] = []
+    removed_ids: Annotated[
+        list[ExternalId],
+        Meta(
+            description="Identifiers that are not this person's any more.",
+            examples=[[{"type": "email", "id": "ana@old.example"}]],
+        ),
+    ] = []
+    traits: Annotated[
+        dict[str, JSON],
+        Meta(
+            description="Plain traits by name. Others that are known stay as they are.",
+            examples=[{"first_name": "Ana", "plan": "gold"}],
+        ),
+    ] = {}
 
 
 class Trait(Event, frozen=True, tag="trait", kw_only=True, gc=False):
     """A computed trait has this value since `at`."""
 
-    computation: Id
-    value: JSON
+    computation: Annotated[
+        Name,
+        Meta(description="The key or the name of the trait in the workspace.", examples=["total_revenue"]),
+    ]
+    value: Annotated[
+        JSON,
+        Meta(description="Any JSON value; null where there is none.", examples=[450.25]),
+    ]
 
 
 class Audience(Event, frozen=True, tag="audience", kw_only=True, gc=False):
-    """The person entered (`member`) or left the audience at `at`."""
+    """The person entered or left the audience at `at`."""
 
-    computation: Id
-    member: bool
+    computation: Annotated[
+        Name,
+        Meta(description="The key or the name of the audience in the workspace.", examples=["big_spenders"]),
+    ]
+    member: Annotated[bool, Meta(description="`true`: entered, `false`: left.", examples=[True])]
 
 
 class Delete(Event, frozen=True, tag="delete", kw_only=True, gc=False):

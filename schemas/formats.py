@@ -25,9 +25,9 @@ class Column(NamedTuple):
     """A field of any event, as a column."""
 
     name: str
-    kind: Literal["text", "time", "flag", "json", "records"]
+    kind: Literal["text", "id", "time", "flag", "json", "records"]
     needed: bool  # every event has it
-    parts: tuple[str, ...] = ()  # the fields of `records`, text each
+    parts: "tuple[Column, ...]" = ()  # the fields of `records`
 
 
 def _columns() -> tuple[Column, ...]:
@@ -48,11 +48,12 @@ def _columns() -> tuple[Column, ...]:
 
 
 def _column(field: inspect.Field) -> Column:
-    kind = field.type.type if isinstance(field.type, inspect.Metadata) else field.type
-    name = field.encode_name
+    about = field.type if isinstance(field.type, inspect.Metadata) else inspect.Metadata(field.type)
+    kind, name = about.type, field.encode_name
     match kind:
         case inspect.StrType():
-            return Column(name, "text", field.required)
+            number = (about.extra or {}).get("whole_numbers")
+            return Column(name, "id" if number else "text", field.required)
         case inspect.DateTimeType():
             return Column(name, "time", field.required)
         case inspect.BoolType():
@@ -60,12 +61,15 @@ def _column(field: inspect.Field) -> Column:
         case inspect.AnyType() | inspect.DictType():
             return Column(name, "json", field.required)
         case inspect.ListType(item_type=inspect.StructType(fields=parts)):
-            return Column(name, "records", field.required, tuple(part.encode_name for part in parts))
+            return Column(name, "records", field.required, tuple(map(_column, parts)))
     raise TypeError(f"no column for {name!r}, a {kind!r}")
 
 
 COLUMNS = _columns()
 _JSON = tuple(column.name for column in COLUMNS if column.kind == "json")
+_IDS = tuple(column.name for column in COLUMNS if column.kind == "id")
+_RECORDS = tuple(column.name for column in COLUMNS if column.kind == "records")
+_PART_IDS = tuple({part.name for column in COLUMNS for part in column.parts if part.kind == "id"})
 _FIELDS = {struct.__struct_config__.tag: struct.__struct_fields__ for struct in get_args(AnyEvent)}
 
 
@@ -80,13 +84,13 @@ def avro_schema() -> dict[str, Any]:
 def _avro_field(column: Column) -> dict[str, Any]:
     types: dict[str, Any] = {
         "text": "string",
+        "id": "string",
         "time": {"type": "long", "logicalType": "timestamp-micros"},
         "flag": "boolean",
         "json": "string",
     }
     if column.kind == "records":
-        parts = [{"name": part, "type": "string"} for part in column.parts]
-        item = {"type": "record", "name": f"{column.name}_item", "fields": parts}
+        item = {"type": "record", "name": f"{column.name}_item", "fields": [_avro_field(part) for part in column.parts]}
         types["records"] = {"type": "array", "items": item}
     doc = {"doc": "JSON text"} if column.kind == "json" else {}
     if column.needed:
@@ -106,7 +110,9 @@ def _arrow_type(column: Column) -> pa.DataType:
         case "flag":
             return pa.bool_()
         case "records":
-            return pa.list_(pa.struct([pa.field(part, pa.string(), nullable=False) for part in column.parts]))
+            return pa.list_(
+                pa.struct([pa.field(part.name, _arrow_type(part), not part.needed) for part in column.parts])
+            )
     return pa.string()
 
 
@@ -115,6 +121,9 @@ def json_schema() -> dict[str, Any]:
     (event,), parts = msgspec.json.schema_components([AnyEvent], ref_template="#/$defs/{name}")
     for part in parts.values():
         part.pop("additionalProperties", None)
+        for name in (*_IDS, *_PART_IDS):
+            if name in part["properties"]:
+                part["properties"][name]["type"] = ["string", "integer"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "event", **event, "$defs": parts}
 
 
@@ -165,8 +174,10 @@ def _avro_fits(kind: Any, column: Column) -> bool:
             item = found.get("items")
             if name != "array" or not isinstance(item, dict) or item.get("type") != "record":
                 return False
-            parts = {field["name"]: _avro_kind(field["type"]).get("type") for field in item["fields"]}
-            return all(parts.get(part) == "string" for part in column.parts)
+            parts = {field["name"]: field["type"] for field in item["fields"]}
+            return all(part.name in parts and _avro_fits(parts[part.name], part) for part in column.parts)
+        case "id":
+            return name in ("string", "int", "long")
     return name == "string"
 
 
@@ -196,7 +207,9 @@ def _arrow_fits(found: pa.DataType, column: Column) -> bool:
             if not (types.is_list(found) or types.is_large_list(found)) or not types.is_struct(found.value_type):
                 return False
             parts = {field.name: field.type for field in found.value_type}
-            return all(part in parts and _arrow_text(parts[part]) for part in column.parts)
+            return all(part.name in parts and _arrow_fits(parts[part.name], part) for part in column.parts)
+        case "id":
+            return _arrow_text(found) or bool(types.is_integer(found))
     return _arrow_text(found)
 
 
@@ -240,13 +253,18 @@ def _cell(column: Column, value: Any) -> Any:
 def to_line(record: Record) -> bytes:
     """The JSON line of a flat record. Never fails: what no event can be, no line is either.
 
-    Nothing stands for "not there". A time beyond the calendar stays a number; JSON text that is
-    none, and text that is not UTF-8 (as Python's surrogate escapes), give a broken line.
+    Nothing stands for "not there", and an identifier that is a whole number becomes text. A time
+    beyond the calendar stays a number; JSON text that is none, and text that is not UTF-8 (as
+    Python's surrogate escapes), give a broken line.
     """
     fields = {name: value for name, value in record.items() if value is not None}
     at = fields.get("at")
     if at is not None:
         fields["at"] = _moment(at)
+    fields |= _numbers_as_text(fields, _IDS)
+    for name in _RECORDS:
+        if isinstance(fields.get(name), list):  # text where some of it is not UTF-8
+            fields[name] = [part and part | _numbers_as_text(part, _PART_IDS) for part in fields[name]]
     try:
         for name in _JSON:
             if name in fields:
@@ -254,6 +272,10 @@ def to_line(record: Record) -> bytes:
         return _encode(fields)
     except UnicodeEncodeError:
         return json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def _numbers_as_text(fields: Record, names: tuple[str, ...]) -> Record:
+    return {name: str(fields[name]) for name in names if type(fields.get(name)) is int}
 
 
 def _moment(at: int) -> datetime | int:

@@ -16,6 +16,7 @@ Reason = Literal[
     "forgotten",  # the vendor was told to forget the person
     "forbidden",  # the vendor does not allow this for this record
     "too_large",  # one call is more than the vendor takes
+    "fault",  # the destination's module fails for it: a fault of ours
     "refused",  # anything else that is final
 ]
 

@@ -1,6 +1,9 @@
-"""What one connection did in one run: counted by the sender, printed and stored by the run."""
+"""What one connection did while it was delivered: counted by the sender, printed and stored by the run."""
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+_SAMPLES = 10  # rejected calls that are kept of two deliveries in a row
 
 
 class Sample(Struct, frozen=True):
@@ -17,17 +20,24 @@ class Report(Struct, kw_only=True):
     connection: str
     destination: str
     cap: str = "none"  # as people say it: `100/s`
-    calls: int = 0  # in the outbox
+    calls: int = 0  # that waited when it began, and that came since
     delivered: int = 0
     unconfirmed: int = 0  # of the delivered: the vendor gave a count only
     rejected: dict[str, int] = {}  # by reason
     expired: int = 0
+    superseded: int = 0  # replaced by newer calls, taken back, or what the vendor had already
     requests: int = 0  # every attempt
     statuses: dict[str, int] = {}  # of replies; `none` where there was none
     seconds: float = 0.0
     samples: list[Sample] = []
-    stopped: str = ""  # why the connection stopped before its outbox was done
-    trouble: str = ""  # why calls were left for the next run though it did not stop: of the last ones
+    stopped: str = ""  # why the connection stopped though there was more to do
+    trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
+    blocked: dict[str, str] = {}  # keys whose calls wait until somebody mends what they need: the vendor's words
+    scheduled: int = 0  # of those that wait: for a list's next flush, or for a time of their own
+    scheduled_until: str = ""  # when the first of them go, RFC 3339
+    held_until: str = ""  # the vendor, or a long cap, takes nothing before, RFC 3339
+    handed_over: bool = False  # somebody decided with a newer workspace: its sender does the rest
+    elsewhere: bool = False  # another process delivers it
     shared_identifiers: int = 0
     curve: list[tuple[float, float, str]] = []  # learned rate: seconds since the start, share of the cap, why
 
@@ -40,6 +50,33 @@ class Report(Struct, kw_only=True):
         return sum(self.rejected.values())
 
     @property
+    def settled(self) -> int:
+        return self.delivered + self.rejections + self.expired + self.superseded
+
+    @property
     def pending(self) -> int:
-        """Waits for the next run."""
-        return self.calls - self.delivered - self.rejections - self.expired
+        """Calls without an outcome."""
+        return self.calls - self.settled
+
+    def after(self, later: "Report") -> "Report":
+        """This one and a later one of the same connection, as if they were one."""
+        return replace(
+            later,
+            calls=self.settled + later.calls,
+            delivered=self.delivered + later.delivered,
+            unconfirmed=self.unconfirmed + later.unconfirmed,
+            rejected=_sum(self.rejected, later.rejected),
+            expired=self.expired + later.expired,
+            superseded=self.superseded + later.superseded,
+            requests=self.requests + later.requests,
+            statuses=_sum(self.statuses, later.statuses),
+            seconds=self.seconds + later.seconds,
+            samples=(self.samples + later.samples)[:_SAMPLES],
+            shared_identifiers=self.shared_identifiers + later.shared_identifiers,
+            curve=self.curve + [(at + self.seconds, share, why) for at, share, why in later.curve],
+            estimate_error=self.estimate_error if later.estimate_error is None else later.estimate_error,
+        )
+
+
+def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in (one | other)}

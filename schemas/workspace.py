@@ -1,8 +1,11 @@
-"""The workspace: which computations exist and which connections are told of them."""
+"""The workspace: which computations exist and which connections are told of them.
 
-from typing import Any, Literal
+The descriptions are what editors and `docs/workspace.md` show.
+"""
 
-from msgspec import Struct, field
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
 
 Form = Literal["identify", "track", "list"]
 # `first`, `last`: of several identifiers of one type. `none`: never told. `attach`: no call of its own while the
@@ -10,37 +13,121 @@ Form = Literal["identify", "track", "list"]
 Strategy = Literal["all", "first", "last", "none", "attach"]
 
 
+def _says(description: str, *examples: Any, default: str = "") -> Meta:
+    """`default`: in words, where the value alone does not tell."""
+    known = f"{description} By default {default}." if default else description
+    return Meta(description=known, examples=list(examples) or None, extra={"says": description, "default": default})
+
+
+_WHERE = {"marketing_consent": True, "country": ["DE", "AT"], "plan": {"not": "free"}, "has": "email"}
+
+
 class EventNames(Struct, frozen=True, forbid_unknown_fields=True):
     """The names of `track` events."""
 
-    computed: str = "Trait Computed"
-    entered: str = "Audience Entered"
-    exited: str = "Audience Exited"
+    computed: Annotated[str, _says("A computed trait has a new value.", "Score Changed")] = "Trait Computed"
+    entered: Annotated[str, _says("Somebody entered an audience.", "Became VIP")] = "Audience Entered"
+    exited: Annotated[str, _says("Somebody left an audience.", "Was VIP")] = "Audience Exited"
 
 
 class Computation(Struct, frozen=True, forbid_unknown_fields=True):
     """A computed trait or an audience, at user level."""
 
-    name: str
-    kind: Literal["trait", "audience"]
-    key: str = ""  # by default the snake_case of the name
-    id: str = ""  # by default derived from the workspace and the key
+    name: Annotated[str, _says("What people call it. Events may use it, or the key.", "Big spenders")]
+    kind: Annotated[
+        Literal["trait", "audience"],
+        _says("`trait`: it has a value for each person. `audience`: people enter and leave it.", "audience"),
+    ]
+    key: Annotated[
+        str,
+        _says(
+            "What events, syncs and vendors call it: letters, digits and `_`.",
+            "big_spenders",
+            default="the snake_case of the name",
+        ),
+    ] = ""
+    id: Annotated[
+        str,
+        _says(
+            "Sent along with every call, as `computation_id`.",
+            "aud_27",
+            default="a hash of the workspace's name and the key",
+        ),
+    ] = ""
 
 
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     """One computation sent to one connection, in one or more forms."""
 
-    computation: str  # its key
-    name: str = ""  # by default the computation's key; two syncs of one computation need two
-    forms: tuple[Form, ...] = field(name="as", default=())  # by default the destination's first
-    send_as: str = ""  # the name at the vendor; by default the computation's key
-    send_as_was: str = ""  # the name that it had before: a vendor that renamed it keeps what it was told
-    where: dict[str, Any] = {}  # whom it is sent of, see `transforms.logic.where`; besides the connection's
-    identifiers: dict[str, Strategy] = {}  # by identifier type, over the connection's; `all` where not given
-    resync_on_new_identifier: bool = True
-    historical: bool = True
-    enrich: tuple[str, ...] = ()  # profile traits and computations that travel with every call that takes traits
-    events: EventNames = EventNames()
+    computation: Annotated[str, _says("Which computation is sent, by its key or name.", "big_spenders")]
+    name: Annotated[
+        str,
+        _says(
+            "The sync's own name. Two syncs of one computation to one connection need different ones.",
+            "big_spenders_de",
+            default="the computation's key",
+        ),
+    ] = ""
+    forms: Annotated[
+        tuple[Form, ...],
+        _says(
+            "`identify` sets a property of the person. `track` reports each change as an event. `list` keeps a list "
+            "of the people who are in the audience. One or several of those that the destination takes.",
+            ["identify", "track"],
+            default="the destination's first",
+        ),
+    ] = field(name="as", default=())
+    send_as: Annotated[
+        str,
+        _says(
+            "What it is called at the vendor: the property, the list. Another name is another thing: people leave the "
+            "old one, and everybody is sent to the new one.",
+            "vip_customer",
+            default="the computation's key",
+        ),
+    ] = ""
+    send_as_was: Annotated[
+        str,
+        _says(
+            "What it was called at the vendor before, if somebody renamed it there. Then nobody is sent again.",
+            "vip",
+        ),
+    ] = ""
+    where: Annotated[
+        dict[str, Any],
+        _says(
+            "Whom it is sent for: conditions that must all hold, besides the connection's.",
+            _WHERE,
+            default="everybody",
+        ),
+    ] = {}
+    identifiers: Annotated[
+        dict[str, Strategy],
+        _says(
+            "For each type of identifier, which ones of a person are told. It goes before the connection's.",
+            {"email": "last", "phone": "attach"},
+            default="`all` of every type",
+        ),
+    ] = {}
+    resync_on_new_identifier: Annotated[
+        bool,
+        _says(
+            "A new identifier of a person is told the current value at once. With `false` it is told the next change.",
+            False,
+        ),
+    ] = True
+    historical: Annotated[
+        bool, _says("Send what was known before the sync existed. With `false`, only what changes from now on.", False)
+    ] = True
+    enrich: Annotated[
+        tuple[str, ...],
+        _says(
+            "Traits and computations that go along with `identify` and `list` calls.",
+            ["first_name", "plan"],
+            default="none",
+        ),
+    ] = ()
+    events: Annotated[EventNames, _says("The names of its `track` events.", {"entered": "Became VIP"})] = EventNames()
 
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
@@ -56,20 +143,50 @@ class Cap(Struct, frozen=True):
 class Connection(Struct, frozen=True, forbid_unknown_fields=True):
     """One configured destination."""
 
-    name: str
-    destination: str  # slug
-    syncs: tuple[Sync, ...]
-    settings: Any = None  # an instance of the destination's Settings once loaded
-    cap: Cap | None = None  # lower than the destination's
-    cap_raised_by_vendor: bool = False  # a higher one, agreed with the vendor
-    where: dict[str, Any] = {}  # of all its syncs
-    identifiers: dict[str, Strategy] = {}  # of all its syncs
-    was: str = ""  # its name before: what was told under that name counts
+    name: Annotated[str, _says("Your name for it: a-z, 0-9 and `-`.", "braze-eu")]
+    destination: Annotated[str, _says("The vendor; `profilecast destinations` lists them.", "braze")]
+    syncs: Annotated[tuple[Sync, ...], _says("What is sent to it.", [{"computation": "big_spenders"}])]
+    settings: Annotated[
+        Any,  # an instance of the destination's Settings once loaded
+        _says("The vendor's own. Secrets are names of environment variables.", {"api_key": "${BRAZE_API_KEY}"}),
+    ] = None
+    cap: Annotated[
+        Cap | None,
+        _says(
+            "At most so many requests per second, minute, hour or day; lower than the destination's cap.",
+            "50/s",
+            default="the destination's cap",
+        ),
+    ] = None
+    cap_raised_by_vendor: Annotated[bool, _says("The cap is a higher one that the vendor granted you.", True)] = False
+    where: Annotated[
+        dict[str, Any],
+        _says(
+            "Whom anything is sent for: conditions for all its syncs.", {"marketing_consent": True}, default="everybody"
+        ),
+    ] = {}
+    identifiers: Annotated[
+        dict[str, Strategy],
+        _says(
+            "For each type of identifier, which ones of a person are told: for all its syncs.",
+            {"email": "attach"},
+            default="`all` of every type",
+        ),
+    ] = {}
+    was: Annotated[
+        str, _says("The connection's name before you renamed it. What was sent under that name counts.", "braze")
+    ] = ""
 
 
 class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the workspace file says, complete: keys, ids and typed settings are filled in."""
+    """What the workspace file says, complete: keys, names, ids, forms and typed settings are filled in."""
 
-    workspace: str  # its name; the `namespace` of every call
-    computations: tuple[Computation, ...]
-    connections: tuple[Connection, ...]
+    workspace: Annotated[str, _says("The name of it all. Every call carries it as `namespace`.", "my-shop")]
+    computations: Annotated[
+        tuple[Computation, ...],
+        _says(
+            "What is known of people.",
+            [{"name": "Big spenders", "kind": "audience"}],
+        ),
+    ]
+    connections: Annotated[tuple[Connection, ...], _says("Who is told.", [])]

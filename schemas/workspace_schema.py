@@ -12,36 +12,56 @@ if TYPE_CHECKING:
     from transforms.destinations.contract import Destination
 
 CONNECTION_NAME = r"[a-z0-9][a-z0-9-]*"  # names a folder too
-KEY = r"\w+"
+# Editors know no letters but those of ASCII; `transforms.logic.keys.is_key` does.
+KEY = r"[^ -/:-@\[-^`{-~]+"
+NAME = r"[^ -,./:-@\[-^`{-~]+"
 CAP = r"([0-9]+(?:\.[0-9]+)?) *\/ *([smhd])"  # 50/s
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 
+_ABOUT = ("description", "examples", "default")
 _REFERENCED = {"type": "string", "pattern": REFERENCE, "description": "Taken from the environment."}
 
 
 def json_schema(destinations: Mapping[str, "type[Destination]"]) -> dict[str, Any]:
-    """Draft 2020-12. The keys of `settings` depend on the `destination` beside them."""
+    """Draft 2020-12. The keys of `settings` and the forms of a sync depend on the `destination` beside them."""
     _, definitions = msgspec.json.schema_components([Workspace], ref_template="#/$defs/{name}")
     definitions = {name: _written(definition) for name, definition in definitions.items()}
-    definitions["Computation"]["properties"]["key"]["pattern"] = _whole(KEY)
-    definitions["Cap"] = {
-        "type": "string",
-        "pattern": _whole(CAP),
-        "description": "Requests per second, minute, hour or day: 50/s, 600/m, 1000/h, 500000/d.",
-    }
-    connection = definitions["Connection"]
-    connection["properties"] |= {
-        "name": {"type": "string", "pattern": _whole(CONNECTION_NAME)},
-        "destination": {"enum": [s for d in destinations.values() for s in (d.slug, *d.aliases)]},
-        "settings": {"type": ["object", "null"]},
-    }
-    connection["allOf"] = [_settings_of(destination, definitions) for destination in destinations.values()]
+    definitions["Cap"] = {"type": "string", "pattern": _whole(CAP)}
+    definitions["Where"] = _where()
+    computation, sync, connection = (definitions[name]["properties"] for name in ("Computation", "Sync", "Connection"))
+    computation["key"]["pattern"] = _whole(KEY)
+    sync["name"]["pattern"] = _whole(NAME)
+    connection["name"]["pattern"] = connection["was"]["pattern"] = _whole(CONNECTION_NAME)
+    connection["destination"]["enum"] = [s for d in destinations.values() for s in (d.slug, *d.aliases)]
+    connection["settings"]["type"] = ["object", "null"]
+    connection["cap"] = _instead(connection["cap"], "Cap")
+    for record in (sync, connection):
+        record["where"] = _instead(record["where"], "Where")
+    definitions["Connection"]["allOf"] = [_settings_of(d, definitions) for d in destinations.values()]
     workspace = definitions.pop("Workspace")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **workspace,
         "title": "profilecast workspace",
         "$defs": definitions,
+    }
+
+
+def _instead(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same key as another definition has it."""
+    return {"$ref": f"#/$defs/{name}", **{word: schema[word] for word in _ABOUT if word in schema}}
+
+
+def _where() -> dict[str, Any]:
+    """What `transforms.logic.where` describes."""
+    scalar: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+    values = {"anyOf": [scalar, {"type": "array", "items": scalar, "minItems": 1}]}
+    refused = {"type": "object", "properties": {"not": values}, "required": ["not"], "additionalProperties": False}
+    types = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+    return {
+        "type": "object",
+        "properties": {"has": {**types, "description": "Types of identifiers that the person must have."}},
+        "additionalProperties": {"anyOf": [*values["anyOf"], refused]},
     }
 
 
@@ -54,8 +74,11 @@ def _settings_of(destination: "type[Destination]", definitions: dict[str, Any]) 
         definitions[f"{destination.slug}.{name}"] = _written({**definition, "title": destination.name}, settings=True)
     required = any(field.required for field in msgspec.structs.fields(destination.Settings))
     then: dict[str, Any] = {"properties": {"settings": reference}, "required": ["settings"] if required else []}
-    if destination.kind == "list":
-        then["properties"]["syncs"] = {"items": {"properties": {"as": False, "events": False}}}
+    form = {"enum": list(destination.forms)}
+    options: dict[str, Any] = {"as": {"anyOf": [form, {"type": "array", "items": form, "minItems": 1}]}}
+    if "track" not in destination.forms:
+        options["events"] = False
+    then["properties"]["syncs"] = {"items": {"properties": options}}
     named = {"enum": [destination.slug, *destination.aliases]}
     return {"if": {"properties": {"destination": named}, "required": ["destination"]}, "then": then}
 
@@ -82,7 +105,9 @@ def _written(schema: Any, settings: bool = False) -> Any:
         made["anyOf"] = [_written(choice, settings) for choice in made["anyOf"]]
     if "properties" in made:
         made["properties"] = {name: _written(inner, settings) for name, inner in made["properties"].items()}
-    about = {word: made.pop(word) for word in ("description", "default") if word in made}
+    about = {word: made.pop(word) for word in _ABOUT if word in made}
+    if about.get("default") in ("", [], {}):  # said in words
+        del about["default"]
     return {**_alternatives(made, settings), **about}
 
 

@@ -27,7 +27,7 @@ def main(slug: str) -> int:
     head = f'"""{title}: how it is spoken to. API: (its page, and when it was read)."""'
     own = {'name = "Webhook"': f'name = "{title}"', '    aliases = ("webhooks",)\n': ""}
     _copy(DESTINATIONS / "webhook.py", destination, head, both | own)
-    hosts = rf'hosts = (r"([a-z0-9-]+\.)*{slug}\.example",)'
+    hosts = rf'hosts = (r"api\.{slug}\.example",)'
     _copy(VENDORS / "webhook.py", vendor, f'"""{title}: what it checks and answers."""', both | {"hosts = ()": hosts})
     shutil.copytree(ROOT / TRANSCRIPTS / "webhook", ROOT / transcripts)
     subprocess.run([sys.executable, "-m", "scripts.update_docs"], cwd=ROOT, check=True)

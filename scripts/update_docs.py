@@ -1,24 +1,36 @@
-"""Writes the generated part of README.md, the table of destinations: `make docs`."""
+"""Writes the generated parts of the docs, between `<!-- name -->` and `<!-- end -->`: `make docs`."""
 
 import re
 from pathlib import Path
 
 from pipeline.commands.destinations import OVERVIEW, overview
+from scripts import events_page, workspace_page
 from transforms.destinations import catalogue
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-GENERATED = re.compile(r"(?<=<!-- destinations -->\n).*?(?=<!-- end -->)", re.DOTALL)
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+GENERATED = (README, ROOT / "docs" / "events.md", ROOT / "docs" / "workspace.md")
 
 
-def updated(readme: str) -> str:
-    """The text with the table as the declarations make it now."""
-    return GENERATED.sub(lambda _: _table(), readme)
+def updated(page: str) -> str:
+    """The text with its generated parts as the code makes them now."""
+    return _PART.sub(lambda part: f"{part['head']}{_PARTS[part['name']]()}", page)
 
 
-def _table() -> str:
-    rows = [OVERVIEW, ["---"] * len(OVERVIEW), *(overview(destination) for destination in catalogue().values())]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def _destinations() -> str:
+    return events_page.table(OVERVIEW, (overview(destination) for destination in catalogue().values()))
+
+
+_PARTS = {
+    "destinations": _destinations,
+    "events": events_page.events,
+    "columns": events_page.columns,
+    "reasons": events_page.reasons,
+    **workspace_page.PARTS,
+}
+_PART = re.compile(rf"(?P<head><!-- (?P<name>{'|'.join(_PARTS)}) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text()))
+    for path in GENERATED:
+        path.write_text(updated(path.read_text("utf-8")), "utf-8")

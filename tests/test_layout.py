@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.vendors import all_vendors
-from scripts.update_docs import README, updated
+from scripts.update_docs import GENERATED, updated
 from transforms.destinations import catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,8 @@ PACKAGES = ("pipeline", "transforms", "schemas", "sandbox", "examples")
 OWN = (*PACKAGES, "benchmarks", "scripts", "tests")
 TOP_LEVEL = (".ci/run", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "constraints.txt")
 TOP_LEVEL += ("pyproject.toml", "run_local.sh", "run_tests.sh", "setup.py")
-PAGES = ("docs/architecture.md", "docs/graveyard.md", "docs/operations.md", "docs/semantics.md")
+PAGES = ("docs/architecture.md", "docs/events.md", "docs/graveyard.md", "docs/operations.md", "docs/semantics.md")
+PAGES += ("docs/workspace.md",)
 SCRIPTS = (".ci/run", "run_local.sh", "run_tests.sh", "scripts/setup.sh", "scripts/renew_constraints.sh")
 
 
@@ -78,6 +79,11 @@ def test_what_is_done_does_not_know_how_it_is_run() -> None:
     others = ("examples", "sandbox", "tests", "benchmarks", "scripts")
     assert [] == importing(sources("transforms", "schemas"), "pipeline", *others)
     assert [] == importing(sources("pipeline"), *others)
+
+
+def test_decisions_know_no_vendor_and_vendors_know_no_sender() -> None:
+    assert [] == importing(sources("transforms/logic"), "transforms.destinations", "transforms.sending")
+    assert [] == importing(sources("transforms/destinations"), "transforms.sending")
 
 
 # -- dependencies
@@ -161,8 +167,9 @@ def test_every_destination_has_transcripts_and_a_fake_vendor() -> None:
     assert set(all_vendors()) <= set(catalogue()), "a fake vendor without destination"
 
 
-def test_the_table_of_destinations_is_what_they_declare() -> None:
-    assert updated(README.read_text("utf-8")) == README.read_text("utf-8"), "run `make docs`"
+@pytest.mark.parametrize("page", GENERATED, ids=lambda page: page.name)
+def test_what_is_generated_in_the_docs_is_what_the_code_declares(page: Path) -> None:
+    assert updated(page.read_text("utf-8")) == page.read_text("utf-8"), "run `make docs`"
 
 
 # -- docs

@@ -1,4 +1,4 @@
-"""`make destination name=acme-ads`: a new destination passes everything as it is made."""
+"""`make destination name=acme`: a new destination passes everything as it is made."""
 
 import shutil
 import subprocess
@@ -22,6 +22,11 @@ PARTS = (
     "schemas",
 )
 PARTS += ("sandbox", "examples", "benchmarks", "scripts", "docs", "tests")
+SLUGS = ("acme", "acme-ads")
+# What speaks of all destinations.
+SUITES = ("tests/transforms/destinations", "tests/sandbox/test_workspace_accounts.py", "tests/test_layout.py")
+SUITES += ("tests/sandbox/test_sandbox_server.py", "tests/test_workspace_page.py")
+SUITES += ("tests/pipeline/test_workspace.py", "tests/pipeline/test_commands.py", "tests/schemas")
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,7 +36,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with a new destination."""
+    """A copy of the project with two new destinations; tests have a stand-in that is called like one of them."""
     copy = tmp_path_factory.mktemp("copy") / "profilecast"
     copy.mkdir()
     ignore = shutil.ignore_patterns("__pycache__")
@@ -40,24 +45,31 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(path, copy / path.name, ignore=ignore)
         else:
             shutil.copy(path, copy)
-    made = run(copy, "scripts.new_destination", "acme-ads")
-    assert (0, "") == (made.returncode, made.stderr)
+    for slug in SLUGS:
+        made = run(copy, "scripts.new_destination", slug)
+        assert (0, "") == (made.returncode, made.stderr)
     return copy
 
 
 def test_it_is_listed_without_further_ado(tree: Path) -> None:
-    assert "| acme-ads | event |" in (tree / "README.md").read_text("utf-8")
-    assert "acme-ads" in run(tree, "pipeline", "destinations").stdout
+    printed = run(tree, "pipeline", "destinations").stdout
+    for slug in SLUGS:
+        assert f"| {slug} | identify, track |" in (tree / "README.md").read_text("utf-8")
+        assert f"`destination: {slug}`" in (tree / "docs" / "workspace.md").read_text("utf-8")
+        assert f" {slug} " in printed
 
 
 def test_it_passes_the_contract_and_the_layout(tree: Path) -> None:
-    suites = ("tests/transforms/destinations", "tests/test_layout.py", "tests/sandbox/test_workspace_accounts.py")
-    result = run(tree, "pytest", "-p", "no:cacheprovider", *suites)
+    result = run(tree, "pytest", "-p", "no:cacheprovider", *SUITES)
     assert 0 == result.returncode, result.stdout
 
 
 def test_it_has_the_style(tree: Path) -> None:
-    files = ("transforms/destinations/acme_ads.py", "sandbox/vendors/acme_ads.py")
+    files = [
+        f"{folder}/{slug.replace('-', '_')}.py"
+        for folder in ("transforms/destinations", "sandbox/vendors")
+        for slug in SLUGS
+    ]
     for check in ("check", "format --check"):
         result = run(tree, "ruff", *check.split(), "--no-cache", *files)
         assert 0 == result.returncode, result.stdout + result.stderr

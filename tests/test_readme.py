@@ -40,8 +40,8 @@ def test_a_first_workspace_does_what_the_readme_says(tmp_path: Path) -> None:
         ["bash", "-c", script], cwd=home, env=environment, capture_output=True, text=True, check=False
     )
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert ["Done: 6 calls delivered.", "Done: 4 calls delivered."] == re.findall(r"Done: .*", done.stdout)
+    assert ["Done: 3 calls delivered.", "Done: 2 calls delivered."] == re.findall(r"Done: .*", done.stdout)
     # made, delivered, rejected, waiting, requests: one request each time
-    assert [["6", "6", "0", "0", "1"], ["4", "4", "0", "0", "1"]] == [
+    assert [["3", "3", "0", "0", "1"], ["2", "2", "0", "0", "1"]] == [
         line.split()[1:6] for line in done.stdout.splitlines() if re.match(r"braze +\d", line)
     ]

@@ -28,7 +28,7 @@ _lines = Decoder(Lines)
 class Store(Protocol):
     """Where a bounded job folds to; see `pipeline.decider.Decider`. Picklable."""
 
-    def fold_parsed(self, parsed: Any) -> dict[str, Any]:
+    def fold_parsed(self, parsed: Any) -> Any:
         """Fold the events of a shard and commit; what was counted."""
 
 
@@ -48,7 +48,7 @@ class _FoldShardFn(beam.DoFn):
     def __init__(self, plan: Plan, store: Store) -> None:
         self._plan, self._store = plan, store
 
-    def process(self, element: tuple[int, Iterable[bytes]], errors: list[str]) -> Iterator[dict[str, Any]]:
+    def process(self, element: tuple[int, Iterable[bytes]], errors: list[str]) -> Iterator[Any]:
         if not errors:
             _, packs = element
             parsed = parse_lines((unpack(pack, _lines) for pack in packs), self._plan)

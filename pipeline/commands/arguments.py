@@ -1,8 +1,9 @@
-"""How times, durations and shares are written on the command line."""
+"""How times, durations, shares and bounds are written on the command line."""
 
 import argparse
 import re
 from datetime import datetime
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from schemas.workspace import UNITS
@@ -43,3 +44,25 @@ def share(text: str) -> float:
     if not match or float(match[1]) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 50%")
     return float(match[1]) / 100
+
+
+class Bound(NamedTuple):
+    """At most so many of all, or such a share of them."""
+
+    most: float
+    of_all: bool  # `most` is a share, from 0 to 1
+
+    def exceeded(self, number: int, all: int) -> bool:
+        return number > (self.most * all if self.of_all else self.most)
+
+    def __str__(self) -> str:
+        return f"{self.most * 100:g}%" if self.of_all else f"{self.most:,.0f}"
+
+
+def bound(text: str) -> Bound:
+    """A number, or a share of all."""
+    if text.endswith("%"):
+        return Bound(share(text), of_all=True)
+    if not re.fullmatch(r"\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number such as 100 nor a share such as 1%")
+    return Bound(int(text), of_all=False)

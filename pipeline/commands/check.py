@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.commands.destinations import identifiers
-from pipeline.commands.output import counted, listed, show_table
+from pipeline.commands.output import counted, listed, show_text
 from pipeline.problems import Problem
 from pipeline.workspace import Destinations, cap_of, load, missing_secrets
-from schemas.workspace import Connection, Sync, Workspace
+from pipeline.workspace_words import conditions, options, plain_traits, strategies
+from schemas.workspace import Connection, Workspace
 from schemas.workspace_schema import json_schema
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
@@ -60,86 +61,76 @@ def report(file: str, destinations: Destinations, environment: Mapping[str, str]
     if missing:
         _name_variables(missing)
         return 1
-    print("\nNo mistakes, and no secret without a value.")
+    print("\nNo mistakes. Every secret has a value.")
     return 0
 
 
 def _summarise(file: str, workspace: Workspace, destinations: Destinations) -> None:
-    syncs = [(connection, sync) for connection in workspace.connections for sync in connection.syncs]
+    syncs = [sync for connection in workspace.connections for sync in connection.syncs]
     parts = (
         counted(len(workspace.computations), "computation"),
         counted(len(workspace.connections), "connection"),
         counted(len(syncs), "sync"),
     )
     print(f"{file}: workspace {workspace.workspace}, {', '.join(parts)}")
-    if workspace.connections:
-        print("\nConnections")
-        show_table(
-            ("connection", "destination", "kind", "cap", "identifiers", "requires"),
-            [_connection_row(workspace, c, destinations[c.destination]) for c in workspace.connections],
-        )
-    if syncs:
-        kinds = {computation.key: computation.kind for computation in workspace.computations}
-        print("\nSyncs")
-        show_table(
-            ("connection", "computation", "kind", "sent as", "options"),
-            [
-                (c.name, s.computation, kinds[s.computation], _sent_as(s, destinations[c.destination]), _options(s))
-                for c, s in syncs
-            ],
-        )
-    sent = {sync.computation for _, sync in syncs}
-    idle = [computation.key for computation in workspace.computations if computation.key not in sent]
-    if idle:
-        print(f"\nSent to no connection: {listed(idle)}")
+    kinds = {computation.key: computation.kind for computation in workspace.computations}
+    for connection in workspace.connections:
+        print()
+        _show_connection(workspace, connection, destinations[connection.destination], kinds)
+    sent = {sync.computation for sync in syncs}
+    if idle := [key for key in kinds if key not in sent]:
+        print()
+        show_text(f"Sent to no connection: {listed(idle)}")
+    where = [*(connection.where for connection in workspace.connections), *(sync.where for sync in syncs)]
+    if traits := plain_traits(where, [name for sync in syncs for name in sync.enrich], kinds):
+        print()
+        show_text(f"Plain traits (no computation is called so): {listed(traits)}")
 
 
-def _connection_row(
-    workspace: Workspace, connection: Connection, destination: type[Destination]
-) -> tuple[str, str, str, str, str, str]:
-    understood = destination(workspace, connection).understands()
-    return (
-        connection.name,
-        connection.destination,
-        destination.kind,
-        _cap(connection, destination),
-        identifiers(understood),
-        listed(tuple(destination.required)),
-    )
+def _show_connection(
+    workspace: Workspace, connection: Connection, destination: type[Destination], kinds: Mapping[str, str]
+) -> None:
+    slug = "" if connection.destination == connection.name else f"{connection.destination}, "
+    show_text(f"{connection.name}: {slug}{_cap(connection, destination)}")
+    understood = identifiers(destination(workspace, connection).understands(), "any identifier")
+    show_text(f"knows people by {understood}", 2)
+    if destination.required:
+        show_text(f"requires {listed(tuple(destination.required))}", 2)
+    if connection.was:
+        show_text(f"was called {connection.was}", 2)
+    if connection.where:
+        show_text(f"only if {conditions(connection.where, kinds)}", 2)
+    if told := strategies(connection.identifiers):
+        show_text(f"identifiers: {told}", 2)
+    for sync in connection.syncs:
+        name = "" if sync.name == sync.computation else f"{sync.name}: "
+        show_text(f"- {name}{sync.computation} ({kinds[sync.computation]}) as {listed(sync.forms)}", 2)
+        for line in options(sync, connection.identifiers, kinds):
+            show_text(line, 6)
 
 
 def _cap(connection: Connection, destination: type[Destination]) -> str:
     own, cap = cap_of(destination), connection.cap
     known = per(own.requests, own.seconds) if own else ""
     if cap is None:
-        return known or "none"
-    told = per(cap.requests, cap.seconds)
+        return f"at most {known}" if known else "no cap"
+    told = f"at most {per(cap.requests, cap.seconds)}"
     if not own:
         return told
     return f"{told}, raised from {known}" if connection.cap_raised_by_vendor else f"{told} of {known}"
 
 
-def _sent_as(sync: Sync, destination: type[Destination]) -> str:
-    return "members of a list" if destination.kind == "list" else listed(sync.forms)
-
-
-def _options(sync: Sync) -> str:
-    told = [f"{strategy} {kind}" for kind, strategy in sync.identifiers.items() if strategy != "all"]
-    told += [f"with {name}" for name in sync.enrich]
-    told += [] if sync.historical else ["no history"]
-    told += [] if sync.resync_on_new_identifier else ["no resync on a new identifier"]
-    return listed(told)
-
-
 def _set_up_first(workspace: Workspace, destinations: Destinations) -> None:
     for connection in workspace.connections:
         destination = destinations[connection.destination]
-        if destination.columns_first and connection.syncs:
-            keys = listed([sync.computation for sync in connection.syncs])
-            print(f"\nBefore the first sync, set up these columns at {destination.name} ({connection.name}): {keys}")
+        names = list(dict.fromkeys(sync.send_as for sync in connection.syncs if "identify" in sync.forms))
+        if destination.columns_first and names:
+            print()
+            columns = f"make these columns at {destination.name} ({connection.name})"
+            show_text(f"Before the first run, {columns}: {listed(names)}")
 
 
 def _name_variables(missing: list[Problem]) -> None:
-    print(f"\n{counted(len(missing), 'secret')} without a value:")
+    print("\nNot ready to run yet:")
     for problem in missing:
-        print(f"  {problem.field}: {problem.message}")
+        show_text(f"{problem.message} ({problem.field})", 2)

@@ -8,9 +8,10 @@ from msgspec.structs import FieldInfo
 from msgspec.structs import fields as fields_of
 
 from pipeline.commands.output import Row, counted, lasting, listed, show_table
-from pipeline.first_workspace import default
+from pipeline.first_workspace import default, in_yaml
 from pipeline.problems import closest, shown
-from pipeline.workspace import ANY_IDENTIFIER, cap_of
+from pipeline.sync_reader import ANY_IDENTIFIER
+from pipeline.workspace import cap_of
 from pipeline.yaml_reader import described, in_words
 from transforms.destinations import catalogue, find
 from transforms.destinations.contract import Destination
@@ -41,17 +42,18 @@ def unknown(slug: str) -> str:
     return f"there is no destination {shown(slug)}; {hint}"
 
 
-def identifiers(types: tuple[str, ...]) -> str:
-    return "any" if ANY_IDENTIFIER in types else listed(types)
+def identifiers(types: tuple[str, ...], every: str = "any") -> str:
+    return every if ANY_IDENTIFIER in types else listed(types)
 
 
-OVERVIEW = ("destination", "kind", "cap", "per request", "identifiers", "requires")
+OVERVIEW = ("destination", "forms", "cap", "per request", "identifiers", "requires")
 
 
 def overview(destination: type[Destination]) -> Row:
     """A destination's row of the table of all."""
     d = destination
-    return (d.slug, d.kind, _cap(d), f"{d.batch.items:,}", identifiers(d.identifiers), listed(tuple(d.required)))
+    told, required = identifiers(d.identifiers), listed(tuple(d.required))
+    return (d.slug, listed(d.forms), _cap(d), f"{d.batch.items:,}", told, required)
 
 
 def _show_all(destinations: list[type[Destination]]) -> None:
@@ -65,28 +67,29 @@ def _cap(destination: type[Destination]) -> str:
 
 
 def _show(destination: type[Destination]) -> None:
-    print(f"{destination.name}: {_ARTICLE[destination.kind]} destination\n{destination.page}\n")
+    print(f"{destination.name}\n{destination.page}\n")
+    d = destination
     facts = [
-        ("slug", listed((destination.slug, *destination.aliases))),
-        ("identifiers", f"{identifiers(destination.identifiers)}{_PRECEDENCE[len(destination.identifiers) > 1]}"),
-        ("requires", _required(destination) or "nothing but an identifier"),
-        ("per request", f"up to {counted(destination.batch.items, 'object')}, {destination.batch.bytes:,} bytes"),
-        ("at once", f"as many requests as the cap needs, up to {destination.concurrency}"),
-        ("sends", f"every {lasting(destination.flush_every)}" if destination.flush_every else "as changes come"),
-        ("history", "accepted" if destination.history else "not accepted: only values from after a sync was created"),
-        (
-            "deletions",
-            "passed on" if destination.forgets else "no call for it: people stay there until you delete them",
-        ),
-        ("columns", _COLUMNS[destination.columns_first]),
+        ("slug", listed((d.slug, *d.aliases))),
+        ("forms", f"{listed(d.forms)}{'; the first unless a sync says otherwise' if len(d.forms) > 1 else ''}"),
+        ("identifiers", identifiers(d.identifiers)),
+        ("requires", _required(d) or "nothing but an identifier"),
+        ("per request", f"up to {counted(d.batch.items, 'item')}, {d.batch.bytes:,} bytes"),
+        ("at once", f"up to {counted(d.concurrency, 'request')}"),
+        ("sends", f"every {lasting(d.flush_every)}" if d.flush_every else "as changes come"),
+        ("history", "taken" if d.history else "not taken: only changes after the sync was made"),
+        ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
+        ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
+    if d.one_record:
+        facts.append(("per person", f"one record, if a connection has identifiers: {in_yaml(d.one_record)}"))
     for name, fact in facts:
         print(f"  {name:<12} {fact}")
     print("\nLimits")
     if destination.limits:
         show_table(
-            ("requests", "of", "source"),
-            [(per(m.requests, m.seconds), m.endpoint or "the connection", m.source or "-") for m in destination.limits],
+            ("requests", "to", "source"),
+            [(per(m.requests, m.seconds), m.endpoint or "all together", m.source or "-") for m in destination.limits],
         )
     else:
         print("  No cap of its own; a connection may have one: `cap: 50/s`.")
@@ -94,17 +97,12 @@ def _show(destination: type[Destination]) -> None:
     hints = get_type_hints(destination.Settings, include_extras=True)
     for field in fields_of(destination.Settings):
         annotation = hints[field.name]
-        print(f"  {field.encode_name} ({in_words(annotation)}; {_default(field)})")
+        print(f"  {field.encode_name} ({in_words(annotation)}; {default_words(field)})")
         if described(annotation):
             print(f"      {described(annotation)}")
 
 
-_ARTICLE = {"event": "an event", "list": "a list"}
-_PRECEDENCE = {True: ", in this order of precedence", False: ""}
-_COLUMNS = {True: "to be set up by hand before the first sync", False: "need no setting up"}
-
-
-def _default(field: FieldInfo) -> str:
+def default_words(field: FieldInfo) -> str:
     """`required`, `optional`, or the default as the file would say it."""
     if field.required:
         return "required"

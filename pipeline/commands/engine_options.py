@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 LOCAL_RUNNER = "FnApiRunner"
+_HERE = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
+_ELSEWHERE = ("DataflowRunner", "TestDataflowRunner", "SparkRunner", "SamzaRunner")
 _NOT_OF_A_RUN = "--dry-run"  # Beam has an option of this name, and a run would send all the same
 
 
@@ -34,13 +36,17 @@ def wrong_option(args: argparse.Namespace) -> str:
 def _unknown_runner(name: str) -> str:
     if name == LOCAL_RUNNER:
         return ""
+    if name in _ELSEWHERE:
+        return (
+            f"--runner: {name} runs a job on machines that do not have the state directory; "
+            f"`run` keeps its state on this one. Leave --runner out, or take one that works here: {_HERE}"
+        )
     from apache_beam.runners.runner import create_runner
 
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError):
-        known = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
-        return f"--runner: {name!r} is no runner of Beam; such are {known}"
+        return f"--runner: {name!r} is no runner of Beam; such are {_HERE}"
     return ""
 
 

@@ -50,13 +50,14 @@ def _refuse(message: str) -> int:
 
 
 def _tell_next_steps(file: str, connections: list[Planned]) -> None:
-    variables = [name for connection in connections for name in connection.variables()]
-    exports = f"export {' '.join(f'{name}=...' for name in variables)}"
+    names = listed([connection.name for connection in connections])
+    print(f"Wrote {file} with {counted(len(connections), 'connection')}: {names}. Next:")
     shown = "" if file == DEFAULT_FILE else f" --workspace {file}"
-    print(
-        f"Wrote {file}, with {counted(len(connections), 'connection')}: {listed([c.name for c in connections])}. Next:"
-    )
-    print(f"  1. Put in your own computations and settings{f', and set the secrets: {exports}' if variables else ''}")
-    print(f"  2. profilecast check{shown}")
-    sandbox = "to try it with `profilecast sandbox` first, add --gateway http://127.0.0.1:8808"
-    print(f"  3. profilecast run{shown} --events 'events/*.jsonl' --state state; {sandbox}")
+    steps = ["Put in your own computations and settings."]
+    if variables := [name for connection in connections for name in connection.variables()]:
+        steps.append(f"Set the secrets: export {' '.join(f'{name}=...' for name in variables)}")
+    steps += [f"profilecast check{shown}", f"profilecast run{shown} --events 'events/*.jsonl' --state state"]
+    for number, step in enumerate(steps, 1):
+        print(f"  {number}. {step}")
+    print(f"To try it without the vendors: profilecast sandbox --workspace {file}")
+    print("and then the run with another state and --gateway http://127.0.0.1:8808")

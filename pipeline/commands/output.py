@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import Any, TextIO, cast
 
 Row = Sequence[str]
@@ -88,6 +89,13 @@ def fitted_table(heads: Row, rows: Sequence[Row], width: int) -> str:
     with console.capture() as captured:
         console.print(table)
     return captured.get().rstrip("\n")
+
+
+def show_text(text: str, indent: int = 0) -> None:
+    """Print a paragraph: on a terminal within its width, elsewhere in one line."""
+    before, after = " " * indent, " " * (indent + 2)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(before + text if width is None else fill(text, width, initial_indent=before, subsequent_indent=after))
 
 
 def counted(count: int, what: str) -> str:

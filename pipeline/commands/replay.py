@@ -10,7 +10,7 @@ from pipeline.commands.engine_options import wrong_option
 from pipeline.commands.output import counted, show_table
 from pipeline.commands.run import (
     DONE,
-    UNFINISHED,
+    PERSON,
     USAGE,
     add_run_arguments,
     carry_out,
@@ -53,18 +53,24 @@ def run(args: argparse.Namespace) -> int:
     if fault := _fault(args, workspace):
         return _wrong(fault)
 
+    from pipeline.decider import planned
     from pipeline.disk import StoreError
-    from pipeline.dry_run import would_go
-    from pipeline.replay import Wanted, find_letters
+    from pipeline.replay import Wanted, find_letters, would_go
+    from pipeline.state_db import NoState, StateDb
 
     try:
-        letters = find_letters(args.state, Wanted(args.since, args.connection, args.reason, args.profile))
-        if args.dry_run:
-            _show(letters, would_go(run_options(args, workspace, []), letters), "would go")
-            return DONE
+        with StateDb.use(args.state) as db:
+            plan, registry = planned(db, workspace, run_options(args, workspace, []).now)
+            wanted = Wanted(args.since, args.connection, args.reason, args.profile)
+            letters = find_letters(db, registry, wanted)
+            if args.dry_run:
+                _show(letters, would_go(db, plan, letters), "would go")
+                return DONE
+    except NoState as error:
+        return _wrong(str(error))
     except StoreError as error:
         print(error, file=sys.stderr)
-        return UNFINISHED
+        return PERSON
     _show(letters, letters.counts(), "dead letters")
     if not (letters.calls or letters.records):
         return DONE

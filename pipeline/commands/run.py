@@ -9,12 +9,13 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline.commands.arguments import address, duration, share, time
+from pipeline.commands.arguments import address, bound, duration, share, time
 from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
 from pipeline.problems import WorkspaceError
@@ -26,12 +27,13 @@ if TYPE_CHECKING:  # they need Beam, which takes a second to import
     from pipeline.run import RunOptions
     from pipeline.summary import Summary
 
-DONE, USAGE, REJECTED, UNFINISHED = range(4)
+DONE, USAGE, REJECTED, PERSON, AGAIN = range(5)
 _LOG_WIDTH = 200  # columns, where there is no terminal to say
 EXIT_CODES = (
-    "Beam's own options go to Beam. Exit codes: 0 done; 1 wrong usage or configuration; 2 finished, with more "
-    "rejected calls than --max-rejected; 3 could not finish: a file was unreadable (nothing was sent), the state could "
-    "not be used, a connection stopped, or calls wait for the next run."
+    "Beam's own options go to Beam. Exit codes: 0 done; 1 wrong usage or configuration; 2 done, but with more rejected "
+    "calls than --max-rejected, more unusable records than --max-bad, or a file in which every record is unusable; "
+    "3 needs a person: an unreadable file (nothing was sent), a state that cannot be used, a connection that stopped; "
+    "4 not done yet, run again: calls wait, or another run is deciding."
 )
 
 
@@ -48,18 +50,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command that delivers can be told."""
+    """What every command can be told that delivers and ends."""
+    add_sending_arguments(parser)
     add = parser.add_argument
-    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
-    add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
-    add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
     add(
         "--now",
         type=time,
         metavar="TIME",
-        help="the time that decides flush intervals, history and which event times are absurd (default: the clock)",
+        help="the time that decides history and which event times are absurd (default: the clock)",
     )
-    add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest goes with the next run (10m, 2h)")
+    add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest waits for the next run (10m, 2h)")
+    add("--max-bad", type=bound, metavar="N|SHARE", help="exit with 2 when more records are unusable (no limit)")
+    add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (no limit)")
+    add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
+    parser.epilog = EXIT_CODES
+
+
+def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command can be told that delivers."""
+    add = parser.add_argument
+    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
+    add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
+    add("--new-state", action="store_true", help="make the state directory, which tells everybody everything once")
+    add("--accept-changes", action="store_true", help="go on though changes of the workspace tell many people something")
+    add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
     add("--retry-for", type=duration, default=600.0, metavar="TIME", help="how long a request is tried again (10m)")
     add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="of a vendor that is not there (10s)")
     add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="of a vendor that does not answer (30s)")
@@ -70,10 +84,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="a connection's first sync pauses when its vendor rejects more of the first calls (50%%)",
     )
-    add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (default: no limit)")
     add("--mask-dead-letters", action="store_true", help="write no identifiers and values of people into dead letters")
-    add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
-    parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,32 +116,40 @@ def carry_out(
     """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again."""
     console, errors = _consoles()
     from pipeline.disk import StoreError
-    from pipeline.inputs import InputError
-    from pipeline.printing import progress
+    from pipeline.files import InputError, WrongPattern
+    from pipeline.leases import Busy
+    from pipeline.printing import announce, progress
     from pipeline.replay import NOTHING
+    from pipeline.run import Heard, NeedsConsent
     from pipeline.run import run as run_once
+    from pipeline.state_db import NoState
 
+    say = partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     try:
         with _stoppable(console, errors, args.stop_after), progress(console):
-            summary = run_once(
-                run_options(args, workspace, events),
-                lambda started: console.print(f"Run {started.name}", highlight=False),
-                prepare() if prepare else NOTHING,
-            )
-    except (InputError, StoreError) as error:
-        errors.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        return UNFINISHED
+            heard = Heard(decided=partial(announce, console))
+            options = run_options(args, workspace, events)
+            summary = run_once(options, heard, prepare() if prepare else NOTHING)
+    except (NoState, WrongPattern) as error:
+        say(str(error))
+        return USAGE
+    except Busy as error:
+        say(str(error))
+        return AGAIN
+    except (InputError, StoreError, NeedsConsent) as error:
+        say(str(error))
+        return PERSON
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
         errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
-        return UNFINISHED
-    return _told(summary, args.max_rejected, console, errors)
+        return PERSON
+    return _told(summary, args, console, errors)
 
 
 def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str]) -> "RunOptions":
     """What `add_run_arguments` were given."""
     from pipeline.run import RunOptions, clock
-    from transforms.sender import SenderOptions
+    from transforms.sending.sender import SenderOptions
 
     return RunOptions(
         workspace=workspace,
@@ -147,25 +166,34 @@ def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str
             max_reject_rate=args.max_reject_rate,
         ),
         mask_dead_letters=args.mask_dead_letters,
+        new_state=args.new_state,
+        accept_changes=args.accept_changes,
     )
 
 
-def _told(summary: "Summary", most: int | None, console: Console, errors: Console) -> int:
+def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors: Console) -> int:
     """Print what happened; the exit code."""
     from pipeline.printing import print_summary
+    from pipeline.unusable import verdict
 
+    say = partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     if summary.errors:
         for text in summary.errors:
-            errors.print(text, highlight=False, markup=False, soft_wrap=True)
+            say(text)
         errors.print("Nothing was sent, and the state is as it was.")
-        return UNFINISHED
+        return PERSON
     print_summary(console, summary)
-    if summary.unfinished or summary.mistakes:
-        return UNFINISHED
-    if most is not None and summary.rejected > most:
-        errors.print(f"{summary.rejected:,} calls were rejected; --max-rejected is {most:,}.", highlight=False)
+    if summary.stopped or summary.mistakes:
+        return PERSON
+    bad = verdict(summary.sources, args.max_bad)
+    if bad:
+        say(bad)
+    if args.max_rejected is not None and summary.rejected > args.max_rejected:
+        bad = f"{summary.rejected:,} calls were rejected; --max-rejected is {args.max_rejected:,}."
+        say(bad)
+    if bad:
         return REJECTED
-    return DONE
+    return AGAIN if summary.waiting else DONE
 
 
 def _consoles() -> tuple[Console, Console]:
@@ -185,7 +213,7 @@ def _stoppable(console: Console, errors: Console, seconds: float | None) -> Iter
 
     Afterwards both are ignored: what is left is to print and to end, and the exit code is known.
     """
-    from transforms.sender import shared_sender
+    from transforms.sending.sender import shared_sender
 
     sender, stopping = shared_sender(), threading.Event()
 
@@ -193,7 +221,7 @@ def _stoppable(console: Console, errors: Console, seconds: float | None) -> Iter
         if stopping.is_set():
             errors.print("Stopped at once. What was in flight may be sent again by the next run.")
             console.show_cursor()  # the progress hides it
-            os._exit(UNFINISHED)  # everything that counts is on the disk, and threads would keep it alive
+            os._exit(AGAIN)  # everything that counts is on the disk, and threads would keep it alive
         stop("Stopping", "Ctrl-C again: at once.")
 
     def stop(why: str, sooner: str) -> None:

@@ -10,6 +10,12 @@ from sandbox.vendor import Answer, Cap, Request, Vendor, on
 ARRAYS = ("attributes", "events", "purchases")  # in the order in which they are processed
 MAX_OBJECTS = 75  # of the three arrays together
 MAX_DELETED = 50
+# What may be deleted by, and the kind of identifier it is.
+DELETED = {
+    "external_ids": "external_id", "braze_ids": "braze_id", "user_aliases": "user_alias",
+    "email_addresses": "email", "phone_numbers": "phone",
+}  # fmt: skip
+PRIORITIES = {"identified", "unidentified", "most_recently_updated", "least_recently_updated"}
 IDENTIFIERS = ("external_id", "user_alias", "braze_id", "email", "phone")
 NOT_ATTRIBUTES = ("_update_existing_only", "external_id", "user_alias", "braze_id")
 NO_IDENTIFIER = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
@@ -63,14 +69,17 @@ class Braze(Vendor):
 
     @on("POST", "/users/delete")
     def delete(self, request: Request) -> Answer:
-        kinds = {"external_ids": "external_id", "braze_ids": "braze_id", "user_aliases": "user_alias"}
-        given = [name for name in kinds if name in request.object]
+        given = [name for name in DELETED if name in request.object]
         if len(given) != 1 or not isinstance(request.object[given[0]], list):
-            return Answer(400, {"message": "Exactly one of 'external_ids', 'braze_ids' or 'user_aliases' is required."})
-        values = request.object[given[0]]
+            return Answer(400, {"message": f"Exactly one of {', '.join(DELETED)} is required."})
+        values, kind = request.object[given[0]], DELETED[given[0]]
         if not 0 < len(values) <= MAX_DELETED:
             return Answer(400, {"message": f"Between 1 and {MAX_DELETED} users may be deleted in one request."})
-        found = [self.people.find(kinds[given[0]], _text(value)) for value in values]
+        if kind in ("email", "phone"):
+            if not all(isinstance(value, dict) and _prioritized(value.get("prioritization")) for value in values):
+                return Answer(400, {"message": "'prioritization' is required with every address and number."})
+            values = [_text(value.get(kind)).lower() for value in values]
+        found = [self.people.find(kind, _text(value)) for value in values]
         for person in filter(None, found):
             self.people.forget(person)
         return Answer(201, {"deleted": sum(p is not None for p in found), "message": "success"})
@@ -116,6 +125,10 @@ class Braze(Vendor):
         for kind, value in identifiers.items():
             self.people.identify(person, kind, value)
         return person
+
+
+def _prioritized(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and PRIORITIES.issuperset(map(str, value))
 
 
 def _identifiers(item: dict[str, Any]) -> dict[str, str]:

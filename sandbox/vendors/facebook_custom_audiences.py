@@ -11,6 +11,7 @@ import msgspec
 from sandbox.vendor import Answer, Cap, Request, Vendor, on
 
 MAX_ROWS = 10_000
+OLDEST = 25  # version of the API that still answers: v24.0 expired on 2026-11-10
 SOURCES = ("USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED")
 HASHED = ("EMAIL", "PHONE", "FN", "LN", "FI", "GEN", "DOBY", "DOBM", "DOBD", "CT", "ST", "ZIP", "COUNTRY")
 PLAIN = ("EXTERN_ID", "MADID", "LOOKALIKE_VALUE")
@@ -88,6 +89,13 @@ class Facebook(Vendor):
 
     def place(self, request: Request) -> str:
         return re.sub(r"^/v\d+\.\d+(?=/)", "", request.path).rstrip("/")
+
+    def respond(self, request: Request) -> Answer:
+        version = re.match(r"/v(\d+)\.\d+/", request.path)
+        if version and int(version[1]) < OLDEST:
+            words = "(#2635) You are calling a deprecated version of the Ads API. Please update to the latest version."
+            return _error(400, 2635, words)
+        return super().respond(request)
 
     @on("GET", "/act_{account}/customaudiences")
     def audiences(self, request: Request, account: str) -> Answer:

@@ -29,7 +29,8 @@ class Shop:
         return [*self.common(), *(["--events", *given] if given else [])]
 
     def common(self) -> list[str]:
-        return ["--workspace", str(self.workspace), "--state", str(self.state), "--gateway", self.receiver.url]
+        new = [] if (self.state / "state.db").exists() else ["--new-state"]
+        return ["--workspace", str(self.workspace), "--state", str(self.state), "--gateway", self.receiver.url, *new]
 
     def run(self, *events: Event, files: tuple[Path, ...] = (), more: tuple[str, ...] = ()) -> int:
         """The exit code of `profilecast run`."""

@@ -1,4 +1,4 @@
-"""Two destinations of fixed shape, so that tests of the workspace do not depend on a vendor's."""
+"""Destinations of fixed shape, so that tests of the workspace do not depend on a vendor's."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
@@ -13,7 +13,7 @@ class Acme(Destination):
     slug = "acme"
     name = "Acme"
     page = "https://docs.acme.example"
-    kind = "event"
+    forms = ("identify", "track")
     aliases = ("acme-classic",)
     identifiers = ("user_id", "email")
     limits = (Limit(100, source="https://docs.acme.example/limits"), Limit(20, 60.0, "delete"))
@@ -45,7 +45,7 @@ class Lists(Destination):
     slug = "lists"
     name = "Lists"
     page = "https://lists.example"
-    kind = "list"
+    forms = ("list",)
     identifiers = ("*",)
     limits = ()
     history = False
@@ -54,4 +54,16 @@ class Lists(Destination):
         headers: dict[str, Secret] = {}
 
 
-DESTINATIONS: dict[str, type[Destination]] = {"acme": Acme, "lists": Lists}
+class Both(Destination):
+    slug = "both"
+    name = "Both"
+    page = "https://both.example"
+    forms = ("list", "identify", "track")
+    identifiers = ("user_id", "email")
+    limits = ()
+
+    class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """There are none."""
+
+
+DESTINATIONS: dict[str, type[Destination]] = {"acme": Acme, "both": Both, "lists": Lists}

@@ -13,7 +13,7 @@ from pipeline.cli import main
 from schemas.dead_letters import BAD_RECORD
 from schemas.formats import parquet_schema, to_record
 from tests.pipeline.conftest import Shop
-from tests.pipeline.running import dead_letters, profile, score, summary_of, vip
+from tests.pipeline.running import dead_letters, profile, score, summary_of, vip, write_events
 from transforms.logic.parse import MAX_LINE_BYTES
 
 Capture = pytest.CaptureFixture[str]
@@ -34,7 +34,9 @@ BAD = [
     ("missing_field", "$.value", json.dumps({**score("ana", AT, 1), "value": 1}).replace(', "value": 1', "").encode()),
     ("empty_id", "$.profile_id", trait(profile_id="")),
     ("empty_id", "$.external_ids[0].id", json.dumps(profile("", AT) | {"profile_id": "ana"}).encode()),
-    ("wrong_type", "$.profile_id", trait(profile_id=7)),
+    ("misspelled_identifier_type", "$.external_ids[0].type", b'{"type":"profile","profile_id":"ana",'
+     b'"at":"2026-01-01T00:00:00Z","external_ids":[{"type":"Email","id":"ana@x.io"}]}'),
+    ("wrong_type", "$.profile_id", trait(profile_id=True)),
     ("wrong_type", "$.member", json.dumps(vip("ana", AT) | {"member": "yes"}).encode()),
     ("unknown_event_type", "$.type", trait(type="treat")),
     ("unknown_computation", "$.computation", trait(computation="scor")),
@@ -122,10 +124,26 @@ def test_a_bad_file_stops_the_run_before_anything_is_sent(shop: Shop, capsys: Ca
     assert pointer == (shop.state / "current").read_text()
 
 
-def test_a_pattern_without_a_file_is_named(shop: Shop, capsys: Capture) -> None:
-    assert 3 == shop.run(files=(shop.root / "none-*.jsonl",))
-    assert f"{shop.root}/none-*.jsonl: no file matches" in capsys.readouterr().err
+def test_a_pattern_without_a_file_stops_nothing(shop: Shop) -> None:
+    assert 0 == shop.run(profile("ana", AT), score("ana", AT, 0), files=(shop.root / "none-*.jsonl",))
+    assert [{"score": 0}] == [message["traits"] for message in shop.receiver.messages]
+
+
+def test_a_file_that_is_not_there_is_named(shop: Shop, capsys: Capture) -> None:
+    assert 3 == shop.run(files=(shop.root / "none.jsonl",))
+    assert f"{shop.root}/none.jsonl: there is no such file" in capsys.readouterr().err
     assert not shop.state.exists()
+
+
+def test_what_other_programs_leave_beside_events_stops_nothing(shop: Shop) -> None:
+    folder = shop.root / "events"
+    folder.mkdir()
+    for name in ("_SUCCESS", ".DS_Store", ".part-0000.json.crc", ".part-0000.json.swp"):
+        (folder / name).write_bytes(b"\x00\x01")
+    (folder / "part-0001.json.gz").write_bytes(b"")
+    write_events(folder / "part-0000.json", profile("ana", AT), score("ana", AT, 0))
+    assert 0 == shop.run(files=(folder / "*",))
+    assert [{"score": 0}] == [message["traits"] for message in shop.receiver.messages]
 
 
 def test_all_mistakes_of_a_workspace_are_told_at_once(shop: Shop, capsys: Capture) -> None:

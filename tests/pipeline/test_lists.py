@@ -9,8 +9,8 @@ from pipeline.cli import main
 from sandbox.testing import RunningSandbox, running_sandbox
 from tests.pipeline.conftest import Shop
 from tests.pipeline.running import Event, profile, summary_of, vip, write_events
-from tests.transforms.vendor_server import Answer, Seen
-from tests.transforms.vendor_server import vendor as serve
+from tests.sending.vendor_server import Answer, Seen
+from tests.sending.vendor_server import vendor as serve
 
 DAY_1, NOON = "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z"
 WORKSPACE = """\

@@ -116,7 +116,6 @@ def came_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         job = Job(root, sandbox.url, recording)
         for name in RUNS:
             assert 0 == job.run(name)
-            sandbox.sandbox.flush()
             parts = (job.requests(), job.receipts(), job.dead_letters(), job.profiles())
             (root / name).mkdir()
             for part, lines in zip(PARTS, parts, strict=True):

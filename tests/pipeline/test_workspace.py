@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,18 @@ def sync(file: Path, text: str, destination: str = "acme") -> list[Problem]:
     settings = "{endpoint: https://a.example, api_key: ${A}}" if destination == "acme" else "{}"
     entry = f"  - {{name: one, destination: {destination}, settings: {settings}, syncs: [{text}]}}\n"
     return problems(file, HEAD + entry)
+
+
+def with_sync(destination: str, text: str) -> str:
+    """A connection without settings that has these syncs."""
+    return f"{HEAD}  - {{name: one, destination: {destination}, syncs: [{text}]}}\n"
+
+
+def where(file: Path, text: str) -> Any:
+    """The conditions of a sync."""
+    return (
+        loaded(file, with_sync("lists", f"{{computation: big_spenders, where: {text}}}")).connections[0].syncs[0].where
+    )
 
 
 class TestMeaning:
@@ -144,11 +157,139 @@ class TestMeaning:
         text = GOOD.replace("region: eu", "phone_column: tel").replace("{email: last}", "{phone: first}")
         assert {"phone": "first"} == loaded(file, text).connections[0].syncs[1].identifiers
 
+    def test_a_sync_is_complete(self, file: Path) -> None:
+        first, second = loaded(file, GOOD).connections[0].syncs
+        (third,) = loaded(file, GOOD).connections[1].syncs
+        assert ("big_spenders", "big_spenders") == (first.name, first.send_as)
+        assert ("total_revenue_180_days", "total_revenue_180_days") == (second.name, second.send_as)
+        assert ("list",) == third.forms
+
+    def test_the_form_of_a_sync_is_by_default_the_first_that_fits(self, file: Path) -> None:
+        both = with_sync("both", "{computation: big_spenders}, {computation: total_revenue_180_days}")
+        assert [("list",), ("identify",)] == [sync.forms for sync in loaded(file, both).connections[0].syncs]
+
+    def test_a_computation_may_have_several_syncs(self, file: Path) -> None:
+        text = with_sync(
+            "both",
+            "{computation: big_spenders, where: {country: DE}, send_as: Spender (DE)},"
+            " {computation: big_spenders, name: spenders-at, where: {country: AT}, send_as: Spender (AT)},"
+            " {computation: big_spenders, name: as_property, as: [identify, track]}",
+        )
+        syncs = loaded(file, text).connections[0].syncs
+        assert [
+            ("big_spenders", ("list",), "Spender (DE)", {"country": "DE"}),
+            ("spenders-at", ("list",), "Spender (AT)", {"country": "AT"}),
+            ("as_property", ("identify", "track"), "big_spenders", {}),
+        ] == [(sync.name, sync.forms, sync.send_as, sync.where) for sync in syncs]
+
+    def test_a_sync_goes_before_its_connection(self, file: Path) -> None:
+        text = GOOD.replace("    cap: 600/m", "    identifiers: {email: attach, user_id: first}")
+        connection = loaded(file, text).connections[0]
+        assert {"email": "attach", "user_id": "first"} == connection.identifiers
+        assert [{"email": "attach", "user_id": "first"}, {"email": "last", "user_id": "first"}] == [
+            sync.identifiers for sync in connection.syncs
+        ]
+
+    def test_enrichment_may_be_a_computation(self, file: Path) -> None:
+        text = GOOD.replace("enrich: plan", "enrich: [plan, Total revenue 180 days]")
+        assert ("plan", "total_revenue_180_days") == loaded(file, text).connections[0].syncs[0].enrich
+
+    def test_a_connection_may_have_had_another_name(self, file: Path) -> None:
+        assert "acme" == loaded(file, GOOD.replace("    cap: 600/m", "    was: acme")).connections[0].was
+
+    def test_letters_have_one_spelling(self, file: Path) -> None:
+        composed, decomposed = "Caf\u00e9", "Cafe\u0301"
+        text = dedent(f"""\
+            workspace: shop
+            computations: [{{name: {decomposed}, kind: audience}}]
+            connections:
+              - name: a
+                destination: lists
+                identifiers: {{{decomposed}: last}}
+                syncs: [{{computation: {composed}}}]
+        """)
+        workspace = loaded(file, text)
+        assert composed == workspace.computations[0].name
+        assert {composed: "last"} == workspace.connections[0].identifiers
+
+    @pytest.mark.parametrize("key", ["größe", "हिन्दी_ग्राहक", "購入者_30日"])
+    def test_keys_of_other_scripts(self, file: Path, key: str) -> None:
+        text = f"{{workspace: a, computations: [{{name: A, kind: trait, key: {key}}}], connections: []}}"
+        assert key == loaded(file, text).computations[0].key
+
     def test_a_byte_order_mark_is_no_mistake(self, file: Path) -> None:
         assert loaded(file, "\ufeff" + GOOD).workspace == "shop"
 
     def test_there_may_be_nothing_in_it_yet(self, file: Path) -> None:
         assert Workspace("shop", (), ()) == loaded(file, "{workspace: shop, computations: [], connections: []}")
+
+
+class TestWhere:
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [
+            ("{}", {}),
+            ("{country: DE}", {"country": "DE"}),
+            ("{country: [DE, AT]}", {"country": ["DE", "AT"]}),
+            ("{country: {not: DE}}", {"country": {"not": "DE"}}),
+            ("{country: {not: [DE, AT]}}", {"country": {"not": ["DE", "AT"]}}),
+            ("{consent: true, other: False}", {"consent": True, "other": False}),
+            ("{consent: 'true'}", {"consent": "true"}),
+            ("{visits: 3, score: 2.5, far: 1e3, low: -1}", {"visits": 3, "score": 2.5, "far": 1000.0, "low": -1}),
+            ("{plan: null, other: ~}", {"plan": None, "other": None}),
+            ("{since: 2026-01-01}", {"since": "2026-01-01"}),
+            ("{code: '0042'}", {"code": "0042"}),
+            ("{has: email}", {"has": ["email"]}),
+            ("{has: [email, crm.id]}", {"has": ["email", "crm.id"]}),
+            ("{Total revenue 180 days: 7}", {"total_revenue_180_days": 7}),
+            ("{not: free}", {"not": "free"}),
+            ("{Big spenders: true}", {"big_spenders": True}),
+            ("{big_spenders: false}", {"big_spenders": {"not": True}}),
+            ("{big_spenders: {not: true}}", {"big_spenders": {"not": True}}),
+            ("{big_spenders: {not: false}}", {"big_spenders": True}),
+        ],
+    )
+    def test_what_is_written_is_meant_as_json(self, file: Path, written: str, meant: dict[str, Any]) -> None:
+        assert meant == where(file, written)
+
+    @pytest.mark.parametrize(
+        ("written", "field", "words"),
+        [
+            ("{country: NO}", "where.country", 'write false, or "NO"'),
+            ("{country: [DE, NO]}", "where.country[1]", 'write false, or "NO"'),
+            ("{consent: yes}", "where.consent", 'write true, or "yes"'),
+            ("{code: 0042}", "where.code", "could be a number or text"),
+            ("{code: 1_000}", "where.code", "could be a number or text"),
+            ("{code: .inf}", "where.code", "could be a number or text"),
+            ("{code: 99999999999999999999}", "where.code", "at most 64 bits"),
+            ("{code: 1e999}", "where.code", "at most 64 bits"),
+            ("{plan: }", "where.plan", "has no value"),
+            ("{plan: []}", "where.plan", "is an empty list"),
+            ("{plan: [[free]]}", "where.plan[0]", "expected a single value, got a list"),
+            ("{plan: {is: free}}", "where.plan", "`{not: …}`"),
+            ("{plan: {not: free, or: paid}}", "where.plan", "`{not: …}`"),
+            ("{plan: {not: {not: free}}}", "where.plan.not", "expected a value or a list of values"),
+            ("{not: {plan: free}}", "where.not", "belongs to the value"),
+            ("{has: []}", "where.has", "is an empty list"),
+            ("{has: Email}", "where.has", "is not how this type is written"),
+            ("{has: {not: email}}", "where.has", "expected a list"),
+            ("{Big spenders: true, big_spenders: true}", "where.big_spenders", "is given twice"),
+            ("{big_spenders: very}", "where.big_spenders", "is about an audience"),
+            ("[country]", "where", "expected `key: value` entries"),
+            ("", "where", "expected `key: value` entries"),
+        ],
+    )
+    def test_mistakes(self, file: Path, written: str, field: str, words: str) -> None:
+        (problem,) = sync(file, f"{{computation: big_spenders, where: {written}}}")
+        assert f"connections[0].syncs[0].{field}" == problem.field
+        assert words in problem.message
+        assert 6 == problem.line
+
+    def test_a_connection_has_one_too(self, file: Path) -> None:
+        text = GOOD.replace("    cap: 600/m", "    where: {marketing_consent: true}")
+        connection = loaded(file, text).connections[0]
+        assert {"marketing_consent": True} == connection.where
+        assert {} == connection.syncs[0].where
 
 
 class TestSecrets:
@@ -314,10 +455,10 @@ class TestMistakes:
             ("[{name: A b, kind: trait}, {name: A b, kind: trait}]", "[1].name", "is given twice"),
             ("[{name: A b, kind: trait}, {name: aB, kind: trait}]", "[1].name", "is given twice"),
             ("[{name: A, kind: trait, id: x}, {name: B, kind: trait, id: x}]", "[1].id", "is given twice"),
-            ("[{name: '???', kind: trait}]", "[0].name", "neither letter nor digit"),
+            ("[{name: '???', kind: trait}]", "[0].name", "no letter or digit"),
             ("[{name: A, kind: trait, key: a-b}]", "[0].key", "only letters, digits"),
-            ("[{name: Audience key, kind: trait}]", "[0].name", "'audience_key', which payloads use"),
-            ("[{name: A, kind: trait, key: email}]", "[0].key", "'email', which payloads use"),
+            ("[{name: Audience key, kind: trait}]", "[0].name", "'audience_key', and calls use that name"),
+            ("[{name: A, kind: trait, key: email}]", "[0].key", "'email', and calls use that name"),
         ],
     )
     def test_computations(self, file: Path, computations: str, field: str, words: str) -> None:
@@ -377,15 +518,55 @@ class TestMistakes:
         ("text", "field", "words"),
         [
             ("{computation: plan}", "computation", "is not a computation"),
-            ("{computation: big_spenders}, {computation: Big spenders}", "computation", "is given twice"),
+            ("{computation: big_spenders}, {computation: Big spenders}", "computation", "has a sync in line 6 already"),
             ("{computation: big_spenders, as: []}", "as", "is empty"),
             ("{computation: big_spenders, identifiers: {emial: all}}", "identifiers.emial", "not an identifier"),
             ("{computation: big_spenders, identifiers: {email: newest}}", "identifiers.email", "is not allowed"),
             ("{computation: big_spenders, enrich: ['']}", "enrich[0]", "is empty"),
             ("{computation: big_spenders, enrich: [big_spenders]}", "enrich", "own key"),
-            ("{computation: big_spenders, events: {entered: ' '}}", "events.entered", "is empty"),
+            ("{computation: big_spenders, as: track, events: {entered: ' '}}", "events.entered", "is empty"),
             ("{computation: big_spenders, historical: never}", "historical", "should be true or false"),
             ("big_spenders", "", "expected `key: value` entries"),
+            ("{computation: big_spenders, as: list}", "as", "is not a form that Acme takes"),
+            ("{computation: big_spenders, as: [track, track]}", "as[1]", "is given twice"),
+            ("{computation: big_spenders, as: [identfy]}", "as[0]", "is no form"),
+            ("{computation: big_spenders, name: a b}", "name", "should have only"),
+            ("{computation: big_spenders, name: x}, {computation: big_spenders, name: x}", "name", "is given twice"),
+            (
+                "{computation: big_spenders, name: total_revenue_180_days}, {computation: total_revenue_180_days}",
+                "syncs[1].computation",
+                "is the name of the sync in line 6",
+            ),
+            ("{computation: big_spenders, send_as: email}", "send_as", "calls use already"),
+            ("{computation: big_spenders, send_as: Email}", "send_as", "calls use already"),
+            ("{computation: big_spenders, send_as: 'a '}", "send_as", "a space at its start"),
+            ("{computation: big_spenders, send_as_was: big_spenders}", "send_as_was", "is the name that it has now"),
+            ("{computation: big_spenders, send_as: a, send_as_was: a}", "send_as_was", "is the name that it has now"),
+            (
+                "{computation: big_spenders, send_as: x}, {computation: total_revenue_180_days, send_as: x}",
+                "syncs[1].send_as",
+                "give one of them another `send_as`",
+            ),
+            (
+                "{computation: big_spenders}, {computation: big_spenders, name: other}",
+                "syncs[1].computation",
+                "give one of them another `send_as`",
+            ),
+            ("{computation: big_spenders, events: {entered: In}}", "events", "or add `track` to `as`"),
+            (
+                "{computation: big_spenders, as: track, events: {computed: In}}",
+                "events.computed",
+                "this is an audience",
+            ),
+            ("{computation: big_spenders, as: track, enrich: [plan]}", "enrich", "sends only `track`"),
+            ("{computation: big_spenders, enrich: [plan, plan]}", "enrich", "is given twice"),
+            ("{computation: big_spenders, enrich: [Big spenders]}", "enrich", "own key"),
+            ("{computation: big_spenders, enrich: [vip], send_as: vip}", "enrich", "own key"),
+            (
+                "{computation: big_spenders, identifiers: {email: none, user_id: attach}}",
+                "identifiers",
+                "leaves nobody to tell. Acme understands user_id and email",
+            ),
         ],
     )
     def test_syncs(self, file: Path, text: str, field: str, words: str) -> None:
@@ -396,13 +577,55 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "field", "words"),
         [
-            ("{computation: total_revenue_180_days}", "computation", "computed traits go to event destinations only"),
-            ("{computation: big_spenders, as: track}", "as", "remove `as`"),
-            ("{computation: big_spenders, events: {entered: In}}", "events", "remove `events`"),
-            ("{computation: big_spenders, historical: true}", "historical", "accepts no historical data"),
+            ("{computation: total_revenue_180_days}", "computation", "lists are for audiences only"),
+            ("{computation: big_spenders, as: track}", "as", "is not a form that Lists takes"),
+            ("{computation: big_spenders, events: {entered: In}}", "events", "this sync sends none; remove it"),
+            ("{computation: big_spenders, historical: true}", "historical", "takes no historical data"),
         ],
     )
     def test_syncs_to_lists(self, file: Path, text: str, field: str, words: str) -> None:
         (problem,) = sync(file, text, "lists")
         assert f"connections[0].syncs[0].{field}" == problem.field
         assert words in problem.message
+
+    def test_a_trait_is_no_list(self, file: Path) -> None:
+        (problem,) = problems(file, with_sync("both", "{computation: total_revenue_180_days, as: list}"))
+        assert "is for audiences only, and this is a computed trait" == problem.message
+        assert ("identify", "track") == problem.allowed
+
+    @pytest.mark.parametrize(
+        ("destination", "written", "meant"),
+        [
+            ("acme", "Email", "email"),
+            ("acme", "userId", "user_id"),
+            ("lists", "E-Mail", "email"),
+            ("lists", "IOS_IDFA", "ios.idfa"),
+            ("lists", "crm_id", ""),
+            ("acme", "emial", "email"),
+            ("acme", "phone", ""),
+        ],
+    )
+    def test_types_of_identifiers(self, file: Path, destination: str, written: str, meant: str) -> None:
+        text = f"{{computation: big_spenders, identifiers: {{{written}: last}}}}"
+        if (destination, written) == ("lists", "crm_id"):
+            assert {"crm_id": "last"} == loaded(file, with_sync("lists", text)).connections[0].syncs[0].identifiers
+            return
+        (problem,) = sync(file, text, destination)
+        assert (written, meant) == (problem.value, problem.suggestion)
+
+    def test_a_connection_that_leaves_nobody_says_so_once(self, file: Path) -> None:
+        text = GOOD.replace("    cap: 600/m", "    identifiers: {email: none, user_id: none}")
+        (problem,) = problems(file, text.replace(", identifiers: {email: last}", ""))
+        assert "connections[0].identifiers" == problem.field
+
+    def test_a_connection_that_is_still_there_was_nothing_else(self, file: Path) -> None:
+        (problem,) = problems(file, GOOD.replace("    cap: 600/m", "    was: lists"))
+        assert "connections[0].was" == problem.field
+        assert "is the name of a connection in line 18" in problem.message
+        (problem,) = problems(file, GOOD.replace("    cap: 600/m", "    was: acme-eu"))
+        assert "connections[0].was" == problem.field
+
+    def test_two_connections_were_not_the_same(self, file: Path) -> None:
+        entries = "".join(f"  - {{name: {name}, destination: lists, was: old, syncs: []}}\n" for name in "ab")
+        (problem,) = problems(file, HEAD + entries)
+        assert ("connections[1].was", "is given twice; the first is in line 6") == (problem.field, problem.message)

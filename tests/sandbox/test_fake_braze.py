@@ -88,6 +88,16 @@ def test_a_deleted_user_is_gone(sandbox, gateway, track):
     assert person(sandbox, "u1") is None
 
 
+@pytest.mark.parametrize(("kind", "value"), [("email", "ana@example.com"), ("phone", "+14155550100")])
+def test_a_user_is_deleted_by_address_or_number_with_a_priority(sandbox, gateway, track, kind, value):
+    many = {"email": "email_addresses", "phone": "phone_numbers"}[kind]
+    track(attributes=[{kind: value, "vip": True}])
+    assert 400 == gateway.send("POST", DELETE, {many: [{kind: value}]}, headers=KEY).status_code
+    whom = {kind: value.upper(), "prioritization": ["unidentified", "most_recently_updated"]}
+    assert 1 == gateway.send("POST", DELETE, {many: [whom]}, headers=KEY).json()["deleted"]
+    assert person(sandbox, value) is None
+
+
 def test_the_cap_is_100_in_any_second_and_the_answer_says_how_long_to_wait(clock, track):
     body = {"attributes": [{"external_id": "u1", "vip": True}]}
     assert {201} == {track(**body).status_code for _ in range(100)}

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-API = "https://graph.facebook.com/v24.0"
+API = "https://graph.facebook.com/v27.0"
 TOKEN = {"Authorization": "Bearer token"}
 NEW = {"name": "vip", "subtype": "CUSTOM", "customer_file_source": "USER_PROVIDED_ONLY"}
 
@@ -30,6 +30,11 @@ def payload(*rows):
 def members(sandbox, identifier=None):
     [account] = sandbox.told("facebook-custom-audiences", identifier)
     return [member for one in account["lists"] for member in one["members"]]
+
+
+def test_a_version_that_was_retired_answers_nothing(gateway):
+    answer = gateway.send("GET", "https://graph.facebook.com/v24.0/act_1/customaudiences", headers=TOKEN)
+    assert (400, 2635) == (answer.status_code, answer.json()["error"]["code"])
 
 
 def test_the_same_name_makes_another_audience(send, audience):

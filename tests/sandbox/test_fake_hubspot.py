@@ -1,13 +1,12 @@
 """The fake HubSpot."""
 
-from dataclasses import replace
-
 import pytest
 
 from sandbox.testing import running_sandbox
 from sandbox.workspace import accounts
-from schemas.workspace import Cap
-from tests.transforms.delivering import FAST, connect, people, start, until
+from schemas.secret import Secret
+from schemas.workspace import Computation, Connection, Sync, Workspace
+from transforms.destinations.hubspot import HubSpot
 
 API = "https://api.hubapi.com"
 CONTACTS = "/crm/v3/objects/contacts"
@@ -255,29 +254,16 @@ def connected(monkeypatch):
     """A connection by OAuth."""
     monkeypatch.setenv("REFRESH", "r1")
     monkeypatch.setenv("CLIENT", "cs")
-    settings = {"refresh_token": "${REFRESH}", "client_id": "c1", "client_secret": "${CLIENT}", "upsert": True}
-    return connect("hubspot", settings, cap=Cap(20), cap_raised_by_vendor=True)
+    secrets = {"refresh_token": Secret("${REFRESH}"), "client_secret": Secret("${CLIENT}")}
+    settings = HubSpot.Settings(client_id="c1", upsert=True, **secrets)
+    connection = Connection("hubspot", "hubspot", (Sync("vip", forms=("identify",)),), settings)
+    return Workspace("shop", (Computation("VIP", "audience", "vip", "c1"),), (connection,))
 
 
 def test_a_workspace_tells_which_refresh_token_is_right(connected, gateway, grant):
-    _, secrets = accounts(connected[0])
+    _, secrets = accounts(connected)
     with running_sandbox(credentials=secrets) as running:
         gateway.url = running.url
         assert (200, None) == read(gateway, grant().json()["access_token"])
         assert 401 == grant(refresh_token="r2").status_code
         assert 401 == read(gateway, "r1")[0], "a refresh token is no access token"
-
-
-@pytest.mark.parametrize(("fault", "life"), [({}, 1800), ({"expire": 60}, 60)])
-def test_the_sender_goes_on_when_its_token_expires(connected, clock, fault, life):
-    _, secrets = accounts(connected[0])
-    with running_sandbox(clock=clock, credentials=secrets, capped=False) as running:
-        running.fault(destination="hubspot", **fault)
-        sending = start(people(2000), connected, replace(FAST, gateway=running.url))
-        until(lambda: len(sending.journal.final) >= 200)
-        clock.now += life
-        report = sending.report()
-        [account] = running.told("hubspot")
-    assert ("", 2000) == (report.stopped, report.delivered)
-    assert 1 <= report.statuses["401"]
-    assert 2000 == len([person for person in account["people"] if person["told"]])

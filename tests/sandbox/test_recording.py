@@ -41,7 +41,7 @@ def test_the_connection_is_the_slug_where_no_name_is_given(recorded):
 
 
 def test_credentials_are_masked_but_for_their_scheme(recorded):
-    facebook = "https://graph.facebook.com/v24.0/1/users"
+    facebook = "https://graph.facebook.com/v27.0/1/users"
     lines = recorded(
         ("POST", "https://rest.fra-01.braze.eu/users/track", {"headers": {"Authorization": "Bearer s3cret"}}),
         ("GET", "https://acme.zendesk.com/api/v2/users/me", {"auth": ("a@b.co/token", "s3cret")}),

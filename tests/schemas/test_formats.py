@@ -20,6 +20,7 @@ EVENTS: list[AnyEvent] = [
         profile_id="p1",
         at=AT,
         external_ids=[ExternalId(type="email", id="ana@example.com"), ExternalId(type="user_id", id="ü1")],
+        removed_ids=[ExternalId(type="email", id="ana@old.example")],
         traits={"first_name": "Ana", "tags": ["a", None, 1.5], "deep": {"ok": True}},
     ),
     Profile(profile_id="p2", at=AT),
@@ -108,7 +109,8 @@ def test_what_common_tools_write_fits_too() -> None:
     ("column", "type", "said"),
     [
         ("at", pa.timestamp("us"), "its column `at` is timestamp[us], not timestamp[us, tz=UTC]"),
-        ("profile_id", pa.int64(), "its column `profile_id` is int64, not string"),
+        ("profile_id", pa.float64(), "its column `profile_id` is double, not string"),
+        ("computation", pa.int64(), "its column `computation` is int64, not string"),
         ("member", pa.string(), "its column `member` is string, not bool"),
         ("profile_id", pa.null(), "its column `profile_id` is null, not string"),
         ("external_ids", pa.list_(pa.string()), "its column `external_ids` is list<item: string>, not list<item"),
@@ -166,6 +168,42 @@ def test_text_that_is_not_utf8_gives_a_line_that_is_not_utf8() -> None:
     assert b"caf\xe9" in line
     with pytest.raises(UnicodeDecodeError):
         line.decode()
+
+
+def test_columns_of_whole_numbers_fit_where_identifiers_are() -> None:
+    ids = pa.list_(pa.struct([("type", pa.string()), ("id", pa.int32())]))
+    schema = pa.schema(
+        [("type", pa.string()), ("profile_id", pa.uint64()), ("at", pa.timestamp("us", tz="UTC")), ("removed_ids", ids)]
+    )
+    assert "" == formats.parquet_mismatch(schema)
+    avro = formats.avro_schema()
+    for field in avro["fields"]:
+        if field["name"] == "profile_id":
+            field["type"] = ["null", "long"]
+        if field["name"] == "external_ids":
+            field["type"][1]["items"]["fields"][1]["type"] = "int"
+    assert "" == formats.avro_mismatch(avro)
+
+
+def test_identifiers_that_are_whole_numbers_become_text() -> None:
+    ids = [{"type": "user_id", "id": 7}, {"type": "email", "id": "a@x.io"}, None]
+    record = {"type": "profile", "profile_id": 42, "external_ids": ids, "removed_ids": ids[:1]}
+    assert {
+        "type": "profile",
+        "profile_id": "42",
+        "external_ids": [{"type": "user_id", "id": "7"}, {"type": "email", "id": "a@x.io"}, None],
+        "removed_ids": [{"type": "user_id", "id": "7"}],
+    } == msgspec.json.decode(formats.to_line(record))
+    assert 42 == record["profile_id"]
+
+
+def test_the_json_schema_takes_whole_numbers_as_identifiers() -> None:
+    validator = jsonschema.Draft202012Validator(formats.json_schema())
+    line = msgspec.json.decode(LINES[0])
+    assert validator.is_valid(line | {"profile_id": 42, "external_ids": [{"type": "user_id", "id": 7}]})
+    assert not validator.is_valid(line | {"profile_id": 1.5})
+    assert not validator.is_valid(line | {"profile_id": ""})
+    assert not validator.is_valid(line | {"external_ids": [{"type": 7, "id": "7"}]})
 
 
 def test_a_time_beyond_the_calendar_stays_a_number() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.transforms.vendor_server import VendorServer, vendor
+from tests.sending.vendor_server import VendorServer, vendor
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 Sources: api_limits, event_object, post_user_delete (read in November 2026); post_user_track, user_attributes_object,
 errors; Braze's own request collection. Where they differ the narrower form is used: 75 objects in all (the collection:
-75 in each array), and profiles are deleted by external id or alias only.
+75 in each array).
 """
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +20,7 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
+    Form,
     Limit,
     Memory,
     Outcome,
@@ -35,6 +36,10 @@ from transforms.destinations.contract import (
     timestamp,
     units,
 )
+from transforms.destinations.names import cut
+from transforms.destinations.reading import count, items, rows, word
+from transforms.destinations.safety import check_texts, fingerprint, url_fault
+from transforms.logic.hints import wait
 
 # Fields of a profile that a trait of the same name may fill, and what they take (user_attributes_object).
 STANDARD = {
@@ -51,9 +56,10 @@ STANDARD = {
 }
 # Names with a meaning of their own, which no value of ours may take.
 RESERVED_ATTRIBUTES = frozenset(STANDARD) | {
-    "_update_existing_only", "braze_id", "current_location", "date_of_first_session", "date_of_last_session",
-    "email_subscribe", "external_id", "facebook", "image_url", "marked_email_as_spam_at", "push_subscribe",
-    "push_token_import", "push_tokens", "subscription_groups", "twitter", "user_alias",
+    "_update_existing_only", "alias_label", "alias_name", "braze_id", "current_location", "date_of_first_session",
+    "date_of_last_session", "email_click_tracking_disabled", "email_open_tracking_disabled", "email_subscribe",
+    "external_id", "facebook", "image_url", "marked_email_as_spam_at", "push_subscribe", "push_token_import",
+    "push_tokens", "subscription_groups", "twitter", "user_alias",
 }  # fmt: skip
 RESERVED_PROPERTIES = frozenset({"currency", "event_name", "price", "quantity", "time"})
 # An object with only these keys changes an attribute instead of being its value.
@@ -61,9 +67,16 @@ OPERATIONS = frozenset({"add", "inc", "remove", "update", "$add", "$remove", "$u
 
 STRING = 255  # characters
 IDENTIFIER = 987  # bytes
-NESTED = {"identify": 100_000, "track": 50_000}  # bytes of an array or object
-
-EPOCH = 1_000_000_000  # a larger `X-RateLimit-Reset` is a time, a smaller one a number of seconds
+NESTED = 100_000  # bytes of an array or object
+# Of several profiles with one address: those without an external id first, of these the one that was changed last.
+PRIORITY = ("unidentified", "most_recently_updated")
+# How `/users/delete` takes each type of identifier; one of them in a request.
+DELETED = {
+    "user_id": "external_ids",
+    "anonymous_id": "user_aliases",
+    "email": "email_addresses",
+    "phone": "phone_numbers",
+}
 
 
 class Braze(Destination):
@@ -72,6 +85,7 @@ class Braze(Destination):
     page = "https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"
     forms = ("identify", "track")
     identifiers = ("user_id", "email", "phone", "anonymous_id")
+    one_record = {"email": "attach", "phone": "attach", "anonymous_id": "none"}
     limits = (
         Limit(100, source=CAPS_TABLE),
         Limit(3000, 3.0, "track", source="https://www.braze.com/docs/api/api_limits/"),
@@ -100,7 +114,25 @@ class Braze(Destination):
             int, Meta(ge=1, le=75, description="Objects in one request. Some contracts allow 50 only.")
         ] = 75
 
+        def __post_init__(self) -> None:
+            check_texts(self)
+            if fault := url_fault(self.endpoint):
+                raise ValueError(f"endpoint {fault}")
+
     settings: Settings
+
+    def tenant(self) -> str:
+        """An instance serves many; which one, only the key says. Another label is other people."""
+        label, key = self.settings.alias_label, str(self.settings.api_key)
+        return f"{self.slug}:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
+
+    def name_at_vendor(self, form: Form, key: str) -> str:
+        reserved = RESERVED_PROPERTIES if form == "track" else RESERVED_ATTRIBUTES
+        return cut(renamed(key, reserved), key, STRING)
+
+    def trait_at_vendor(self, trait: str) -> str:
+        """Where it does not fill the standard field of its name."""
+        return self.name_at_vendor("identify", trait) if trait not in STANDARD else trait
 
     # -- conversations
     def route(self, call: Call) -> str:
@@ -122,8 +154,6 @@ class Braze(Destination):
             return Rejected("invalid_identifier", f"more than {IDENTIFIER} bytes")
         if call.identifier.type == "phone" and not re.fullmatch(STANDARD["phone"], phone(call.identifier.id)):
             return Rejected("invalid_identifier", "a phone number has the form +14155550100")
-        if call.kind == "delete" and call.identifier.type in ("email", "phone"):
-            return Rejected("unsupported", "Braze deletes by external id and by alias")
         if call.kind == "delete":
             return None
         values = {call.key: call.value} if call.kind == "track" else {call.key: call.value, **call.traits}
@@ -144,13 +174,15 @@ class Braze(Destination):
         return outcomes(reply, places)
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
-        kind = "external_ids" if calls[0].identifier.type == "user_id" else "user_aliases"
-        whom = list({call.identifier: self.name_of(call) for call in calls}.values())
-        reply = yield self.post("delete", {kind: whom})
+        kind = calls[0].identifier.type
+        whom = [self.name_of(calls[positions[0]]) for positions in units(self, calls).values()]
+        if kind in ("email", "phone"):
+            whom = [{kind: name, "prioritization": PRIORITY} for name in whom]
+        reply = yield self.post("delete", {DELETED[kind]: whom})
         if not reply.ok:
             return all_of(calls, refused(reply))
         # Only a count comes back; a profile that was not there is not counted.
-        return all_of(calls, Delivered(unconfirmed=reply.json().get("deleted") != len(whom)))
+        return all_of(calls, Delivered(unconfirmed=count(reply.object, "deleted") != len(whom)))
 
     def post(self, endpoint: str, body: Any) -> Request:
         url = f"{self.settings.endpoint.rstrip('/')}/users/{endpoint}"
@@ -181,13 +213,19 @@ class Braze(Destination):
         """What several calls say about one identifier; null removes an attribute."""
         told: dict[str, Any] = {}
         for call in calls:
-            told.update((trait(key, value), value) for key, value in call.traits.items())
-        told.update((renamed(call.key, RESERVED_ATTRIBUTES), call.value) for call in calls)
+            told.update((self.attribute(key, value), value) for key, value in call.traits.items())
+        told.update((self.name_at_vendor("identify", call.key), call.value) for call in calls)
         return told
+
+    def attribute(self, trait: str, value: Any) -> str:
+        """A profile trait fills the standard field of its name if it has the right form."""
+        if trait in STANDARD and isinstance(value, str) and re.fullmatch(STANDARD[trait], value):
+            return trait
+        return self.name_at_vendor("identify", trait)
 
     def occurrence(self, call: Call) -> dict[str, Any]:
         """A custom event. Its properties have no null."""
-        named = {renamed(key, RESERVED_PROPERTIES): value for key, value in self.properties(call).items()}
+        named = {self.name_at_vendor("track", key): value for key, value in self.properties(call).items()}
         properties = {key: value for key, value in named.items() if value is not None}
         return {"name": self.event(call), "time": timestamp(call.at), "properties": properties}
 
@@ -201,8 +239,8 @@ class Braze(Destination):
             return Verdict("transient", words=reply.words())
         if reply.status == 429:
             return Verdict("throttled", delay(reply), reply.words())
-        if reply.status == 404:  # the key is none of this instance
-            return Verdict("stop", words=reply.words())
+        if reply.ok and not accepted(reply) and items > 1:
+            return Verdict("halve", words=reply.words())
         if reply.status == 400 and len(errors(reply)) >= items:  # each object is named
             return Verdict("answered")
         return by_status(reply, items)
@@ -213,26 +251,19 @@ def renamed(key: str, reserved: frozenset[str]) -> str:
     return f"trait_{key}" if key in reserved or key.startswith("$") else key
 
 
-def trait(key: str, value: Any) -> str:
-    """A profile trait fills the standard field of its name if it has the right form."""
-    if key in STANDARD and isinstance(value, str) and re.fullmatch(STANDARD[key], value):
-        return key
-    return renamed(key, RESERVED_ATTRIBUTES)
-
-
 def phone(text: str) -> str:
     return re.sub(r"[\s().-]", "", text)
 
 
 def unfit(kind: str, key: str, value: Any) -> Rejected | None:
     """Why Braze would not take a value, or would take it for something else."""
-    wrong = fault(key) or fault(value)
+    wrong = fault(value)
     if kind == "identify" and isinstance(value, dict) and value and OPERATIONS.issuperset(value):
         wrong = f"an object of only {', '.join(value)} is an operation on an array or number"
     if wrong:
         return Rejected("invalid_value", f"{key[:STRING]}: {wrong}")
-    if isinstance(value, dict | list) and len(msgspec.json.encode(value)) > NESTED[kind]:
-        return Rejected("too_large", f"{key}: more than {NESTED[kind]:,} bytes")
+    if isinstance(value, dict | list) and len(msgspec.json.encode(value)) > NESTED:
+        return Rejected("too_large", f"{key}: more than {NESTED:,} bytes")
     return None
 
 
@@ -251,9 +282,15 @@ def fault(value: Any) -> str:
 def outcomes(reply: Reply, places: Sequence[tuple[str, int]]) -> list[Outcome]:
     """One outcome per place; errors name the place of what was not accepted."""
     wrong = errors(reply)
-    if reply.ok and reply.json().get("message") in ("success", "queued"):  # queued: in maintenance
-        return [rejected(wrong[place]) if place in wrong else Delivered() for place in places]
+    if accepted(reply):
+        fine = Delivered(unconfirmed=len(items(reply.object, "errors")) > len(wrong))  # of what, one does not say
+        return [rejected(wrong[place]) if place in wrong else fine for place in places]
     return [rejected(wrong[place]) if place in wrong else refused(reply) for place in places]
+
+
+def accepted(reply: Reply) -> bool:
+    """Queued: Braze is in maintenance."""
+    return reply.ok and word(reply.object, "message") in ("success", "queued")
 
 
 def rejected(words: str) -> Rejected:
@@ -266,20 +303,11 @@ def rejected(words: str) -> Rejected:
 
 def errors(reply: Reply) -> dict[tuple[str, int], str]:
     """The texts of `errors` by the array and index that they name."""
-    answer = reply.json()
-    items = answer.get("errors") if isinstance(answer, dict) else None
-    found = [item for item in items or [] if isinstance(item, dict) and isinstance(item.get("index"), int)]
-    return {(str(item.get("input_array")), item["index"]): str(item.get("type")) for item in found}
+    found = [item for item in rows(reply.object, "errors") if isinstance(item.get("index"), int)]
+    return {(word(item, "input_array"), item["index"]): word(item, "type") or "not accepted" for item in found}
 
 
 def delay(reply: Reply) -> float | None:
     """Seconds to wait. `X-RateLimit-Reset` is a time by the docs; clients have seen a number of seconds."""
-    try:
-        if asked := reply.headers.get("x-ratelimit-retry-after"):
-            return float(asked)
-        reset = float(reply.headers["x-ratelimit-reset"])
-        if reset < EPOCH:
-            return max(0.0, reset)
-        return max(0.0, reset - parsedate_to_datetime(reply.headers["date"]).timestamp())
-    except (KeyError, ValueError):
-        return retry_after(reply)
+    told = [reply.headers.get(name, "") for name in ("x-ratelimit-retry-after", "x-ratelimit-reset")]
+    return next(filter(None, (wait(each, reply.headers) for each in told)), None) or retry_after(reply)

@@ -8,27 +8,27 @@ The sender does the rest: caps, waiting, repeating, credentials that must be ren
         return [outcome(row) for row in reply.json()["results"]]
 """
 
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from schemas.calls import Call, Identifier, Kind, message_id
+from schemas.canonical import canonical
 from schemas.limits import Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
-from schemas.workspace import Computation, Connection, EventNames, Form, Sync, Workspace
+from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
+from transforms.destinations.safety import fingerprint, named
+from transforms.logic.hints import plausible, wait
 from transforms.logic.message import message, properties, timestamp
 
 # What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
 Memory = dict[str, Any]
-
-
-_LONGEST = 86_400.0  # seconds that a vendor's word makes a connection wait
 
 # The table of requests per second that the caps of most event destinations come from.
 CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
@@ -46,8 +46,8 @@ class Request(Struct, frozen=True, dict=True):
     after: float = 0.0  # seconds to wait before it is sent: polls
 
     def __repr__(self) -> str:
-        """Without body and headers: people and credentials may be in them."""
-        return f"Request({self.method!r}, {self.url!r})"
+        """Without body and headers, and of the URL the host only: people and credentials may be in the rest."""
+        return f"Request({self.method!r}, {urlsplit(self.url).hostname or ''!r})"
 
     def body(self) -> bytes | None:
         """The exact bytes that travel; encoded once."""
@@ -108,11 +108,8 @@ class Verdict:
 
 
 def bounded(verdict: Verdict) -> Verdict:
-    """With a delay of a day at most; one that is no number is none."""
-    after = verdict.after
-    if after is None or 0.0 <= after <= _LONGEST:
-        return verdict
-    return replace(verdict, after=min(_LONGEST, max(0.0, after)) if isfinite(after) else None)
+    """Without a delay that is not plausible: the sender's own backoff decides."""
+    return verdict if verdict.after is None else replace(verdict, after=plausible(verdict.after))
 
 
 Conversation = Generator[Request, Reply, "list[Outcome]"]
@@ -135,13 +132,15 @@ class Destination:
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
     batch: ClassVar[Batch] = Batch()
-    concurrency: ClassVar[int] = 256  # conversations at once, at most: there are as many as the cap needs
+    concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    # Where the vendor keeps one record per person: strategies that make one of a person's identifiers, for `init`.
+    one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
-    flush_every: ClassVar[float] = 0.0  # seconds between flushes; list destinations: 3600
+    flush_every: ClassVar[float] = 0.0  # seconds between flushes of the list form: 3600
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
     counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
@@ -157,9 +156,37 @@ class Destination:
         """`identifiers` as this connection's settings make them, in order of precedence."""
         return self.identifiers
 
-    def account(self) -> Hashable:
+    def tenant(self) -> str:
+        """Which account at the vendor the settings point at.
+
+        What the vendor was told and what `prepare` made are kept by it, so it must not change with settings that lead
+        to the same account. A secret counts by the name of its variable: keys are renewed all the time, and whoever
+        moves to another account gives its key another name.
+        """
+        spelled = msgspec.to_builtins(self.settings, enc_hook=named)
+        return f"{self.slug}:{fingerprint(canonical(spelled).decode())}"
+
+    def limit_group(self) -> str:
         """Whose caps its requests count for: connections with the same answer share them. Reveals secrets."""
-        return tuple(secret.reveal() for secret in secrets_in(self.settings)) or self.connection
+        secrets = [secret.reveal() for secret in secrets_in(self.settings)]
+        return f"{self.slug}-{fingerprint(*(secrets or [self.connection]))}"
+
+    def can_forget(self, identifier_type: str) -> bool:
+        """Whether the vendor can be asked to delete by such an identifier."""
+        understood = self.understands()
+        return self.forgets and (identifier_type in understood or "*" in understood)
+
+    def name_at_vendor(self, form: Form, key: str) -> str:
+        """How the vendor calls what a call of this key sets; see `transforms.destinations.names`."""
+        return key
+
+    def trait_at_vendor(self, trait: str) -> str:
+        """The same, of a profile's trait that travels with identify calls."""
+        return self.name_at_vendor("identify", trait)
+
+    def event_at_vendor(self, name: str) -> str:
+        """How the vendor calls an event of this name."""
+        return name
 
     def at_once(self) -> int:
         """`concurrency` as this connection's settings make it."""
@@ -174,7 +201,8 @@ class Destination:
         """Make or find at the vendor what calls like these need; keep ids in `memory`.
 
         `samples` has one call of every (kind, key) that is about to be delivered for the first
-        time in this process; `memory` may already hold what it needs from an earlier run.
+        time in this process, or that was `Blocked`; `memory` may already hold what it needs from
+        an earlier run. What cannot be had is said by `deliver`, as `Blocked`, without a request.
         """
         yield from ()
 
@@ -197,8 +225,8 @@ class Destination:
         understood = self.understands()
         if call.identifier.type not in understood and "*" not in understood:
             return Rejected("invalid_identifier", f"{self.name} does not understand {call.identifier.type!r}")
-        if call.kind == "delete" and not self.forgets:
-            return Rejected("unsupported", f"{self.name} has no deletion call")
+        if call.kind == "delete" and not self.can_forget(call.identifier.type):
+            return Rejected("unsupported", f"{self.name} has no deletion by {call.identifier.type!r}")
         if call.kind != "delete" and form_of(call) not in self.forms:
             return Rejected("unsupported", f"{self.name} takes no {call.kind!r}")
         for key in self.required:
@@ -233,6 +261,11 @@ class Destination:
     # -- for the conversations
     def computation(self, call: Call) -> Computation:
         return self.computations[call.computation]
+
+    def is_audience(self, call: Call) -> bool:
+        """Whether its value is always true or false: a vendor that does not take it will not take anybody's."""
+        found = self.computations.get(call.computation)
+        return found is not None and found.kind == "audience"
 
     def sync(self, call: Call) -> Sync | None:
         """The sync that asked for a call; None where the workspace has it no more."""
@@ -272,40 +305,27 @@ def headers(destination: Destination, request: Request) -> dict[str, str]:
 
 
 def by_status(reply: Reply, items: int) -> Verdict:
-    """The meaning of a status code where the vendor has no habits of its own."""
+    """The meaning of a status code where the vendor has no habits of its own.
+
+    An error that names nobody, of a request about many, is not each one's: it is looked for by halving.
+    """
     status = reply.status
     if status == 429:
         return Verdict("throttled", retry_after(reply), reply.words())
     if status == 401:
         return Verdict("credentials", words=reply.words())
-    if status == 403:
+    if status in (403, 404, 405, 410) or 300 <= status < 400:  # of who asks, or of the URL, as far as can be seen here
         return Verdict("refused", words=reply.words())
     if status == 408 or status >= 500:
         return Verdict("transient", retry_after(reply), reply.words())
-    if status in (400, 413, 422) and items > 1:
+    if status >= 400 and items > 1:
         return Verdict("halve", words=reply.words())
     return Verdict("answered")
 
 
 def retry_after(reply: Reply) -> float | None:
-    """`Retry-After` in seconds, a day at most; the date form is read against the reply's own `Date`."""
-    value = reply.headers.get("retry-after", "").strip()
-    try:
-        seconds: float | None = float(value)
-    except ValueError:
-        seconds = _until(value, reply.headers.get("date", ""))
-    if seconds is None or not isfinite(seconds):
-        return None
-    return min(_LONGEST, max(0.0, seconds))
-
-
-def _until(when: str, now: str) -> float | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return (parsedate_to_datetime(when) - parsedate_to_datetime(now)).total_seconds()
-    except (TypeError, ValueError):
-        return None
+    """`Retry-After` in seconds, where it is plausible."""
+    return wait(reply.headers.get("retry-after", ""), reply.headers)
 
 
 _REASONS: dict[int, Reason] = {
@@ -327,6 +347,15 @@ def all_of(calls: Sequence[Call], outcome: Outcome) -> list[Outcome]:
     return [outcome] * len(calls)
 
 
+def besides(
+    calls: Sequence[Call], known: Sequence[Outcome | None], deliver: Callable[[list[Call]], Conversation]
+) -> Conversation:
+    """Deliver the calls whose outcome is not known yet; the outcomes of all."""
+    left = [call for call, outcome in zip(calls, known, strict=True) if outcome is None]
+    told = iter((yield from deliver(left)) if left else ())
+    return [outcome or next(told) for outcome in known]
+
+
 def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, list[int]]:
     """Positions of the calls of each unit: one vendor object each, in order of first appearance."""
     found: dict[Hashable, list[int]] = {}
@@ -337,7 +366,7 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 __all__ = [
     "CAPS_TABLE",
-    "Batch", "Blocked", "Call", "Conversation", "Delivered", "Destination", "Identifier", "Kind", "Later", "Limit", "Memory", "Outcome",
-    "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict", "all_of", "bounded", "by_status",
-    "form_of", "headers", "refused", "retry_after", "timestamp", "units",
+    "Batch", "Blocked", "Call", "Conversation", "Delivered", "Destination", "Form", "Identifier", "Kind", "Later",
+    "Limit", "Memory", "Outcome", "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict",
+    "all_of", "besides", "bounded", "by_status", "form_of", "headers", "refused", "retry_after", "timestamp", "units",
 ]  # fmt: skip

@@ -12,9 +12,11 @@ import msgspec
 import phonenumbers
 from msgspec import Meta, Struct
 
+from schemas.outcomes import Later
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.contract import (
     Batch,
+    Blocked,
     Call,
     Conversation,
     Delivered,
@@ -33,6 +35,9 @@ from transforms.destinations.contract import (
     refused,
     retry_after,
 )
+from transforms.destinations.reading import count, part, rows, word
+from transforms.destinations.safety import check_texts
+from transforms.destinations.young import Young
 
 # Columns of a member, and what fills them; a row has one of them, the others are "".
 COLUMNS = {"user_id": "EXTERN_ID", "email": "EMAIL", "phone": "PHONE", "ios.idfa": "MADID", "android.idfa": "MADID"}
@@ -49,13 +54,16 @@ EXPECTED = {
 # https://developers.facebook.com/docs/graph-api/guides/error-handling
 # https://developers.facebook.com/docs/graph-api/overview/rate-limiting (80000-80014: limits by business use case)
 THROTTLED = frozenset({4, 17, 32, 341, 368, 613, *range(80000, 80015)})
-TRANSIENT = frozenset({1, 2, 5000, 21009})
+TRANSIENT = frozenset({1, 2, 2650, 5000, 21009})  # 2650: the audience is being changed
+TOO_MUCH = re.compile("reduce the amount of data", re.I)  # code 1 too, but the same request will not do
+RETIRED = frozenset({2635})  # this version of the API
 TOKEN = frozenset({102, 190})
 PERMISSIONS = frozenset({3, 10, *range(200, 300)})
 TERMS = frozenset({2655, 1870090})  # the Custom Audience Terms are not accepted
-GONE = frozenset({33, 1487366})  # the audience was deleted, or this token does not see it
-CLOSED = frozenset({1487301, 1713230})  # the audience is not shared with the account; its uploads are blocked
-INVALID = 100
+GONE = frozenset({33, 803, 1487366})  # the audience was deleted, or this token does not see it
+# The audience is not shared with the account; it may not be edited, or not be uploaded to.
+CLOSED = frozenset({1487301, 1713228, 1713230, 1713231})
+PAGES = (200, 50, 20, 5)  # audiences in an answer; Meta recommends 20 where more are too much
 
 
 class FacebookCustomAudiences(Destination):
@@ -87,7 +95,7 @@ class FacebookCustomAudiences(Destination):
             Meta(description="Secret of the app, where it demands an appsecret_proof with every request."),
         ] = None
         api_version: Annotated[str, Meta(pattern=r"^v[0-9]+\.[0-9]+$", description="Version of the Graph API.")] = (
-            "v24.0"
+            "v27.0"
         )
         customer_file_source: Annotated[
             Literal["USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"],
@@ -101,33 +109,47 @@ class FacebookCustomAudiences(Destination):
             ),
         ] = ""
 
+        def __post_init__(self) -> None:
+            check_texts(self)
+
     settings: Settings
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
-        self._refused: dict[str, Rejected] = {}  # keys without an audience, and why
+        self._missing: dict[str, Blocked] = {}  # keys without an audience, and why
+        self._young = Young()  # audiences, by id
+
+    def tenant(self) -> str:
+        return f"{self.slug}:{self._account()}"
+
+    def limit_group(self) -> str:
+        """Meta counts by ad account."""
+        return f"{self.slug}-{self._account()}"
 
     # -- conversations
     def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
         """Find the audiences by name, create those that are missing; keep their ids."""
         audiences = memory.setdefault("audiences", {})
-        wanted = sorted({call.key for call in samples if call.kind != "delete"} - audiences.keys())
+        wanted = {call.key: call for call in samples if call.kind != "delete" and call.key not in audiences}
+        for key in wanted:
+            self._missing.pop(key, None)
         if not wanted:
             return
         existing = yield from self._existing()
-        for key in wanted:
+        for key in sorted(wanted):
             # Creating is not idempotent: without the list, nothing is created.
-            if isinstance(existing, Rejected):
-                self._refused[key] = existing
+            if isinstance(existing, Blocked):
+                self._missing[key] = existing
             elif key in existing:
                 audiences[key] = existing[key]
             else:
-                reply = yield self._request("POST", f"{self._account()}/customaudiences", json=self._audience(key))
-                made = reply.object.get("id")
-                if made:
-                    audiences[key] = str(made)
+                audience = self._audience(wanted[key])
+                reply = yield self._request("POST", f"{self._account()}/customaudiences", json=audience)
+                if made := word(reply.object, "id"):
+                    audiences[key] = made
+                    self._young.made(made)
                 else:
-                    self._refused[key] = refused(reply, "unknown_field", _words(reply))
+                    self._missing[key] = Blocked(f"Facebook does not make the audience {key!r}: {_words(reply)}")
 
     def route(self, call: Call) -> str:
         """One audience and one direction per request."""
@@ -150,13 +172,27 @@ class FacebookCustomAudiences(Destination):
         key = calls[0].key
         audience = memory.get("audiences", {}).get(key)
         if audience is None:
-            return all_of(calls, self._without_audience(key))
+            missing = self._missing.get(key) or Blocked(f"Facebook has no audience {key!r}", prepare=True)
+            return all_of(calls, missing)
         reply = yield self._members("POST" if calls[0].kind == "add" else "DELETE", audience, calls)
-        if not GONE.isdisjoint(_codes(reply)):
-            memory["audiences"].pop(key, None)
-            self._refused[key] = Rejected("unknown_field", _gone(key, audience))
-            return all_of(calls, self._refused[key])
+        codes = _codes(reply)
+        if not GONE.isdisjoint(codes):
+            return all_of(calls, self._gone(key, audience, reply, memory))
+        if not CLOSED.isdisjoint(codes):
+            return all_of(calls, Blocked(f"Facebook lets nobody change the audience {key!r}: {_words(reply)}"))
+        if reply.ok:
+            self._young.seen(audience)
         return all_of(calls, outcome(reply))
+
+    def _gone(self, key: str, audience: str, reply: Reply, memory: Memory) -> Outcome:
+        """The audience is not there: not yet, or not any more."""
+        if wait := self._young.wait(audience):
+            return Later(wait, _words(reply))
+        if audience not in self._young:
+            memory["audiences"].pop(key, None)
+            words = f"the audience {key!r} ({audience}) was deleted at Facebook, or the token does not see it any more"
+            return Blocked(words, prepare=True)
+        return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         """Remove the identifiers from every audience that this connection keeps."""
@@ -173,51 +209,63 @@ class FacebookCustomAudiences(Destination):
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
-        codes, error, words = _codes(reply), reply.object.get("error"), _words(reply)
+        codes, words = _codes(reply), _words(reply)
+        if not RETIRED.isdisjoint(codes):
+            version = self.settings.api_version
+            return Verdict("stop", words=f"Facebook has retired {version}: raise api_version in the settings. {words}")
+        members = urlsplit(request.url).path.endswith("/users")
+        if reply.status == 413 or (codes[:1] == [1] and TOO_MUCH.search(words)):
+            return Verdict("halve" if members and items > 1 else "answered", words=words)
         if reply.status >= 500 or (reply.ok and not reply.object):
             return Verdict("transient", retry_after(reply), words)
-        if not isinstance(error, dict):
+        if not codes:
             return by_status(reply, items)
         if not THROTTLED.isdisjoint(codes):
             return Verdict("throttled", regained(reply), words)
-        if error.get("is_transient") or not TRANSIENT.isdisjoint(codes):
+        # An audience that is closed, or not there, is told by its subcode, whatever the code says.
+        if members and not {*codes}.isdisjoint(GONE | CLOSED):
+            return Verdict("answered")
+        if part(reply.object, "error").get("is_transient") is True or not TRANSIENT.isdisjoint(codes):
             return Verdict("transient", retry_after(reply), words)
         if not TOKEN.isdisjoint(codes) or reply.status == 401:
             return Verdict("credentials", words=f"Facebook does not accept the access token; make a new one. {words}")
         if not TERMS.isdisjoint(codes):
             return Verdict("stop", words=f"the account's owner has to accept the Custom Audience Terms. {words}")
-        members = urlsplit(request.url).path.endswith("/users")
-        if not PERMISSIONS.isdisjoint(codes[:1]) or (not members and not GONE.isdisjoint(codes)):
+        if not PERMISSIONS.isdisjoint(codes[:1]) or not GONE.isdisjoint(codes):
             return Verdict("stop", words=f"the token may not use {self._account()}. {words}")
-        if members and items > 1 and (INVALID in codes or reply.status == 413) and not {*codes} & (GONE | CLOSED):
-            return Verdict("halve", words=words)
-        return Verdict("answered")
+        # It names nobody: not each person's refusal.
+        return Verdict("halve", words=words) if members and items > 1 else Verdict("answered")
 
     # -- for the conversations
-    def _existing(self) -> Generator[Request, Reply, dict[str, str] | Rejected]:
+    def _existing(self) -> Generator[Request, Reply, dict[str, str] | Blocked]:
         """Ids of the account's audiences by name; the first of two with one name."""
         found: dict[str, str] = {}
-        after = ""
+        after, sizes = "", iter(PAGES)
+        limit = next(sizes)
         while True:
-            query = f"fields=id,name,subtype&limit=200{after}"
+            query = f"fields=id,name,subtype&limit={limit}{after}"
             reply = yield self._request("GET", f"{self._account()}/customaudiences", query)
+            if TOO_MUCH.search(_words(reply)) and (smaller := next(sizes, 0)):
+                limit = smaller
+                continue
             if not reply.ok:
-                return refused(reply, "unknown_field", _words(reply))
+                return Blocked(f"Facebook does not show the account's audiences: {_words(reply)}")
             page = reply.object
-            for audience in page.get("data") or []:
-                if audience.get("subtype", "CUSTOM") == "CUSTOM":
-                    found.setdefault(audience["name"], str(audience["id"]))
-            paging = page.get("paging") or {}
+            for audience in rows(page, "data"):
+                if audience.get("subtype", "CUSTOM") == "CUSTOM" and word(audience, "id"):
+                    found.setdefault(word(audience, "name"), word(audience, "id"))
+            paging = part(page, "paging")
+            before, cursor = after, word(part(paging, "cursors"), "after")
+            after = f"&after={quote(cursor, safe='')}"
             # `next` is complete, but it carries the token.
-            if not paging.get("next"):
+            if not (paging.get("next") and cursor) or after == before:
                 return found
-            after = f"&after={quote(paging['cursors']['after'], safe='')}"
 
-    def _audience(self, key: str) -> dict[str, str]:
+    def _audience(self, call: Call) -> dict[str, str]:
         return {
-            "name": key,
+            "name": call.key,
             "subtype": "CUSTOM",
-            "description": f"{self.computations[key].name}: members are kept by profilecast",
+            "description": f"{self.computation(call).name}: members are kept by profilecast",
             "customer_file_source": self.settings.customer_file_source,
         }
 
@@ -240,9 +288,6 @@ class FacebookCustomAudiences(Destination):
     def _cell(self, identifier: Identifier) -> tuple[str, str] | None:
         value = normalised(identifier, self.settings.phone_region)
         return (COLUMNS[identifier.type], value) if value else None
-
-    def _without_audience(self, key: str) -> Rejected:
-        return self._refused.get(key) or Rejected("unknown_field", f"Facebook has no audience {key!r}")
 
 
 # -- members
@@ -297,8 +342,7 @@ def outcome(reply: Reply) -> Delivered | Rejected:
     """
     if not reply.ok:
         return refused(reply, "forbidden" if not CLOSED.isdisjoint(_codes(reply)) else None, _words(reply))
-    answer = reply.object
-    received, invalid = answer.get("num_received") or 0, answer.get("num_invalid_entries") or 0
+    received, invalid = count(reply.object, "num_received"), count(reply.object, "num_invalid_entries")
     if received and invalid >= received:
         return Rejected("invalid_identifier", f"Facebook finds {invalid} of {received} entries invalid")
     return Delivered(unconfirmed=True)
@@ -308,7 +352,7 @@ def regained(reply: Reply) -> float | None:
     """Seconds until Meta takes requests again; the header has minutes, by business and use case."""
     try:
         usage = msgspec.json.decode(reply.headers.get("x-business-use-case-usage", ""), type=dict[str, list[_Usage]])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return retry_after(reply)
     minutes = max((use.estimated_time_to_regain_access for uses in usage.values() for use in uses), default=0.0)
     return minutes * 60 or retry_after(reply)
@@ -319,21 +363,14 @@ class _Usage(Struct):
 
 
 def _codes(reply: Reply) -> list[int]:
-    """Code and subcode of the error."""
-    error = reply.object.get("error")
-    return [error.get("code", 0), error.get("error_subcode", 0)] if isinstance(error, dict) else []
+    """Code and subcode of the error; none where there is no error."""
+    error = part(reply.object, "error")
+    return [count(error, "code"), count(error, "error_subcode")] if error else []
 
 
 def _words(reply: Reply) -> str:
-    error = reply.object.get("error")
-    if not isinstance(error, dict):
-        return reply.words()
+    error = part(reply.object, "error")
+    if not error:
+        return "" if reply.ok else reply.words()
     code, subcode = _codes(reply)
-    return f"{error.get('error_user_msg') or error.get('message', '')} (code {code}, subcode {subcode})"
-
-
-def _gone(key: str, audience: str) -> str:
-    return (
-        f"the audience {key!r} ({audience}) was deleted at Facebook, or the token does not see it any more: "
-        "the next run finds or creates one of this name; replay the connection to fill it"
-    )
+    return f"{word(error, 'error_user_msg') or word(error, 'message')} (code {code}, subcode {subcode})"

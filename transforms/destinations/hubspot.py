@@ -2,22 +2,23 @@
 
 import re
 from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
-import msgspec
 from msgspec import Meta, Struct
 
-from schemas.canonical import canonical
-from schemas.outcomes import Later, Reason
+from schemas.outcomes import Later
 from schemas.workspace import Connection, EventNames, Workspace
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
+    Blocked,
     Call,
     Conversation,
     Delivered,
     Destination,
+    Form,
     Identifier,
     Limit,
     Memory,
@@ -29,33 +30,39 @@ from transforms.destinations.contract import (
     Secret,
     Verdict,
     all_of,
+    besides,
     by_status,
     refused,
     retry_after,
     timestamp,
 )
+from transforms.destinations.hubspot_contacts import read, read_and_write, write
+from transforms.destinations.hubspot_setup import Need, SetUp
+from transforms.destinations.hubspot_shapes import (
+    CONTACTS,
+    EVENTS,
+    PROPERTIES,
+    STANDARD,
+    TOKEN,
+    UNDEFINED,
+    Fields,
+    contact_field,
+    gone,
+    message_of,
+    missing_properties,
+    name_of,
+    no_property,
+    problems,
+    property_name,
+    refusal,
+    text,
+    type_of,
+)
+from transforms.destinations.reading import word
+from transforms.destinations.safety import check_texts, fingerprint
 
-API = "https://api.hubapi.com"
-TOKEN = f"{API}/oauth/v1/token"
-CONTACTS = f"{API}/crm/v3/objects/contacts"
-PROPERTIES = f"{API}/crm/v3/properties/contacts"
-EVENTS = f"{API}/events/v3"
-# HubSpot's own names of traits that every contact has.
-STANDARD = {"first_name": "firstname", "last_name": "lastname", "postal_code": "zip"}
-CHOICES = [
-    {"label": label, "value": label.lower(), "displayOrder": order, "hidden": False}
-    for order, label in enumerate(("True", "False"), 1)
-]
-# How people fill a property in, by its type.
-INPUTS = {"enumeration": "booleancheckbox", "number": "number", "string": "text"}
-# Errors of one contact that reading again settles: it exists by now, or it is gone.
-AGAIN = frozenset({"CONFLICT", "OBJECT_ALREADY_EXISTS", "OBJECT_NOT_FOUND"})
-BUSY = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
 # The daily quota is filled up at midnight in the account's time zone, which is not known here: ask every hour.
 NEXT_DAY = 3600.0
-
-Fields = dict[str, dict[str, Any]]  # definitions of properties by name
-Write = tuple[list[str], dict[str, Any]]  # the identifiers of a contact, and what is written
 
 
 class HubSpot(Destination):
@@ -96,6 +103,7 @@ class HubSpot(Destination):
         ] = False  # fmt: skip
 
         def __post_init__(self) -> None:
+            check_texts(self)
             oauth = (self.refresh_token, self.client_id, self.client_secret)
             if (self.access_token is None) != all(oauth) or (self.access_token and any(oauth)):
                 raise ValueError("expected either access_token, or refresh_token, client_id and client_secret")
@@ -105,22 +113,41 @@ class HubSpot(Destination):
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
         self._token = ""  # of OAuth
-        self._refused: dict[tuple[str, ...], Rejected] = {}  # properties and events that cannot be had, and why
+        self._set_up = SetUp()
 
     def understands(self) -> tuple[str, ...]:
         return ("email", "user_id") if self.settings.user_id_property else ("email",)
+
+    def tenant(self) -> str:
+        """Only the token says which account it is of."""
+        settings = self.settings
+        secret = settings.access_token or settings.refresh_token
+        return f"{self.slug}:{fingerprint(settings.client_id, str(secret) if secret else '')}"
+
+    def name_at_vendor(self, form: Form, key: str) -> str:
+        return property_name(key)
+
+    def trait_at_vendor(self, trait: str) -> str:
+        return STANDARD.get(trait) or property_name(trait)
+
+    def event_at_vendor(self, name: str) -> str:
+        return property_name(name)
 
     # -- conversations
     def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
         """Create the contact properties and event definitions that are missing; keep their names."""
         yield from self._sign_in()
+        for call in samples:
+            wanted = [*self._needs(call), ("property", self.settings.user_id_property)]
+            for need in chain(wanted, *(self._event_needs(call, label) for label in self._labels(call))):
+                self._set_up.missing.pop(need, None)
         known: list[str] = memory.setdefault("properties", [])
         fields: Fields = {}
         for name, field in (pair for call in samples for pair in self._contact_fields(call)):
             if name not in known and (name not in fields or field["type"] != "string"):
                 fields[name] = field
         if fields:
-            yield from self._prepare_properties(fields, known)
+            yield from self._set_up.properties(fields, known)
         defined: dict[str, dict[str, Any]] = memory.setdefault("events", {})
         events: dict[str, Fields] = {}
         for call in samples:
@@ -130,7 +157,7 @@ class HubSpot(Destination):
                 if new:
                     events.setdefault(label, {}).update(new)
         if events:
-            yield from self._prepare_events(events, defined)
+            yield from self._set_up.events(events, defined)
 
     def route(self, call: Call) -> str:
         """A request names its people by one property."""
@@ -140,7 +167,7 @@ class HubSpot(Destination):
         """One contact: a batch must not name it twice."""
         if call.kind == "track":
             return super().unit(call)
-        return (call.kind, call.identifier.type, _value(call.identifier))
+        return (call.kind, call.identifier.type, name_of(call.identifier))
 
     def batch_of(self, route: str) -> Batch:
         if route == "track:email":
@@ -150,48 +177,76 @@ class HubSpot(Destination):
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
-        if call.identifier.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", _value(call.identifier)):
+        if call.identifier.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", name_of(call.identifier)):
             return Rejected("invalid_identifier", "this email cannot be right: expected name@host")
-        return next((self._refused[need] for need in self._needs(call) if need in self._refused), None)
+        return None
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         yield from self._sign_in()
-        if calls[0].kind == "track":
-            return (yield from self._track(calls, memory))
+        missing = [self._blocked(call) for call in calls]
+        converse = self._track if calls[0].kind == "track" else self._identify
+        return (yield from besides(calls, missing, lambda left: converse(left, memory)))
+
+    def _blocked(self, call: Call) -> Blocked | None:
+        return next((self._set_up.missing[need] for need in self._needs(call) if need in self._set_up.missing), None)
+
+    def _identify(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        lost: set[str] = set()
         contacts: dict[str, dict[str, str]] = {}
         for call in calls:
             fields = {name: text(value) for name, value in self._values(call)}
-            contacts.setdefault(_value(call.identifier), {}).update(fields)
+            contacts.setdefault(name_of(call.identifier), {}).update(fields)
         id_property = self._id_property(calls[0].identifier)
         if self.settings.upsert:
             inputs = [
                 ([value], {"id": value, "idProperty": id_property, "properties": fields})
                 for value, fields in contacts.items()
             ]
-            results = yield from self._write("upsert", inputs, memory)
+            results = yield from write("upsert", inputs, lost)
         else:
-            results = yield from self._read_and_write(id_property, contacts, memory)
+            results = yield from read_and_write(id_property, contacts, lost)
         missed = Rejected("conflict", "HubSpot says that the contact exists, but does not find it")
-        told = [results.get(_value(call.identifier), missed) for call in calls]
-        # A property turned out to be missing: that ends the calls that set it, and the others go once more.
+        told = [results.get(name_of(call.identifier), missed) for call in calls]
+        # A property is gone: what sets it waits until there is one again, the rest of the request goes once more.
+        lost_by_need = {("property", name): self._set_up.lose_property(name, memory) for name in lost}
+        for call, now in zip(calls, told, strict=True):
+            if isinstance(now, Delivered):
+                for need in self._needs(call):
+                    self._set_up.young.seen(need)
         return [
-            (self.check(call) or now) if isinstance(now, Later) else now for call, now in zip(calls, told, strict=True)
+            next((lost_by_need[need] for need in self._needs(call) if need in lost_by_need), now)
+            if isinstance(now, Later)
+            else self._own(call, now, contacts[name_of(call.identifier)])
+            for call, now in zip(calls, told, strict=True)
         ]
+
+    def _own(self, call: Call, now: Outcome, sent: Mapping[str, str]) -> Outcome:
+        """What became of a call, of what became of the contact: other calls may have set what is wrong with it."""
+        if not isinstance(now, Rejected):
+            return now
+        wrong = sent.keys() & {each.name for each in problems(now.words)}
+        own = self.name_at_vendor("identify", call.key)
+        if own in wrong and self.is_audience(call):
+            return Blocked(f"the HubSpot property {own!r} does not take true and false: {now.words}")
+        if wrong and wrong.isdisjoint(name for name, _ in self._values(call)):
+            return Later(words="something else about the contact was refused")
+        return now
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         """Delete the contact for good. HubSpot also bars an address that it does not know from ever coming in."""
         yield from self._sign_in()
         identifier = calls[0].identifier
-        order = {"objectId": _value(identifier), "idProperty": "email"}
+        order = {"objectId": name_of(identifier), "idProperty": "email"}
         if identifier.type == "user_id":
-            found = yield from self._read(self.settings.user_id_property, [_value(identifier)])
-            if isinstance(found, Rejected):
+            found = yield from read(self.settings.user_id_property, [name_of(identifier)], set())
+            if not isinstance(found, dict):
                 return all_of(calls, found)
             if not found:
                 return all_of(calls, Delivered())
-            order = {"objectId": found[_value(identifier)]}
+            order = {"objectId": found[name_of(identifier)]}
         reply = yield Request("POST", f"{CONTACTS}/gdpr-delete", json=order)
-        return all_of(calls, Delivered() if reply.ok or reply.status == 404 else refused(reply))
+        gone = reply.status == 404 and word(reply.object, "category") == "OBJECT_NOT_FOUND"
+        return all_of(calls, Delivered() if reply.ok or gone else refused(reply))
 
     # -- credentials
     def signed(self, request: Request) -> Mapping[str, str]:
@@ -213,7 +268,7 @@ class HubSpot(Destination):
         }
         kind = {"content-type": "application/x-www-form-urlencoded"}
         reply = yield Request("POST", TOKEN, content=urlencode(form).encode(), headers=kind)
-        self._token = str(reply.object.get("access_token", ""))
+        self._token = word(reply.object, "access_token")
 
     def _sign_in(self) -> Preparation:
         if not (self.settings.access_token or self._token):
@@ -232,90 +287,32 @@ class HubSpot(Destination):
             return Verdict("throttled", retry_after(reply), reply.words())
         if status == 429 and reply.object.get("policyName") == "DAILY":
             return Verdict("throttled", retry_after(reply) or NEXT_DAY, reply.words())
-        if status == 403 and request.url.startswith(EVENTS):  # not every plan has custom events
+        # Not every plan has custom events, not every token may make properties: no reason to stop the others.
+        if status == 403 and request.url.startswith((EVENTS, PROPERTIES)):
             return Verdict("answered")
-        # One contact exists by now (each half reads again), or one event is gone.
-        if items > 1 and (status, request.url) in ((409, f"{CONTACTS}/batch/create"), (404, f"{EVENTS}/send/batch")):
-            return Verdict("halve", words=reply.words())
-        if status == 400 and missing_properties(_message(reply)):
+        if status in (404, 409) and "category" in reply.object:  # a contact or event that is gone, or there by now
+            return Verdict("answered")
+        if status == 400 and self._lacks(request, message_of(reply)):
             return Verdict("answered")
         return by_status(reply, items)
 
-    # -- properties and events
-    def _prepare_properties(self, fields: Fields, known: list[str]) -> Preparation:
-        reply = yield Request("GET", PROPERTIES)
-        existing = _by_name(reply)
-        missing = {name: field for name, field in fields.items() if name not in existing}
-        if missing:
-            reply = yield Request("POST", f"{PROPERTIES}/batch/create", json={"inputs": list(missing.values())})
-            if reply.status == 201:
-                existing |= missing
-            else:  # only some were made, or somebody else just made them
-                existing = _by_name((yield Request("GET", PROPERTIES)))
-        for name, field in fields.items():
-            if name not in existing:
-                self._refused["property", name] = refused(reply, "unknown_field", _message(reply))
-            elif field.get("hasUniqueValue") and not existing[name].get("hasUniqueValue"):
-                words = f"the values of the HubSpot property {name!r} are not unique: nobody can be found by it"
-                self._refused["property", name] = Rejected("unknown_field", words)
-            else:
-                known.append(name)
+    def _lacks(self, request: Request, message: str) -> bool:
+        """Whether a request is refused for a property or event that HubSpot does not have."""
+        if request.url == f"{EVENTS}/send/batch":
+            return bool(UNDEFINED.search(message))
+        return bool(missing_properties(message)) or no_property(message, self.settings.user_id_property)
 
-    def _prepare_events(self, events: dict[str, Fields], defined: dict[str, dict[str, Any]]) -> Preparation:
-        if not events.keys() <= defined.keys():
-            existing = yield from self._definitions()
-            if isinstance(existing, Rejected):
-                self._refused["events",] = existing
-                return
-            for label in events:
-                if label not in defined and property_name(label) in existing:
-                    defined[label] = existing[property_name(label)]
-        for label, fields in events.items():
-            if label not in defined:
-                reply = yield Request("POST", f"{EVENTS}/event-definitions", json=_event_definition(label, fields))
-                full_name = reply.object.get("fullyQualifiedName")
-                if full_name:
-                    defined[label] = {"name": full_name, "properties": sorted(fields)}
-                else:
-                    self._refused["event", label] = refused(reply, "unknown_field", _message(reply))
-                continue
-            event = defined[label]
-            for name in sorted(fields.keys() - event["properties"]):
-                url = f"{EVENTS}/event-definitions/{event['name']}/property"
-                reply = yield Request("POST", url, json=fields[name])
-                if reply.ok or reply.status == 409:
-                    event["properties"].append(name)
-                else:
-                    self._refused["event", label, name] = refused(reply, "unknown_field", _message(reply))
-
-    def _definitions(self) -> Generator[Request, Reply, dict[str, dict[str, Any]] | Rejected]:
-        """The account's event definitions by their names without `pe<account>_`."""
-        found: dict[str, dict[str, Any]] = {}
-        after = ""
-        while True:
-            reply = yield Request("GET", f"{EVENTS}/event-definitions?includeProperties=true&limit=100{after}")
-            if not reply.ok:
-                return refusal(reply)
-            page = reply.object
-            for event in page.get("results") or []:
-                names = [p["name"] for p in event.get("properties") or [] if not p["name"].startswith("hs_")]
-                full_name = event["fullyQualifiedName"]
-                found[full_name.partition("_")[2]] = {"name": full_name, "properties": names}
-            cursor = ((page.get("paging") or {}).get("next") or {}).get("after")
-            if not cursor:
-                return found
-            after = f"&after={quote(cursor, safe='')}"
-
+    # -- what calls need
     def _contact_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
         """Definitions of the contact properties that calls like this one need."""
         # Whatever identifier the sample has: other calls of its key will have a user_id.
         if unique := self.settings.user_id_property:
-            yield unique, _contact_field(unique, "") | {"hasUniqueValue": True}
+            yield unique, contact_field(unique, unique, "") | {"hasUniqueValue": True}
         if call.kind == "identify":
             sync = self.sync(call)
             enrichment = dict.fromkeys(sync.enrich, "") if sync else {}
-            for name, value in self._values(call, enrichment):
-                yield name, _contact_field(name, value)
+            for key, name, value in self._named(call, enrichment):
+                yield name, contact_field(name, key, value)
 
     def _labels(self, call: Call) -> tuple[str, ...]:
         """The events that calls like this one can be."""
@@ -327,255 +324,93 @@ class HubSpot(Destination):
 
     def _event_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, value in self.properties(call).items():
-            name = property_name(key)
-            yield name, {"name": name, "label": name, **_type(value)}
+            name = self.name_at_vendor("track", key)
+            yield name, {"name": name, "label": key, **type_of(value)}
 
-    def _needs(self, call: Call) -> Iterator[tuple[str, ...]]:
-        """What must not be refused for this call to be of use."""
+    def _needs(self, call: Call) -> Iterator[Need]:
+        """What HubSpot must have for this call to be of use."""
         if call.identifier.type == "user_id":
             yield "property", self.settings.user_id_property
         if call.kind == "identify":
             yield from (("property", name) for name, _ in self._values(call))
         if call.kind == "track":
-            event = self.event(call)
-            yield from (("events",), ("event", event), ("event", event, property_name(call.key)))
+            yield from self._event_needs(call, self.event(call))
 
-    def _values(self, call: Call, more: Mapping[str, Any] = {}) -> Iterator[tuple[str, Any]]:
+    def _event_needs(self, call: Call, label: str) -> Iterator[Need]:
+        yield from (("events",), ("event", label), ("event", label, self.name_at_vendor("track", call.key)))
+
+    def _values(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The properties that an identify call sets, of HubSpot's names."""
+        yield from ((name, value) for _, name, value in self._named(call, {}))
+
+    def _named(self, call: Call, more: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+        """Our name, HubSpot's name and value of each property that an identify call sets."""
         for trait, value in {**more, **call.traits}.items():
             # An address that is not the contact's first must not become it.
             if trait != call.key and (trait != "email" or call.identifier.type != "email"):
-                yield STANDARD.get(trait) or property_name(trait), value
-        yield property_name(call.key), call.value
+                yield trait, self.trait_at_vendor(trait), value
+        yield call.key, self.name_at_vendor("identify", call.key), call.value
 
     def _id_property(self, identifier: Identifier) -> str:
         return self.settings.user_id_property if identifier.type == "user_id" else "email"
 
-    # -- reading and writing
-    def _read_and_write(
-        self, id_property: str, contacts: Mapping[str, dict[str, str]], memory: Memory
-    ) -> Generator[Request, Reply, dict[str, Outcome]]:
-        """Update the contacts that exist, create the others; outcomes by identifier.
-
-        Twice for those that came or went between reading and writing.
-        """
-        results: dict[str, Outcome] = {}
-        for _ in range(2):
-            left = [value for value in contacts if value not in results]
-            if not left:
-                break
-            records = yield from self._read(id_property, left)
-            if isinstance(records, Rejected):
-                return results | dict.fromkeys(left, records)
-            # Several addresses may belong to one contact.
-            known: dict[str, Write] = {}
-            unknown: list[Write] = []
-            for value in left:
-                if record := records.get(value):
-                    values, update = known.setdefault(record, ([], {"id": record, "properties": {}}))
-                    values.append(value)
-                    update["properties"] |= contacts[value]
-                else:
-                    unknown.append(([value], {"properties": {id_property: value, **contacts[value]}}))
-            results |= yield from self._write("update", known.values(), memory)
-            results |= yield from self._write("create", unknown, memory)
-        return results
-
-    def _read(self, id_property: str, values: Sequence[str]) -> Generator[Request, Reply, dict[str, str] | Rejected]:
-        """Record ids by identifier, of those that exist."""
-        names = ["email", "hs_additional_emails"] if id_property == "email" else [id_property]
-        body = {"idProperty": id_property, "properties": names, "inputs": [{"id": value} for value in values]}
-        reply = yield Request("POST", f"{CONTACTS}/batch/read", json=body)
-        if not reply.ok:
-            return refusal(reply)
-        found: dict[str, str] = {}
-        for record in reply.object.get("results") or []:
-            for name in names:
-                own = record["properties"].get(name) or ""
-                for value in own.lower().split(";") if id_property == "email" else [own]:
-                    found[value.strip()] = record["id"]
-        return {value: found[value] for value in values if value in found}
-
-    def _write(
-        self, verb: str, contacts: Collection[Write], memory: Memory
-    ) -> Generator[Request, Reply, dict[str, Outcome]]:
-        """Outcomes by identifier, without those to be read again."""
-        bodies = [{**body, "objectWriteTraceId": f"contact-{n}"} for n, (_, body) in enumerate(contacts)]
-        if not bodies:
-            return {}
-        reply = yield Request("POST", f"{CONTACTS}/batch/{verb}", json={"inputs": bodies})
-        results = self._written(reply, bodies, memory)
-        return {value: now for (values, _), now in zip(contacts, results, strict=True) if now for value in values}
-
-    def _written(self, reply: Reply, bodies: list[dict[str, Any]], memory: Memory) -> list[Outcome | None]:
-        """What became of each contact of a request; None: read again."""
-        answer = reply.object
-        if not reply.ok:
-            if reply.status in (404, 409):
-                return [None] * len(bodies)
-            return [self._failed(answer, memory) if reply.status == 400 else refused(reply)] * len(bodies)
-        errors = _errors(answer, bodies)
-        results: list[Outcome | None] = []
-        for error, done in zip(errors, _done(answer, bodies, errors), strict=True):
-            if error:
-                results.append(None if error.get("category") in AGAIN else self._failed(error, memory))
-            elif done:
-                results.append(Delivered())
-            else:
-                results.append(Later(words="HubSpot does not say what became of the contact"))
-        return results
-
-    def _failed(self, error: Mapping[str, Any], memory: Memory) -> Outcome:
-        """An error of a request, or of one contact in it."""
-        message = str(error.get("message", ""))
-        for name in (missing := missing_properties(message)):
-            words = f"HubSpot has no contact property {name!r} any more: the next run creates it; then replay"
-            self._refused["property", name] = Rejected("unknown_field", words)
-            if name in memory.get("properties", ()):
-                memory["properties"].remove(name)
-        if missing or error.get("category") in BUSY:
-            return Later(words=message)
-        return Rejected(reason(message), message)
-
+    # -- events
     def _track(self, calls: Sequence[Call], memory: Memory) -> Conversation:
-        people = {_value(call.identifier): {"email": _value(call.identifier)} for call in calls}
+        people = {name_of(call.identifier): {"email": name_of(call.identifier)} for call in calls}
         if calls[0].identifier.type == "user_id":
-            records = yield from self._read(self.settings.user_id_property, list(people))
-            if isinstance(records, Rejected):
+            id_property, lost = self.settings.user_id_property, set[str]()
+            records = yield from read(id_property, list(people), lost)
+            if lost:
+                return all_of(calls, self._set_up.lose_property(id_property, memory))
+            if not isinstance(records, dict):
                 return all_of(calls, records)
             people = {value: {"objectId": record} for value, record in records.items()}
         events = memory.get("events", {})
         results: dict[int, Outcome] = {}
         inputs: dict[int, dict[str, Any]] = {}
         for position, call in enumerate(calls):
-            event, person = events.get(self.event(call)), people.get(_value(call.identifier))
-            if event is None:
-                results[position] = Rejected("unknown_field", f"HubSpot has no event {self.event(call)!r}")
+            label, person = self.event(call), people.get(name_of(call.identifier))
+            if label not in events:
+                results[position] = gone(f"event {label!r}")
             elif person is None:
                 results[position] = Rejected("not_found", "HubSpot has no contact of this user_id; identify makes one")
             else:
-                inputs[position] = {
-                    "eventName": event["name"],
-                    **person,
-                    "occurredAt": timestamp(call.at),
-                    "uuid": self.message_id(call),
-                    "properties": {property_name(key): text(value) for key, value in self.properties(call).items()},
-                }
-        if inputs:
-            reply = yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(inputs.values())})
-            results |= dict.fromkeys(
-                inputs, Delivered() if reply.ok else self._unsent(reply, self.event(calls[0]), events)
-            )
+                inputs[position] = self._occurrence(call, events[label]["name"], person)
+        if not inputs:
+            return [results[position] for position in range(len(calls))]
+        reply = yield from self._send(inputs.values())
+        if reply.status == 404 and len({self.event(calls[p]) for p in inputs}) > 1:  # which of the events is it?
+            for label in dict.fromkeys(self.event(calls[p]) for p in inputs):
+                same = {p: one for p, one in inputs.items() if self.event(calls[p]) == label}
+                reply = yield from self._send(same.values())
+                results |= dict.fromkeys(same, self._sent(reply, label, memory))
+        else:
+            labels = {self.event(calls[position]) for position in inputs}
+            told = {label: self._sent(reply, label, memory) for label in labels}
+            results |= {position: told[self.event(calls[position])] for position in inputs}
         return [results[position] for position in range(len(calls))]
 
-    def _unsent(self, reply: Reply, event: str, events: dict[str, Any]) -> Rejected:
-        """A request of events that was refused; with 404 it was one event."""
-        rejected = refusal(reply)
+    def _occurrence(self, call: Call, name: str, person: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "eventName": name,
+            **person,
+            "occurredAt": timestamp(call.at),
+            "uuid": self.message_id(call),
+            "properties": {
+                self.name_at_vendor("track", key): text(value) for key, value in self.properties(call).items()
+            },
+        }
+
+    def _send(self, events: Collection[dict[str, Any]]) -> Generator[Request, Reply, Reply]:
+        return (yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(events)}))
+
+    def _sent(self, reply: Reply, label: str, memory: Memory) -> Outcome:
+        """What became of the events of one name that a request had."""
+        if reply.ok:
+            self._set_up.young.seen(("event", label))
+            return Delivered()
         if reply.status == 403:
-            self._refused["events",] = rejected
-        if reply.status == 404:
-            rejected = Rejected("unknown_field", f"HubSpot has no event {event!r} any more: the next run defines it")
-            self._refused["event", event] = rejected
-            events.pop(event, None)
-        return rejected
-
-
-# -- names and values
-def property_name(name: str) -> str:
-    """Lower-case letters, digits and _, a letter first."""
-    plain = re.sub("[^a-z0-9_]", "_", name.lower())
-    return plain if plain[:1].isalpha() else f"p_{plain}"
-
-
-def text(value: Any) -> str:
-    """HubSpot takes every value as text; "" clears a property."""
-    if value is None:
-        return ""
-    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
-        return ";".join(text(item) for item in value)
-    return value if isinstance(value, str) else canonical(value).decode()
-
-
-def _value(identifier: Identifier) -> str:
-    return identifier.id.strip().lower() if identifier.type == "email" else identifier.id
-
-
-def _type(value: Any) -> dict[str, Any]:
-    """Of a property that takes such values."""
-    if isinstance(value, bool):
-        return {"type": "enumeration", "options": CHOICES}
-    return {"type": "number" if isinstance(value, int | float) else "string"}
-
-
-def _contact_field(name: str, value: Any) -> dict[str, Any]:
-    kind = _type(value)
-    return {"name": name, "label": name, "groupName": "contactinformation", **kind, "fieldType": INPUTS[kind["type"]]}
-
-
-def _event_definition(label: str, fields: Fields) -> dict[str, Any]:
-    return {
-        "label": label,
-        "name": property_name(label),
-        "primaryObject": "CONTACT",
-        "includeDefaultProperties": True,
-        "propertyDefinitions": list(fields.values()),
-    }
-
-
-# -- replies
-def _errors(answer: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
-    """What is said against each contact of a request, by its trace id or its id."""
-    found: dict[str, dict[str, Any]] = {}
-    for error in answer.get("errors") or []:
-        context = error.get("context") or {}
-        found |= dict.fromkeys([*context.get("objectWriteTraceId", ()), *context.get("ids", ())], error)
-    return [found.get(body["objectWriteTraceId"]) or found.get(body.get("id", "")) for body in bodies]
-
-
-def _done(answer: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]], errors: Sequence[object]) -> list[bool]:
-    """Which contacts were written: those that a result names, and the rest if as many results name nobody.
-
-    A result has the trace id, or the record id alone. One that is repeated counts once.
-    """
-    results = {record.get("objectWriteTraceId") or record["id"] for record in answer.get("results") or []}
-    # The `id` beside an `idProperty` is no record id.
-    names = [{body["objectWriteTraceId"], "" if "idProperty" in body else body.get("id", "")} for body in bodies]
-    named = [not results.isdisjoint(own) for own in names]
-    left = sum(not (known or error) for known, error in zip(named, errors, strict=True))
-    all_done = len(results.difference(*names)) >= left
-    return [known or all_done for known in named]
-
-
-def reason(message: str) -> Reason:
-    """Why values were refused, from the codes in HubSpot's message."""
-    if "PROPERTY_DOESNT_EXIST" in message:
-        return "unknown_field"
-    return "invalid_identifier" if "INVALID_EMAIL" in message else "invalid_value"
-
-
-def refusal(reply: Reply) -> Rejected:
-    """Of a whole request."""
-    return refused(reply, reason(_message(reply)) if reply.status == 400 else None, _message(reply))
-
-
-def missing_properties(message: str) -> list[str]:
-    """The properties that do not exist: the message ends in a JSON list of what is wrong."""
-    start, end = message.find("["), message.rfind("]")
-    try:
-        problems = msgspec.json.decode(message[start : end + 1], type=list[_Problem])
-    except msgspec.DecodeError:
-        return []
-    return [problem.name for problem in problems if problem.error == "PROPERTY_DOESNT_EXIST"]
-
-
-class _Problem(Struct):
-    error: str = ""
-    name: str = ""
-
-
-def _message(reply: Reply) -> str:
-    return str(reply.object.get("message") or reply.words())
-
-
-def _by_name(reply: Reply) -> Fields:
-    return {field["name"]: field for field in reply.object.get("results") or []}
+            return Blocked(f"HubSpot does not take events: {message_of(reply)}")
+        if reply.status == 404 or (reply.status == 400 and UNDEFINED.search(message_of(reply))):
+            return self._set_up.lose_event(label, memory, message_of(reply))
+        return refusal(reply)

@@ -12,13 +12,16 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
+from schemas.outcomes import Later
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
+    Blocked,
     Call,
     Conversation,
     Delivered,
     Destination,
+    Form,
     Limit,
     Memory,
     Outcome,
@@ -34,6 +37,8 @@ from transforms.destinations.contract import (
     retry_after,
     units,
 )
+from transforms.destinations.reading import count, items, part, word
+from transforms.destinations.safety import breaks_path, fingerprint
 
 API = "https://api.iterable.com/api/docs"
 HOSTS = {"us": "https://api.iterable.com", "eu": "https://api.eu.iterable.com"}
@@ -54,11 +59,11 @@ REASONS: dict[str, Reason] = {
     "InvalidUserIdError": "invalid_identifier",
     "NotFound": "not_found",
     "RequestFieldsTypesMismatched": "invalid_value",
-    "UniqueFieldsLimitExceeded": "unknown_field",
     "UnknownEmailError": "not_found",
     "UnknownUserIdError": "not_found",
     "UserIdAlreadyExists": "conflict",
 }
+UNKNOWN = frozenset({"UnknownEmailError", "UnknownUserIdError"})  # there is no such person; `NotFound` is of a URL
 # Lists of a bulk answer, of e-mail addresses (`invalidEmails`) and of user ids (`invalidUserIds`).
 FAILURES: dict[str, Reason] = {
     "failed": "refused",
@@ -76,6 +81,7 @@ class Iterable(Destination):
     page = API
     forms = ("identify", "track")
     identifiers = ("email", "user_id")
+    one_record = {"user_id": "attach"}
     limits = (
         Limit(500, source=CAPS_TABLE),
         Limit(500, 1.0, "users/update", API),
@@ -106,6 +112,14 @@ class Iterable(Destination):
     def understands(self) -> tuple[str, ...]:
         return ("user_id",) if self.settings.project == "user_id" else self.identifiers
 
+    def tenant(self) -> str:
+        """Only the key says which project it is of."""
+        return f"{self.slug}:{self.settings.data_centre}:{fingerprint(str(self.settings.api_key))}"
+
+    def name_at_vendor(self, form: Form, key: str) -> str:
+        """A dot would nest it, and two names make the identity."""
+        return f"trait_{key}" if key in IDENTITY else key.replace(".", "_")
+
     # -- conversations
     def unit(self, call: Call) -> Hashable:
         return super().unit(call) if call.kind == "track" else whom(call)
@@ -119,6 +133,9 @@ class Iterable(Destination):
         kind, name = whom(call)
         if kind == "email" and not EMAIL.fullmatch(name):
             return Rejected("invalid_identifier", "Iterable takes no such e-mail address")
+        if call.kind == "delete" and breaks_path(name):
+            words = "it cannot be in the URL by which Iterable deletes: delete the person there by hand"
+            return Rejected("invalid_identifier", words)
         return None
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
@@ -131,7 +148,7 @@ class Iterable(Destination):
             objects = [self.user(group) for group in groups]
         if len(objects) == 1:  # the bulk endpoints have a much lower limit
             reply = yield self.post(one, objects[0])
-            return all_of(calls, Delivered() if succeeded(reply) else rejected(reply))
+            return all_of(calls, Delivered()) if succeeded(reply) else self.owners(calls, reply)
         reply = yield self.post(many, {array: objects})
         return self.outcomes(calls, reply) if succeeded(reply) else all_of(calls, rejected(reply))
 
@@ -139,7 +156,7 @@ class Iterable(Destination):
         kind, name = whom(calls[0])
         path = quote(name, safe="") if kind == "email" else f"byUserId/{quote(name, safe='')}"
         reply = yield Request("DELETE", f"{self.url}/users/{path}", endpoint="users/delete")
-        if succeeded(reply) or reason(reply) == "not_found":
+        if succeeded(reply) or code(reply) in UNKNOWN:
             return all_of(calls, Delivered())
         return all_of(calls, rejected(reply))
 
@@ -159,8 +176,8 @@ class Iterable(Destination):
             user["preferUserId"] = self.settings.placeholder_emails
         fields: dict[str, Any] = {}
         for call in calls:
-            fields.update((field(key), dated(value)) for key, value in call.traits.items())
-        fields.update((field(call.key), dated(call.value)) for call in calls)
+            fields.update((self.name_at_vendor("identify", key), dated(value)) for key, value in call.traits.items())
+        fields.update((self.name_at_vendor("identify", call.key), dated(call.value)) for call in calls)
         return {**user, "mergeNestedObjects": False, "dataFields": fields}
 
     def occurrence(self, call: Call) -> dict[str, Any]:
@@ -171,7 +188,9 @@ class Iterable(Destination):
             "eventName": self.event(call),
             "id": self.message_id(call),
             "createdAt": call.at // 1_000_000,
-            "dataFields": {field(key): dated(value) for key, value in self.properties(call).items()},
+            "dataFields": {
+                self.name_at_vendor("track", key): dated(value) for key, value in self.properties(call).items()
+            },
         }
 
     # -- credentials
@@ -184,32 +203,54 @@ class Iterable(Destination):
         if said in CREDENTIALS:
             return Verdict("credentials", words=reply.words())
         if said == "Forbidden":
-            return Verdict("stop", words=reply.words())
+            return Verdict("refused", words=reply.words())
         if said == "RateLimitExceeded":
             return Verdict("throttled", retry_after(reply), reply.words())
         if said in PASSING or (reply.ok and not isinstance(reply.json(), dict)):
             return Verdict("transient", words=reply.words())
+        if items > 1 and (said in UNKNOWN or (reply.ok and not succeeded(reply))):
+            return Verdict("halve", words=reply.words())
+        if said in UNKNOWN:
+            return Verdict("answered")
         return by_status(reply, items)
+
+    def owners(self, calls: Sequence[Call], reply: Reply) -> list[Outcome]:
+        """What became of the calls about one person who was refused: one of them may have set what is wrong."""
+        form: Form = "track" if calls[0].kind == "track" else "identify"
+        wrong = part(part(reply.object, "params"), "validationErrors")
+        sets = [{self.name_at_vendor(form, name) for name in (call.key, *call.traits)} for call in calls]
+        known = not wrong.keys().isdisjoint(set().union(*sets))
+        results: list[Outcome] = all_of(calls, rejected(reply))
+        for position, call in enumerate(calls):
+            own = self.name_at_vendor(form, call.key)
+            if own in wrong and self.is_audience(call):
+                results[position] = Blocked(f"Iterable's field {own!r} does not take true and false: {reply.words()}")
+            elif known and wrong.keys().isdisjoint(sets[position]):
+                results[position] = Later(words="something else about the person was refused")
+        return results
 
     def outcomes(self, calls: Sequence[Call], reply: Reply) -> list[Outcome]:
         """One outcome per call of a bulk answer, which names what it did not take."""
-        answer = reply.json()
+        answer = reply.object
         failed = failures(answer)
-        events = answer.get("disallowedEventNames") or ()
-        fields = answer.get("filteredOutFields") or ()
-        named = {whom(call) for call in calls if whom(call) in failed or self.event(call) in events}
-        unnamed = (answer.get("failCount") or 0) > len(named)
+        events, fields = items(answer, "disallowedEventNames"), items(answer, "filteredOutFields")
+        named = {whom(call) for call in calls if whom(call) in failed or self.event_of(call) in events}
+        unnamed = count(answer, "failCount") > len(named)
         results: list[Outcome] = []
         for call in calls:
+            name = self.name_at_vendor("track" if call.kind == "track" else "identify", call.key)
             if why := failed.get(whom(call)):
                 results.append(Rejected(*why))
-            elif call.kind == "track" and self.event(call) in events:
-                results.append(Rejected("unknown_field", "disallowedEventNames"))
-            elif field(call.key) in fields:
-                results.append(Rejected("unknown_field", "filteredOutFields"))
+            elif self.event_of(call) in events:
+                results.append(Blocked(f"Iterable's project does not take events of the name {self.event_of(call)!r}"))
+            elif name in fields:
+                results.append(Blocked(f"Iterable's project has no field {name!r}, and takes no new one by itself"))
             else:
                 results.append(Delivered(unconfirmed=unnamed))
         return results
+
+    def event_of(self, call: Call) -> str | None:
+        return self.event(call) if call.kind == "track" else None
 
 
 def whom(call: Call) -> tuple[str, str]:
@@ -217,11 +258,6 @@ def whom(call: Call) -> tuple[str, str]:
     if call.identifier.type == "email":
         return "email", call.identifier.id.strip().lower()
     return "userId", call.identifier.id
-
-
-def field(key: str) -> str:
-    """A field's name: a dot would nest it, and two names make the identity."""
-    return f"trait_{key}" if key in IDENTITY else key.replace(".", "_")
 
 
 def dated(value: Any) -> Any:
@@ -238,28 +274,25 @@ def dated(value: Any) -> Any:
 
 def code(reply: Reply) -> str:
     """`code` of an answer; bulk answers have none."""
-    answer = reply.json()
-    return str(answer.get("code", "")) if isinstance(answer, dict) else ""
+    return word(reply.object, "code")
 
 
 def succeeded(reply: Reply) -> bool:
     return reply.ok and code(reply) in ("", "Success")
 
 
-def reason(reply: Reply) -> Reason | None:
-    return REASONS.get(code(reply))
-
-
-def rejected(reply: Reply) -> Rejected:
-    return refused(reply, reason(reply))
+def rejected(reply: Reply) -> Rejected | Blocked:
+    if code(reply) == "UniqueFieldsLimitExceeded":
+        return Blocked(f"Iterable's project has no room for another field: {reply.words()}")
+    return refused(reply, REASONS.get(code(reply)))
 
 
 def failures(answer: dict[str, Any]) -> dict[tuple[str, str], tuple[Reason, str]]:
     """Why, by identity; the more telling list stands last in FAILURES and wins."""
     found: dict[tuple[str, str], tuple[Reason, str]] = {}
-    for lists in (answer, answer.get("failedUpdates") or {}):
+    for lists in (answer, part(answer, "failedUpdates")):
         for prefix, why in FAILURES.items():
             emails, users = f"{prefix}Emails", f"{prefix}UserIds"
-            found.update({("email", str(name).lower()): (why, emails) for name in lists.get(emails) or ()})
-            found.update({("userId", str(name)): (why, users) for name in lists.get(users) or ()})
+            found.update({("email", str(name).lower()): (why, emails) for name in items(lists, emails)})
+            found.update({("userId", str(name)): (why, users) for name in items(lists, users)})
     return found

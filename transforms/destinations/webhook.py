@@ -1,8 +1,11 @@
 """Webhook: every call as its neutral message, to any URL. A connection's receiver is its own vendor."""
 
 import hmac
+import re
+from base64 import b64encode
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Annotated
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from msgspec import Meta, Struct
 
@@ -22,11 +25,16 @@ from transforms.destinations.contract import (
     by_status,
     refused,
 )
+from transforms.destinations.safety import CONTROLS, check_texts, fingerprint, url_fault
 
-# The URL itself is wrong: it moved, it is gone, or nothing there takes a POST.
-WRONG_URL = frozenset({301, 302, 303, 307, 308, 404, 405, 410})
 # Headers that carry credentials: plain headers are no place for them.
 CREDENTIALS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
+# Headers that say where a message ends, how it is written and what becomes of the connection: the sender's own.
+FRAMING = (
+    "accept-encoding", "connection", "content-encoding", "content-length", "expect", "host", "keep-alive",
+    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+)  # fmt: skip
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 
 class Webhook(Destination):
@@ -62,19 +70,40 @@ class Webhook(Destination):
         ] = False
 
         def __post_init__(self) -> None:
+            check_texts(self)
             if bool(self.url) == bool(self.secret_url):
                 raise ValueError("expected either url or secret_url")
+            if self.url and (fault := url_fault(self.url)):
+                raise ValueError(f"url {fault} (take secret_url, or Authorization in secret_headers)")
             if any(name.lower() in CREDENTIALS for name in self.headers):
                 raise ValueError(f"headers that are secret ({', '.join(CREDENTIALS)}) go into secret_headers")
+            names = [*self.headers, *self.secret_headers]
+            for name in names:
+                if wrong := _header_fault(name, self.headers.get(name, "")):
+                    raise ValueError(wrong)
+            if len({name.lower() for name in names}) < len(names):
+                raise ValueError("headers and secret_headers name one header twice")
+            if self.shared_secret and "x-signature" in {name.lower() for name in names}:
+                raise ValueError("X-Signature is made of shared_secret: remove the header, or shared_secret")
 
     settings: Settings
 
-    def account(self) -> Hashable:
-        return self._url
+    def tenant(self) -> str:
+        """A receiver is known by its URL, any part of which may be secret."""
+        host = f"{urlsplit(self.settings.url).netloc.lower()}:" if self.settings.url else ""
+        return f"{self.slug}:{host}{fingerprint(self.settings.url or str(self.settings.secret_url))}"
+
+    def limit_group(self) -> str:
+        return f"{self.slug}-{fingerprint(self._url)}"
 
     @property
     def _url(self) -> str:
         return self.settings.secret_url.reveal() if self.settings.secret_url else self.settings.url
+
+    def _address(self) -> str:
+        """The URL without the user that it may name: `signed` makes a header of that."""
+        parts = urlsplit(self._url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
     def reaches_inside(self) -> bool:
         return self.settings.private_addresses
@@ -90,14 +119,17 @@ class Webhook(Destination):
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         messages = [self.message(call) for call in calls]
         body = messages if self.settings.batch else messages[0]
-        reply = yield Request("POST", self._url, json=body, headers=self.settings.headers)
+        reply = yield Request("POST", self._address(), json=body, headers=self.settings.headers)
         return all_of(calls, outcome(reply))
 
     forget = deliver  # a message of type `delete`
 
     # -- credentials
     def signed(self, request: Request) -> Mapping[str, str]:
-        headers = {name: value.reveal() for name, value in self.settings.secret_headers.items()}
+        headers = {name.lower(): value.reveal() for name, value in self.settings.secret_headers.items()}
+        user = urlsplit(self._url).netloc.rpartition("@")[0]
+        if user and "authorization" not in headers:
+            headers["authorization"] = f"Basic {b64encode(unquote(user).encode()).decode()}"
         if self.settings.shared_secret:
             key = self.settings.shared_secret.reveal().encode()
             headers["x-signature"] = hmac.new(key, request.body() or b"", "sha1").hexdigest()
@@ -105,11 +137,13 @@ class Webhook(Destination):
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
-        if reply.status in WRONG_URL:
-            return Verdict("stop", words=f"status {reply.status}: is the url of {self.connection} right?")
         if reply.status == 501:
             return Verdict("answered")
-        return by_status(reply, items)
+        verdict = by_status(reply, items)
+        if verdict.meaning == "refused" and reply.status != 403:
+            words = f"status {reply.status}: is the url of {self.connection} right? {reply.words()}".rstrip()
+            return Verdict("refused", words=words)
+        return verdict
 
 
 def outcome(reply: Reply) -> Delivered | Rejected:
@@ -118,3 +152,14 @@ def outcome(reply: Reply) -> Delivered | Rejected:
         return Delivered()
     # 501: this type of message is not supported (the convention of partners' webhooks).
     return refused(reply, "unsupported" if reply.status == 501 else None)
+
+
+def _header_fault(name: str, value: str) -> str:
+    """Why a header would break the message, or is the sender's own; "" if nothing."""
+    if not TOKEN.fullmatch(name):
+        return f"{name!r} cannot be the name of a header"
+    if name.lower() in FRAMING:
+        return f"the header {name} is the sender's own: it says how a message is framed"
+    if CONTROLS.search(value.replace("\t", " ")) or value != value.strip():
+        return f"the header {name} has a line break, another control character, or a blank at its end"
+    return ""

@@ -1,6 +1,5 @@
 """Zendesk: user fields and profile events of Zendesk Support, API v2."""
 
-import re
 from base64 import b64encode
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
@@ -14,10 +13,12 @@ from schemas.workspace import Connection, Workspace
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
+    Blocked,
     Call,
     Conversation,
     Delivered,
     Destination,
+    Form,
     Identifier,
     Limit,
     Memory,
@@ -29,18 +30,24 @@ from transforms.destinations.contract import (
     Secret,
     Verdict,
     all_of,
+    besides,
     by_status,
     refused,
     retry_after,
     timestamp,
     units,
 )
+from transforms.destinations.names import in_ascii
+from transforms.destinations.reading import part, rows, word
+from transforms.destinations.safety import check_texts
+from transforms.destinations.young import Young
 
 # Traits that are attributes of a user; everything else is a user field.
 STANDARD = frozenset({"name", "email", "phone", "time_zone", "notes", "details"})
 # Longer identifiers are refused in events.
 # https://developer.zendesk.com/documentation/custom-data/events/about-the-events-api
 EVENT_IDENTIFIER = 60
+FIELD_KEY = 100  # letters; a longer one may be refused (unsure)
 # Seconds between looks at a job, ten minutes in all; its status is kept for an hour.
 POLLS = (1.0, 1.0, 2.0, 4.0, 8.0, *[15.0] * 39)
 
@@ -56,6 +63,7 @@ class Zendesk(Destination):
     page = "https://developer.zendesk.com/api-reference/ticketing/users/users/"
     forms = ("identify", "track")
     identifiers = ("user_id", "email")
+    one_record = {"email": "attach"}
     # Zendesk's own limits are lower and per minute, by plan (200 to 2,500): it answers them with 429 and a delay.
     limits = (Limit(50, source=CAPS_TABLE),)
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {
@@ -86,6 +94,7 @@ class Zendesk(Destination):
         ] = "customer"
 
         def __post_init__(self) -> None:
+            check_texts(self)
             if (self.api_token is None) == (self.oauth_token is None) or (self.api_token and not self.email):
                 raise ValueError("expected either email and api_token, or oauth_token")
 
@@ -93,38 +102,68 @@ class Zendesk(Destination):
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
-        self._refused: dict[str, Rejected] = {}  # user fields that cannot be had, and why
+        self._missing: dict[str, Blocked] = {}  # user fields that cannot be had, and why
+        self._young = Young()  # keys of fields that were just made
+        self._doubted: set[str] = set()  # fields that an answer did not show
+        self._unseen: set[str] = set()  # of these, those that are there all the same: answers do not show every field
+
+    def tenant(self) -> str:
+        return f"{self.slug}:{self.settings.subdomain}"
+
+    def limit_group(self) -> str:
+        """The account's tokens share its limits."""
+        return f"{self.slug}-{self.settings.subdomain}"
+
+    def name_at_vendor(self, form: Form, key: str) -> str:
+        return field_key(key) if form == "identify" else key
+
+    def trait_at_vendor(self, trait: str) -> str:
+        return trait if trait in STANDARD else field_key(trait)
+
+    def event_at_vendor(self, name: str) -> str:
+        return field_key(name.lower())
 
     # -- conversations
     def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
         """Create the user fields that are missing; keep the types of all that are needed."""
         fields: dict[str, str] = memory.setdefault("fields", {})
         wanted: dict[str, Any] = {}
-        for key, value in (pair for call in samples for pair in self._samples(call)):
+        titles: dict[str, str] = {}
+        for title, value in (pair for call in samples for pair in self._samples(call)):
+            key = field_key(title)
+            self._missing.pop(key, None)
             if key not in fields and (value is not None or key not in wanted):
-                wanted[key] = value
+                wanted[key], titles[key] = value, title
         if not wanted:
             return
         existing = yield from self._existing()
+        if isinstance(existing, Blocked):
+            self._missing |= dict.fromkeys(wanted, existing)
+            return
         failed: dict[str, Reply] = {}
         for key in [key for key in wanted if key not in existing]:
-            field = {"key": key, "title": key, "type": _type(wanted[key]), "active": True, "description": ""}
+            kind = _type(wanted[key])
+            field = {"key": key, "title": titles[key], "type": kind, "active": True, "description": ""}
             reply = yield self._request("POST", FIELDS, json={"user_field": field})
             if reply.ok:
-                existing[key] = (_type(wanted[key]), True)
+                existing[key] = (kind, True)
+                self._young.made(key)
             else:
                 failed[key] = reply
         if failed:  # a key is taken by a field that somebody else just made, or by one that was deleted
-            existing |= yield from self._existing()
+            again = yield from self._existing()
+            existing |= {} if isinstance(again, Blocked) else again
         for key in wanted:
             if key not in existing:
-                self._refused[key] = refused(failed[key], "unknown_field")
+                words = f"Zendesk has no user field {key!r}, and does not make one: {failed[key].words()}"
+                self._missing[key] = Blocked(words)
                 continue
             kind, active = existing[key]
             if active:
                 fields[key] = kind
+                self._unseen |= {key} & self._doubted
             else:
-                self._refused[key] = Rejected("unknown_field", f"the user field {key!r} is deactivated in Zendesk")
+                self._missing[key] = Blocked(f"the user field {key!r} is deactivated in Zendesk")
 
     def at_once(self) -> int:
         return 30 if self.settings.bulk else super().at_once()  # jobs that may be queued or running
@@ -147,12 +186,21 @@ class Zendesk(Destination):
             return Rejected(
                 "invalid_identifier", f"Zendesk's events take identifiers of up to {EVENT_IDENTIFIER} letters"
             )
-        return next((self._refused[key] for key, _ in self._fields(call) if key in self._refused), None)
+        return None
 
     def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         if calls[0].kind == "track":
             reply = yield self._request("POST", EVENTS, json=self._event(calls[0]))
+            if reply.status == 403:  # not every plan has events
+                return all_of(calls, Blocked(f"Zendesk does not take events: {reply.words()}"))
             return all_of(calls, outcome(reply))
+        missing = [self._blocked(call) for call in calls]
+        return (yield from besides(calls, missing, lambda left: self._identify(left, memory)))
+
+    def _blocked(self, call: Call) -> Blocked | None:
+        return next((self._missing[key] for key, _ in self._fields(call) if key in self._missing), None)
+
+    def _identify(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         positions = list(units(self, calls).values())
         users = [self._user([calls[position] for position in one], memory) for one in positions]
         if self.settings.bulk:
@@ -161,8 +209,28 @@ class Zendesk(Destination):
             reply = yield self._request("POST", USERS, json={"user": users[0]})
             busy = reply.status == 429
             results = [Later(retry_after(reply), reply.words()) if busy else outcome(reply)]
+            if reply.ok:
+                gone = {key: self._lose(key, memory) for key in self._unshown(reply, users[0]["user_fields"])}
+                return [next((gone[key] for key, _ in self._fields(c) if key in gone), Delivered()) for c in calls]
         found = {position: result for one, result in zip(positions, results, strict=True) for position in one}
         return [found[position] for position in range(len(calls))]
+
+    def _unshown(self, reply: Reply, sent: Mapping[str, Any]) -> list[str]:
+        """Fields that the user should have by now and does not show: Zendesk drops values of those it does not have."""
+        shown = part(reply.object, "user").get("user_fields")
+        if not isinstance(shown, dict):
+            return []
+        for key in shown:
+            self._young.seen(key)
+        return [key for key in sent if key not in shown and key not in self._unseen]
+
+    def _lose(self, key: str, memory: Memory) -> Outcome:
+        """Zendesk does not have a field: not yet, or not any more."""
+        if wait := self._young.wait(key):
+            return Later(wait, f"Zendesk does not know its new user field {key!r} everywhere yet")
+        memory.get("fields", {}).pop(key, None)
+        self._doubted.add(key)
+        return Blocked(f"Zendesk has no user field {key!r} any more", prepare=True)
 
     def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
         """Find the user and delete it. Zendesk keeps deleted users until they are permanently deleted there."""
@@ -174,14 +242,14 @@ class Zendesk(Destination):
         reply = yield self._request("GET", f"/api/v2/users/search?{urlencode(query)}")
         if not reply.ok:
             return all_of(calls, outcome(reply))
-        similar = reply.object.get("users") or []
-        same = [user for user in similar if str(user.get(field) or "").lower() == value.strip().lower()]
+        similar = rows(reply.object, "users")
+        same = [word(user, "id") for user in similar if word(user, field).lower() == value.strip().lower()]
         if similar and not same:
             words = "Zendesk finds users by it, but as no one's primary address or external id: delete them by hand"
             return all_of(calls, Rejected("not_found", words))
         for user in same:
-            reply = yield self._request("DELETE", f"/api/v2/users/{user['id']}")
-            if not reply.ok and reply.status != 404:
+            reply = yield self._request("DELETE", f"/api/v2/users/{quote(user, safe='')}")
+            if not reply.ok and not not_found(reply):
                 return all_of(calls, outcome(reply))
         return all_of(calls, Delivered())
 
@@ -200,17 +268,19 @@ class Zendesk(Destination):
             return Verdict("transient", words=reply.words())
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
-        # Not the account's quota: that one user was changed too often.
-        if status == 429 and path == USERS and reply.headers.get("x-rate-limit-remaining", "0") != "0":
+        if status == 429 and path == USERS and of_one_user(reply):
             return Verdict("answered")
-        if 300 <= status < 400 or (status == 404 and path in (USERS, BULK, FIELDS)):
-            return Verdict("stop", words=f"Zendesk has no account {self.settings.subdomain!r}: is the subdomain right?")
+        if status == 404 and not_found(reply) and (path != BULK or items == 1):  # one user, or one job
+            return Verdict("answered")
+        if 300 <= status < 400 or status == 404:
+            words = f"Zendesk has no account {self.settings.subdomain!r}, or no {path}: is the subdomain right?"
+            return Verdict("refused", words=f"{words} {reply.words()}")
         if status == 403 and path == BULK:
             return Verdict(
                 "stop", words="Zendesk has not allowed bulk imports for this account: ask it, or remove `bulk`"
             )
-        # Staff may not be changed or deleted by everyone, and not every plan has events: no reason to stop the others.
-        if status == 403 and path != FIELDS:
+        # Not every plan has events, not every agent may make fields: no reason to stop the others.
+        if status == 403 and path in (FIELDS, EVENTS):
             return Verdict("answered")
         return by_status(reply, items)
 
@@ -218,33 +288,40 @@ class Zendesk(Destination):
     def _request(self, method: str, path: str, json: Any = None, after: float = 0.0) -> Request:
         return Request(method, f"https://{self.settings.subdomain}.zendesk.com{path}", json=json, after=after)
 
-    def _existing(self) -> Generator[Request, Reply, dict[str, tuple[str, bool]]]:
+    def _existing(self) -> Generator[Request, Reply, dict[str, tuple[str, bool]] | Blocked]:
         """Type of each user field by key, and whether it is active."""
         found: dict[str, tuple[str, bool]] = {}
         after = ""
         while True:
             reply = yield self._request("GET", f"{FIELDS}?page%5Bsize%5D=100{after}")
+            if not reply.ok:
+                return Blocked(f"Zendesk does not show its user fields: {reply.words()}")
             page = reply.object
-            for field in page.get("user_fields") or []:
-                found[field["key"]] = (field["type"], field.get("active", True))
-            more = page.get("meta") or {}
-            if not more.get("has_more"):
+            for field in rows(page, "user_fields"):
+                found[word(field, "key")] = (word(field, "type"), field.get("active") is not False)
+            more = part(page, "meta")
+            before, cursor = after, word(more, "after_cursor")
+            after = f"&page%5Bafter%5D={quote(cursor, safe='')}"
+            if not (more.get("has_more") and cursor) or after == before:
                 return found
-            after = f"&page%5Bafter%5D={quote(more['after_cursor'], safe='')}"
 
     def _fields(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The user fields that an identify call sets."""
+        yield from ((field_key(key), value) for key, value in self._own(call))
+
+    def _own(self, call: Call) -> Iterator[tuple[str, Any]]:
+        """The same by our names."""
         if call.kind == "identify":
             own = {**call.traits, call.key: call.value}
-            yield from ((field_key(key), value) for key, value in own.items() if key == call.key or key not in STANDARD)
+            yield from ((key, value) for key, value in own.items() if key == call.key or key not in STANDARD)
 
     def _samples(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The same, with the enrichment that this call happens to lack."""
         if call.kind == "identify":
             sync = self.sync(call)
             enrich = sync.enrich if sync else ()
-            yield from ((field_key(key), None) for key in enrich if key not in STANDARD)
-        yield from self._fields(call)
+            yield from ((key, None) for key in enrich if key not in STANDARD)
+        yield from self._own(call)
 
     def _user(self, calls: Sequence[Call], memory: Memory) -> dict[str, Any]:
         types = memory.get("fields", {})
@@ -262,7 +339,7 @@ class Zendesk(Destination):
         return {
             "event": {
                 "source": self.settings.event_source,
-                "type": field_key(event.lower()),
+                "type": self.event_at_vendor(event),
                 "description": event,
                 "created_at": timestamp(call.at),
                 "properties": self.properties(call),
@@ -280,15 +357,18 @@ class Zendesk(Destination):
         reply = yield self._request("POST", BULK, json={"users": users})
         if not reply.ok:
             return [outcome(reply)] * len(users)
-        job = reply.object.get("job_status") or {}
+        job = part(reply.object, "job_status")
         for after in POLLS:
-            if job.get("status") not in ("queued", "working"):
+            number = word(job, "id")
+            if not number or job.get("status") not in ("queued", "working"):
                 break
-            reply = yield self._request("GET", f"/api/v2/job_statuses/{job['id']}", after=after)
-            job = reply.object.get("job_status") or {}
-        rows = job.get("results")
-        done = {row.get("index", n): row for n, row in enumerate(rows if isinstance(rows, list) else [])}
-        ending = f"Zendesk's job is {job.get('status') or 'lost'}: {job.get('message') or 'no message'}"
+            reply = yield self._request("GET", f"/api/v2/job_statuses/{quote(number, safe='')}", after=after)
+            job = part(reply.object, "job_status")
+        done = {}
+        for n, row in enumerate(rows(job, "results")):
+            index = row.get("index", n)
+            done[index if isinstance(index, int) else n] = row
+        ending = f"Zendesk's job is {word(job, 'status') or 'lost'}: {word(job, 'message') or 'no message'}"
         return [row_outcome(done[n]) if n in done else Later(words=ending) for n in range(len(users))]
 
 
@@ -301,7 +381,7 @@ def _identity(identifier: Identifier) -> tuple[str, str]:
 # -- fields
 def field_key(name: str) -> str:
     """Letters, digits and _, and not digits only."""
-    key = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    key = in_ascii(name, FIELD_KEY)
     return f"field_{key}" if key.isdigit() else key
 
 
@@ -328,10 +408,21 @@ def outcome(reply: Reply) -> Delivered | Rejected:
 
 def row_outcome(row: dict[str, Any]) -> Delivered | Rejected:
     """Of one row of a job."""
-    if row.get("success", True) and not row.get("error"):
+    if row.get("success", True) and not row.get("error") and word(row, "status").lower() != "failed":
         return Delivered()
     words = " ".join(str(row[key]) for key in ("error", "details") if row.get(key))
     return Rejected(reason(words), words)
+
+
+def not_found(reply: Reply) -> bool:
+    """Whether Zendesk says that it has no such user, or job; a page of somebody else's is no such word."""
+    return reply.status == 404 and word(reply.object, "error") == "RecordNotFound"
+
+
+def of_one_user(reply: Reply) -> bool:
+    """Whether it is not the account's quota that is used up: that one user was changed too often."""
+    left = [reply.headers.get(name, "0") for name in ("x-rate-limit-remaining", "ratelimit-remaining")]
+    return "single unique user" in reply.words() or any(number != "0" for number in left)
 
 
 def reason(words: str) -> Reason:

@@ -1,30 +1,28 @@
 """The caps of a connection: what its vendor publishes, and what its workspace says."""
 
-from math import ceil
+from collections.abc import Sequence
 
-from schemas.workspace import UNITS, Connection
 from schemas.limits import Limit
-from transforms.destinations.contract import Destination
-from transforms.logic.inflight import FEWEST, SLOWEST
+from schemas.workspace import UNITS, Connection
+from transforms.logic.inflight import needed
 from transforms.logic.limit import EVEN
 
 
-def effective_limits(destination: type[Destination], connection: Connection) -> list[Limit]:
+def effective_limits(published: Sequence[Limit], connection: Connection) -> list[Limit]:
     """The destination's limits and the workspace's cap; one that the vendor raised is in place of the first."""
-    limits = list(destination.limits)
+    limits = list(published)
     if connection.cap is None:
         return limits
     if connection.cap_raised_by_vendor:
-        published = next((limit for limit in limits if not limit.endpoint), None)
-        limits = [limit for limit in limits if limit is not published]
+        first = next((limit for limit in limits if not limit.endpoint), None)
+        limits = [limit for limit in limits if limit is not first]
     return [Limit(connection.cap.requests, connection.cap.seconds, source="workspace"), *limits]
 
 
-def at_once(destination: Destination, limits: list[Limit]) -> int:
+def at_once(bears: int, limits: Sequence[Limit]) -> int:
     """How many conversations use the cap up before the slowest answers; or as many as the vendor bears."""
     even = [each for each in limits if not each.endpoint and each.unit == "requests" and each.seconds <= EVEN]
-    rates = [limit.requests / limit.seconds for limit in even]
-    return min(destination.at_once(), max(FEWEST, ceil(min(rates, default=0.0) * SLOWEST)))
+    return min(bears, needed(min((limit.requests / limit.seconds for limit in even), default=0.0)))
 
 
 def per(requests: float, seconds: float) -> str:

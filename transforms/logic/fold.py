@@ -40,6 +40,7 @@ class Folded(Struct):
     calls: list[tuple[str, Call]] = field(default_factory=list)  # by connection
     counts: Counter[str] = field(default_factory=Counter)  # applied, unchanged, retried, dropped (occurrences)
     no_identifier: list[str] = field(default_factory=list)  # connections that know no identifier of the profile
+    kept: list[str] = field(default_factory=list)  # connections, for each identifier that its vendor cannot forget
 
 
 def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: Iterator[int]) -> Folded:
@@ -88,7 +89,7 @@ def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Fol
 def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int], out: Folded) -> None:
     """The person was deleted: take back what was asked, and ask every vendor that can to forget what it was told."""
     state.waiting = []
-    owed = {connection.deletions: _owed(state, connection) for connection in plan.connections}
+    owed = {connection.deletions: _owed(state, connection, out) for connection in plan.connections}
     for connection in plan.connections:
         if any(slot in state.ledger for slot in connection.slots):
             state.cut = next(asks)
@@ -97,8 +98,8 @@ def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int
     state.ledger = {slot: entries for slot, entries in owed.items() if entries}
 
 
-def _owed(state: ProfileState, connection: ConnectionPlan) -> dict[int, Entry]:
-    """Everybody who may be known to the vendor. What was asked may have been told by now."""
+def _owed(state: ProfileState, connection: ConnectionPlan, out: Folded) -> dict[int, Entry]:
+    """Everybody who may be known to the vendor, by whom it can forget. What was asked may have been told by now."""
     places = {
         place
         for slot, entries in state.ledger.items()
@@ -106,7 +107,9 @@ def _owed(state: ProfileState, connection: ConnectionPlan) -> dict[int, Entry]:
         for place, entry in entries.items()
         if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open
     }
-    return {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
+    able = {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
+    out.kept += [connection.name] * (len(places) - len(able))
+    return able
 
 
 def _ask_deletions(

@@ -1,38 +1,31 @@
-"""In flight: how many conversations are held at once, so that a cap is used up though answers take their time.
+"""In flight: when one more conversation is begun, so that a cap is used up however long answers take.
 
-Little's law: requests under way = rate × time to an answer. More would not go faster, and a busy
-event loop would get busier: it would let many go in one step, and hear of their answers late.
+    read ─► waiting for its turn ─► sent, not answered yet ─► answered
+            a few                   rate × time to an answer, by itself (Little's law)
+
+It is begun while few wait for their turn. So as many are under way as the vendor's answers take at this moment: there
+is nothing to measure, and nothing to learn anew when answers become slow. More would not go faster, and a busy event
+loop would get busier: it would let many go in one step, and hear of their answers late.
 """
 
-FEWEST = 16  # conversations
-SLOWEST = 1.0  # seconds to an answer; before slower ones a cap is not used up
-_MARGIN = 2.0  # times: some answers take longer than others, and some conversations wait for their turn
-_MEMORY = 32  # answers
+FEWEST = 16  # conversations at once where there is no cap to use up
+SLOWEST = 30.0  # seconds to an answer; before slower ones (a longer read timeout) a cap is not used up
+_LEAD = 0.05  # seconds of requests that wait for their turn: a busy sender begins new work late
 
 
-class InFlight:
-    """Learns how long answers take, and says whether there is room for one more conversation."""
+def waiting(rate: float) -> int:
+    """How many may wait for their turn, of a cap of so many requests per second."""
+    return 2 + int(rate * _LEAD)
 
-    def __init__(self, most: int, now: float) -> None:
-        self.most = most
-        self._answer = 0.0  # seconds to one, on average
-        self._began = self._last = now  # when one came
 
-    def answered(self, now: float, seconds: float) -> None:
-        """A request was under way, or a conversation slept ahead of it, for so long."""
-        self._answer += (min(seconds, SLOWEST) - self._answer) / _MEMORY
-        self._last = now
+def needed(rate: float) -> int:
+    """How many conversations at once use the cap up before the slowest answers."""
+    return int(rate * SLOWEST) + waiting(rate) if rate else FEWEST
 
-    def learning(self, now: float) -> bool:
-        """Nothing is known of the vendor yet: there may be room by time alone."""
-        return self._last == self._began and now - self._began < SLOWEST
 
-    def room(self, now: float, held: int, rate: float) -> bool:
-        """Whether one more beside those held helps to use a cap of so many requests per second.
+def room(held: int, wait: int, rate: float, most: int) -> bool:
+    """Whether one more conversation may begin beside those held, of which so many wait for their turn, or are to.
 
-        While there is no answer, the next one will have taken at least that long.
-        """
-        if held < FEWEST or held >= self.most:
-            return held < self.most
-        answer = max(self._answer, min(now - self._last, SLOWEST))
-        return held < rate * _MARGIN * answer
+    `rate`: of the cap, requests per second; 0 is none. `most`: as the vendor bears, see `caps.at_once`.
+    """
+    return held < most and (wait < waiting(rate) if rate else held < FEWEST)

@@ -1,6 +1,9 @@
-"""Keys: the snake_case of a computation's name."""
+"""Keys: the snake_case of a computation's name, and how keys and types of identifiers are written."""
 
+from collections.abc import Collection
 from unicodedata import category, combining, normalize
+
+from schemas.events import IDENTIFIER_TYPES
 
 
 def snake_case(name: str) -> str:
@@ -41,3 +44,26 @@ def _begins_word(text: str, i: int) -> bool:
         return True
     plural = after == "s" and not text[i + 2 : i + 3].isalnum()
     return before.isalnum() and after.islower() and not plural
+
+
+# -- keys that are given
+
+
+def is_key(text: str) -> bool:
+    """Whether it has only letters, digits and `_`."""
+    return text != "" and all(c == "_" or _in_word(c) for c in text)
+
+
+# -- types of identifiers
+
+
+def meant_type(written: str, known: Collection[str] = ()) -> str:
+    """The type that this is another spelling of: `email` of `E-mail`, `user_id` of `userId`; "" where there is none."""
+    if written in known or written in IDENTIFIER_TYPES:
+        return ""
+    spellings = {_letters(kind): kind for kind in (*IDENTIFIER_TYPES, *known)}
+    return spellings.get(_letters(written), "")
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in normalize("NFKC", text).casefold() if _in_word(c))

@@ -1,28 +1,109 @@
-"""Lanes: calls of one profile keep their order, calls of different profiles share requests.
+"""Lanes: calls of one person, or of one object at the vendor, keep their order; others share requests.
 
-ana   ─ identify ─ identify ─ track ─►      a lane is busy while a request holds its head;
-bob   ─ track ─►                            ready lanes are queued by the route of their head
-eve   ─ track ─ ─ ─ ─ ─ ─ due 12:01         a lane may wait for its time
+    ana   ─ identify ─ identify ─ track ─►      a lane is busy while a request holds a call of it;
+    bob   ─ track ─►                            a call that is first in all its lanes is ready, and waits
+    bob@x ─ identify (bob) ─ identify (eve) ─►  in the queue of its route
+    eve   ─ identify ─ ─ ─ due 12:01            one that was put off keeps its lanes waiting until it is due
+
+What happened (`live`) goes before what the workspace asked for (`backfill`), but for one batch in ten.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any
 
 from msgspec.json import encode
 
 from schemas.calls import Call
 from schemas.limits import Batch
+from schemas.outcomes import Rejected
 
 _ENVELOPE = 300  # bytes around the value of a call in a request's body
+_HELD = 1_200  # bytes that a call takes in memory beside those
+_SHARE = 10  # one batch in so many is of the backfill, while live calls wait
 
 
-class Item(NamedTuple):
-    """A call and its place in the outbox."""
+class Item:
+    """A call in the sender's memory, and what became of it so far."""
 
-    ref: int
-    call: Call
+    __slots__ = (
+        "attempts", "before", "call", "due", "gone", "lanes", "marked", "maybe", "out", "put_off", "ready",
+        "refused", "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until", "weight",
+    )  # fmt: skip
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.before: bytes | None = call.holds  # digest of what the vendor has until this lands; None: not known
+        self.attempts = 0  # requests that carried it, in this process
+        self.maybe = False  # an attempt of it, or of one whose place it took, may have landed
+        self.until = 0.0  # and may do so until then; seconds since 1970
+        self.since = 0.0  # when it first failed, seconds since 1970; 0: it did not
+        self.marked = False  # a mark of it stands in the log
+        self.put_off = 0  # how often, in this process
+        self.trouble = 0.0  # since when it is put off, by the clock
+        self.taken_back = False  # while it was out: it is not to be tried again
+        self.settled = False
+        self.refused: Rejected | None = None  # by the vendor, while it is not known whose fault that is
+        # -- of the lanes
+        self.lanes: tuple[_Lane, ...] = ()
+        self.route = ""
+        self.unit: Hashable = None
+        self.weight = 0
+        self.due = 0.0  # not before, by the clock
+        self.scheduled = 0.0  # the same, where its lanes wait for nothing else
+        self.ready = self.out = self.gone = False
+
+    def __repr__(self) -> str:
+        return f"Item({self.call.ask})"
+
+
+class _Lane:
+    __slots__ = ("holder", "key", "out", "waiting")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.waiting: deque[Item] = deque()  # by ask
+        self.out = 0  # calls of it in requests
+        self.holder: _Forming | None = None  # the batch that they are in
+
+    def head(self) -> Item | None:
+        waiting = self.waiting
+        while waiting and waiting[0].gone:
+            waiting.popleft()
+        return waiting[0] if waiting else None
+
+
+class _Forming:
+    """A batch that is being filled."""
+
+    def __init__(self, route: str, size: Batch) -> None:
+        self.route, self.size = route, size
+        self.items: list[Item] = []
+        self.weight = 0
+        self._units: set[Hashable] = set()
+        self._keys: dict[Hashable, Any] = {}
+
+    @property
+    def full(self) -> bool:
+        return len(self._units) >= self.size.items or self.weight >= self.size.bytes
+
+    def takes(self, item: Item) -> bool:
+        """Whether it fits and repeats no key; then it is in."""
+        call, unit = item.call, item.unit
+        key = (call.kind, call.identifier, call.key)
+        # Two spellings of one identifier are one object at the vendor: it cannot have two values of a key.
+        if key in self._keys or self._keys.get((unit, call.key), call.value) != call.value:
+            return False
+        heavier = self.weight + item.weight
+        if self._units and ((unit not in self._units and self.full) or heavier > self.size.bytes):
+            return False
+        self.weight = heavier
+        self._units.add(unit)
+        self._keys[key] = self._keys[unit, call.key] = call.value
+        self.items.append(item)
+        return True
 
 
 class Lanes:
@@ -33,166 +114,248 @@ class Lanes:
         route: Callable[[Call], str],
         unit: Callable[[Call], Hashable],
         batch_of: Callable[[str], Batch],
+        objects: bool = True,
     ) -> None:
-        self._route, self._unit, self._batch_of = route, unit, batch_of
-        self._lanes: dict[str, deque[Item]] = {}
-        self._busy: set[str] = set()  # with calls in a request, or waiting for their time
-        self._until: dict[str, float] = {}  # lanes that wait for their time
-        self._due: list[tuple[float, str]] = []  # a heap of them; an entry that is not the lane's time is void
-        self._closed: set[str] = set()
-        self._ready: dict[str, deque[str]] = {}  # route → profiles, oldest first
-        self.waiting = 0
+        """`objects`: a unit may be more than one identifier, or a part of one, so that it is a lane of its own."""
+        self._route, self._unit, self._batch_of, self._objects = route, unit, batch_of, objects
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._due: list[tuple[float, int, Item]] = []  # a heap; what is not its item's time is void
+        self._sizes: dict[str, Batch] = {}  # by route
+        self._queues: dict[tuple[str, bool], deque[Item]] = {}  # by route and class
+        self._numbers = count()
+        self._turn = 0
+        self.waiting = {False: 0, True: 0}  # calls, by whether they are backfill
+        self.ready = {False: 0, True: 0}
+        self.held = 0  # bytes of calls in memory, those in requests too
         self.largest = 1  # units that a batch of the routes met so far may have
-        self.shared = 0  # identifiers that two profiles had in one batch's reach
+        self.shared = 0  # calls for an identifier that another person's call waited for
 
-    @property
-    def ready(self) -> int:
-        """How many profiles have calls that can go at once."""
-        return len(self._lanes) - len(self._busy)
-
-    @property
-    def plenty(self) -> bool:
-        """Some route has two full batches."""
-        return any(len(ready) >= 2 * self._batch_of(route).items for route, ready in self._ready.items())
+    def keys(self, call: Call, unit: Hashable) -> tuple[Hashable, ...]:
+        """The lanes of a call."""
+        if self._objects and call.kind != "track":
+            return (call.profile_id, call.identifier, (unit,))
+        return (call.profile_id, call.identifier)
 
     def add(self, item: Item) -> None:
-        """Behind everything of the same profile."""
-        profile = item.call.profile_id
-        if profile in self._closed:
-            return
-        lane = self._lanes.get(profile)
+        """At its place, by ask. What a destination's module raises comes before anything is changed."""
+        call = item.call
+        item.route, item.unit, item.weight = self._route(call), self._unit(call), weigh(call)
+        if item.route not in self._sizes:
+            self._sizes[item.route] = size = self._batch_of(item.route)
+            self.largest = max(self.largest, size.items)
+        item.lanes = tuple([self._lane(key) for key in self.keys(call, item.unit)])
+        others = item.lanes[1].waiting
+        self.shared += bool(others) and others[-1].call.profile_id != call.profile_id
+        self.held += item.weight + _HELD
+        self._put(item)
+
+    def size_of(self, route: str) -> Batch:
+        """How much one request of a route takes."""
+        return self._sizes[route]
+
+    def _lane(self, key: Hashable) -> _Lane:
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[profile] = deque()
-        lane.append(item)
-        self.waiting += 1
-        if len(lane) == 1 and profile not in self._busy:
-            self._offer(profile)
+            lane = self._lanes[key] = _Lane(key)
+        return lane
+
+    def _put(self, item: Item) -> None:
+        for lane in item.lanes:
+            _insert(lane.waiting, item)
+        self.waiting[item.call.backfill] += 1
+        self._offer(item)
+
+    def room(self, backfill: bool, most: int) -> bool:
+        """Whether more calls of this class may be read, where one connection may hold so many bytes."""
+        window = max(_FEWEST, 4 * self.largest)
+        full = self.ready[backfill] >= window or self.waiting[backfill] >= _CALLS_EACH * window
+        share = most if not backfill else most * 3 // 4  # what happens must find room beside any backlog
+        return not full and self.held < share
+
+    def plenty(self) -> bool:
+        """Some route has a full batch."""
+        return any(len(queue) >= self._sizes[route].items for (route, _), queue in self._queues.items())
+
+    def of(self, profile_id: str) -> list[Item]:
+        """The calls of one person, in requests too."""
+        lane = self._lanes.get(profile_id)
+        if lane is None:
+            return []
+        out = [item for item in lane.holder.items if item.out] if lane.holder else []
+        return [each for each in (*out, *lane.waiting) if each.call.profile_id == profile_id and not each.gone]
 
     # -- what becomes of a batch that was taken
 
-    def done(self, profiles: Iterable[str]) -> None:
-        """These profiles' calls have their outcome: their next ones are ready."""
-        for profile in profiles:
-            self._busy.discard(profile)
-            if self._lanes.get(profile):
-                self._offer(profile)
-            else:
-                self._lanes.pop(profile, None)
-
-    def postpone(self, items: list[Item], due: float) -> None:
-        """These go back to their places in the lanes of their profiles, which wait until `due`, or longer."""
-        for item in items:
-            self._put_back(item)
-        for profile in {item.call.profile_id for item in items} - self._closed:
-            if due > self._until.get(profile, float("-inf")):
-                self._until[profile] = due
-                heappush(self._due, (due, profile))
-
-    def _put_back(self, item: Item) -> None:
-        if item.call.profile_id in self._closed:
+    def done(self, item: Item) -> None:
+        """It has its outcome, or leaves memory."""
+        if not item.out:
+            self._remove(item)
             return
-        lane = self._lanes.setdefault(item.call.profile_id, deque())
-        place = 0  # the halves of one batch may come back one after the other
-        while place < len(lane) and lane[place].ref < item.ref:
-            place += 1
-        lane.insert(place, item)
-        self.waiting += 1
+        item.out = False
+        self.held -= item.weight + _HELD
+        self._release(item)
 
-    def close(self, profiles: Iterable[str]) -> None:
-        """Nothing more of these profiles goes: a call of theirs was left for later, and order is kept."""
-        for profile in profiles:
-            self._closed.add(profile)
-            self._busy.discard(profile)
-            self._until.pop(profile, None)
-            self.waiting -= len(self._lanes.pop(profile, ()))
+    def _remove(self, item: Item) -> None:
+        """It waited."""
+        if item.gone:
+            return
+        item.gone = True
+        self.waiting[item.call.backfill] -= 1
+        self.held -= item.weight + _HELD
+        if item.ready:
+            item.ready = False
+            self.ready[item.call.backfill] -= 1
+        for lane in item.lanes:
+            self._next(lane)
+
+    def _release(self, item: Item) -> None:
+        for lane in item.lanes:
+            lane.out -= 1
+            if not lane.out:
+                lane.holder = None
+                self._next(lane)
+
+    def _next(self, lane: _Lane) -> None:
+        if head := lane.head():
+            self._offer(head)
+        elif not lane.out:
+            self._lanes.pop(lane.key, None)
+
+    def put_back(self, item: Item, due: float) -> None:
+        """To its place; it and what is behind it wait until then."""
+        item.out = False
+        item.due = due
+        for lane in item.lanes:
+            _insert(lane.waiting, item)
+        self.waiting[item.call.backfill] += 1
+        self._release(item)
 
     # -- what goes next
 
-    @property
-    def idle(self) -> bool:
-        """Nothing is ready, and nothing is in a request."""
-        return not self._ready and len(self._busy) == len(self._until)
-
     def next_due(self) -> float | None:
-        """When the next lane that waits for its time is ready."""
-        while self._due and self._until.get(self._due[0][1]) != self._due[0][0]:
+        """When the first of the calls that wait for their time is due."""
+        while self._due and (self._due[0][2].gone or self._due[0][2].due != self._due[0][0]):
             heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def take(self, now: float, may_go: Callable[[str], bool] = lambda route: True) -> list[Item] | None:
-        """The next batch: of the route that fills a request best, of those that may go. None: nothing is ready."""
+    def take(
+        self, now: float, may_go: Callable[[str], bool] = lambda route: True, full: bool = False
+    ) -> list[Item] | None:
+        """The next batch: of the route that fills a request best, of those that may go. None: nothing is ready.
+
+        `full`: more is being read, so only a full one.
+        """
         while (due := self.next_due()) is not None and due <= now:
-            profile = heappop(self._due)[1]
-            del self._until[profile]
-            self.done([profile])
-        routes = [route for route in self._ready if may_go(route)]
-        if not routes:
+            item = heappop(self._due)[2]
+            item.due = item.scheduled = 0.0
+            self._offer(item)
+        while (found := self._best(may_go, full)) is not None:
+            if batch := self._fill(*found):
+                return batch
+        return None
+
+    def _best(self, may_go: Callable[[str], bool], full: bool) -> tuple[str, bool] | None:
+        """Route and class to begin the batch with."""
+        fills = {
+            (route, backfill): min(len(queue) / self._sizes[route].items, 1.0)
+            for (route, backfill), queue in self._queues.items()
+            if queue and may_go(route)
+        }
+        classes = {backfill for _, backfill in fills}
+        if not classes:
             return None
-        route = max(routes, key=self._fill) if len(routes) > 1 else routes[0]
-        return self._fill_batch(route, self._batch_of(route))
+        backfill = True in classes and (len(classes) == 1 or self._turn % _SHARE == _SHARE - 1)
+        route = max((route for route, each in fills if each == backfill), key=lambda each: fills[each, backfill])
+        if full and sum(fills.get((route, each), 0.0) for each in (False, True)) < 1.0:
+            return None
+        self._turn += 1
+        return route, backfill
 
-    def _fill(self, route: str) -> float:
-        return min(len(self._ready[route]) / self._batch_of(route).items, 1.0)
+    def _fill(self, route: str, backfill: bool) -> list[Item]:
+        forming = _Forming(route, self._sizes[route])
+        for each in (backfill, not backfill):
+            queue = self._queues.get((route, each))
+            passed_over: list[Item] = []
+            while queue and not forming.full:
+                item = queue.popleft()
+                if not item.ready or not self._first(item, None):
+                    self._unready(item)
+                elif forming.takes(item):
+                    self._take_out(item, forming)
+                    self._follow(item, forming)
+                else:
+                    passed_over.append(item)
+            if queue is not None:
+                queue.extendleft(reversed(passed_over))
+                if not queue:
+                    del self._queues[route, each]
+        return forming.items
 
-    def _fill_batch(self, route: str, size: Batch) -> list[Item]:
-        batch: list[Item] = []
-        held: list[str] = []
-        passed_over: list[str] = []
-        units: set[Hashable] = set()
-        keys: dict[Hashable, Any] = {}
-        weight = 0
-        ready = self._ready[route]
-        while ready:
-            profile = ready.popleft()
-            before = len(batch)
-            weight = self._take_from(profile, route, size, batch, units, keys, weight)
-            (held if len(batch) > before else passed_over).append(profile)
-            if len(units) >= size.items or weight >= size.bytes:
-                break
-        ready.extendleft(reversed(passed_over))
-        if not ready:
-            del self._ready[route]
-        self._busy.update(held)
-        self.waiting -= len(batch)
-        return batch
+    def _follow(self, item: Item, forming: _Forming) -> None:
+        """What comes next in the lane of the same person, while it may go along."""
+        lane = item.lanes[0]
+        while not forming.full and (following := lane.head()) is not None:
+            if following.due or following.route != forming.route or not self._first(following, forming):
+                return
+            if not forming.takes(following):
+                return
+            self._take_out(following, forming)
 
-    def _take_from(
-        self,
-        profile: str,
-        route: str,
-        size: Batch,
-        batch: list[Item],
-        units: set[Hashable],
-        keys: dict[Hashable, Any],
-        weight: int,
-    ) -> int:
-        """Calls from the head of a lane, while they are of this route, fit, and repeat no key; the weight then."""
-        lane = self._lanes[profile]
-        first = True
-        while lane and (first or self._route(lane[0].call) == route):
-            call = lane[0].call
-            unit, key = self._unit(call), (call.kind, call.identifier, call.key)
-            # Two spellings of one identifier are one object at the vendor: it cannot have two values of a key.
-            if key in keys or keys.get((unit, call.key), call.value) != call.value:
-                self.shared += first
-                break
-            heavier = weight + weigh(call)
-            if units and ((unit not in units and len(units) >= size.items) or heavier > size.bytes):
-                break
-            weight = heavier
-            units.add(unit)
-            keys[key] = keys[unit, call.key] = call.value
-            batch.append(lane.popleft())
-            first = False
-        return weight
+    def _take_out(self, item: Item, forming: _Forming) -> None:
+        self._unready(item)
+        item.out = True
+        self.waiting[item.call.backfill] -= 1
+        for lane in item.lanes:
+            lane.waiting.popleft()
+            lane.out += 1
+            lane.holder = forming
 
-    def _offer(self, profile: str) -> None:
-        route = self._route(self._lanes[profile][0].call)
-        ready = self._ready.get(route)
-        if ready is None:
-            ready = self._ready[route] = deque()
-            self.largest = max(self.largest, self._batch_of(route).items)
-        ready.append(profile)
+    def _unready(self, item: Item) -> None:
+        if item.ready:
+            item.ready = False
+            self.ready[item.call.backfill] -= 1
+
+    def _first(self, item: Item, forming: _Forming | None) -> bool:
+        """Whether it is the first in all its lanes, and none of them is busy with another batch."""
+        return all(lane.head() is item and (not lane.out or lane.holder is forming) for lane in item.lanes)
+
+    def _offer(self, item: Item) -> None:
+        """Make it ready, if it is."""
+        if item.ready or item.gone or not self._first(item, None):
+            return
+        if item.due:
+            if item.scheduled != item.due:
+                item.scheduled = item.due
+                heappush(self._due, (item.due, next(self._numbers), item))
+            return
+        item.ready = True
+        backfill = item.call.backfill
+        self.ready[backfill] += 1
+        queue = self._queues.get((item.route, backfill))
+        if queue is None:
+            queue = self._queues[item.route, backfill] = deque()
+        queue.append(item)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits."""
+        return not (self.waiting[False] or self.waiting[True])
+
+
+_FEWEST = 2_000  # ready calls of a class that are read ahead
+_CALLS_EACH = 10  # calls read ahead of one person, on average, before they hide the others
+
+
+def _insert(waiting: deque[Item], item: Item) -> None:
+    """By ask; most come at one of the two ends."""
+    ask = item.call.ask
+    if not waiting or waiting[-1].call.ask < ask:
+        waiting.append(item)
+        return
+    place = 0
+    while place < len(waiting) and waiting[place].call.ask < ask:
+        place += 1
+    waiting.insert(place, item)
 
 
 def weigh(call: Call) -> int:
@@ -200,10 +363,3 @@ def weigh(call: Call) -> int:
     if not call.traits and not isinstance(call.value, str | list | dict):
         return _ENVELOPE
     return _ENVELOPE + len(encode((call.value, call.traits)))
-
-
-def halves(items: list[Item], unit: Callable[[Call], Hashable]) -> tuple[list[Item], list[Item]]:
-    """Two batches of about as many units; calls of one unit stay together."""
-    order = list(dict.fromkeys(unit(item.call) for item in items))
-    first = set(order[: (len(order) + 1) // 2])
-    return [i for i in items if unit(i.call) in first], [i for i in items if unit(i.call) not in first]

@@ -1,12 +1,14 @@
 """What a vendor's 429s teach: down at once where they repeat, up again slowly, never above the cap."""
 
-from math import exp
+from math import exp, inf
+
+from transforms.logic.retry import own
 
 _FALL = 0.7  # a repeated 429 leaves this share of the rate
 _CLIMB = 0.02  # share of the rate regained per second without a 429
 _FLOOR = 0.05  # the learned rate never falls below this share
 _REPEATED = 30.0  # seconds within which a second 429 means that the rate is too high
-_LONGEST_HOLD = 60.0  # seconds, where the vendor does not say how long
+_LEAST_HOLD = 1.0  # seconds, at most, by which the own backoff lengthens what the vendor says
 _CATCH_UP = 0.008  # seconds
 
 
@@ -17,9 +19,10 @@ class Learned:
         self._rate = 0.0  # requests per second that the share is of; 0: nothing is learned
         self._share = 1.0
         self._since = 0.0  # when it began to climb from `_share`
-        self._due = float("-inf")
-        self._last = float("-inf")  # when the last hold ended
+        self._due = -inf
+        self._last = -inf  # when the last hold ended
         self._in_a_row = 0
+        self._next = -inf  # while they are in a row: when one more may go to try
         self._recent = 0.0  # requests sent, fading within a second
         self._recent_at = 0.0
         self.curve: list[tuple[float, float, str]] = []  # when, share, why
@@ -30,12 +33,14 @@ class Learned:
 
     def ready(self) -> float:
         """From when the next request may go."""
-        return self._due - _CATCH_UP if self._rate else float("-inf")
+        return max(self._due - _CATCH_UP if self._rate else -inf, self._next)
 
     def take(self, now: float) -> None:
         """A request goes."""
         self._recent = 1.0 + self._recent * exp(self._recent_at - now)
         self._recent_at = now
+        if self._in_a_row:
+            self._next = now + own(self._in_a_row)
         if not self._rate:
             return
         share = self.share(now)
@@ -46,9 +51,14 @@ class Learned:
             self._due = max(self._due, now) + 1 / (self._rate * share)
 
     def throttled(self, now: float, after: float | None, cap: float) -> float:
-        """A 429 came; seconds to hold the connection. `cap` in requests per second, 0 is none."""
+        """A 429 came; seconds to hold the connection. `cap` in requests per second, 0 is none.
+
+        Until the vendor takes a request again, only one goes at a time to try, and ever more seldom.
+        """
         self._in_a_row += 1
-        hold: float = after if after is not None else min(_LONGEST_HOLD, 0.5 * 2 ** min(self._in_a_row, 10))
+        hold = own(self._in_a_row)
+        if after is not None:
+            hold = max(after, min(hold, _LEAST_HOLD))
         if now - self._last < _REPEATED:
             share = max(_FLOOR, self.share(now) * _FALL)
             self._rate = self._rate or cap or max(1.0, self._recent)
@@ -61,4 +71,4 @@ class Learned:
 
     def accepted(self) -> None:
         """The vendor took a request."""
-        self._in_a_row = 0
+        self._in_a_row, self._next = 0, -inf

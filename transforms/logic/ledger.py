@@ -144,17 +144,16 @@ def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
 def release(state: ProfileState, retry: Retry) -> bool:
     """Forget that a call was rejected or expired: it goes again, if it is still wanted.
 
-    False where the ledger knows of something newer. Of a `track` call the current value is told, not an old one
-    behind newer ones.
+    It is known by its digest alone, so a masked dead letter will do. False where the ledger knows of something newer.
+    Of a `track` call the current value is told, not an old one behind newer ones.
     """
-    place = state.place(retry.call.identifier)
-    entry = state.ledger.get(retry.call.slot, {}).get(place) if place is not None else None
-    if entry is None or entry.rest is None or entry.rest.refused != retry.refused:
-        return False
-    entry.rest.refused = None
-    if entry.rest == Rest():
-        entry.rest = None
-    return True
+    released = False
+    for entry in state.ledger.get(retry.call.slot, {}).values():
+        if entry.rest and entry.rest.refused == retry.refused:
+            entry.rest.refused, released = None, True
+            if entry.rest == Rest():
+                entry.rest = None
+    return released
 
 
 def drop_unused(state: ProfileState) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.limits import Limit
+from transforms.logic.hints import plausible
 from transforms.logic.learn import Learned
 
 WAY = 0.012  # seconds by which two requests may come closer on their way to the server
@@ -146,6 +147,7 @@ class Limiter:
         self._windows: list[Spaced | Counted] = []
         self._held_until = float("-inf")
         self._held_since = float("-inf")
+        self._told_until = float("-inf")  # as the vendor clearly said: the later runs keep to it
         self.learned = Learned()
         self.join(limits, now)
 
@@ -196,18 +198,30 @@ class Limiter:
     # -- what the vendor says
 
     def hold(self, now: float, seconds: float) -> None:
-        """Nothing goes for so long."""
+        """Nothing goes for so long, as the vendor said; later runs keep to it too."""
+        self._told_until = max(self._told_until, now + seconds)
+        self._hold(now, seconds)
+
+    def _hold(self, now: float, seconds: float) -> None:
         if now + seconds > self._held_until:
             self._held_since, self._held_until = now, now + seconds
 
+    def held(self, now: float) -> float:
+        """Seconds for which nothing goes because the vendor said so."""
+        return max(0.0, self._held_until - now)
+
     def throttled(self, now: float, after: float | None, sent: float) -> None:
-        """The vendor said 429 to a request sent at `sent`: hold the connection; on repetition, slow down."""
-        if sent < self._held_since:  # of the same moment as the one that began the hold
-            if after is not None:
-                self.hold(now, after)
+        """The vendor said 429 to a request sent at `sent`: hold the connection; on repetition, slow down.
+
+        `after`: what it says, where it is plausible; otherwise the holds grow until it takes a request.
+        """
+        same_moment = sent < self._held_since  # as the one that began the hold
+        if after is not None:
+            self.hold(now, after)
+        if same_moment:
             return
         rates = [w.rate for w in self._windows if isinstance(w, Spaced) and not w.limit.endpoint]
-        self.hold(now, self.learned.throttled(now, after, min(rates, default=0.0)))
+        self._hold(now, self.learned.throttled(now, after, min(rates, default=0.0)))
         self._held_since = now
 
     def accepted(self) -> None:
@@ -226,8 +240,8 @@ class Limiter:
         saved: dict[str, Any] = {}
         if self._long:
             saved["windows"] = [window.save(wall - now, ahead) for window in self._long]
-        if self._held_until > now:
-            saved["held_until"] = round(self._held_until + wall - now, 3)
+        if self._told_until > now:
+            saved["held_until"] = round(self._told_until + wall - now, 3)
         return saved
 
     def restore(self, saved: Mapping[str, Any], now: float, wall: float) -> None:
@@ -238,5 +252,5 @@ class Limiter:
                 same = (limit.seconds, limit.endpoint, limit.unit) == (each["seconds"], each["endpoint"], each["unit"])
                 if same and isinstance(window, Counted):
                     window.restore(each, now, wall - now)
-        if saved.get("held_until") is not None:
-            self.hold(now, saved["held_until"] - wall)
+        if saved.get("held_until") is not None and (left := plausible(saved["held_until"] - wall)):
+            self.hold(now, left)

@@ -8,14 +8,18 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from functools import lru_cache
+from typing import Any, NamedTuple, get_args
+from unicodedata import is_normalized, normalize
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from schemas.events import AnyEvent, Audience, ExternalId, Profile, Trait
+from schemas.events import IDENTIFIER_TYPES, AnyEvent, Audience, ExternalId, Profile, Trait
+from transforms.logic.keys import meant_type
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64  # arrays and objects inside one another; far below what the codecs can carry
@@ -34,12 +38,16 @@ _ADVICE = {
     "wrong_computation_kind": "correct the event's type, or the kind of the computation in the workspace",
     "time_without_zone": "add the zone: `Z` for UTC, or an offset such as `+01:00`",
     "absurd_time": "correct the time, or the clock of what wrote it",
-    "unsupported_value": "write it as text, or leave it out",
+    "misspelled_identifier_type": "write the type so; in another spelling it is one that no destination knows",
 }
 _TIME = "an RFC 3339 time with a zone, such as 1998-03-31T12:00:00Z"
 _EVENTS: dict[str, Any] = {struct.__struct_config__.tag: struct for struct in get_args(AnyEvent)}
 _KNOWN = {tag: frozenset(("type", *struct.__struct_fields__)) for tag, struct in _EVENTS.items()}
 _KNOWN_ID = frozenset(ExternalId.__struct_fields__)
+_ID_FIELDS = ("profile_id", "account_id")
+_ID_LISTS = ("external_ids", "removed_ids")
+_WELL_KNOWN = frozenset(IDENTIFIER_TYPES)
+_EXACT = 2**53  # below it a double is a whole number without doubt
 
 
 class BadRecord(Struct, frozen=True):
@@ -52,7 +60,7 @@ class BadRecord(Struct, frozen=True):
 
 
 class _Route(Struct, gc=False):
-    profile_id: str
+    profile_id: str | int | float
 
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
@@ -68,9 +76,23 @@ def profile_id_of(line: bytes) -> str | None:
     It reads no more than it must: a line that has a profile id may still be a bad record.
     """
     try:
-        return _route(line).profile_id
+        found = _route(line).profile_id
     except _UNREADABLE:
         return None
+    if type(found) is str:
+        return found
+    text = _id_text(found)
+    return text if type(text) is str else None
+
+
+def _id_text(value: Any) -> Any:
+    """An identifier that came as a whole number, as its decimal text; anything else as it is.
+
+    42, 42.0 and 4.2e1 are all "42": a column of numbers with a gap in it is written as doubles by common tools.
+    """
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    return str(value) if type(value) is int and _fits(value) else value
 
 
 class Parser:
@@ -83,6 +105,7 @@ class Parser:
     def __init__(self, computations: Mapping[str, str], now: datetime) -> None:
         self.unknown_fields: Counter[str] = Counter()
         self._kinds = dict(computations)
+        self._spelling = {normalize("NFC", name): name for name in computations}
         self._latest = now + AHEAD
 
     def parse(self, line: bytes) -> AnyEvent | BadRecord | None:
@@ -93,31 +116,35 @@ class Parser:
             event = _decode(line)
         except _UNREADABLE:
             return self._explain(line)
-        return self._fault(event) or event
+        return self._checked(event)
 
-    def _fault(self, event: AnyEvent) -> BadRecord | None:
-        """What a well-formed event says that cannot be."""
+    def _checked(self, event: AnyEvent) -> AnyEvent | BadRecord:
+        """A well-formed event in the workspace's spelling, or what it says that cannot be."""
         if event.profile_id.isspace():
             return _bad("empty_id", "$.profile_id", "more than blanks")
         if not EARLIEST <= event.at <= self._latest:
             latest = self._latest.isoformat(timespec="seconds")
             return _bad("absurd_time", "$.at", f"a time from 1970 to {latest}, one day after the run's clock")
         if isinstance(event, Trait):
-            if self._kinds.get(event.computation) != "trait":
-                return self._wrong_computation(event.computation, "trait")
+            checked = self._computed(event, "trait")
             fault = _unsupported(event.value)
-            return _bad_value("$.value", fault) if fault else None
+            return checked if not fault or isinstance(checked, BadRecord) else _bad_value("$.value", fault)
         if isinstance(event, Audience):
-            if self._kinds.get(event.computation) != "audience":
-                return self._wrong_computation(event.computation, "audience")
-        elif isinstance(event, Profile):
-            for position, external_id in enumerate(event.external_ids):
-                if external_id.id.isspace() or external_id.type.isspace():
-                    field = "id" if external_id.id.isspace() else "type"
-                    return _bad("empty_id", f"$.external_ids[{position}].{field}", "more than blanks")
+            return self._computed(event, "audience")
+        if isinstance(event, Profile):
+            known = _identified(event)
             fault = _unsupported(event.traits)
-            return _bad_value("$.traits", fault) if fault else None
-        return None
+            return known if not fault or isinstance(known, BadRecord) else _bad_value("$.traits", fault)
+        return event
+
+    def _computed(self, event: Trait | Audience, wanted: str) -> Trait | Audience | BadRecord:
+        if self._kinds.get(event.computation) == wanted:
+            return event
+        # The same letters may be spelt in more than one way: é, or e with an accent behind it.
+        spelt = self._spelling.get(normalize("NFC", event.computation), event.computation)
+        if self._kinds.get(spelt) == wanted:
+            return replace(event, computation=spelt)
+        return self._wrong_computation(spelt, wanted)
 
     def _wrong_computation(self, computation: str, wanted: str) -> BadRecord:
         kind = self._kinds.get(computation)
@@ -139,7 +166,7 @@ class Parser:
         try:
             plain = _plain(line)
         except RecursionError:
-            return _bad_value("$", ("", _NOT_SO_DEEP))
+            return _bad_value("$", _TOO_DEEP)
         except msgspec.DecodeError as error:
             return _not_json(text, str(error))
         if not isinstance(plain, dict):
@@ -148,14 +175,16 @@ class Parser:
         if isinstance(tag, str) and tag not in _EVENTS:
             return _bad("unknown_event_type", "$.type", f"one of {', '.join(_EVENTS)}")
         unknown = _drop_unknown(plain, tag) if isinstance(tag, str) else []
+        _take_numbers(plain)
         try:
-            event: AnyEvent = msgspec.convert(plain, AnyEvent)
+            # Of the one struct it takes a fifth of the time that it takes of the union.
+            event: AnyEvent = msgspec.convert(plain, _EVENTS[tag] if isinstance(tag, str) else AnyEvent)
         except msgspec.ValidationError as error:
             return _invalid(str(error))
-        fault = self._fault(event)
-        if not fault:
+        checked = self._checked(event)
+        if not isinstance(checked, BadRecord):
             self.unknown_fields.update(unknown)
-        return fault or event
+        return checked
 
 
 def is_blank(line: bytes) -> bool:
@@ -163,8 +192,8 @@ def is_blank(line: bytes) -> bool:
     return not line or line.isspace()
 
 
-def _bad(reason: str, field: str, expected: str) -> BadRecord:
-    return BadRecord(reason, field if len(field) <= 200 else field[:200] + "…", expected, _ADVICE[reason])
+def _bad(reason: str, field: str, expected: str, advice: str = "") -> BadRecord:
+    return BadRecord(reason, field if len(field) <= 200 else field[:200] + "…", expected, advice or _ADVICE[reason])
 
 
 def _drop_unknown(event: dict[str, Any], tag: str) -> list[str]:
@@ -172,33 +201,105 @@ def _drop_unknown(event: dict[str, Any], tag: str) -> list[str]:
     unknown = [name for name in event if name not in _KNOWN[tag]]
     for name in unknown:
         del event[name]
-    external_ids = event.get("external_ids")
-    for external_id in external_ids if isinstance(external_ids, list) else ():
-        if isinstance(external_id, dict):
-            names = [name for name in external_id if name not in _KNOWN_ID]
-            for name in names:
-                del external_id[name]
-            unknown += [f"external_ids[].{name}" for name in names]
+    for name, each in _ids_of(event):
+        strange = [field for field in each if field not in _KNOWN_ID]
+        for field in strange:
+            del each[field]
+        unknown += [f"{name}[].{field}" for field in strange]
     return unknown
+
+
+def _take_numbers(event: dict[str, Any]) -> None:
+    """Identifiers that came as whole numbers become text."""
+    for name in _ID_FIELDS:
+        if name in event:
+            event[name] = _id_text(event[name])
+    for _, each in _ids_of(event):
+        if "id" in each:
+            each["id"] = _id_text(each["id"])
+
+
+def _ids_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in _ID_LISTS:
+        found = event.get(name)
+        for each in found if isinstance(found, list) else ():
+            if isinstance(each, dict):
+                yield name, each
+
+
+# -- identifiers
+
+
+def _identified(event: Profile) -> Profile | BadRecord:
+    """The event with the types of its identifiers in one spelling, or what is wrong with them."""
+    if not event.removed_ids:
+        for each in event.external_ids:
+            if each.type not in _WELL_KNOWN or each.id.isspace():
+                break
+        else:
+            return event
+    bad = _wrong_id("external_ids", event.external_ids) or _wrong_id("removed_ids", event.removed_ids)
+    if bad:
+        return bad
+    if all(is_normalized("NFC", each.type) for each in (*event.external_ids, *event.removed_ids)):
+        return event
+    return replace(event, external_ids=_spelt(event.external_ids), removed_ids=_spelt(event.removed_ids))
+
+
+def _wrong_id(name: str, ids: list[ExternalId]) -> BadRecord | None:
+    for position, each in enumerate(ids):
+        if each.id.isspace():
+            return _bad("empty_id", f"$.{name}[{position}].id", "more than blanks")
+        if each.type in _WELL_KNOWN:
+            continue
+        if each.type.isspace():
+            return _bad("empty_id", f"$.{name}[{position}].type", "more than blanks")
+        if meant := _meant(each.type):
+            return _bad("misspelled_identifier_type", f"$.{name}[{position}].type", f"did you mean `{meant}`?")
+    return None
+
+
+def _spelt(ids: list[ExternalId]) -> list[ExternalId]:
+    return [ExternalId(type=normalize("NFC", each.type), id=each.id) for each in ids]
+
+
+_meant = lru_cache(maxsize=1024)(meant_type)  # a workspace has few types of identifiers of its own
 
 
 # -- values that JSON can spell and that a state cannot keep
 
 
-_Fault = tuple[str, str]  # the path from here on, and what was expected there
+class _Fault(NamedTuple):
+    path: str  # from here on
+    expected: str
+    advice: str
+
+    def below(self, step: str) -> "_Fault":
+        return self._replace(path=step + self.path)
+
+
+# As text, NaN would be a value like any other, and be sent.
+_NOT_FINITE = _Fault("", "a finite number of double precision", "leave the value out, or send null")
+_TOO_BIG = _Fault("", "a whole number of at most 64 bits", "write the number as text")
+_NOT_UNICODE = _Fault(
+    "", "Unicode text; half of a surrogate pair is none", "write the whole character, or leave it out"
+)
+_TOO_DEEP = _Fault(
+    "", f"at most {MAX_DEPTH} arrays and objects inside one another", "send less of them inside one another"
+)
 
 
 def _unsupported(value: Any, depth: int = 1) -> _Fault | None:
     """The first thing inside that is none of: 64-bit number, Unicode text, true, false, null, array, object."""
     kind = type(value)
     if kind is str:
-        return None if value.isascii() or _is_unicode(value) else ("", "Unicode text; half of a surrogate pair is none")
+        return None if value.isascii() or _is_unicode(value) else _NOT_UNICODE
     if kind is int:
-        return None if -(2**63) <= value < 2**64 else ("", "a whole number of at most 64 bits")
+        return None if _fits(value) else _TOO_BIG
     if kind is float:
-        return None if value - value == 0 else ("", "a finite number of double precision")
+        return None if value - value == 0 else _NOT_FINITE
     if kind is list or kind is dict:
-        return _unsupported_inside(value, depth) if depth <= MAX_DEPTH else ("", _NOT_SO_DEEP)
+        return _unsupported_inside(value, depth) if depth <= MAX_DEPTH else _TOO_DEEP
     return None
 
 
@@ -206,13 +307,13 @@ def _unsupported_inside(value: list[Any] | dict[str, Any], depth: int) -> _Fault
     if isinstance(value, list):
         for position, item in enumerate(value):
             if fault := _unsupported(item, depth + 1):
-                return f"[{position}]{fault[0]}", fault[1]
+                return fault.below(f"[{position}]")
         return None
     for key, item in value.items():
         if fault := _unsupported(key):
             return fault
         if fault := _unsupported(item, depth + 1):
-            return f".{key}{fault[0]}", fault[1]
+            return fault.below(f".{key}")
     return None
 
 
@@ -224,23 +325,28 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-_NOT_SO_DEEP = f"at most {MAX_DEPTH} arrays and objects inside one another"
+def _fits(number: int) -> bool:
+    return -(2**63) <= number < 2**64
 
 
 def _bad_value(path: str, fault: _Fault) -> BadRecord:
-    return _bad("unsupported_value", path + fault[0], fault[1])
+    return _bad("unsupported_value", path + fault.path, fault.expected, fault.advice)
 
 
 def _not_json(text: str, words: str) -> BadRecord:
     """Python's own decoder reads NaN, endless numbers and half surrogate pairs: it can say where they are."""
     try:
-        fault = _unsupported(json.loads(text, parse_int=float))
+        fault = _unsupported(json.loads(text, parse_int=_whole))
     except (ValueError, RecursionError):
         fault = None
     if fault:
         return _bad_value("$", fault)
     words = "the line ends before the object does" if "truncated" in words else words.replace("JSON is", "the JSON is")
     return _bad("broken_json", "", f"one JSON object; {words}")
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) <= 21 else 2**64  # Python refuses to count in thousands of digits
 
 
 # -- the decoder's words, in ours
@@ -261,6 +367,7 @@ _NAMES = {str: "str", int: "int", float: "float", bool: "bool", list: "array", d
 _FIELDS = {"at": _TIME, "member": "true or false", "value": "any JSON", "type": "one of " + ", ".join(_EVENTS)}
 _PLACE = re.compile(r"(?P<words>.*?)(?: - at `(?P<path>\$.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
+_IS_ID = re.compile(r"\.(?:profile_id|account_id|id)$")
 _TYPES = re.compile(r"Expected `(\w+)`(?:, got `(\w+)`)?")
 
 
@@ -280,6 +387,13 @@ def _invalid(message: str) -> BadRecord:
     if "RFC3339" in words:
         return _bad("wrong_type", path, _TIME)
     if types := _TYPES.match(words):
+        if types[1] == "str" and _IS_ID.search(path):
+            return _wrong_id_type(path, types[2] or "")
         found = _A.get(types[2] or "")
         return _bad("wrong_type", path, _A.get(types[1], types[1]) + (f", not {found}" if found else ""))
     return _bad("wrong_type", path, words)
+
+
+def _wrong_id_type(path: str, found: str) -> BadRecord:
+    what = "a number that is not whole or has more than 64 bits" if found in ("int", "float") else _A.get(found, found)
+    return _bad("wrong_type", path, f"text or a whole number, not {what}", "write the identifier as text")

@@ -97,7 +97,8 @@ def _plain(value: object) -> Any:
 
 def make_plan(workspace: Workspace, vendors: Mapping[str, Vendor], registry: Registry, now: int) -> Plan:
     """Plan; the registry has everything of the workspace (`registry.enter`). `now` in microseconds."""
-    numbers = {key: number for number, key in enumerate(registry.computations)}
+    places = {key: number for number, key in enumerate(registry.computations)}
+    numbers = {c.key: places[c.key] for c in workspace.computations}  # one that is gone shadows no plain trait
     kinds = {c.key: c.kind for c in workspace.computations}
     named = {name: (numbers[c.key], c.kind) for c in workspace.computations for name in (c.name, c.key)}
     connections = tuple(

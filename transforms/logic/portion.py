@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
 from schemas.events import AnyEvent
+from schemas.input_counts import InputCounts
 from schemas.state import ProfileState, decode_profile, encode_profile
 from transforms.logic.fold import Facts, fold
 from transforms.logic.parse import BadRecord, Parser
@@ -38,7 +39,7 @@ class Parsed(Struct):
     events: dict[str, list[AnyEvent]] = field(default_factory=dict)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)  # read, dead_letters, `unknown_field NAME`
-    sources: dict[str, tuple[int, int]] = field(default_factory=dict)  # read and bad, by file
+    sources: InputCounts = field(default_factory=InputCounts)
 
 
 class Portion(Struct):
@@ -49,6 +50,7 @@ class Portion(Struct):
     calls: dict[str, list[Call]] = field(default_factory=dict)  # by connection
     counts: Counter[str] = field(default_factory=Counter)
     no_identifier: Counter[str] = field(default_factory=Counter)  # by connection
+    kept: Counter[str] = field(default_factory=Counter)  # identifiers that a vendor cannot forget, by connection
     new: int = 0  # profiles that were not known
 
 
@@ -80,6 +82,7 @@ def fold_portion(
             out.calls.setdefault(connection, []).append(call)
         out.counts.update(folded.counts)
         out.no_identifier.update(folded.no_identifier)
+        out.kept.update(folded.kept)
         after = encode_profile(state)
         now = tombstone(profile_id) if state.gone else profile_id
         if packed != after or now != key:
@@ -100,7 +103,7 @@ def parse_lines(lines: Iterable[Lines], plan: Plan) -> Parsed:
     parse = parser.parse
     events: defaultdict[str, list[AnyEvent]] = defaultdict(list)
     for pack in lines:
-        read, bad = out.sources.get(pack.source, (0, 0))
+        read = bad = 0
         for number, line in zip(pack.numbers, pack.lines, strict=True):
             event = parse(line)
             if event is None:
@@ -111,9 +114,9 @@ def parse_lines(lines: Iterable[Lines], plan: Plan) -> Parsed:
                 out.dead_letters.append(dead_letter(event, line, pack.source, number, pack.records))
             else:
                 events[event.profile_id].append(event)
-        out.sources[pack.source] = read, bad
+        out.sources.add(pack.source, read, bad)
     out.events = events
-    out.counts["read"] = sum(read for read, _ in out.sources.values())
+    out.counts["read"] = out.sources.read
     out.counts["dead_letters"] = len(out.dead_letters)
     for name, times in parser.unknown_fields.items():
         out.counts[f"unknown_field {name}"] = times

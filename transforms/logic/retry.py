@@ -11,8 +11,13 @@ def backoff(failures: int, after: float | None, random: Random) -> float:
 
     `after` is the vendor's own word; it is never undercut.
     """
-    wait: float = min(_LONGEST, _FIRST * 2 ** min(failures - 1, 10))
-    return max(wait, after or 0.0) * (1.0 + 0.5 * random.random())
+    wait = max(own(failures), after or 0.0)
+    return wait + 0.5 * min(wait, _LONGEST) * random.random()
+
+
+def own(failures: int) -> float:
+    """Seconds to wait after the n-th failure, where nobody says how long: 0.5, 1, 2, … 60."""
+    return min(_LONGEST, _FIRST * 2.0 ** min(failures - 1, 10))
 
 
 def outlived(since: float, began: float, now: float, give_up_after: float) -> bool:

@@ -18,7 +18,7 @@ import yaml
 from msgspec import UNSET, Struct, UnsetType
 
 from schemas.calls import Call, Identifier, Kind
-from schemas.outcomes import Delivered, Later, Outcome, Rejected
+from schemas.outcomes import Blocked, Delivered, Later, Outcome, Rejected
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
 from transforms.destinations.contract import (
@@ -56,8 +56,8 @@ class Told(Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
     value: Any = None
     at: str = "1998-03-31T00:00:00Z"
-    told: int = 0
     traits: dict[str, Any] = {}
+    computation: str = ""  # its key, where the vendor knows it by another
 
 
 class Send(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -151,22 +151,27 @@ def secret(wanted: type, value: Any) -> Any:
 
 def connect(kind: type[Destination], case: Case) -> Destination:
     """The destination of the one connection that a case speaks of."""
-    syncs = tuple(
-        Sync(c.key, ("identify", "track")) for c in COMPUTATIONS if kind.kind == "event" or c.kind == "audience"
-    )
     settings = msgspec.convert(case.settings, kind.Settings, dec_hook=secret)
-    connection = Connection(kind.slug, kind.slug, syncs, settings)
+    connection = Connection(kind.slug, kind.slug, syncs(kind), settings)
     return kind(Workspace("acme-shop", COMPUTATIONS, (connection,)), connection)
+
+
+def syncs(kind: type[Destination]) -> tuple[Sync, ...]:
+    """Every computation in every form that the destination takes it in."""
+    forms = {c.key: tuple(form for form in kind.forms if form != "list" or c.kind == "audience") for c in COMPUTATIONS}
+    return tuple(Sync(key, forms=taken) for key, taken in forms.items() if taken)
 
 
 def calls(case: Case) -> dict[str, Call]:
     """The calls of a case by their names, which are also their profiles."""
-    return {
-        name: Call(
-            name, told.kind, told.identifier, told.key, told.value, _micros(told.at), told.told, told.traits
-        )
-        for name, told in case.calls.items()
-    }  # fmt: skip
+    made = {}
+    for ask, (name, told) in enumerate(case.calls.items(), 1):
+        of = told.computation or told.key
+        made[name] = Call(
+            name, told.kind, told.identifier, told.key, told.value, _micros(told.at), ask,
+            computation=of, sync=of, traits=told.traits,
+        )  # fmt: skip
+    return made
 
 
 def _micros(at: str) -> int:
@@ -175,7 +180,11 @@ def _micros(at: str) -> int:
 
 # -- the play
 class _End(Exception):
-    """The conversation ends here, and with it every call: `stopped`, `halved` or `unanswered`."""
+    """The conversation ends here, and with it every call: `stopped`, `refused`, `halved` or `unanswered`."""
+
+
+class Unwritten(AssertionError):
+    """The destination asked for what the transcript does not have."""
 
 
 @dataclass
@@ -217,19 +226,22 @@ def _deliver(destination: Destination, fit: list[Call], prepare: bool, vendor: "
         return []
     routes = {destination.route(call) for call in fit}
     assert len(routes) == 1, f"the calls of a case share a request; these have the routes {sorted(routes)}"
-    items, most = len(units(destination, fit)), destination.batch_of(*routes).items
-    assert items <= most, f"{items} units, but one request takes {most}"
+    units_of, most = len(units(destination, fit)), destination.batch_of(*routes).items
+    assert units_of <= most, f"{units_of} units, but one request takes {most}"
+    told = _once(destination, fit, prepare, vendor)
+    blocked = [call for call, now in zip(fit, told, strict=True) if isinstance(now, Blocked) and now.prepare]
+    if not (prepare and blocked):
+        return told
+    again = iter(_once(destination, blocked, True, vendor))
+    return [next(again) if isinstance(now, Blocked) and now.prepare else now for now in told]
+
+
+def _once(destination: Destination, fit: list[Call], prepare: bool, vendor: "_Vendor") -> list[Outcome]:
     memory = vendor.played.memory
     if prepare:
         vendor.converse(destination.prepare(fit, memory), 1)
-    # `prepare` may have found out more.
-    checked = [destination.check(call) for call in fit]
-    left = [call for call, rejected in zip(fit, checked, strict=True) if rejected is None]
-    if not left:
-        return [rejected for rejected in checked if rejected]
-    converse = destination.forget if left[0].kind == "delete" else destination.deliver
-    told = iter(vendor.converse(converse(left, memory), len(units(destination, left))))
-    return [rejected or next(told) for rejected in checked]
+    converse = destination.forget if fit[0].kind == "delete" else destination.deliver
+    return vendor.converse(converse(fit, memory), len(units(destination, fit)))
 
 
 class _Vendor:
@@ -268,6 +280,8 @@ class _Vendor:
                     renewed = True
                 case "credentials" | "stop":
                     raise _End("stopped")
+                case "refused":
+                    raise _End("refused")
                 case "halve":
                     assert items > 1, "a batch of one cannot be halved: its answer is for the conversation"
                     raise _End("halved")
@@ -275,7 +289,8 @@ class _Vendor:
     def send(self, request: Request) -> Reply:
         """One attempt."""
         step = next(self.steps, None)
-        assert step, f"the transcript has no such request: {request.method} {request.url} {request.body()!r}"
+        if step is None:
+            raise Unwritten(f"the transcript has no such request: {request.method} {request.url} {request.body()!r}")
         self.played.sent.append(_sent(self.destination, request, step.send))
         self.played.spoken += [repr(request), request.url]
         if step.timeout or step.refused:
@@ -315,5 +330,7 @@ def _text(result: Outcome | str) -> str:
             return f"rejected {reason}"
         case Later(after):
             return "later" if after is None else f"later {after:g}"
+        case Blocked(_, prepare):
+            return "blocked prepare" if prepare else "blocked"
         case ending:
             return ending

@@ -14,15 +14,15 @@ BRAZE = Braze(Workspace("acme-shop", (), ()), Connection("braze", "braze", (), S
 
 
 def reason(kind: Literal["identify", "track"], user: str, value: object) -> str:
-    rejected = BRAZE.check(Call("p1", kind, Identifier("user_id", user), "viewed", value, 0))
+    rejected = BRAZE.check(Call("p1", kind, Identifier("user_id", user), "viewed", value, 0, 1))
     return rejected.reason if rejected else ""
 
 
 @pytest.mark.parametrize(
     ("kind", "items", "expected"),
     [
-        ("track", 4_900, ""),
-        ("track", 5_100, "too_large"),
+        ("track", 9_900, ""),
+        ("track", 10_100, "too_large"),
         ("identify", 9_900, ""),
         ("identify", 10_100, "too_large"),
     ],

@@ -2,28 +2,31 @@
 
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from schemas.secret import Secret
 from tests.transforms.destinations.driver import (
     DATA,
     Case,
-    Played,
     Question,
+    Unwritten,
     calls,
     cases,
     connect,
     filled,
     not_applicable,
     play,
+    secret,
     variables,
 )
 from transforms.destinations import catalogue
-from transforms.destinations.contract import Destination
+from transforms.destinations.contract import Destination, Form
 
 DESTINATIONS = list(catalogue().values())
 CASES = [(kind, file, case) for slug, kind in catalogue().items() for file, case in cases(slug)]
@@ -46,37 +49,59 @@ def destination(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyP
     return connect(kind, case)
 
 
-@pytest.fixture
-def played(destination: Destination, case: Case) -> Played:
-    return play(destination, case)
-
-
 @every_case
-def test_conversation_follows_the_transcript(destination: Destination, case: Case, played: Played) -> None:
+def test_the_conversation_follows_the_transcript(destination: Destination, case: Case) -> None:
+    played = play(destination, case)
     talk = [filled(step, destination, calls(case)) for step in case.talk]
     expected = [msgspec.to_builtins(step.send) for step in talk]
     actual = [msgspec.to_builtins(request) for request in played.sent]
     assert expected == actual
     assert _typed(expected) == _typed(actual), "equal for Python, not for JSON: true and 1, or 1 and 1.0"
-
-
-@every_case
-def test_replies_are_read_as_the_transcript_says(case: Case, played: Played) -> None:
     assert [step.means for step in case.talk if step.reply] == played.meanings
-
-
-@every_case
-def test_each_call_has_the_expected_outcome(case: Case, played: Played) -> None:
     assert case.expect == played.outcomes
     if case.memory_after is not None:
         assert case.memory_after == played.memory
+    kept = [repr(destination.settings), destination.tenant(), destination.limit_group(), *played.spoken]
+    shown = pickle.dumps(destination.settings) + "\n".join(kept).encode()
+    assert [] == [name for name, value in variables(case.settings).items() if value.encode() in shown]
 
 
-@every_case
-def test_secrets_appear_only_where_they_travel(destination: Destination, case: Case, played: Played) -> None:
-    kept = [repr(destination.settings).encode(), pickle.dumps(destination.settings)]
-    kept += [text.encode() for text in played.spoken]
-    assert [] == [name for name, value in variables(case.settings).items() if value.encode() in b"\n".join(kept)]
+# What an answer may hold where something else is expected.
+ODD: list[Any] = [None, 7, "x", True, [], {}, [None], [7], {"x": None}, -1.5]
+
+
+@every_destination
+def test_no_part_of_an_answer_is_taken_for_granted(kind: type[Destination], monkeypatch: pytest.MonkeyPatch) -> None:
+    for _, case in cases(kind.slug):
+        for name, value in variables(case.settings).items():
+            monkeypatch.setenv(name, value)
+        for number, step in enumerate(case.talk):
+            if step.reply is None or step.reply.json is msgspec.UNSET:
+                continue
+            for path in paths(step.reply.json):
+                for odd in ODD:
+                    reply = structs.replace(step.reply, json=replaced(step.reply.json, path, odd))
+                    talk = [*case.talk[:number], structs.replace(step, reply=reply), *case.talk[number + 1 :]]
+                    told = structs.replace(case, talk=talk)
+                    with suppress(Unwritten):
+                        assert case.expect.keys() == play(connect(kind, told), told).outcomes.keys()
+
+
+def paths(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """Of all parts of a JSON value, itself too."""
+    yield ()
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield from ((name, *rest) for rest in paths(part))
+
+
+def replaced(value: Any, path: tuple[str | int, ...], part: Any) -> Any:
+    """The value with another part."""
+    if not path:
+        return part
+    copy = value.copy()
+    copy[path[0]] = replaced(value[path[0]], path[1:], part)
+    return copy
 
 
 @over(found for found in CASES if found[2].covers == "missing_identifier")
@@ -114,7 +139,8 @@ def test_names(kind: type[Destination]) -> None:
     assert kind.__module__ == f"transforms.destinations.{kind.slug.replace('-', '_')}"
     assert kind.name.strip()
     assert kind.page.startswith("https://")
-    assert kind.kind in ("event", "list")
+    assert kind.forms
+    assert set(kind.forms) <= set(get_args(Form))
     others = [name for other in DESTINATIONS if other is not kind for name in (other.slug, *other.aliases)]
     assert set() == {kind.slug, *kind.aliases} & set(others)
 
@@ -150,7 +176,7 @@ def test_required_keys_say_what_fills_them(kind: type[Destination]) -> None:
 
 @every_destination
 def test_lists_are_flushed_on_an_interval(kind: type[Destination]) -> None:
-    assert (kind.flush_every > 0) == (kind.kind == "list")
+    assert (kind.flush_every > 0) == ("list" in kind.forms)
 
 
 @every_destination
@@ -158,6 +184,53 @@ def test_what_is_offered_is_written(kind: type[Destination]) -> None:
     assert kind.deliver is not Destination.deliver
     assert kind.forgets == (kind.forget is not Destination.forget)
     assert kind.renews == (kind.renew is not Destination.renew)
+
+
+@every_destination
+def test_texts_of_settings_break_no_request(kind: type[Destination]) -> None:
+    _, case = next(iter(cases(kind.slug)))
+    texts = [f.name for f in structs.fields(kind.Settings) if isinstance(getattr(_settings(kind, case), f.name), str)]
+    for name in texts:
+        broken = case.settings | {name: f"{case.settings.get(name, '')}\n"}
+        with pytest.raises(msgspec.ValidationError):
+            _settings(kind, structs.replace(case, settings=broken))
+
+
+def _settings(kind: type[Destination], case: Case) -> Any:
+    return msgspec.convert(case.settings, kind.Settings, dec_hook=secret)
+
+
+@every_destination
+def test_deletion_is_known_beforehand(kind: type[Destination]) -> None:
+    _, case = next(iter(cases(kind.slug)))
+    destination = connect(kind, case)
+    assert kind.forgets == any(destination.can_forget(type) for type in (*destination.understands(), "anything"))
+    assert destination.can_forget("anything") == (destination.understands() == ("*",))
+
+
+@every_destination
+def test_names_at_the_vendor_stay_apart_and_the_same(kind: type[Destination]) -> None:
+    """Whatever letters the keys are of, and however long they are."""
+    _, case = next(iter(cases(kind.slug)))
+    destination = connect(kind, case)
+    keys = [
+        "高額購入者",
+        "解約予定者",
+        "Большие_траты",
+        "Частые_заказы",
+        "größe_1",
+        "grüße_1",
+        "x" * 300,
+        "x" * 301,
+        "plan",
+    ]
+    for form in kind.forms:
+        names = [destination.name_at_vendor(form, key) for key in keys]
+        assert len(keys) == len({name.lower() for name in names})
+        assert names == [destination.name_at_vendor(form, key) for key in keys]
+        assert "plan" == names[-1]
+    events = [destination.event_at_vendor(key) for key in keys]
+    assert len(keys) == len({name.lower() for name in events})
 
 
 @every_destination

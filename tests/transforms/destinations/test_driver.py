@@ -23,7 +23,7 @@ from transforms.destinations.contract import (
 class Acme(Destination):
     slug = "acme"
     name = "Acme"
-    kind = "event"
+    forms = ("identify", "track")
     identifiers = ("email",)
     limits = ()
     batch = Batch(2)

@@ -1,9 +1,10 @@
-"""HubSpot's answers to a batch: of many shapes, more than transcripts should tell."""
+"""HubSpot's answers to a batch: of many shapes, and for many people, more than transcripts should tell."""
 
 from random import Random
 from typing import Any, Literal
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from schemas.calls import Call, Identifier
 from schemas.outcomes import Delivered, Later, Outcome, Rejected
 from schemas.secret import Secret
 from schemas.workspace import Connection, Workspace
-from transforms.destinations.contract import Reply
+from transforms.destinations.contract import Reply, Request
 from transforms.destinations.hubspot import HubSpot
 
 Fate = Literal["result", "error", "silence"]
@@ -24,7 +25,7 @@ def upsert(fates: list[Fate], traced: bool, chance: Random) -> list[Outcome]:
     """What becomes of contacts with these fates; the answer is in disorder, and repeats itself."""
     hubspot = HubSpot(Workspace("acme-shop", (), ()), Connection("hubspot", "hubspot", (), SETTINGS))
     people = [Identifier("email", f"person-{n}@example.com") for n in range(len(fates))]
-    calls = [Call(f"p{n}", "identify", person, "vip", True, 0) for n, person in enumerate(people)]
+    calls = [Call(f"p{n}", "identify", person, "vip", True, 0, n + 1) for n, person in enumerate(people)]
     conversation = hubspot.deliver(calls, {})
     inputs = next(conversation).json["inputs"]
     lists: dict[str, list[dict[str, Any]]] = {"results": [], "errors": []}
@@ -59,3 +60,58 @@ def test_results_without_traces_are_those_of_all_or_nobody_knows_whose(fates: li
     written = Later if "silence" in fates else Delivered
     expected = [Rejected if fate == "error" else written for fate in fates]
     assert expected == [type(each) for each in upsert(fates, False, chance)]
+
+
+# -- second addresses
+class Merged:
+    """Contact 100 has some second addresses, which reading by `email` does not find; it may show them."""
+
+    def __init__(self, seconds: set[str], shows: bool) -> None:
+        self.seconds, self.shows = seconds, shows
+        self.created: list[str] = []
+        self.updated: list[str] = []
+
+    def answer(self, request: Request) -> Reply:
+        verb, inputs = request.url.rpartition("/")[2], request.json["inputs"]
+        if verb == "read":
+            found = self.shows and [{"id": "100"}] == inputs
+            known = {"email": "new@example.com", "hs_additional_emails": ";".join(sorted(self.seconds))}
+            return _reply(200, {"results": [{"id": "100", "properties": known}] if found else []})
+        if verb == "create":
+            addresses = [each["properties"]["email"] for each in inputs]
+            if self.seconds.intersection(addresses):
+                words = "Contact already exists. Existing ID: 100"
+                return _reply(409, {"status": "error", "category": "CONFLICT", "message": words})
+            self.created += addresses
+        else:
+            self.updated += [each["id"] for each in inputs]
+        results = [{"id": "1", "objectWriteTraceId": each["objectWriteTraceId"]} for each in inputs]
+        return _reply(201, {"results": results})
+
+
+def _reply(status: int, body: dict[str, Any]) -> Reply:
+    return Reply(status, body=msgspec.json.encode(body))
+
+
+@pytest.mark.parametrize(("seconds", "shows", "most"), [(1, True, 5), (2, True, 5), (1, False, 16), (2, False, 24)])
+def test_second_addresses_cost_few_requests_and_reject_nobody(seconds: int, shows: bool, most: int) -> None:
+    settings = HubSpot.Settings(access_token=Secret("${HUBSPOT_TOKEN}"))
+    hubspot = HubSpot(Workspace("acme-shop", (), ()), Connection("hubspot", "hubspot", (), settings))
+    people = [f"person-{n}@example.com" for n in range(60)]
+    calls = [Call(f"p{n}", "identify", Identifier("email", one), "vip", True, 0, n + 1) for n, one in enumerate(people)]
+    vendor = Merged(set(people[17 : 17 + seconds]), shows)
+    conversation = hubspot.deliver(calls, {})
+    requests, request = 1, next(conversation)
+    while True:
+        reply = vendor.answer(request)
+        assert "answered" == hubspot.classify(request, reply, len(calls)).meaning
+        try:
+            request = conversation.send(reply)
+        except StopIteration as end:
+            outcomes = end.value
+            break
+        requests += 1
+    assert [Delivered()] * 60 == outcomes
+    assert sorted(set(people) - vendor.seconds) == sorted(vendor.created)
+    assert ["100"] == vendor.updated
+    assert requests <= most

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from sandbox.meter import Window
 from sandbox.vendor import Cap
-from transforms.destinations.contract import Limit
+from schemas.limits import Limit
 from transforms.logic.limit import Limiter
 
 _EACH = 0.0002  # seconds that sending a request takes

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from transforms.logic.keys import snake_case
+from transforms.logic.keys import is_key, meant_type, snake_case
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,37 @@ def test_a_key_has_words_joined_by_single_underscores(name: str) -> None:
 @given(st.from_regex(r"[A-Za-z0-9 ]*[A-Za-z0-9]", fullmatch=True))
 def test_a_name_with_a_latin_letter_or_digit_has_a_key(name: str) -> None:
     assert snake_case(name)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Email", "email"),
+        ("e-mail", "email"),
+        ("userId", "user_id"),
+        ("User ID", "user_id"),
+        ("IOS_IDFA", "ios.idfa"),
+        ("ｅｍａｉｌ", "email"),
+        ("email", ""),
+        ("crm_id", ""),
+        ("emial", ""),
+        ("", ""),
+    ],
+)
+def test_types_of_identifiers_have_one_spelling(written: str, meant: str) -> None:
+    assert meant == meant_type(written)
+
+
+def test_a_type_of_a_vendors_own_is_as_it_is() -> None:
+    assert not meant_type("userId", ("userId",))
+    assert "crm.id" == meant_type("CRM-ID", ("crm.id",))
+
+
+@given(st.text())
+def test_a_key_that_is_made_is_one(name: str) -> None:
+    assert is_key(snake_case(name)) or snake_case(name) == ""
+
+
+@pytest.mark.parametrize("text", ["a-b", "a b", "", "a.b", "a/b"])
+def test_what_is_no_key(text: str) -> None:
+    assert not is_key(text)

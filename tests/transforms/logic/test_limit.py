@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.limits import Limit
 from tests.transforms.logic.limits import Simulation, Window_, figures, files, peak, simulate
-from transforms.destinations.contract import Limit
 from transforms.logic.limit import WAY, Limiter
 
 windows = st.builds(Window_, st.integers(1, 300).map(float), st.sampled_from([0.5, 1.0, 2.0, 3.0, 10.0, 60.0, 100.0]))

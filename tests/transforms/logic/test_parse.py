@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.dead_letters import BAD_RECORD
-from schemas.events import AnyEvent, Audience, Delete, Event, ExternalId, Profile, Trait
+from schemas.events import IDENTIFIER_TYPES, AnyEvent, Audience, Delete, Event, ExternalId, Profile, Trait
 from transforms.logic.parse import MAX_DEPTH, MAX_LINE_BYTES, BadRecord, Parser, is_blank, profile_id_of
 
 NOW = datetime(1998, 4, 1, tzinfo=UTC)
@@ -41,6 +41,7 @@ def refused(text: bytes) -> BadRecord:
 def test_each_type_of_event() -> None:
     lines = [
         line(type="profile", external_ids=[{"type": "email", "id": "ana@example.com"}], traits={"plan": "gold"}),
+        line(type="profile", removed_ids=[{"type": "email", "id": "ana@example.com"}]),
         line(type="trait", computation="total_revenue", value=450.25),
         line(type="audience", computation="big_spenders", member=True),
         line(),
@@ -48,6 +49,7 @@ def test_each_type_of_event() -> None:
     email = ExternalId(type="email", id="ana@example.com")
     assert [
         Profile(profile_id="p1", at=TIME, external_ids=[email], traits={"plan": "gold"}),
+        Profile(profile_id="p1", at=TIME, removed_ids=[email]),
         Trait(profile_id="p1", at=TIME, computation="total_revenue", value=450.25),
         Audience(profile_id="p1", at=TIME, computation="big_spenders", member=True),
         Delete(profile_id="p1", at=TIME),
@@ -92,8 +94,53 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
         "$.external_ids[0].type",
         "more than blanks",
     ),
-    ("a number as profile id", line(profile_id=7), "wrong_type", "$.profile_id", "text, not a number"),
-    ("null as profile id", line(profile_id=None), "wrong_type", "$.profile_id", "text, not null"),
+    ("a fraction as profile id", line(profile_id=7.5), "wrong_type", "$.profile_id", "not a number that is not whole"),
+    ("a number beyond 64 bits as profile id", line(profile_id=2**64), "wrong_type", "$.profile_id", "than 64 bits"),
+    ("a double that may be another number", line(profile_id=2.0**53), "wrong_type", "$.profile_id", "not whole or"),
+    ("true as profile id", line(profile_id=True), "wrong_type", "$.profile_id", "a whole number, not true or false"),
+    ("null as profile id", line(profile_id=None), "wrong_type", "$.profile_id", "text or a whole number, not null"),
+    (
+        "true as external id",
+        line(type="profile", external_ids=[{"type": "user_id", "id": True}]),
+        "wrong_type",
+        "$.external_ids[0].id",
+        "text or a whole number, not true or false",
+    ),
+    (
+        "a number as type of an external id",
+        line(type="profile", external_ids=[{"type": 7, "id": "x"}]),
+        "wrong_type",
+        "$.external_ids[0].type",
+        "text, not a number",
+    ),
+    (
+        "an empty removed id",
+        line(type="profile", removed_ids=[{"type": "email", "id": ""}]),
+        "empty_id",
+        "$.removed_ids[0].id",
+        "at least one character",
+    ),
+    (
+        "a blank removed id",
+        line(type="profile", removed_ids=[{"type": "email", "id": "x"}, {"type": "email", "id": " "}]),
+        "empty_id",
+        "$.removed_ids[1].id",
+        "more than blanks",
+    ),
+    (
+        "a well-known type in other letters",
+        line(type="profile", external_ids=[{"type": "Email", "id": "x"}]),
+        "misspelled_identifier_type",
+        "$.external_ids[0].type",
+        "did you mean `email`?",
+    ),
+    (
+        "a well-known type in other letters that is removed",
+        line(type="profile", removed_ids=[{"type": "E-Mail", "id": "x"}]),
+        "misspelled_identifier_type",
+        "$.removed_ids[0].type",
+        "did you mean `email`?",
+    ),
     ("a number as type", line(type=7), "wrong_type", "$.type", "text, not a number"),
     (
         "a text as membership",
@@ -222,13 +269,128 @@ def test_unknown_fields_are_ignored_and_counted() -> None:
 def test_unknown_fields_of_bad_records_are_not_counted() -> None:
     subject = parser()
     assert isinstance(subject.parse(line(note=1, profile_id=" ")), BadRecord)
-    assert isinstance(subject.parse(line(note=1, profile_id=5)), BadRecord)
+    assert isinstance(subject.parse(line(note=1, profile_id=5.5)), BadRecord)
     assert not subject.unknown_fields
 
 
-@pytest.mark.parametrize("text", [b"[]", b"{", b'{"profile_id": 7}', b'{"profile_id": "\xff"}', b"[" * 9000])
+@pytest.mark.parametrize(
+    "text",
+    [b"[]", b"{", b'{"profile_id": 7.5}', b'{"profile_id": true}', b'{"profile_id": "\xff"}', b"[" * 9000],
+)
 def test_no_profile_id_where_there_is_none(text: bytes) -> None:
     assert profile_id_of(text) is None
+
+
+# -- identifiers and names
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("42", "42"),
+        ("42.0", "42"),
+        ("4.2e1", "42"),
+        ("-7", "-7"),
+        ("-0.0", "0"),
+        ("9007199254740991.0", "9007199254740991"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("-9223372036854775808", "-9223372036854775808"),
+    ],
+)
+def test_a_whole_number_as_identifier_is_its_decimal_text(number: str, text: str) -> None:
+    written = line(type="profile", profile_id=0, external_ids=[{"type": "user_id", "id": 0}], removed_ids=[])
+    written = written.replace(b": 0", b": " + number.encode())
+    user = ExternalId(type="user_id", id=text)
+    assert Profile(profile_id=text, at=TIME, external_ids=[user]) == parser().parse(written)
+    assert text == profile_id_of(written)
+
+
+def test_whole_numbers_are_taken_in_removed_ids_and_beside_unknown_fields() -> None:
+    removed = [{"type": "user_id", "id": 7, "note": 1}]
+    subject = parser()
+    event = subject.parse(line(type="profile", profile_id=42, removed_ids=removed))
+    assert Profile(profile_id="42", at=TIME, removed_ids=[ExternalId(type="user_id", id="7")]) == event
+    assert {"removed_ids[].note": 1} == subject.unknown_fields
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "9" * 5000, "9007199254740992.0", "1.5"])
+def test_what_is_no_whole_number_for_certain_is_no_identifier(number: str) -> None:
+    written = line(profile_id=0).replace(b": 0", b": " + number.encode())
+    assert isinstance(parser().parse(written), BadRecord)
+    assert profile_id_of(written) is None
+
+
+COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
+
+
+@pytest.mark.parametrize("known", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("written", [COMPOSED, DECOMPOSED])
+def test_a_computation_is_known_in_every_spelling_of_its_letters(known: str, written: str) -> None:
+    subject = Parser({known: "trait", known + "s": "audience"}, NOW)
+    assert [
+        Trait(profile_id="p1", at=TIME, computation=known, value=1),
+        Audience(profile_id="p1", at=TIME, computation=known + "s", member=True),
+    ] == [
+        subject.parse(line(type="trait", computation=written, value=1)),
+        subject.parse(line(type="audience", computation=written + "s", member=True)),
+    ]
+    bad = subject.parse(line(type="audience", computation=written, member=True))
+    assert isinstance(bad, BadRecord)
+    assert "wrong_computation_kind" == bad.reason
+    bad = subject.parse(trait("NaN").replace(b"total_revenue", written.encode()))
+    assert isinstance(bad, BadRecord)
+    assert "unsupported_value" == bad.reason
+
+
+def test_types_of_identifiers_have_one_spelling_and_identifiers_are_left_alone() -> None:
+    ids = [{"type": DECOMPOSED, "id": DECOMPOSED}, {"type": "email", "id": DECOMPOSED}]
+    expected = [ExternalId(type=COMPOSED, id=DECOMPOSED), ExternalId(type="email", id=DECOMPOSED)]
+    event = parser().parse(line(type="profile", external_ids=ids, removed_ids=ids[:1]))
+    assert Profile(profile_id="p1", at=TIME, external_ids=expected, removed_ids=expected[:1]) == event
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Email", "email"),
+        ("E-Mail", "email"),
+        (" email", "email"),
+        ("USER_ID", "user_id"),
+        ("userId", "user_id"),
+        ("user id", "user_id"),
+        ("Phone", "phone"),
+        ("anonymousId", "anonymous_id"),
+        ("iOS.IDFA", "ios.idfa"),
+        ("android_idfa", "android.idfa"),
+    ],
+)
+def test_a_well_known_type_in_another_spelling_is_asked_about(written: str, meant: str) -> None:
+    bad = refused(line(type="profile", external_ids=[{"type": written, "id": "x"}]))
+    assert ("misspelled_identifier_type", f"did you mean `{meant}`?") == (bad.reason, bad.expected)
+
+
+@pytest.mark.parametrize("custom", ["loyalty_number", "emails", "email_md5", "user", "telephone", "Kundennummer"])
+def test_any_other_type_is_a_custom_one(custom: str) -> None:
+    event = parser().parse(line(type="profile", external_ids=[{"type": custom, "id": "x"}]))
+    assert Profile(profile_id="p1", at=TIME, external_ids=[ExternalId(type=custom, id="x")]) == event
+
+
+# -- advice
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("NaN", "leave the value out, or send null"),
+        ("[-Infinity]", "leave the value out, or send null"),
+        ("18446744073709551616", "write the number as text"),
+        ("9" * 5000, "write the number as text"),
+        ('"\\ud83d"', "write the whole character, or leave it out"),
+        ("[" * 65 + "]" * 65, "send less of them inside one another"),
+    ],
+)
+def test_each_kind_of_unsupported_value_has_its_own_advice(value: str, advice: str) -> None:
+    assert ("unsupported_value", advice) == (refused(trait(value)).reason, refused(trait(value)).advice)
 
 
 # -- whatever the bytes
@@ -237,7 +399,7 @@ scalars = (
     st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.floats(allow_nan=False, allow_infinity=False)
 ) | st.text(max_size=8)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner))
-ids = st.text(max_size=4)
+ids = st.text(max_size=4) | st.integers(-5, 5) | st.sampled_from(IDENTIFIER_TYPES)
 zones = st.integers(-1439, 1439).map(lambda minutes: timedelta(minutes=minutes))
 times = st.datetimes().map(lambda moment: moment.isoformat()) | st.builds(
     lambda moment, zone: moment.replace(tzinfo=UTC).isoformat()[:-6] + f"{_offset(zone)}", st.datetimes(), zones
@@ -258,6 +420,7 @@ near_events = st.fixed_dictionaries(
         "value": values,
         "member": st.booleans() | values,
         "external_ids": st.lists(st.fixed_dictionaries({}, optional={"type": ids, "id": ids, "x": values})) | values,
+        "removed_ids": st.lists(st.fixed_dictionaries({}, optional={"type": ids, "id": ids, "x": values})) | values,
         "traits": st.dictionaries(st.text(max_size=4), values) | values,
         "extra": values,
     },

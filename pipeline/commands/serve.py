@@ -1,0 +1,126 @@
+"""`profilecast serve`: the run in a loop, until it is stopped."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pipeline.commands.engine_options import LOCAL_RUNNER
+from pipeline.commands.run import AGAIN, DONE, PERSON, USAGE, add_sending_arguments, loaded, mute_beam, run_options
+
+if TYPE_CHECKING:
+    from pipeline.serve import Serving
+
+EXIT_CODES = (
+    "It ends with SIGTERM or Ctrl-C: what is in flight ends, the rest waits in the state. SIGHUP, or a change of the "
+    "workspace file, takes the workspace over without stopping. Exit codes: 0 stopped; 1 wrong usage or configuration; "
+    "3 needs a person; 4 another process decides in this directory."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `serve`."""
+    parser.add_argument(
+        "--events",
+        nargs="*",
+        default=[],
+        metavar="GLOB",
+        help="event files: new ones are read, JSON Lines that grow are read on; none: deliver what waits",
+    )
+    add_sending_arguments(parser)
+    parser.add_argument(
+        "--status-port", type=int, default=8807, metavar="PORT", help="of /healthz and /status on 127.0.0.1 (%(default)s)"
+    )
+    parser.add_argument("--log", choices=("text", "json"), default="text", help="how each line is written (%(default)s)")
+    parser.epilog = EXIT_CODES
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve; the exit code. Raises WorkspaceError."""
+    mute_beam()
+    args.now, args.runner = None, LOCAL_RUNNER
+    workspace = loaded(args.workspace)
+    from pipeline.disk import StoreError
+    from pipeline.files import InputError
+    from pipeline.leases import Busy
+    from pipeline.run import NeedsConsent
+    from pipeline.serve import ServeOptions, Serving
+    from pipeline.state_db import NoState
+    from pipeline.status_server import serving_status
+
+    options = ServeOptions(
+        run_options(args, workspace, args.events),
+        lambda: loaded(args.workspace),
+        lambda: _written(Path(args.workspace)),
+    )
+    say = _json if args.log == "json" else _text
+    serving = Serving(options, say)
+    try:
+        with serving_status(args.status_port, serving.status, lambda: serving.well) as port, _signals(serving):
+            say("status page", url=f"http://127.0.0.1:{port}/status")
+            serving.loop()
+    except NoState as error:
+        return _ended(error, USAGE)
+    except Busy as error:
+        return _ended(error, AGAIN)
+    except (StoreError, NeedsConsent, InputError) as error:
+        return _ended(error, PERSON)
+    except OSError as error:
+        return _ended(f"--status-port {args.status_port}: {error.strerror}", USAGE)
+    except Exception:  # whatever it was, the operator has to hear that the state is good
+        traceback.print_exc()
+        return _ended("This is a fault in profilecast. The state is good: start it again.", PERSON)
+    return DONE
+
+
+def _ended(why: object, code: int) -> int:
+    print(why, file=sys.stderr)
+    return code
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # an editor is replacing it
+        return 0.0
+
+
+@contextmanager
+def _signals(serving: "Serving") -> Iterator[None]:
+    """SIGTERM and Ctrl-C stop softly, a second one at once; SIGHUP reloads."""
+
+    def stop(number: int, frame: object) -> None:
+        if stopping.is_set():
+            os._exit(AGAIN)
+        stopping.set()
+        serving.stop()
+
+    stopping = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, lambda number, frame: serving.reload())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _text(event: str, **details: Any) -> None:
+    told = " ".join(f"{name}={value}" for name, value in details.items() if value not in ("", 0, {}, []))
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {event}{': ' + told if told else ''}", flush=True)
+
+
+def _json(event: str, **details: Any) -> None:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    print(msgspec.json.encode({"at": at, "event": event, **details}).decode(), flush=True)

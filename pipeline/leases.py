@@ -1,0 +1,140 @@
+"""Leases: who may decide in a state directory, and who may deliver to a vendor account. Held by file locks.
+
+    <state>/deciding                     one decider in a directory
+    <state>/sent/<connection>.lock       one sender for a connection's log
+    <user's state>/profilecast/caps/…    one process for a vendor account (`limit_group`), over all directories
+
+The lock of a process that died is free.
+"""
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from pipeline.disk import RESTORE, StoreError, replace, writing
+
+
+class Busy(Exception):
+    """Somebody else has it; the text says who."""
+
+
+class _Lock:
+    """An exclusive lock on a file, which says whose it is."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises Busy and StoreError."""
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = file.read().strip() or "another process"
+            file.close()
+            raise Busy(owner) from error
+        self._file: TextIO = file
+        owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z"
+        with writing(path):
+            file.truncate(0)
+            os.write(file.fileno(), owner.encode())
+
+    def release(self) -> None:
+        self._file.truncate(0)
+        self._file.close()
+
+
+@contextmanager
+def deciding(folder: Path) -> Iterator[None]:
+    """Decide in a state directory while the block lasts. Raises Busy."""
+    try:
+        lock = _Lock(folder / "deciding")
+    except Busy as busy:
+        raise Busy(f"{folder}: {busy} is deciding; run again when it is done") from busy
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class GroupCaps:
+    """What is kept of a vendor account's caps over processes and state directories: long windows, told holds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, Any]:
+        if not self._path.exists():
+            return {}
+        with writing(self._path):
+            content = self._path.read_bytes()
+        try:
+            return msgspec.json.decode(content, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"{self._path}: it is damaged ({error}); {RESTORE}") from error
+
+    def save(self, kept: dict[str, Any]) -> None:
+        if kept or self._path.exists():
+            replace(self._path, msgspec.json.encode(kept))
+
+
+class Lease:
+    """The right to deliver a connection."""
+
+    def __init__(self, locks: "list[_Lock | _Shared]", caps: GroupCaps) -> None:
+        self._locks, self.caps = locks, caps
+
+    def release(self) -> None:
+        for lock in reversed(self._locks):
+            lock.release()
+
+
+def delivering(folder: Path, connection: str, group: str) -> Lease:
+    """The lease of a connection whose vendor account is `group`. Raises Busy."""
+    own = _Lock(folder / "sent" / f"{connection}.lock")
+    name = blake2b(group.encode(), digest_size=16).hexdigest()
+    path = _caps() / f"{name}.json"
+    try:
+        shared = _Shared.of(path.with_suffix(".lock"))
+    except BaseException:
+        own.release()
+        raise
+    return Lease([own, shared], GroupCaps(path))
+
+
+def _caps() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "profilecast" / "caps"
+
+
+class _Shared:
+    """A lock that connections of one process share: they share the limiter too."""
+
+    _held: "dict[Path, _Shared]" = {}
+    _guard = threading.Lock()
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock, self._users = path, _Lock(path), 0
+
+    @classmethod
+    def of(cls, path: Path) -> "_Shared":
+        with cls._guard:
+            shared = cls._held.get(path) or cls(path)
+            cls._held[path] = shared
+            shared._users += 1
+            return shared
+
+    def release(self) -> None:
+        with self._guard:
+            self._users -= 1
+            if not self._users:
+                del self._held[self._path]
+                self._lock.release()

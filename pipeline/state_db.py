@@ -1,0 +1,312 @@
+"""`state.db`: subjects and calls, written by the decider alone, both in one transaction.
+
+    meta      what the directory is: format, workspace, gateway, registry, the next number of an ask
+    subjects  what is known of each profile, packed (`schemas.state`)
+    calls     what connections are to be told and have no folded receipt for, by connection, class and ask
+    counters  calls made, by connection, since the directory was made
+    folded    how far each connection's receipts are folded
+    letters   dead letters of records that were no events
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.json import Decoder as JsonDecoder
+from msgspec.json import Encoder as JsonEncoder
+from msgspec.msgpack import Decoder, Encoder
+
+from pipeline.disk import StoreError, sqlite_errors
+from schemas.calls import Call
+from schemas.dead_letters import DeadLetter
+from schemas.state import FORMAT
+
+NAME = "state.db"
+LETTERS_KEPT = 90 * 86_400  # seconds: for `replay`
+RUNS_KEPT = 1_000  # folders in `runs`, and none older than LETTERS_KEPT
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE subjects (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE calls (
+    connection INTEGER, backfill INTEGER, ask INTEGER, slot INTEGER NOT NULL, call BLOB NOT NULL,
+    PRIMARY KEY (connection, backfill, ask)
+) WITHOUT ROWID;
+CREATE TABLE counters (connection INTEGER PRIMARY KEY, made INTEGER NOT NULL);
+CREATE TABLE folded (connection INTEGER PRIMARY KEY, file BLOB NOT NULL, position INTEGER NOT NULL);
+CREATE TABLE letters (number INTEGER PRIMARY KEY, run TEXT, at INTEGER, reason TEXT, profile TEXT, letter BLOB);
+CREATE TABLE files (path TEXT PRIMARY KEY, known BLOB NOT NULL) WITHOUT ROWID;
+"""
+_call = Encoder().encode
+decode_call = Decoder(Call).decode
+_letter, _letter_of = JsonEncoder().encode, JsonDecoder(DeadLetter).decode
+_VARIABLES = 500  # in one statement
+
+
+class NoState(Exception):
+    """There is no state directory where one was expected; the text says how to make one."""
+
+
+class Made(Struct):
+    """Calls that one portion handed to the logs; for who waits for them."""
+
+    newest: int = 0
+
+
+class StateDb:
+    """One state directory's `state.db`, as the decider has it; others may read it at the same time."""
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.folder, self._db = folder, database
+
+    # -- opening
+
+    @classmethod
+    @contextmanager
+    def use(cls, folder: Path, make: bool = False) -> Iterator["StateDb"]:
+        """Open it while the block lasts; `make` it where there is none. Raises NoState and StoreError."""
+        if make and not (folder / NAME).exists():
+            cls._refuse_other(folder)
+            cls.create(folder)
+        db = cls.open(folder)
+        try:
+            yield db
+        finally:
+            db.close()
+
+    @classmethod
+    def create(cls, folder: Path) -> None:
+        """A new directory, empty."""
+        for path in (folder, *folder.parents):
+            if path.exists() and not path.is_dir():
+                raise StoreError(f"{path}: it is a file; --state needs a folder")
+        os.umask(0o077)
+        with sqlite_errors(folder / NAME):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "sent").mkdir(exist_ok=True)
+            beside = folder / f"{NAME}.new"
+            beside.unlink(missing_ok=True)
+            database = sqlite3.connect(beside, isolation_level=None)
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            database.executescript(_SCHEMA)
+            database.executemany(
+                "INSERT INTO meta VALUES (?, ?)", [("format", FORMAT), ("id", os.urandom(16)), ("next_ask", 1)]
+            )
+            database.close()
+            os.rename(beside, folder / NAME)
+
+    @classmethod
+    def open(cls, folder: Path) -> "StateDb":
+        path = folder / NAME
+        if not path.exists():
+            cls._refuse_other(folder)
+            raise NoState(
+                f"{folder}: there is no state here. Is the path right? To begin anew, which tells everybody everything "
+                "once, add --new-state"
+            )
+        os.umask(0o077)
+        with sqlite_errors(path):
+            database = sqlite3.connect(path, isolation_level=None, timeout=60.0, check_same_thread=False)
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA secure_delete = ON")
+            database.execute("PRAGMA cache_size = -65536")
+            db = cls(folder, database)
+            written = db.meta("format")
+        if not isinstance(written, int) or written != FORMAT:
+            raise StoreError(
+                f"{path}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); "
+                "use that version, or begin anew in another folder with --new-state"
+            )
+        return db
+
+    @staticmethod
+    def _refuse_other(folder: Path) -> None:
+        if (folder / "current").exists() or (folder / "snapshots").exists():
+            raise StoreError(
+                f"{folder}: it is of version 1 of profilecast, which kept its state in another form. Finish what waits "
+                "there with that version, or begin anew: another folder and --new-state, which tells everybody "
+                "everything once"
+            )
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- what the directory is
+
+    def meta(self, key: str) -> object:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def bind(self, workspace: str, gateway: str) -> None:
+        """A state belongs to a workspace and a gateway: the first run with it says which. Raises StoreError."""
+        for what, given in (("workspace", workspace), ("gateway", gateway)):
+            known = self.meta(what)
+            if known is None:
+                with sqlite_errors(self.folder / NAME):
+                    self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (what, given))
+            elif known != given:
+                raise StoreError(
+                    f"{self.folder}: it belongs to {_named(what, str(known))}, this run is for {_named(what, given)}; "
+                    "give each its own --state (--new-state makes one)"
+                )
+
+    def registry(self) -> bytes:
+        """As `schemas.registry` packs it; b"" where nothing was decided yet."""
+        packed = self.meta("registry")
+        return packed if isinstance(packed, bytes) else b""
+
+    # -- subjects
+
+    def subjects(self) -> int:
+        """Profiles that are known; deleted ones are not counted."""
+        (number,) = self._db.execute("SELECT count(*) FROM subjects WHERE id >= ?", ("\x01",)).fetchone()
+        return int(number)
+
+    def get(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Packed states by id, of those that there are."""
+        found: dict[str, bytes] = {}
+        ordered = sorted(ids)
+        for start in range(0, len(ordered), _VARIABLES):
+            part = ordered[start : start + _VARIABLES]
+            marks = ",".join("?" * len(part))
+            found.update(self._db.execute(f"SELECT id, state FROM subjects WHERE id IN ({marks})", part))
+        return found
+
+    def names(self, after: str, most: int) -> list[str]:
+        """Ids behind one, in order."""
+        rows = self._db.execute("SELECT id FROM subjects WHERE id > ? ORDER BY id LIMIT ?", (after, most))
+        return [name for (name,) in rows]
+
+    # -- logs
+
+    def made(self, connection: int) -> int:
+        """Calls made so far, cancels not counted."""
+        row = self._db.execute("SELECT made FROM counters WHERE connection = ?", (connection,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def folded(self, connection: int, file: bytes) -> int:
+        """Up to which position the receipts of this file are folded."""
+        row = self._db.execute("SELECT file, position FROM folded WHERE connection = ?", (connection,)).fetchone()
+        return int(row[1]) if row and row[0] == file else 0
+
+    # -- files that are watched
+
+    def files(self) -> dict[str, bytes]:
+        """How far each was read, packed."""
+        return dict(self._db.execute("SELECT path, known FROM files"))
+
+    def remember_file(self, path: str, known: bytes) -> None:
+        with sqlite_errors(self.folder / NAME):
+            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (path, known))
+
+    # -- dead letters
+
+    def letters(self, run: str = "", since: float = 0.0) -> Iterator[DeadLetter]:
+        """Of records, oldest first: of one run, or of all since a time."""
+        after = 0
+        while rows := self._db.execute(
+            "SELECT number, letter FROM letters WHERE number > ? AND at >= ? AND (? = '' OR run = ?) ORDER BY number "
+            "LIMIT 500",
+            (after, int(since), run, run),
+        ).fetchall():
+            after = rows[-1][0]
+            yield from (_letter_of(letter) for _, letter in rows)
+
+    # -- writing
+
+    @contextmanager
+    def portion(self) -> Iterator["Portion"]:
+        """One transaction: all that the block writes, or nothing."""
+        with sqlite_errors(self.folder / NAME):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield Portion(self._db)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def prune(self, now: float) -> None:
+        """Forget dead letters that are too old, and give some freed space back to the disk."""
+        with sqlite_errors(self.folder / NAME):
+            self._db.execute("DELETE FROM letters WHERE at < ?", (int(now - LETTERS_KEPT),))
+            self._db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+
+
+class Portion:
+    """What one transaction writes."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._db = database
+        self._asks: Iterator[int] | None = None
+
+    def asks(self, now: int) -> Iterator[int]:
+        """Numbers for asks, `now` in microseconds. They grow, and are never given twice: not by a backup put back either."""
+        (last,) = self._db.execute("SELECT value FROM meta WHERE key = 'next_ask'").fetchone()
+        clock = max(now, int(time.time() * 1_000_000))
+        for number in count(max(int(last), clock)):
+            self._next = number + 1
+            yield number
+
+    def put(self, states: Mapping[str, bytes]) -> None:
+        self._db.executemany(
+            "INSERT INTO subjects VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+            sorted(states.items()),
+        )
+
+    def drop(self, ids: Iterable[str]) -> None:
+        self._db.executemany("DELETE FROM subjects WHERE id = ?", [(each,) for each in ids])
+
+    def append(self, connection: int, calls: Sequence[Call]) -> None:
+        """Hand calls to a connection's log."""
+        self._db.executemany(
+            "INSERT INTO calls VALUES (?, ?, ?, ?, ?)",
+            [(connection, int(call.backfill), call.ask, _slot(call), _call(call)) for call in calls],
+        )
+        made = sum(call.kind != "cancel" for call in calls)
+        self._db.execute(
+            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (connection) DO UPDATE SET made = made + excluded.made",
+            (connection, made),
+        )
+        newest = max(call.ask for call in calls)
+        self._db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ask'", (newest + 1,))
+
+    def free(self, connection: int, asks: Iterable[int]) -> None:
+        """The receipts of these are folded: their calls are needed no more."""
+        self._db.executemany(
+            "DELETE FROM calls WHERE connection = ? AND backfill IN (0, 1) AND ask = ?",
+            [(connection, ask) for ask in asks],
+        )
+
+    def folded(self, connection: int, file: bytes, position: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO folded VALUES (?, ?, ?)", (connection, file, position))
+
+    def registry(self, packed: bytes, number: int) -> None:
+        """`number` of the workspace: senders of a smaller one hand over."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("registry", packed), ("workspace_number", number)]
+        )
+
+    def letters(self, run: str, letters: Sequence[DeadLetter]) -> None:
+        at = int(time.time())
+        self._db.executemany(
+            "INSERT INTO letters (run, at, reason, profile, letter) VALUES (?, ?, ?, '', ?)",
+            [(run, at, letter.reason, _letter(letter)) for letter in letters],
+        )
+
+
+def _slot(call: Call) -> int:
+    """Cancels stand under none: they are read whatever else waits."""
+    return 0 if call.kind == "cancel" else call.slot
+
+
+def _named(what: str, value: str) -> str:
+    if what == "workspace":
+        return f"the workspace {value!r}"
+    return f"the gateway {value}" if value else "the vendors themselves (no --gateway)"

@@ -1,0 +1,163 @@
+"""The sender's pace and batches: as many requests as the cap allows, each as full as can be."""
+
+import gc
+import re
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.receiver import receiver
+from schemas.calls import Call, Identifier
+from schemas.workspace import Cap
+from tests.sending.delivering import (
+    FAST,
+    connect,
+    identify,
+    people,
+    start,
+    track,
+    webhook,
+)
+from tests.sending.vendor_server import Answer, Seen, VendorServer
+from transforms.destinations.braze import Braze
+from transforms.destinations.contract import Batch, Limit
+from transforms.destinations.iterable import Iterable
+from transforms.logic.caps import effective_limits
+from transforms.logic.inflight import FEWEST
+from transforms.sending.sender import Sender
+
+
+def test_every_call_is_delivered_once(server: VendorServer) -> None:
+    running = start(people(200), webhook(), replace(FAST, gateway=server.url))
+    report = running.report()
+    assert (200, 200) == (report.delivered, report.requests)
+    assert list(range(200)) == running.delivered()
+    assert list(range(200)) == sorted(running.marked)
+
+
+def test_batches_are_filled_and_no_key_is_twice_in_one(server: VendorServer) -> None:
+    calls = [call for n in range(100) for call in (identify(n), identify(n, 5, "total_revenue"), track(n, 5, 1))]
+    report = start(calls, webhook(batch=100), replace(FAST, gateway=server.url)).report()
+    assert 300 == report.delivered
+    assert len(server.seen) <= 4
+
+
+@pytest.mark.parametrize(("cap", "requests"), [(5, 12), (30, 70), (150, 350)])
+def test_the_cap_is_kept_and_used_while_a_backlog_waits(cap: int, requests: int) -> None:
+    with receiver() as there:  # in a process of its own: in this one it would hear of requests when the sender rests
+        running = start(people(requests), webhook(cap=Cap(cap), url=there.url, private_addresses=True), FAST)
+        assert requests == running.report().delivered
+        seen = there.figures()
+    assert seen["peak"] <= cap
+    edge = 0.02  # seconds by which the very last one may be late
+    assert seen["seconds"] <= (requests - 1) / cap / 0.98 + edge
+
+
+def test_a_cap_per_minute_does_not_take_the_place_of_the_cap_per_second() -> None:
+    _, connection = connect("braze", {"endpoint": "https://x", "api_key": "${KEY}"}, cap=Cap(6000, 60.0))
+    limits = effective_limits(Braze.limits, connection)
+    assert [(6000, 60.0), (100, 1.0)] == [(limit.requests, limit.seconds) for limit in limits if not limit.endpoint]
+    _, raised = connect(
+        "braze", {"endpoint": "https://x", "api_key": "${KEY}"}, cap=Cap(200), cap_raised_by_vendor=True
+    )
+    assert [(200, 1.0)] == [
+        (each.requests, each.seconds) for each in effective_limits(Braze.limits, raised) if not each.endpoint
+    ]
+
+
+def test_connections_of_one_receiver_share_its_cap(server: VendorServer) -> None:
+    sender, options = Sender(), replace(FAST, gateway=server.url)
+    running = [start(people(15), webhook("hook", Cap(20)), options, sender) for _ in range(2)]
+    assert [15, 15] == [each.report().delivered for each in running]
+    assert server.peak() <= 20
+
+
+def test_a_day_of_an_earlier_run_counts(server: VendorServer) -> None:
+    options, hook = replace(FAST, gateway=server.url), webhook(cap=Cap(30, 86400.0))
+    first = start(people(20), hook, options)
+    assert 20 == first.report().delivered
+    second = start(people(20), hook, options, memory=first.memories[-1])
+    assert 10 == second.report().delivered
+    waits = r"its cap or the vendor makes it wait 24 h, until 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC; "
+    assert re.match(waits, second.delivery.report.stopped)
+    assert set() == second.maybe()
+
+
+def take_its_time(server: VendorServer, seconds: float = 0.5) -> list[int]:
+    """What it is busy with, at each request."""
+    busy: list[int] = []
+
+    def answer(seen: Seen) -> Answer:
+        busy.append(server.busy)
+        return Answer(delay=seconds)
+
+    server.script = answer
+    return busy
+
+
+PATIENT = replace(FAST, read_timeout=5.0)
+
+
+def test_as_many_requests_are_under_way_as_the_cap_needs(server: VendorServer) -> None:
+    busy = take_its_time(server)
+    running = start(people(120), webhook(cap=Cap(80)), replace(PATIENT, gateway=server.url))
+    assert 120 == running.report().delivered
+    assert 35 <= max(busy), "half a second of 80/s"
+    assert server.peak() <= 80
+
+
+def test_without_a_cap_the_first_requests_do_not_wait_for_each_other(server: VendorServer) -> None:
+    busy = take_its_time(server, 0.25)
+    assert 40 == start(people(40), webhook(), replace(PATIENT, gateway=server.url)).report().delivered
+    assert list(range(1, FEWEST + 1)) == busy[:FEWEST]
+    assert FEWEST == max(busy)
+
+
+def test_so_many_calls_are_read_ahead_that_every_conversation_has_a_full_batch(server: VendorServer) -> None:
+    busy = take_its_time(server)
+    hook = webhook(cap=Cap(20), batch=1000)
+    assert 12_000 == start(people(12_000), hook, replace(PATIENT, gateway=server.url)).report().delivered
+    assert 12 == len(server.seen)
+    assert 7 <= max(busy), "half a second of 20/s"
+
+
+def test_requests_leave_nothing_to_the_garbage_collector(server: VendorServer) -> None:
+    """Once it has something to do, it stops all requests for a tenth of a second: more than a pace can catch up."""
+    gc.collect()
+    gc.disable()
+    try:
+        running = start(people(1_000), webhook(), replace(FAST, gateway=server.url))
+        assert 1_000 == running.report().delivered
+        assert gc.collect() < 200
+    finally:
+        gc.enable()
+
+
+def test_endpoint_classes_are_used_side_by_side(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITERABLE", "very-secret-key")
+    monkeypatch.setattr(Iterable, "batch", Batch(50))
+    classes = (Limit(10, 1.0, "users/bulkUpdate"), Limit(20, 1.0, "events/trackBulk"))
+    monkeypatch.setattr(Iterable, "limits", (Limit(30), *classes))
+    server.script = lambda seen: Answer(200, {"successCount": 50, "failCount": 0})
+    calls = [identify(n) for n in range(1_000)] + [track(1_000 + n, 1, n) for n in range(1_000)]
+    connected = connect("iterable", {"api_key": "${ITERABLE}"})
+    assert 2_000 == start(calls, connected, replace(FAST, gateway=server.url)).report().delivered
+    went = [seen.target.rpartition("/")[2] for seen in server.seen]
+    assert 20 == went.count("bulkUpdate") == went.count("trackBulk")
+    assert went[-5:] == ["bulkUpdate"] * 5, "20 of 20/s, beside 20 of 10/s"
+
+
+def test_a_batch_is_not_formed_long_before_it_can_go(server: VendorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ITERABLE", "very-secret-key")
+    monkeypatch.setattr(Iterable, "batch", Batch(50))
+    server.script = lambda seen: Answer(200, {"successCount": len(seen.json.get("users", "1")), "failCount": 0})
+    addresses = [(n, address) for n in range(400) for address in ("a", "b")[: 2 if n % 5 < 2 else 1]]
+    calls = [
+        Call(f"customer-{n}", "identify", Identifier("email", f"{address}{n}@x.io"), "big_spenders", True, n)
+        for n, address in addresses
+    ]
+    report = start(calls, connect("iterable", {"api_key": "${ITERABLE}"}), replace(FAST, gateway=server.url)).report()
+    assert 560 == report.delivered
+    assert len(server.seen) <= 14, (
+        "12 full ones: what is left over from one fills up those that wait for the 5 per second"
+    )

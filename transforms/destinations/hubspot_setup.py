@@ -1,0 +1,117 @@
+"""HubSpot's contact properties and event definitions: made where they are missing, lost, or not there yet."""
+
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import quote
+
+from transforms.destinations.contract import Blocked, Later, Memory, Outcome, Preparation, Reply, Request
+from transforms.destinations.hubspot_shapes import (
+    EVENTS,
+    PROPERTIES,
+    Fields,
+    by_name,
+    event_definition,
+    gone,
+    message_of,
+    property_name,
+)
+from transforms.destinations.reading import part, rows, word
+from transforms.destinations.young import Young
+
+# What a call needs: ("property", name), ("events",), ("event", label), ("event", label, property).
+Need = tuple[str, ...]
+
+
+class SetUp:
+    """What one connection needs at HubSpot."""
+
+    def __init__(self) -> None:
+        self.missing: dict[Need, Blocked] = {}  # what cannot be had, and why
+        self.young = Young()  # what was just made
+
+    def lose_property(self, name: str, memory: Memory) -> Outcome:
+        """HubSpot does not have a property: not yet, or not any more."""
+        if wait := self.young.wait(("property", name)):
+            return Later(wait, f"HubSpot does not know its new property {name!r} everywhere yet")
+        memory["properties"] = [each for each in memory.get("properties", ()) if each != name]
+        return gone(f"contact property {name!r}")
+
+    def lose_event(self, label: str, memory: Memory, words: str) -> Outcome:
+        """The same of an event, or of a property of it."""
+        if wait := self.young.wait(("event", label)):
+            return Later(wait, words)
+        memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more
+        return gone(f"event {label!r} as it was defined", words)
+
+    def properties(self, fields: Fields, known: list[str]) -> Preparation:
+        """Make the contact properties that are missing; the names of those that are there go to `known`."""
+        reply = yield Request("GET", PROPERTIES)
+        existing = by_name(reply) if reply.ok else None
+        missing = {name: field for name, field in fields.items() if name not in (existing or {})}
+        if missing and existing is not None:
+            reply = yield Request("POST", f"{PROPERTIES}/batch/create", json={"inputs": list(missing.values())})
+            if reply.status == 201 and len(rows(reply.object, "results")) >= len(missing):
+                existing |= missing
+                for name in missing:
+                    self.young.made(("property", name))
+            else:  # only some were made, or somebody else just made them
+                existing = by_name((yield Request("GET", PROPERTIES)))
+        for name, field in fields.items():
+            if not existing or name not in existing:
+                words = f"HubSpot has no contact property {name!r}, and does not make one: {message_of(reply)}"
+                self.missing["property", name] = Blocked(words)
+            elif field.get("hasUniqueValue") and not existing[name].get("hasUniqueValue"):
+                words = f"the values of the HubSpot property {name!r} are not unique: nobody can be found by it"
+                self.missing["property", name] = Blocked(words)
+            elif name not in known:
+                known.append(name)
+
+    def events(self, wanted: dict[str, Fields], defined: dict[str, dict[str, Any]]) -> Preparation:
+        """Define the events, and the properties of events, that are missing; what is there goes to `defined`."""
+        if not wanted.keys() <= defined.keys():
+            existing = yield from self._definitions()
+            if isinstance(existing, Blocked):
+                self.missing["events",] = existing
+                return
+            for label in wanted:
+                if label not in defined and property_name(label) in existing:
+                    defined[label] = existing[property_name(label)]
+        for label, fields in wanted.items():
+            if label not in defined:
+                definition = event_definition(label, property_name(label), fields)
+                reply = yield Request("POST", f"{EVENTS}/event-definitions", json=definition)
+                if full_name := word(reply.object, "fullyQualifiedName"):
+                    defined[label] = {"name": full_name, "properties": sorted(fields)}
+                    self.young.made(("event", label))
+                else:
+                    words = f"HubSpot has no event {label!r}, and does not define one: {message_of(reply)}"
+                    self.missing["event", label] = Blocked(words)
+                continue
+            event = defined[label]
+            for name in sorted(fields.keys() - event["properties"]):
+                url = f"{EVENTS}/event-definitions/{quote(event['name'], safe='')}/property"
+                reply = yield Request("POST", url, json=fields[name])
+                if reply.ok or reply.status == 409:
+                    event["properties"].append(name)
+                    self.young.made(("event", label))
+                else:
+                    words = f"HubSpot's event {label!r} has no property {name!r}, and gets none: {message_of(reply)}"
+                    self.missing["event", label, name] = Blocked(words)
+
+    def _definitions(self) -> Generator[Request, Reply, dict[str, dict[str, Any]] | Blocked]:
+        """The account's event definitions by their names without `pe<account>_`."""
+        found: dict[str, dict[str, Any]] = {}
+        after = ""
+        while True:
+            reply = yield Request("GET", f"{EVENTS}/event-definitions?includeProperties=true&limit=100{after}")
+            if not reply.ok:
+                return Blocked(f"HubSpot does not show its events: {message_of(reply)}")
+            page = reply.object
+            for event in rows(page, "results"):
+                names = [name for p in rows(event, "properties") if not (name := word(p, "name")).startswith("hs_")]
+                if full_name := word(event, "fullyQualifiedName"):
+                    found[full_name.partition("_")[2]] = {"name": full_name, "properties": names}
+            before, cursor = after, word(part(part(page, "paging"), "next"), "after")
+            after = f"&after={quote(cursor, safe='')}"
+            if not cursor or after == before:
+                return found

@@ -1,0 +1,31 @@
+"""What was just made at a vendor: for a while, that it is not there means that it is not there yet."""
+
+from collections.abc import Hashable
+
+# Seconds until it is asked for again; some minutes in all. Several requests may ask at once.
+WAITS = (2.0, 4.0, 8.0, 15.0, *[30.0] * 6)
+
+
+class Young:
+    """Things made by this process and not seen since."""
+
+    def __init__(self) -> None:
+        self._missed: dict[Hashable, int] = {}  # how often each was not there
+
+    def made(self, thing: Hashable) -> None:
+        self._missed[thing] = 0
+
+    def seen(self, thing: Hashable) -> None:
+        """It is there, so from now on it is young no more."""
+        self._missed.pop(thing, None)
+
+    def __contains__(self, thing: Hashable) -> bool:
+        return thing in self._missed
+
+    def wait(self, thing: Hashable) -> float | None:
+        """The vendor says that it is not there: seconds until to ask again; None: it is not to be waited for."""
+        missed = self._missed.get(thing)
+        if missed is None or missed >= len(WAITS):
+            return None
+        self._missed[thing] = missed + 1
+        return WAITS[missed]

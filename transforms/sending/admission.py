@@ -1,0 +1,323 @@
+"""Admission: what becomes of a call that was read, until it is in its lanes; and of everything once it is settled.
+
+log ─ read ─┬─ of another workspace's slot or epoch, taken back, needless ─► superseded
+            ├─ its time has not come ─► held, to be read again
+            ├─ refused by our own rules ─► rejected
+            └─ lanes
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from schemas.calls import Call
+from schemas.outcomes import Final, Superseded
+from schemas.receipts import Receipt
+from transforms.destinations.contract import Destination
+from transforms.logic.blame import Keys
+from transforms.logic.lanes import Item, Lanes
+from transforms.logic.netting import known, may_land_until, needless, opens_nothing, takes_back
+from transforms.sending.books import Books
+from transforms.sending.delivery import Delivery
+from transforms.sending.holding import Flushes, PutOff
+from transforms.sending.log import Waiting
+from transforms.sending.reading import Rows
+from transforms.sending.words import fault
+
+_NEVER = float("inf")
+_REMEMBERED = 10_000  # settled calls whose receipts are on disk, kept for those that replace them
+_LIVE, _BACKFILL = False, True
+
+
+class End(NamedTuple):
+    """Of a call that this process settled."""
+
+    receipt: Receipt
+    before: bytes | None  # what the vendor had ahead of it
+
+
+class Admission:
+    """The calls of one connection that are in memory, and what is known of the others."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        destination: Destination,
+        lanes: Lanes,
+        keys: Keys,
+        flushes: Flushes,
+        wall: Callable[[], float],
+    ) -> None:
+        self._active, self._destination, self._lanes, self._wall = delivery.active, destination, lanes, wall
+        self._number, self._keys = delivery.number, keys
+        self._began = wall()
+        self.flushes = flushes
+        self.dated, self.put_off = PutOff(shuts=False), PutOff(shuts=True)
+        self.blocked = 0  # calls of keys that wait until something is mended
+        self.blocked_first = _NEVER  # the smallest ask of them
+        self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
+        self.ended = {_LIVE: False, _BACKFILL: False}  # there was no more
+        self.handed_over = False
+        self.admitted = 0
+        self.heard: Callable[[Final], None] = lambda outcome: None  # of a vendor's word on a call
+        self.items: dict[int, Item] = {}  # in memory, by ask
+        self._ends: dict[int, End] = {}
+        self._durable: list[int] = []  # of these, since the last read began
+        self._old: deque[int] = deque()  # before it
+        self._cancels: dict[str, list[Call]] = {}
+        self._open_cancels: dict[int, Call] = {}
+        self._followers: dict[int, list[Item]] = {}  # by the ask that they wait to know the end of
+        self.books: Books
+
+    # -- reading
+
+    def durable(self, asks: list[int]) -> None:
+        """The receipts of these are on disk."""
+        self._durable += asks
+
+    def reading(self) -> None:
+        """A read begins: it will not give what was durable before."""
+        self._old.extend(self._durable)
+        self._durable = []
+        while len(self._old) > _REMEMBERED:
+            self._ends.pop(self._old.popleft(), None)
+
+    def read(self, backfill: bool, rows: Rows) -> None:
+        """Admit what was read; what must not go ahead of live calls that were not read yet is read again."""
+        if rows.workspace > self._number:
+            self.handed_over = True
+            return
+        limit = min(rows.upto, self.at[_LIVE]) if backfill else rows.upto
+        for waiting in rows.calls:
+            if waiting.call.ask > limit:
+                break
+            self._admit(waiting, rows)
+            if self.handed_over:
+                return
+        self.at[backfill] = max(self.at[backfill], limit)
+        self.ended[backfill] = not rows.more and limit == rows.upto
+        if limit < rows.upto:
+            self.ended[_LIVE] = False
+        self._end_cancels()
+        self.end_flushes()
+
+    def read_again(self, first: int) -> None:
+        """From this ask on; what is in memory, or settled, is not taken twice."""
+        for backfill in (_LIVE, _BACKFILL):
+            if self.at[backfill] >= first:
+                self.at[backfill] = first - 1
+                self.ended[backfill] = False
+
+    def _admit(self, waiting: Waiting, rows: Rows) -> None:
+        call = waiting.call
+        if call.ask in self.items or call.ask in self._ends or call.ask in self._open_cancels:
+            return
+        if call.kind == "cancel":
+            self._cancel(call)
+            return
+        active = self._active.get(call.slot)
+        if active is not None and call.epoch > active.epoch:
+            self.handed_over = True
+            return
+        item = self._item(waiting)
+        if active is None or call.epoch < active.epoch or self._taken_back(call):
+            self.settle(item, Superseded())
+            return
+        now = self._wall()
+        if call.not_before > now:
+            self.dated.add(call.ask, call.not_before)
+            return
+        if self.flushes.holds(call, rows.newest, now):
+            return
+        if key_of(call) in self._keys.waiting:
+            self._block(call)
+            return
+        try:
+            self._enter(item, rows, now)
+        except Exception as error:  # a fault in a destination's module is this call's end, not the connection's
+            if item.settled:
+                raise
+            self.settle(item, fault(error))
+
+    def _item(self, waiting: Waiting) -> Item:
+        item, mark = Item(waiting.call), waiting.mark
+        item.since, item.maybe, item.marked = mark.since, mark.maybe, mark.maybe
+        if mark.maybe:  # if it was out when an earlier process ended, that was before this one began
+            item.until = mark.until or may_land_until(self._began)
+        return item
+
+    def _enter(self, item: Item, rows: Rows, now: float) -> None:
+        call = item.call
+        unit = self._destination.unit(call)
+        if self.put_off.holds(call.ask, now, self._lanes.keys(call, unit)):
+            return
+        if self._net(item, rows):
+            return
+        if rejected := self._destination.check(call):
+            self.settle(item, rejected)
+            return
+        self._lanes.add(item)
+        self.items[call.ask] = item
+        self.flushes.entered(call, 1)
+        self.admitted += 1
+
+    # -- what replaces what
+
+    def _net(self, item: Item, rows: Rows) -> bool:
+        """Settle what this call takes the place of; whether it needs no request itself."""
+        call = item.call
+        if call.replaces:
+            item.before = None
+            if replaced := self.items.get(call.replaces):
+                if replaced.out:
+                    replaced.taken_back = True
+                    self._followers.setdefault(call.replaces, []).append(item)
+                else:
+                    self._supersede(replaced)
+            if end := self._end_of(call.replaces, rows):
+                self._learn(item, end)
+        if call.opens:
+            if call.opens in self.items:
+                self._followers.setdefault(call.opens, []).append(item)
+            elif (end := self._end_of(call.opens, rows)) and opens_nothing(call, end.receipt):
+                self.settle(item, Superseded())
+                return True
+        if not call.replaces or not needless(call, item.before):
+            return False
+        self.settle(item, Superseded())
+        return True
+
+    def _supersede(self, replaced: Item) -> None:
+        self.settle(replaced, Superseded())
+
+    def _end_of(self, ask: int, rows: Rows) -> End | None:
+        """Of another call; one that waits in the log is replaced now."""
+        if end := self._ends.get(ask):
+            return end
+        match rows.known.get(ask):
+            case Receipt() as receipt:
+                return End(receipt, None)  # what the vendor had ahead of it, only the process knew that settled it
+            case Waiting() as waiting if ask not in self.items and waiting.call.kind != "track":
+                replaced = self._item(waiting)
+                before = waiting.call.holds
+                if waiting.call.replaces:
+                    end = self._end_of(waiting.call.replaces, rows)
+                    before = known(waiting.call, end.receipt, end.before) if end else None
+                replaced.before = before
+                self.settle(replaced, Superseded())
+                return self._ends[ask]
+            case _:
+                return None
+
+    def _learn(self, item: Item, end: End) -> None:
+        """What the vendor has ahead of a call, for the one that it replaces has come to its end."""
+        item.before = known(item.call, end.receipt, end.before)
+        if end.receipt.fate == "superseded" and end.receipt.maybe:
+            item.maybe = True
+            item.until = max(item.until, end.receipt.unsure_until)
+
+    # -- cancels
+
+    def _cancel(self, cancel: Call) -> None:
+        """What waits in its scope is superseded; what is out is not tried again."""
+        self._open_cancels[cancel.ask] = cancel
+        self._cancels.setdefault(cancel.profile_id, []).append(cancel)
+        for item in self._lanes.of(cancel.profile_id):
+            if not takes_back(cancel, item.call):
+                continue
+            if item.out:
+                item.taken_back = True
+            else:
+                self.settle(item, Superseded())
+
+    def _taken_back(self, call: Call) -> bool:
+        return any(takes_back(cancel, call) for cancel in self._cancels.get(call.profile_id, ()))
+
+    def _end_cancels(self) -> None:
+        """Those that nothing in their scope can be read behind any more."""
+        if not self._open_cancels:
+            return
+        waits = min(self.flushes.first, self.dated.first, self.put_off.first, self.blocked_first)
+        read = min(*self.at.values(), waits - 1)
+        for ask in [ask for ask in self._open_cancels if ask <= read]:
+            cancel = self._open_cancels.pop(ask)
+            mine = self._cancels[cancel.profile_id]
+            mine.remove(cancel)
+            if not mine:
+                del self._cancels[cancel.profile_id]
+            receipt = self.books.settle_cancel(cancel, self._wall())
+            self._ends[ask] = End(receipt, None)
+
+    # -- the end
+
+    def settle(self, item: Item, outcome: Final, told: bool = False) -> None:
+        """The final outcome of a call; `told`: the vendor's word."""
+        call = item.call
+        receipt = self.books.settle(item, outcome, self._wall())
+        self._ends[call.ask] = End(receipt, item.before)
+        if self.items.pop(call.ask, None):
+            self._lanes.done(item)
+            self.flushes.entered(call, -1)
+        self.dated.gone(call.ask)
+        if told:
+            self.heard(outcome)
+        for follower in self._followers.pop(call.ask, ()):
+            self._follow(follower, End(receipt, item.before))
+
+    def _follow(self, item: Item, end: End) -> None:
+        if item.settled or item.out:
+            return
+        if item.call.replaces == end.receipt.ask:
+            self._learn(item, end)
+        if (item.call.replaces and needless(item.call, item.before)) or opens_nothing(item.call, end.receipt):
+            self.settle(item, Superseded())
+
+    def leave(self, item: Item, due: float | None) -> None:
+        """It leaves memory without an outcome, to come back then (seconds since 1970; None: not in this process)."""
+        call = item.call
+        self.books.left([item])
+        del self.items[call.ask]
+        self.put_off.add(call.ask, due if due is not None else _NEVER, [lane.key for lane in item.lanes])
+        self._shut(item)
+        self._lanes.done(item)
+        self.flushes.entered(call, -1)
+
+    def _shut(self, item: Item) -> None:
+        """What waits behind it leaves memory too, and what waits behind that."""
+        behind = [other for lane in item.lanes for other in lane.waiting if not other.gone and other is not item]
+        while behind:
+            other = behind.pop()
+            if other.call.ask not in self.items:
+                continue
+            self.put_off.holds(other.call.ask, self._wall(), [lane.key for lane in other.lanes])
+            del self.items[other.call.ask]
+            self.books.left([other])
+            behind += [each for lane in other.lanes for each in lane.waiting if not each.gone and each is not other]
+            self._lanes.done(other)
+            self.flushes.entered(other.call, -1)
+
+    def block(self, item: Item) -> None:
+        """Its key waits until something is mended: it leaves memory, and what waits of the key."""
+        call = item.call
+        self.books.left([item])
+        del self.items[call.ask]
+        self._lanes.done(item)
+        self.flushes.entered(call, -1)
+        self.flushes.cut_short(call.slot)
+        self._block(call)
+
+    def _block(self, call: Call) -> None:
+        self.blocked += 1
+        self.blocked_first = min(self.blocked_first, call.ask)
+
+    def end_flushes(self) -> None:
+        if facts := self.flushes.ended(min(self.at.values())):
+            self.books.remember(facts)
+
+
+def key_of(call: Call) -> tuple[str, str]:
+    """What a call needs at the vendor: a field, an event, a list."""
+    return ("list" if call.kind in ("add", "remove") else call.kind, call.key)
+
+
+__all__ = ["Admission", "End", "key_of"]

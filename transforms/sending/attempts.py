@@ -1,0 +1,429 @@
+"""Attempts: one connection's conversations with its vendor, request by request, until an answer counts.
+
+A request waits for the breaker, a connection and its turn; it is sent; what the reply means, the destination says;
+what is done next, `transforms.logic.steps` says.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from schemas.report import Report
+from schemas.secret import MissingSecret
+from transforms.destinations.contract import Destination, Reply, Request, bounded
+from transforms.logic.breaker import Breaker
+from transforms.logic.limit import Limiter
+from transforms.logic.quota import exhausted
+from transforms.logic.steps import Around, Bounds, Heard, Steps
+from transforms.sending.addressing import Addressing
+from transforms.sending.delivery import SenderOptions
+from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
+from transforms.sending.turnstile import Asking, TooLong, Turnstile
+from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
+from transforms.sending.words import TRUST, Mask, cause, lasting, moment, refusal
+
+_LOG = logging.getLogger("profilecast.sender")
+_POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
+_TICK = 0.05  # seconds
+_LONG_HOLD = 60.0  # seconds: a longer one is written down at once
+_NOT_NOW = "the sender is stopping"
+
+T = TypeVar("T")
+
+
+class _SentAway(Exception):
+    """The request waited for its turn when it turned out that it cannot go yet."""
+
+
+class Watch(NamedTuple):
+    """What the connection hears of its attempts, and tells."""
+
+    moved: Callable[[], None]  # there may be room
+    learn: Callable[[str, str], None]  # the endpoint class of a route's first requests
+    save: Callable[[bool], "asyncio.Task[None]"]  # keeps the limiter: if it has to be (False), or anyway
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Attempts:
+    """Holds conversations. `stop` ends them softly; who holds one may cancel it."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        options: SenderOptions,
+        limiter: Limiter,
+        most: int,
+        report: Report,
+        watch: Watch,
+    ) -> None:
+        """`most`: conversations at once."""
+        self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
+        self._watch, self._clock, self._most = watch, watch.clock, most
+        self._random = Random()
+        self._bounds = Bounds(options.retry_for, options.give_up_after, destination.renews)
+        self.breaker = Breaker()
+        self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, _turned, self._save)
+        self._throttled_since: float | None = None
+        self._answers = 0  # useful ones
+        self._renewing = asyncio.Lock()
+        self._renewals = 0
+        self._out: set[Talk] = set()  # with a request that has no whole answer yet
+        self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
+        self._stopping = False
+        self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
+        self._addressing = Addressing(destination, options.gateway, options.connect_timeout)
+        self._session = self._open()
+        self.mask = Mask(destination)
+
+    def _open(self) -> aiohttp.ClientSession:
+        options = self._options
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout)  # silence: _look_again
+        connector = Connector(
+            self._turnstile,
+            3 * options.connect_timeout,
+            limit=self._most,
+            keepalive_timeout=30,
+            resolver=self._addressing.names,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            request_class=TimedRequest,
+            **LONGEST_HEAD,  # type: ignore[arg-type]
+        )
+
+    def saving(self, saving: Callable[[], bool]) -> None:
+        """Whether what is kept of the limiter is on its way to the disk."""
+        self._turnstile.saving = saving
+
+    async def close(self) -> None:
+        self._tick.cancel()
+        self._turnstile.clear(_interrupted)
+        await self._session.close()
+
+    @property
+    def out(self) -> int:
+        """Requests without a whole answer."""
+        return len(self._out)
+
+    def stop(self) -> None:
+        """Conversations of which nothing was answered end at once; the others may come to their end."""
+        self._stopping = True
+        self._turnstile.clear(_interrupted, all_of_them=False)
+        for sleeper in self._sleepers:
+            _wake_up(sleeper)
+
+    # -- a conversation
+
+    async def talk(self, conversation: Generator[Request, Reply, T], talk: Talk) -> T:
+        """Hold it to its end. Raises Ended, and what is wrong with the conversation."""
+        try:
+            request = next(conversation)
+            while True:
+                reply = await self._exchange(request, talk)
+                talk.partly = True
+                request = conversation.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        except Ended as end:
+            end.said = talk.words or talk.cause
+            raise
+        finally:
+            conversation.close()
+            talk.turned()
+
+    async def _exchange(self, request: Request, talk: Talk) -> Reply:
+        """One answered request."""
+        talk.endpoint = request.endpoint
+        if not talk.partly and talk.route:
+            self._watch.learn(talk.route, request.endpoint)
+        body = request.body()
+        if talk.items > 1 and len(body or b"") > talk.most:  # what was reckoned was too little
+            raise Divided("", large=True)
+        steps = Steps(self._bounds, self._random, talk.items, talk.tries, talk.renewing)
+        if request.after:
+            await asyncio.sleep(request.after)
+        while True:
+            renewals = self._renewals
+            reply = await self._send(request, talk)
+            now = self._clock()
+            heard = self._hear(request, reply, talk)
+            self._note(heard, reply, talk, now)
+            step = steps.next(heard, now, Around(self._answers, self.breaker.since, self._throttled_since))
+            match step.do:
+                case "read":
+                    assert reply
+                    return reply
+                case "repeat":
+                    if step.hold:
+                        self._hold(now, step.hold)
+                    await self._sleep(step.after)
+                    self._may_repeat(talk)
+                case "throttled":
+                    self._throttled(talk, now, step.after or None)
+                    self._may_repeat(talk)
+                case "renew":
+                    await self._renew(renewals)
+                case "divide" | "reject":
+                    raise Divided(step.words, step.large, step.unanswered)
+                case "refused":
+                    assert reply
+                    raise Accused(heard.meaning, heard.words, reply)
+                case "give up":
+                    raise _since(Unanswered(f"{step.words}: {talk.cause}"), step.since)
+                case "stop":
+                    raise _since(Stopped(self._end(heard, reply, step.words, talk)), step.since)
+
+    def _may_repeat(self, talk: Talk) -> None:
+        if not talk.partly and talk.overtaken():
+            raise Overtaken
+
+    def _hear(self, request: Request, reply: Reply | None, talk: Talk) -> Heard:
+        if reply is None:
+            return Heard("transient")
+        if 300 <= reply.status < 400 and self._redirects(request, reply, talk):  # followed, secrets would go there
+            raise Stopped(f"{_host(request.url)} redirects (HTTP {reply.status}); check its address")
+        verdict = bounded(self._destination.classify(request, reply, talk.items))
+        if verdict.meaning == "throttled" and verdict.after is None and (spent := exhausted(reply.headers)):
+            verdict = replace(verdict, after=spent[1])
+        words = self.mask(verdict.words)
+        if verdict.meaning in ("transient", "throttled"):
+            talk.heard(reply.status, words)
+        return Heard(verdict.meaning, reply.status, verdict.after, words)
+
+    def _redirects(self, request: Request, reply: Reply, talk: Talk) -> bool:
+        return self._destination.classify(request, reply, talk.items).meaning != "stop"
+
+    def _note(self, heard: Heard, reply: Reply | None, talk: Talk, now: float) -> None:
+        """What an attempt says of the connection."""
+        if heard.meaning == "transient":
+            talk.maybe = talk.maybe or talk.sent is not None
+            if reply is None and talk.sent is not None:
+                talk.gave_up = now
+            was_open = self.breaker.open
+            self.breaker.failed(now, talk.asked)
+            if self.breaker.open and not was_open:
+                self._turnstile.clear(_SentAway)
+            self._wake()
+            return
+        if self.breaker.since is not None:
+            self.breaker.answered()
+            self._wake()
+            self._watch.moved()
+        if heard.meaning == "answered":
+            assert reply
+            self._answers += 1
+            self._throttled_since = None
+            self._limiter.accepted()
+            if (quota := exhausted(reply.headers)) and not self._limiter.keeps(*quota):
+                self._hold(now, quota[1])
+
+    def _end(self, heard: Heard, reply: Reply | None, words: str, talk: Talk) -> str:
+        """Why the connection stops."""
+        if heard.meaning in ("transient", "throttled"):
+            return f"{words}: {talk.cause}; the rest goes with the next run"
+        assert reply
+        if talk.renewing:
+            return refusal(self._destination, reply, "does not renew the credentials", heard.words)
+        what = "refuses the credentials" if heard.meaning == "credentials" else "does not allow this"
+        return refusal(self._destination, reply, what, heard.words)
+
+    # -- one attempt over the network
+
+    async def _send(self, request: Request, talk: Talk) -> Reply | None:
+        """None where no whole answer came."""
+        url = self._addressing.url(request.url)
+        await talk.begins()
+        while True:
+            failed = False
+            await self._ask(talk)
+            asking_now.set(talk)
+            try:
+                reply = await self._answer(request, url, talk)
+                self._count(str(reply.status))
+                return reply
+            except _SentAway:
+                continue
+            except TooLong as wait:
+                until = moment(self._watch.wall() + wait.seconds)
+                self._report.held_until = until
+                how_long = f"{lasting(wait.seconds)}, until {until}"
+                raise Stopped(
+                    f"its cap or the vendor makes it wait {how_long}; the rest goes with a run after that"
+                ) from wait
+            except TRUST as error:
+                raise Stopped(f"the certificate of {url.host} cannot be trusted; nothing was sent") from error
+            except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+                raise Stopped("the URL in its settings cannot be one") from error
+            except (aiohttp.ClientError, TimeoutError, OSError, Endless) as error:
+                if talk.head is not None and talk.head.ok:  # that it was taken is known
+                    self._count(str(talk.head.status))
+                    return talk.head
+                _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
+                failed, talk.cause = True, talk.given_up or cause(error, url.host or "", self._options)
+                self._count("none" if talk.sent is not None else "unreachable")
+                return None
+            except (ValueError, UnicodeError) as error:
+                raise Stopped("its settings make a request that cannot be sent: look at headers and address") from error
+            except MissingSecret as error:
+                raise Stopped(str(error)) from error
+            finally:
+                self.mask.last = request
+                self._report.requests += talk.went
+                if talk.sent is None and not failed:
+                    self.breaker.unused(talk.asked)
+
+    async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
+        """Raises TimeoutError where it is given up."""
+        proxy, proxy_headers = await self._addressing.through(url)
+        async with asyncio.timeout(None) as limit:
+            talk.give_up = lambda: limit.reschedule(0)
+            talk.sign = lambda: self._signature(request)
+            self._out.add(talk)
+            try:
+                async with self._session.request(
+                    request.method,
+                    url,
+                    data=request.body(),
+                    headers=unsigned(request),
+                    allow_redirects=False,
+                    proxy=proxy,
+                    proxy_headers=proxy_headers,
+                ) as answer:
+                    return await whole(answer, talk, self._clock)
+            finally:
+                self._out.discard(talk)
+                talk.let_go()
+
+    def _signature(self, request: Request) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in self._destination.signed(request).items()}
+
+    async def _ask(self, talk: Talk) -> None:
+        """Until there are credentials for the request, and the breaker lets it pass."""
+        talk.sent, talk.went, talk.given_up, talk.head = None, 0, "", None
+        while True:
+            if self._stopping and not talk.partly:
+                raise Interrupted(_NOT_NOW)
+            if self._renewing.locked() and not talk.renewing:
+                async with self._renewing:
+                    continue
+            now = self._clock()
+            delay = self.breaker.delay(now)
+            if delay <= 0:
+                self.breaker.sending(now)
+                talk.asked = now
+                return
+            await self._sleep(min(delay, _POLL_BREAKER), at_breaker=True)
+
+    async def _save(self) -> None:
+        await self._watch.save(False)
+
+    def _count(self, status: str) -> None:
+        self._report.statuses[status] = self._report.statuses.get(status, 0) + 1
+
+    # -- patience: one timer for all; one of its own for each request is a twentieth of what a request costs
+
+    def _look_again(self) -> None:
+        """Give up what is overdue."""
+        now, silence = self._clock(), self._options.read_timeout
+        delay = silence
+        overdue = []
+        for talk in self._out:
+            left = talk.patience.ends(silence) - now
+            if left <= 0:
+                overdue.append(talk)
+            delay = min(delay, max(left, _TICK))
+        self._tick = asyncio.get_running_loop().call_later(delay, self._look_again)
+        for talk in overdue:
+            self._give_up(talk)
+
+    def _give_up(self, talk: Talk) -> None:
+        """Its request first: where only a connection breaks off, aiohttp sends a PUT again by itself.
+
+        The connection too: it would stay open until the vendor has read all of the request.
+        """
+        talk.given_up = talk.patience.why(self._options.read_timeout)
+        talk.patience.waits()
+        talk.give_up()
+        talk.break_off()
+
+    # -- what holds the whole connection
+
+    def _hold(self, now: float, seconds: float) -> None:
+        """Nothing of the connection goes for so long; the next run keeps to it too, however this one ends."""
+        self._limiter.hold(now, seconds)
+        if seconds > _LONG_HOLD:
+            self._watch.save(True)
+
+    def _throttled(self, talk: Talk, now: float, after: float | None) -> None:
+        self._limiter.throttled(now, after, talk.sent or now)
+        if after is not None and after > _LONG_HOLD:
+            self._watch.save(True)
+        self._throttled_since = now if self._throttled_since is None else self._throttled_since
+
+    async def _renew(self, seen: int) -> None:
+        """Fetch new credentials, unless somebody has done so since."""
+        async with self._renewing:
+            if self._renewals == seen:
+                self._turnstile.clear(_SentAway)  # they would go with the old ones
+                try:
+                    await self.talk(self._destination.renew(), Talk(1, renewing=True))
+                except Unanswered as error:  # each batch would wait as long again
+                    raise Stopped(f"its credentials could not be renewed: {error}") from error
+                self._renewals += 1
+
+    # -- waiting
+
+    async def _sleep(self, seconds: float, at_breaker: bool = False) -> None:
+        """So long; less if the sender stops, or the breaker changes."""
+        loop = asyncio.get_running_loop()
+        sleeper = loop.create_future()
+        timer = loop.call_later(seconds, _wake_up, sleeper)
+        self._sleepers[sleeper] = at_breaker
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
+            del self._sleepers[sleeper]
+
+    def _wake(self) -> None:
+        for sleeper, at_breaker in self._sleepers.items():
+            if at_breaker:
+                _wake_up(sleeper)
+
+
+def unsigned(request: Request) -> dict[str, str]:
+    """The headers that the conversation asks for, without the credentials; names in lower case."""
+    kind = {} if request.json is None else {"content-type": "application/json"}
+    return {name.lower(): value for name, value in {**kind, **request.headers}.items()}
+
+
+def _since(end: Ended, since: float | None) -> Ended:
+    end.since = since
+    return end
+
+
+def _turned(talk: Asking) -> None:
+    talk.turned()
+
+
+def _host(url: str) -> str:
+    return URL(url).host or ""
+
+
+def _wake_up(sleeper: "asyncio.Future[None]") -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted(_NOT_NOW)

@@ -1,0 +1,245 @@
+"""Books: what is written of one connection: marks ahead of sending, receipts, dead letters, small facts.
+
+Written while an earlier writing is under way, things wait for it and go together: several requests share one
+commit.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from schemas.calls import Call
+from schemas.dead_letters import DeadLetter, without
+from schemas.outcomes import Delivered, Expired, Final, Rejected, Superseded
+from schemas.receipts import Receipt, receipt_of
+from schemas.report import Report, Sample
+from transforms.logic.lanes import Item
+from transforms.logic.ledger import expiry, refusal
+from transforms.sending.delivery import Active
+from transforms.sending.log import Log, Mark, Writing
+
+_SAMPLES = 5  # rejected calls shown per connection
+_MEND = "mend what the answer complains of, then profilecast replay"
+_ADVICE = {
+    "missing_required_key": "it goes by itself when the profile has the key",
+    "expired": "profilecast replay tries it again",
+    "fault": "report it: this is a fault of the destination's module; then profilecast replay",
+}
+
+Settled = Callable[[list[int]], None]
+
+
+class Books:
+    """Of one connection. `broken` hears that the log cannot be written; nothing is written after that."""
+
+    def __init__(
+        self,
+        log: Log,
+        connection: str,
+        active: dict[int, Active],
+        report: Report,
+        broken: Callable[[OSError], None],
+        durable: Settled,
+    ) -> None:
+        """`durable` hears of asks whose receipts are on disk."""
+        self._log, self._connection, self._active, self._report = log, connection, active, report
+        self._broken, self._durable = broken, durable
+        self._next, self._writing = Writing(marks={}, facts={}), False
+        self._waiting: list[asyncio.Future[None]] = []  # for what is next
+        self._idle: list[asyncio.Future[None]] = []  # for everything
+        self._soon = False
+        self.failure: OSError | None = None
+
+    # -- marks
+
+    async def mark(self, items: Iterable[Item]) -> None:
+        """They are about to be sent: durable when this returns. Raises OSError."""
+        for item in items:
+            item.marked = True
+            self._next.marks[item.call.ask] = Mark(item.since, True)
+        await self._written()
+
+    def unmark(self, items: Iterable[Item]) -> None:
+        """They did not go, or the vendor's answer shows that nothing arrived; or they wait, and may have arrived."""
+        for item in items:
+            if item.marked and not item.settled:
+                item.marked = item.maybe
+                self._next.marks[item.call.ask] = Mark(item.since, item.maybe, item.until) if _tells(item) else Mark()
+        self._write_soon()
+
+    def left(self, items: Iterable[Item]) -> None:
+        """They leave memory, and come back as they are now."""
+        for item in items:
+            if _tells(item) or item.marked:
+                self._next.marks[item.call.ask] = Mark(item.since, item.maybe, item.until)
+        self._write_soon()
+
+    # -- receipts
+
+    def settle(self, item: Item, outcome: Final, now: float) -> Receipt:
+        """The final outcome of a call; `now` in seconds since 1970. The vendor's words are without secrets."""
+        assert not item.settled, f"{item} has two outcomes"
+        item.settled = True
+        call, maybe = item.call, item.maybe
+        until = item.until if item.until > now else 0.0
+        active = self._active.get(call.slot)
+        settings = active.settings if active else b""
+        match outcome:
+            case Delivered():
+                receipt = receipt_of(call, "delivered", now, unsure_until=until)
+            case Superseded():
+                receipt = receipt_of(call, "superseded", now, maybe=maybe, unsure_until=until)
+            case Rejected():
+                receipt = receipt_of(
+                    call, "rejected", now, reason=outcome.reason, maybe=maybe, unsure_until=until,
+                    refused=refusal(call, settings),
+                )  # fmt: skip
+                if outcome.reason == "missing_required_key" and call.kind == "track":  # it waits for it
+                    receipt = replace(receipt, call=call)
+                self._letter(item, outcome.reason, outcome.words, receipt.refused)
+            case Expired():
+                receipt = receipt_of(
+                    call, "expired", now, maybe=maybe, unsure_until=until, refused=expiry(call, settings)
+                )
+                self._letter(item, "expired", outcome.words, receipt.refused)
+        self._next.receipts.append(receipt)
+        if call.kind != "cancel":
+            self._count(call, outcome)
+        self._write_soon()
+        return receipt
+
+    def settle_cancel(self, call: Call, now: float) -> Receipt:
+        """It has done all that it can do."""
+        receipt = receipt_of(call, "superseded", now)
+        self._next.receipts.append(receipt)
+        self._write_soon()
+        return receipt
+
+    def _letter(self, item: Item, reason: str, words: str, refused: bytes) -> None:
+        call = item.call
+        letter = DeadLetter(
+            step="Deliver",
+            reason=reason,
+            connection=self._connection,
+            payload={name: to_builtins(getattr(call, name)) for name in call.__struct_fields__ if name != "holds"},
+            answer=words,
+            advice=_ADVICE.get(reason, _MEND),
+            attempts=item.attempts,
+            refused=refused.hex(),
+        )
+        self._next.dead_letters.append((call.ask, letter))
+
+    def _count(self, call: Call, outcome: Final) -> None:
+        report = self._report
+        match outcome:
+            case Delivered():
+                report.delivered += 1
+                report.unconfirmed += outcome.unconfirmed
+            case Expired():
+                report.expired += 1
+            case Superseded():
+                report.superseded += 1
+            case Rejected():
+                report.rejected[outcome.reason] = report.rejected.get(outcome.reason, 0) + 1
+                if report.rejected[outcome.reason] == 1 or len(report.samples) < _SAMPLES:
+                    report.samples.append(Sample(outcome.reason, call.key, anonymous(outcome.words, call)))
+
+    # -- facts
+
+    def remember(self, facts: dict[str, Any]) -> None:
+        """Small ones; None: forget it."""
+        self._next.facts.update(facts)
+        self._write_soon()
+
+    # -- writing
+
+    async def flushed(self) -> None:
+        """Until everything is durable. Raises OSError."""
+        if self.failure:
+            raise self.failure
+        if self._writing or self._soon:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(done)
+            await done
+
+    async def _written(self) -> None:
+        if self.failure:
+            raise self.failure
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._write_soon()
+        await done
+
+    def _write_soon(self) -> None:
+        """At the end of this step of the loop, with everything that it still brings."""
+        if not (self._soon or self._writing or self.failure):
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        self._soon = False
+        if self._empty:
+            self._end_wait()
+            return
+        writing, waiting = self._next, self._waiting
+        self._next, self._waiting = Writing(marks={}, facts={}), []
+        self._writing = True
+        loop = asyncio.get_running_loop()
+        asks = [receipt.ask for receipt in writing.receipts]
+        try:
+            future = self._log.write(writing)
+        except OSError as error:
+            self._wrote(waiting, asks, error)
+            return
+        future.add_done_callback(lambda done: _tell(loop, partial(self._wrote, waiting, asks, done)))
+
+    @property
+    def _empty(self) -> bool:
+        return self._next == Writing() and not self._waiting
+
+    def _wrote(self, waiting: list[asyncio.Future[None]], asks: list[int], done: "Future[None] | OSError") -> None:
+        self._writing = False
+        error = done if isinstance(done, OSError) else done.exception()
+        if error is not None:
+            self._fail(error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}"), waiting)
+            return
+        self._durable(asks)
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+        self._write()
+
+    def _fail(self, error: OSError, waiting: list[asyncio.Future[None]]) -> None:
+        self.failure = error
+        for each in [*waiting, *self._waiting, *self._idle]:
+            if not each.done():
+                each.set_exception(error)
+                each.exception()  # whoever waited may have been cut off
+        self._waiting, self._idle = [], []
+        self._broken(error)
+
+    def _end_wait(self) -> None:
+        for each in self._idle:
+            if not each.done():
+                each.set_result(None)
+        self._idle = []
+
+
+def _tells(item: Item) -> bool:
+    return item.maybe or bool(item.since)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop has ended with the process
+        loop.call_soon_threadsafe(what)
+
+
+def anonymous(words: str, call: Call) -> str:
+    """A vendor's words for a printed sample: without the person."""
+    return without(words, [call.identifier.id, call.value, call.traits])[:200]

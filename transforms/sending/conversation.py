@@ -1,0 +1,511 @@
+"""Conversation: one batch is delivered: what it needs is prepared, the vendor is told, every call gets its outcome.
+
+batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · blocked, with the others of their key
+                           ├─ refused as a whole, or not answered alone ─► divided, until it is known whose fault
+                           ├─ who asks is refused ─► suspects: they wait until others show whose fault it is
+                           └─ no answer ─► left for later, or expired
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from copy import deepcopy
+from itertools import zip_longest
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from schemas.calls import Call
+from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Superseded
+from transforms.destinations.contract import Destination
+from transforms.logic.blame import Blame, Keys, Refusal
+from transforms.logic.lanes import Item, Lanes
+from transforms.logic.netting import may_land_until
+from transforms.logic.retry import backoff, outlived
+from transforms.logic.splitting import PARTLY, TAKEN, Answer, Splitting
+from transforms.sending.admission import Admission, key_of
+from transforms.sending.attempts import Attempts
+from transforms.sending.books import Books
+from transforms.sending.delivery import Delivery
+from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
+from transforms.sending.words import fault, place, refusal
+
+_OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
+_LONG = 120.0  # seconds: what is put off for longer leaves memory
+_AGAIN = 300.0  # seconds until what was given up is tried again, where the sender goes on
+_FAULTS = 5  # conversations that fail in a row, and none that does not: the module is at fault and not a record
+_PART = 2  # attempts at a part of a batch that is divided because it is not answered
+
+Key = tuple[str, str]
+
+
+class Conversations:
+    """Delivers the batches of one connection, several at a time."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        destination: Destination,
+        attempts: Attempts,
+        admission: Admission,
+        lanes: Lanes,
+        books: Books,
+        blame: Blame,
+        keys: Keys,
+        memory: dict[str, Any],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        begin: Callable[[list[Item], "Answer"], None],
+    ) -> None:
+        """`begin` a conversation about calls that are known to be refused."""
+        self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
+        self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
+        self._books, self._blame, self._keys, self._memory = books, blame, keys, memory
+        self._clock, self._wall, self._begin = clock, wall, begin
+        self._prepares = type(destination).prepare is not Destination.prepare
+        self._preparing = asyncio.Lock()
+        self._prepared: set[Key] = set()
+        self._scopes: dict[str, str] = {}  # routes that the vendor refuses as such: its words
+        self._suspects: dict[tuple[int, ...], list[Item]] = {}
+        self._remembered = deepcopy(memory)
+        self._faults = self._successes = 0
+        self._random = Random()
+        self.acknowledged: set[str] = set()  # routes of which something was
+
+    async def hold(self, batch: list[Item], known: Answer | None = None) -> None:
+        """Deliver a batch; each of its calls is settled, or waits, when it ends. `known`: it was refused already."""
+        try:
+            if known:
+                await self._divide(batch, known)
+                return
+            if self._prepares:
+                await self._prepare(batch)
+            if batch := self._recheck(batch):
+                await self._deliver(batch)
+        finally:
+            self._put_down(batch)
+
+    def _put_down(self, batch: list[Item]) -> None:
+        """The sender ends, and what has no outcome goes back: the next one reads it again."""
+        for item in batch:
+            if item.out and not self._is_suspect(item) and item.call.ask in self._admission.items:
+                self._lanes.put_back(item, 0.0)
+
+    def _is_suspect(self, item: Item) -> bool:
+        return any(item in items for items in self._suspects.values())
+
+    # -- ahead of it
+
+    async def _prepare(self, batch: list[Item]) -> None:
+        """Before the first call of a key: make or find at the vendor what it needs."""
+        if all(key_of(item.call) in self._prepared for item in batch):
+            return
+        async with self._preparing:
+            fresh: dict[Key, Call] = {}
+            for call in (item.call for item in batch):
+                key = key_of(call)
+                if call.kind != "delete" and key not in self._prepared and key not in self._keys.waiting:
+                    fresh.setdefault(key, call)
+            if fresh:
+                await self._prepare_keys(list(fresh.values()))
+
+    async def _prepare_keys(self, samples: list[Call]) -> None:
+        try:
+            await self._attempts.talk(self._destination.prepare(samples, self._memory), Talk(1))
+        except Unanswered as error:
+            raise Stopped(f"what its calls need could not be prepared: {error}") from error
+        except (Divided, Accused) as end:
+            if len(samples) > 1:  # one after the other: the fault may be one key's
+                for sample in samples:
+                    await self._prepare_keys([sample])
+                return
+            if isinstance(end, Accused) and not self._successes:
+                raise Stopped(self._refusal(end)) from end
+            self._block_key(key_of(samples[0]), str(end))
+        finally:
+            self._remember()
+        self._prepared.update(key_of(call) for call in samples)
+
+    def _remember(self) -> None:
+        """What the destination has learnt is kept for later runs."""
+        if self._memory != self._remembered:
+            self._remembered = deepcopy(self._memory)
+            self._books.remember({MEMORY: self._remembered})
+
+    def _recheck(self, batch: list[Item]) -> list[Item]:
+        """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
+        good = []
+        for item in batch:
+            call = item.call
+            if item.settled or not item.out:
+                continue
+            if key_of(call) in self._keys.waiting or item.route in self._scopes:
+                self._admission.block(item)
+            elif item.taken_back:
+                self._settle(item, Superseded())
+            elif rejected := self._check(call):
+                self._settle(item, rejected)
+            else:
+                good.append(item)
+        return good
+
+    def _check(self, call: Call) -> Rejected | None:
+        try:
+            return self._destination.check(call)
+        except Exception as error:
+            return fault(error)
+
+    # -- one conversation
+
+    async def _deliver(self, batch: list[Item]) -> None:
+        answer = await self._tell(batch)
+        if answer.what in ("refused", "unanswered"):
+            await self._divide(batch, answer)
+
+    async def _tell(self, batch: list[Item], part: bool = False) -> Answer:
+        """One conversation about all of it. A `part` of one unit that is rejected is not settled yet."""
+        talk = self._talk(batch, part)
+        try:
+            outcomes = await self._converse(batch, talk)
+        except Overtaken:
+            self._note(batch, talk)
+            left = self._recheck(batch)
+            return await self._tell(left, part) if left else PARTLY
+        except Divided as end:
+            self._note(batch, talk)
+            return Answer("unanswered" if end.unanswered else "refused", self._mask(end.words), end.large)
+        except Accused as end:
+            self._note(batch, talk)
+            return self._accused(batch, end, talk)
+        except Ended as end:
+            self._note(batch, talk)
+            self._leave(batch, end)
+            if not isinstance(end, Unanswered):
+                raise
+            return PARTLY
+        except asyncio.CancelledError:  # cut off: what is in flight may have arrived
+            talk.maybe = talk.maybe or talk.sent is not None or talk.partly
+            talk.gave_up = self._clock() if talk.maybe else talk.gave_up
+            self._note(batch, talk)
+            raise
+        except Exception as error:
+            return self._at_fault(batch, talk, error)
+        self._faults = 0
+        self._remember()
+        return await self._conclude(batch, outcomes, talk, part)
+
+    def _talk(self, batch: list[Item], part: bool) -> Talk:
+        objects = len({item.unit for item in batch}) if len(batch) > 1 else 1
+        route = batch[0].route
+        talk = Talk(objects, lambda: self._books.mark(batch), self._lanes.size_of(route).bytes, route)
+        if part:
+            talk.tries = _PART
+        talk.overtaken = lambda: any(item.taken_back for item in batch)
+        return talk
+
+    async def _converse(self, batch: list[Item], talk: Talk) -> Sequence[Outcome]:
+        calls = [item.call for item in batch]
+        converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
+        outcomes = await self._attempts.talk(converse(calls, self._memory), talk)
+        if len(outcomes) != len(batch):
+            raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} calls")
+        return outcomes
+
+    def _note(self, items: Sequence[Item], talk: Talk) -> None:
+        """These calls were carried by a conversation, and have no outcome yet."""
+        self._carried(items, talk)
+        self._books.unmark(items)
+
+    def _carried(self, items: Sequence[Item], talk: Talk) -> None:
+        until = may_land_until(self._wall() - (self._clock() - talk.gave_up)) if talk.gave_up is not None else 0.0
+        for item in items:
+            item.attempts += talk.attempts
+            item.maybe = item.maybe or talk.maybe
+            item.until = max(item.until, until)
+
+    def _at_fault(self, batch: list[Item], talk: Talk, error: Exception) -> Answer:
+        """The destination's module failed. What it had sent may have arrived."""
+        talk.maybe = talk.maybe or talk.partly
+        self._note(batch, talk)
+        self._faults += 1
+        if self._faults >= _FAULTS and not self._successes:
+            raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait")
+        return Answer("refused", f"{_FAULT}{place(error)}")
+
+    async def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], talk: Talk, part: bool) -> Answer:
+        """The vendor has spoken of each call; those it refused together are told apart."""
+        self._carried(batch, talk)
+        delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Delivered)]
+        if delivered:
+            self._succeeded(delivered, talk)
+        told = list(zip(batch, outcomes, strict=True))
+        rejected = [(item, outcome) for item, outcome in told if isinstance(outcome, Rejected)]
+        if part and talk.items == 1 and len(rejected) == len(told):
+            for item, refused in rejected:
+                item.refused = self._masked(refused)
+            self._books.unmark(batch)
+            return Answer("refused", self._mask(rejected[0][1].words))
+        apart = self._refused_together(told) if len(told) > talk.items else []
+        again = {item.call.ask for each in apart for item in each}
+        for item, outcome in told:
+            if item.call.ask not in again and not isinstance(outcome, Blocked):
+                self._outcome(item, outcome)
+        if len(delivered) < len(batch):
+            self._books.unmark(batch)
+        for item, outcome in told:
+            if isinstance(outcome, Blocked):
+                await self._blocked(item, outcome, talk)
+        for each in apart:
+            if alone := self._recheck(each):
+                await self._deliver(alone)
+        return TAKEN if len(delivered) == len(batch) else PARTLY
+
+    def _outcome(self, item: Item, outcome: Outcome) -> None:
+        match outcome:
+            case Later():
+                self._put_off(item, outcome)
+            case Delivered():
+                self._settle(item, outcome, told=True)
+            case Rejected():
+                self._settle(item, self._masked(outcome), told=True)
+            case _:
+                self._settle(item, Rejected("fault", f"{type(outcome).__name__} is no outcome"))
+
+    def _succeeded(self, items: list[Item], talk: Talk) -> None:
+        """Somebody was told: who was refused before is refused for what they are."""
+        self._successes += 1
+        self.acknowledged.add(talk.route)
+        for key in {key_of(item.call) for item in items}:
+            self._keys.delivered(key)
+        for cleared in self._blame.succeeded(talk.sent or 0.0, talk.route):
+            self._clear(cleared)
+
+    def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
+        """Calls that the vendor refused as one object, for what may be wrong with one of them only.
+
+        To be told apart: in rounds of one call of each object.
+        """
+        objects: dict[Hashable, list[tuple[Item, Outcome]]] = {}
+        for item, outcome in told:
+            objects.setdefault(item.unit, []).append((item, outcome))
+        together = [
+            [item for item, _ in found]
+            for found in objects.values()
+            if len(found) > 1 and all(isinstance(o, Rejected) and o.reason in _OF_A_VALUE for _, o in found)
+        ]
+        return [[item for item in each if item] for each in zip_longest(*together)]
+
+    # -- refused as a whole
+
+    async def _divide(self, batch: list[Item], answer: Answer) -> None:
+        """Find whose fault it is, by sending parts."""
+        items = {item.call.ask: item for item in batch}
+        splitting = Splitting(_units(batch), answer)
+        while (asks := splitting.next()) is not None:
+            part = self._recheck([items[ask] for ask in asks])
+            if len(part) < len(asks):
+                splitting.drop(set(asks) - {item.call.ask for item in part})
+                continue
+            splitting.told(await self._tell(part, part=True))
+        if splitting.verdict == "whole":
+            self._whole([items[ask] for ask in splitting.waiting if items[ask].out], splitting.words, answer)
+            return
+        for found in splitting.bad:
+            for item in self._still([items[ask] for ask in found.calls]):
+                self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+        for found in splitting.later:
+            for item in self._still([items[ask] for ask in found.calls]):
+                self._put_off(item, Later(words=found.words))
+
+    def _still(self, items: list[Item]) -> list[Item]:
+        return [item for item in items if item.out and not item.settled]
+
+    def _whole(self, items: list[Item], words: str, answer: Answer) -> None:
+        """It is none of the records: the key's calls wait, or the connection's."""
+        if answer.what == "unanswered":
+            for item in self._still(items):
+                self._put_off(item, Later(words=words))
+            return
+        if words.startswith(_FAULT):
+            if self._successes:
+                for item in self._still(items):
+                    self._settle(item, _refused(words, False))
+                return
+            raise Stopped(f"a fault in its destination's module: {words.removeprefix(_FAULT)}; its calls wait")
+        keys = {key_of(item.call) for item in items}
+        if len(keys) > 1 or not self._successes:
+            raise Stopped(f"the vendor refuses whatever it is told: {words}; mend that, its calls wait")
+        for key in keys:
+            self._block_key(key, words)
+        for item in self._still(items):
+            self._admission.block(item)
+
+    # -- whose fault
+
+    def _accused(self, batch: list[Item], end: Accused, talk: Talk) -> Answer:
+        """A refusal that may be about who is told of, or about who tells."""
+        self._last_refusal = end
+        refusal = Refusal(
+            calls=tuple(item.call.ask for item in batch),
+            subjects=frozenset(item.call.profile_id for item in batch),
+            meaning=end.meaning,  # type: ignore[arg-type]
+            sent=talk.sent or 0.0,
+            at=self._clock(),
+            words=end.words,
+            page="text/html" in end.reply.headers.get("content-type", ""),
+        )
+        if self._blame.refused(refusal, talk.route) == "record":
+            return Answer("refused", end.words)
+        self._suspects[refusal.calls] = batch
+        return PARTLY
+
+    def stands(self) -> bool:
+        """Whether more may be sent; raises Stopped where nobody succeeds."""
+        if not self._suspects:
+            return True
+        for scope in {items[0].route for items in self._suspects.values()}:
+            match self._blame.stands(self._attempts.out, scope):
+                case "holds":
+                    return False
+                case "scope":
+                    self._refuse_scope(scope)
+                case "connection":
+                    raise Stopped(self._refusal(self._last_refusal))
+        return True
+
+    def _refuse_scope(self, scope: str) -> None:
+        words = self._refusal(self._last_refusal)
+        self._scopes[scope] = words
+        self._report.blocked[scope] = words
+        for calls, items in list(self._suspects.items()):
+            if items[0].route == scope:
+                del self._suspects[calls]
+                for item in self._still(items):
+                    self._admission.block(item)
+
+    def weigh_last(self) -> None:
+        """There is nothing more to send, and nothing out: what becomes of the suspects. Raises Stopped."""
+        if not self._suspects:
+            return
+        records, waiting = self._blame.ended()
+        for record in records:
+            self._clear(record)
+        if waiting and not self._successes:
+            raise Stopped(self._refusal(self._last_refusal))
+        for suspect in waiting:
+            for item in self._still(self._suspects.pop(suspect.calls, [])):
+                self._report.trouble = self._refusal(self._last_refusal)
+                self._admission.leave(item, self._later())
+
+    def _clear(self, refusal: Refusal) -> None:
+        """It is its record's fault: found by dividing, if there are several."""
+        if items := self._still(self._suspects.pop(refusal.calls, [])):
+            self._begin(items, Answer("refused", refusal.words))
+
+    def _refusal(self, end: Accused) -> str:
+        what = "refuses the credentials" if end.meaning == "credentials" else "does not allow this"
+        return refusal(self._destination, end.reply, what, end.words)
+
+    # -- keys
+
+    async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
+        """What its key needs at the vendor is missing or refused."""
+        key = key_of(item.call)
+        outcome = Blocked(self._mask(outcome.words), outcome.prepare)
+        match self._keys.blocked(key, outcome, talk.sent or 0.0):
+            case "wait":
+                self._block_key(key, outcome.words)
+                self._admission.block(item)
+                return
+            case "prepare":
+                async with self._preparing:
+                    self._prepared.discard(key)
+                    await self._prepare_keys([item.call])
+                    self._keys.prepared(key, self._clock())
+            case "again":
+                async with self._preparing:
+                    pass
+        if again := self._recheck([item]):
+            self._lanes.put_back(again[0], 0.0)
+
+    def _block_key(self, key: Key, words: str) -> None:
+        self._keys.waiting[key] = words
+        self._report.blocked[key[1]] = words
+
+    # -- what waits
+
+    def _leave(self, batch: list[Item], end: Ended) -> None:
+        """No outcome: the calls wait for a later time, and their lanes with them; or it was their last chance."""
+        if end.since is not None:
+            since = self._wall() - (self._clock() - end.since)
+            for item in self._still(batch):
+                item.since = item.since or since
+                self._expire(item, self._mask(end.said))
+        if not isinstance(end, Unanswered):
+            return
+        self._report.trouble = str(end)
+        for item in self._still(batch):
+            if item.taken_back:
+                self._settle(item, Superseded())
+            else:
+                self._admission.leave(item, self._later())
+
+    def _later(self) -> float | None:
+        return self._wall() + _AGAIN if self._follow else None
+
+    def _expire(self, item: Item, words: str) -> bool:
+        """Whether it did."""
+        if not outlived(item.since, item.since, self._wall(), self._options.give_up_after):
+            return False
+        self._settle(item, Expired(words, item.maybe, item.attempts))
+        return True
+
+    def _put_off(self, item: Item, outcome: Later) -> None:
+        """A call that the vendor could not take now: its lanes wait."""
+        if item.taken_back:
+            self._settle(item, Superseded())
+            return
+        now, wall = self._clock(), self._wall()
+        item.put_off += 1
+        if item.put_off == 1:
+            item.trouble = now
+        wait = backoff(item.put_off, outcome.after, self._random)
+        words = self._mask(outcome.words)
+        item.since = item.since or wall - (now - item.trouble)
+        if now + wait - item.trouble > self._options.retry_for:
+            self._report.trouble = words or self._report.trouble
+            if not self._expire(item, words):
+                self._admission.leave(item, self._later())
+        elif wait > _LONG:
+            self._admission.leave(item, wall + wait)
+        else:
+            self._lanes.put_back(item, now + wait)
+
+    # -- the end
+
+    def _settle(self, item: Item, outcome: Final, told: bool = False) -> None:
+        if not item.settled:
+            self._admission.settle(item, outcome, told)
+
+    def _masked(self, outcome: Rejected) -> Rejected:
+        return replace(outcome, words=self._mask(outcome.words))
+
+    def _mask(self, words: str) -> str:
+        return self._attempts.mask(words)
+
+
+MEMORY = "memory"  # the fact that holds what the destination remembers
+_FAULT = "\x00"  # ahead of words that are ours: no vendor's begin so
+
+
+def _units(batch: list[Item]) -> list[tuple[int, ...]]:
+    found: dict[Hashable, list[int]] = {}
+    for item in batch:
+        found.setdefault(item.unit, []).append(item.call.ask)
+    return [tuple(asks) for asks in found.values()]
+
+
+def _refused(words: str, large: bool) -> Rejected:
+    if words.startswith(_FAULT):
+        return Rejected("fault", words.removeprefix(_FAULT))
+    return Rejected("too_large" if large else "refused", words)

@@ -1,0 +1,50 @@
+"""What the sender is given: a connection's log, the caps of its vendor account, and how to deliver."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.report import Report
+from schemas.workspace import Connection, Workspace
+from transforms.destinations.contract import Destination
+from transforms.sending.log import Caps, Log
+
+
+@dataclass(frozen=True)
+class SenderOptions:
+    """How to deliver. Seconds, where nothing else is said."""
+
+    gateway: str = ""  # every vendor request goes to GATEWAY/<vendor host>/<path> instead
+    retry_for: float = 600.0  # how long a request is tried again before its calls are left waiting
+    give_up_after: float = 4 * 3600.0  # how long a call is tried again, over all runs, before it expires
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    finish_within: float = 15.0  # how long a stopping sender waits for what is in flight
+    max_reject_rate: float = 0.5  # of the first calls of a first sync; above it, the connection stops
+    memory: int = 64_000_000  # bytes of calls that one connection may hold
+
+
+class Active(NamedTuple):
+    """A slot as the sender's workspace has it; calls of other slots and epochs are superseded."""
+
+    epoch: int
+    settings: bytes = b""  # digest of what a rejection depends on besides the call, see `transforms.logic.plan`
+    flush_every: float = 0.0  # seconds between flushes of a list; 0: it is none
+
+
+@dataclass
+class Delivery:
+    """One connection's log to be delivered. The caller has its lease, and closes nothing: the sender closes the log."""
+
+    workspace: Workspace
+    connection: Connection
+    log: Log
+    caps: Caps
+    active: dict[int, Active]  # by slot; deletions have one too
+    number: int = 0  # of the workspace; when the log knows of a newer one, the sender drains and hands over
+    options: SenderOptions = field(default_factory=SenderOptions)
+    follow: bool = False  # wait for more calls, and for those that wait for their time, until stopped
+    destination: Destination | None = None  # by default it is made by the sender
+    report: Report = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = Report(connection=self.connection.name, destination=self.connection.destination)

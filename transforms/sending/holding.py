@@ -1,0 +1,168 @@
+"""Holding: calls that are in the log and not in memory, for their time has not come.
+
+    a list's     wait for its flush: all that was there when it began goes, then nothing for an interval
+    dated        not before a time of their own
+    put off      for long, and with them everything behind them in their lanes
+    blocked      until what their key needs at the vendor is mended
+
+When the time has come they are read once more, from the first of them on.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from math import inf
+
+from msgspec import Struct
+
+from schemas.calls import Call
+from transforms.sending.delivery import Active
+
+FLUSHED = "flushed:"  # of a slot: the fact that says when its last flush began
+_MOST_PUT_OFF = 20_000  # calls; then nothing more is read until the first of them is due
+
+
+class _Held(Struct):
+    """Calls of one list and class that wait for its flush: they are read in the order of their asks."""
+
+    first: int
+    last: int = 0  # what is read again is not counted again
+    number: int = 0
+
+
+class _Flush(Struct):
+    """Under way."""
+
+    began: float
+    limit: int  # takes asks up to this one
+    out: int = 0  # calls in memory
+    whole: bool = True  # nothing of it was left, so that it is not due any more
+
+
+class Flushes:
+    """When lists are flushed. Times in seconds since 1970."""
+
+    def __init__(self, active: Mapping[int, Active], facts: Mapping[str, object]) -> None:
+        self._every = {slot: each.flush_every for slot, each in active.items() if each.flush_every > 0}
+        self._last = {slot: _time(facts.get(f"{FLUSHED}{slot}")) for slot in self._every}
+        self._held: dict[tuple[int, bool], _Held] = {}  # by slot and class
+        self._now: dict[int, _Flush] = {}
+
+    def holds(self, call: Call, newest: int, now: float) -> bool:
+        """Whether a call that was read waits for a flush; the first one that is due begins it."""
+        slot, ask = call.slot, call.ask
+        if slot not in self._every:
+            return False
+        flush = self._now.get(slot)
+        if flush is None and self.due(slot) <= now:
+            flush = self._now[slot] = _Flush(now, max(newest, ask))
+        if flush is not None and ask <= flush.limit:
+            return False
+        held = self._held.setdefault((slot, call.backfill), _Held(ask))
+        held.first = min(held.first, ask)
+        if ask > held.last:
+            held.last = ask
+            held.number += 1
+        return True
+
+    def due(self, slot: int) -> float:
+        return self._last[slot] + self._every[slot]
+
+    def entered(self, call: Call, number: int) -> None:
+        """A call of a flush came into memory (1), or left it (-1)."""
+        if flush := self._now.get(call.slot):
+            flush.out += number
+
+    def cut_short(self, slot: int) -> None:
+        """Calls of it wait until something is mended: then it is still due."""
+        if flush := self._now.get(slot):
+            flush.whole = False
+
+    def ended(self, read: int) -> dict[str, float]:
+        """Flushes that are over, where asks up to this one were read: facts to write."""
+        facts: dict[str, float] = {}
+        for slot, flush in list(self._now.items()):
+            if flush.whole and not flush.out and flush.limit <= read:
+                del self._now[slot]
+                self._last[slot] = facts[f"{FLUSHED}{slot}"] = flush.began
+        return facts
+
+    def come(self, now: float) -> int | None:
+        """The first ask to read again, for lists that are due."""
+        due = [each for each in self._held if each[0] not in self._now and self.due(each[0]) <= now]
+        return min((self._held.pop(each).first for each in due), default=None)
+
+    def next(self) -> float:
+        """When the next one is due that has calls."""
+        return min((self.due(slot) for slot, _ in self._held if slot not in self._now), default=inf)
+
+    @property
+    def number(self) -> int:
+        return sum(held.number for held in self._held.values())
+
+    @property
+    def first(self) -> float:
+        return min((held.first for held in self._held.values()), default=inf)
+
+
+class PutOff:
+    """Calls that wait for a time of their own. `shuts`: what shares a lane with them waits too."""
+
+    def __init__(self, shuts: bool) -> None:
+        self._shuts = shuts
+        self._due: dict[int, float] = {}  # by ask
+        self._heap: list[tuple[float, int]] = []
+        self._shut: set[Hashable] = set()  # lanes
+        self.first: float = inf  # the smallest ask of all that wait
+
+    def add(self, ask: int, due: float, keys: Iterable[Hashable] = ()) -> None:
+        self._due[ask] = due
+        heappush(self._heap, (due, ask))
+        self._waits(ask, keys)
+
+    def _waits(self, ask: int, keys: Iterable[Hashable]) -> None:
+        self.first = min(self.first, ask)
+        if self._shuts:
+            self._shut.update(keys)
+
+    def holds(self, ask: int, now: float, keys: Sequence[Hashable] = ()) -> bool:
+        """Whether a call waits, or is behind one that does."""
+        if not self._due and not self._shut:
+            return False
+        waits = self._due.get(ask, -inf) > now or (bool(self._shut) and not self._shut.isdisjoint(keys))
+        if waits:
+            self._waits(ask, keys)
+        return waits
+
+    def come(self, now: float) -> int | None:
+        """The first ask to read again, where some are due. The lanes are open again."""
+        if self.next() > now:
+            return None
+        first = self.first
+        while self._heap and self._heap[0][0] <= now:
+            due, ask = heappop(self._heap)
+            if self._due.get(ask) == due:
+                del self._due[ask]
+        self._shut.clear()
+        self.first = min(self._due, default=inf)
+        return int(first)
+
+    def gone(self, ask: int) -> None:
+        """It was settled meanwhile."""
+        self._due.pop(ask, None)
+
+    def next(self) -> float:
+        while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else inf
+
+    @property
+    def full(self) -> bool:
+        return len(self._due) >= _MOST_PUT_OFF
+
+    @property
+    def number(self) -> int:
+        return len(self._due)
+
+
+def _time(fact: object) -> float:
+    return float(fact) if isinstance(fact, int | float) else -inf

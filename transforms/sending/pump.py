@@ -1,0 +1,485 @@
+"""Pump: one connection's delivery, from its log to its vendor.
+
+    log ─ _read ─► lanes ─ _dispatch ─► conversations, as many as the vendor and its cap bear
+
+`_read` keeps the lanes filled, `_dispatch` makes a batch of what is first in them whenever a conversation may begin.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable
+from math import inf
+from typing import Any
+
+from schemas.outcomes import Final, Superseded
+from schemas.report import Report
+from transforms.destinations import find
+from transforms.destinations.contract import Destination
+from transforms.logic.blame import Blame, Keys
+from transforms.logic.canary import Canary
+from transforms.logic.caps import at_once, effective_limits, per
+from transforms.logic.estimate import Estimate
+from transforms.logic.inflight import room, waiting
+from transforms.logic.lanes import Item, Lanes
+from transforms.logic.limit import Limiter
+from transforms.logic.splitting import Answer
+from transforms.sending.admission import Admission
+from transforms.sending.attempts import Attempts, Watch
+from transforms.sending.books import Books
+from transforms.sending.conversation import MEMORY, Conversations
+from transforms.sending.delivery import Delivery
+from transforms.sending.holding import Flushes
+from transforms.sending.reading import Reading
+from transforms.sending.talk import TURNED, Interrupted, Stopped, unwritable
+from transforms.sending.words import moment, stopped_by
+
+_LOG = logging.getLogger("profilecast.sender")
+_CHUNK = 1_000  # calls of one read
+_LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
+_LOOK = 0.5  # seconds between looks for news in the log
+_SHARE = 10  # one read in so many is of the backfill, while there are live calls
+_PROVED = "proved"  # the fact that holds slots and epochs of which the first calls were not mostly rejected
+_JUDGED = "canary"  # and that they are being looked at
+_ROUTES = "acknowledged"  # routes of which something was taken
+_LIVE, _BACKFILL = False, True
+
+
+class Turns:
+    """Conversations that wait for their first turn, by endpoint class."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self._endpoints: dict[str, str] = {}  # by route
+        self._waiting: Counter[str | None] = Counter()
+
+    def waiting(self) -> int:
+        """Those that wait for a limit of their own class are in nobody's way."""
+        rate_of, rate = self._limiter.rate_of, self._limiter.rate
+        return sum(n for endpoint, n in self._waiting.items() if endpoint is None or rate_of(endpoint) == rate)
+
+    def may_go(self, route: str) -> bool:
+        """Whether a request of this route would not wait long for the limit of its own endpoint class.
+
+        What waits there could not grow any more, and would be in the way of other routes.
+        """
+        endpoint = self._endpoints.get(route)
+        if endpoint is None:  # it is known when the first one asks
+            return not self._waiting[None]
+        rate = self._limiter.rate_of(endpoint)
+        return rate == self._limiter.rate or self._waiting[endpoint] < waiting(rate)
+
+    def begin(self, route: str) -> Callable[[], None]:
+        """A conversation begins; to be called when it waits no more."""
+        endpoint = self._endpoints.get(route)
+        self._waiting[endpoint] += 1
+        turns: list[str | None] = [endpoint]
+
+        def done() -> None:
+            if turns:
+                self._waiting[turns.pop()] -= 1
+
+        return done
+
+    def learn(self, route: str, endpoint: str) -> None:
+        """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""
+        known = self._endpoints.setdefault(route, endpoint)
+        if known != endpoint:
+            rate_of = self._limiter.rate_of
+            self._endpoints[route] = min(known, endpoint, key=lambda each: rate_of(each) or inf)
+
+
+class Pump:
+    """Delivers one log; `run` once, `stop` whenever, on the loop's thread."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        limiters: dict[Hashable, Limiter],
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        most: int = 2_048,
+        memory: Callable[[], int] | None = None,
+    ) -> None:
+        """`limiters`: of the process, by vendor account. `most`: conversations at once. `memory`: bytes of calls."""
+        self.report, self._options = delivery.report, delivery.options
+        self._delivery, self._limiters, self._clock, self._wall, self._most = delivery, limiters, clock, wall, most
+        self._budget = memory or (lambda: self._options.memory)
+        self._reading = Reading(delivery.log, delivery.connection.name)
+        self._started = clock()
+        self._stopping = self._draining = False
+        self._ready = False  # it has everything that it needs
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cutting: asyncio.TimerHandle | None = None
+        self._estimate: Estimate | None = None  # while it runs
+        self._reads = 0
+        self._filling: float | None = None  # since when the lanes are being filled
+        self._looked = 0.0
+        self._counted = 0  # of `report.calls`: settled when the log was counted
+
+    def stop(self) -> None:
+        """Take no new work; what is in flight ends within a bounded time."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._ready:
+            self._attempts.stop()
+            self._cutting = asyncio.get_running_loop().call_later(self._options.finish_within, self._cut)
+            self._moved()
+
+    def _cut(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def run(self) -> Report:
+        """Until nothing more can go, the connection stops, or the sender is stopping."""
+        self._started = self._clock()
+        self._change, self._room = asyncio.Event(), asyncio.Event()
+        try:
+            await self._make()
+            self._ready = True
+            await self._deliver()
+        except Exception as error:  # a fault in one vendor's module must not end the others' deliveries
+            self._fail(error)
+        finally:
+            await self._close()
+        return self.report
+
+    # -- what it needs
+
+    async def _make(self) -> None:
+        delivery = self._delivery
+        destination = self._destination = delivery.destination or _made(delivery)
+        facts, kept, calls = await self._reading.do(
+            lambda: (delivery.log.facts(), delivery.caps.load(), delivery.log.waiting())
+        )
+        self.report.calls = calls
+        limits = effective_limits(type(destination).limits, delivery.connection)
+        self.report.cap = next((per(each.requests, each.seconds) for each in limits if not each.endpoint), "none")
+        self._limiter = self._share_limiter(destination, limits, kept)
+        self._at_once = min(self._most, at_once(destination.at_once(), limits))
+        objects = type(destination).unit is not Destination.unit
+        self._lanes = Lanes(destination.route, destination.unit, destination.batch_of, objects)
+        self._saving = asyncio.Lock()
+        self._turns = Turns(self._limiter)
+        keys, memory = Keys(), dict(facts.get(MEMORY) or {})
+        self._blame = Blame(frozenset(facts.get(_ROUTES) or ()))
+        flushes = Flushes(delivery.active, facts)
+        self._admission = Admission(delivery, destination, self._lanes, keys, flushes, self._wall)
+        self._books = self._admission.books = Books(
+            delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable
+        )
+        self._admission.heard = self._heard
+        watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall)
+        self._attempts = Attempts(destination, self._options, self._limiter, self._at_once, self.report, watch)
+        self._attempts.saving(self._saving.locked)
+        self._conversations = Conversations(
+            delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys, memory,
+            self._clock, self._wall, self._begin,
+        )  # fmt: skip
+        self._estimate = Estimate(self._limiter.rate, self._started)
+        self._begin_canary(facts)
+
+    def _share_limiter(self, destination: Destination, limits: list[Any], kept: dict[str, Any]) -> Limiter:
+        """The limiter of the vendor account, with what earlier processes sent."""
+        now, wall = self._clock(), self._wall()
+        limiter = self._limiters.setdefault((destination.slug, destination.limit_group()), Limiter((), now))
+        limiter.join(limits, now)
+        limiter.restore(kept, now, wall)
+        return limiter
+
+    # -- the first calls of a first sync
+
+    def _begin_canary(self, facts: dict[str, Any]) -> None:
+        active = {str(slot): each.epoch for slot, each in self._delivery.active.items()}
+        proved = facts.get(_PROVED) or {}
+        first = facts.get(_JUDGED) or not any(proved.get(slot) == epoch for slot, epoch in active.items())
+        self._canary: Canary | None = None
+        if first and not type(self._destination).counts_only:
+            self._canary = Canary(self.report.calls, self._options.max_reject_rate)
+            self._books.remember({_JUDGED: True})
+        elif proved != active:
+            self._books.remember({_PROVED: active})
+
+    def _heard(self, outcome: Final) -> None:
+        if self._canary and not isinstance(outcome, Superseded):
+            self._canary.settled(outcome)
+
+    @property
+    def _canary_is_out(self) -> bool:
+        return self._canary is not None and self._admission.admitted >= self._canary.size
+
+    def _judge(self) -> None:
+        """The first calls have their outcomes. Raises Stopped where most were rejected."""
+        if self._canary is None:
+            return
+        if verdict := self._canary.verdict():
+            if not self._read_all:
+                mend = "mend that, or raise --max-reject-rate, and run again for the rest"
+                raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
+            return
+        if not self._canary_is_out and not self.report.delivered:
+            return  # nothing has been said yet
+        self._canary = None
+        active = {str(slot): each.epoch for slot, each in self._delivery.active.items()}
+        self._books.remember({_JUDGED: None, _PROVED: active})
+
+    # -- the log → lanes
+
+    async def _read(self) -> None:
+        try:
+            while not (self._stopping or self._draining):
+                self._read_what_came_due()
+                backfill = self._wanted()
+                if backfill is None:
+                    await self._look()
+                else:
+                    await self._read_on(backfill)
+                if self._admission.handed_over:
+                    self._draining = True
+                self._moved()
+        except Exception as error:
+            self._end(error)
+
+    def _wanted(self) -> bool | None:
+        """Which class to read on; None: neither."""
+        admission, lanes, budget = self._admission, self._lanes, self._budget()
+        if self._canary_is_out or admission.put_off.full:
+            return None
+        live = not admission.ended[_LIVE] and lanes.room(_LIVE, budget)
+        may = admission.ended[_LIVE] or admission.at[_BACKFILL] < admission.at[_LIVE]
+        backfill = may and not admission.ended[_BACKFILL] and lanes.room(_BACKFILL, budget)
+        if live and backfill:
+            return self._reads % _SHARE == _SHARE - 1
+        return True if backfill else False if live else None
+
+    async def _read_on(self, backfill: bool) -> None:
+        if self._filling is None:
+            self._filling = self._clock()
+        self._reads += 1
+        most = _CHUNK
+        if self._canary:
+            most = max(1, min(most, self._canary.size - self._admission.admitted))
+        self._admission.reading()
+        rows = await self._reading.rows(backfill, self._admission.at[backfill], most)
+        self._admission.read(backfill, rows)
+
+    def _read_what_came_due(self) -> None:
+        admission, now = self._admission, self._wall()
+        for holding in (admission.flushes, admission.dated, admission.put_off):
+            if (first := holding.come(now)) is not None:
+                admission.read_again(first)
+
+    async def _look(self) -> None:
+        """There is nothing to read: until there is room, something is due, or there may be news."""
+        self._filling = None
+        self._room.clear()
+        self._moved()
+        admission = self._admission
+        due = min(admission.flushes.next(), admission.dated.next(), admission.put_off.next()) - self._wall()
+        try:
+            async with asyncio.timeout(max(0.0, min(_LOOK, due))):
+                await self._room.wait()
+        except TimeoutError:
+            pass
+        if self._clock() - self._looked >= _LOOK and not self._stopping:
+            await self._look_for_news()
+
+    async def _look_for_news(self) -> bool:
+        """Whether there is something to read that was not there before."""
+        self._looked = self._clock()
+        newest, workspace = await self._reading.news()
+        admission = self._admission
+        if workspace > self._delivery.number:
+            admission.handed_over = True
+        if newest > max(admission.at.values()):
+            admission.ended = {_LIVE: False, _BACKFILL: False}
+            return True
+        return False
+
+    @property
+    def _read_all(self) -> bool:
+        return all(self._admission.ended.values())
+
+    # -- lanes → conversations
+
+    async def _deliver(self) -> None:
+        reader = asyncio.create_task(self._read())
+        try:
+            while not await self._over():
+                self._change.clear()
+                self._take()
+                await self._wait()
+        except Exception as error:
+            self._end(error)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._stopping = True
+        self._room.set()
+        await reader
+
+    def _take(self) -> None:
+        """Begin as many conversations as may be."""
+        while self._may_begin():
+            full = self._filling is not None and self._clock() - self._filling < _LONGEST_READ
+            batch = self._lanes.take(self._clock(), self._turns.may_go, full)
+            if batch is None:
+                break
+            self._begin(batch)
+        self._room.set()
+
+    def _may_begin(self) -> bool:
+        if self._stopping or self._draining:
+            return False
+        held = len(self._tasks)
+        if self._attempts.breaker.open:
+            return not held
+        return room(held, self._turns.waiting(), self._limiter.rate, self._at_once) and self._conversations.stands()
+
+    def _begin(self, batch: list[Item], known: Answer | None = None) -> None:
+        turned = self._turns.begin(batch[0].route)
+        task = asyncio.create_task(self._converse(batch, known, turned))
+        self._tasks.add(task)
+
+    async def _converse(self, batch: list[Item], known: Answer | None, turned: Callable[[], None]) -> None:
+        def moved() -> None:
+            turned()
+            self._moved()
+
+        TURNED.set(moved)
+        try:
+            await self._conversations.hold(batch, known)
+        except (asyncio.CancelledError, Interrupted):
+            pass
+        except Exception as error:  # a fault in one conversation ends this connection, not the sender
+            self._end(error)
+        finally:
+            turned()
+            self._tasks.discard(asyncio.current_task())
+            self._moved()
+
+    async def _wait(self) -> None:
+        """Until something has changed, or a call is due that was put off."""
+        if self._change.is_set():
+            return
+        due = self._lanes.next_due() if not self._tasks or self._may_begin() else None
+        timer = None
+        if due is not None:
+            timer = asyncio.get_running_loop().call_later(max(0.0, due - self._clock()), self._moved)
+        try:
+            await self._change.wait()
+        finally:
+            if timer:
+                timer.cancel()
+
+    def _moved(self) -> None:
+        self._change.set()
+
+    async def _over(self) -> bool:
+        """Whether nothing more can go. Raises Stopped."""
+        if self._tasks:
+            return False
+        if self._stopping or self._draining:
+            return True
+        if not self._lanes.idle or self._filling is not None or not (self._read_all or self._canary_is_out):
+            return False
+        self._conversations.weigh_last()
+        if self._tasks:
+            return False
+        self._judge()
+        if not self._read_all:
+            self._room.set()
+            return False
+        if self._delivery.follow or self._admission.put_off.next() < inf:
+            return False
+        await self._books.flushed()  # what is settled is not read again
+        return not await self._look_for_news() and self._read_all
+
+    # -- the end
+
+    def _end(self, error: Exception) -> None:
+        """End the connection."""
+        self._fail(error)
+        self.stop()
+
+    def _broken(self, error: OSError) -> None:
+        self._end(Stopped(unwritable(error)))
+
+    def _fail(self, error: Exception) -> None:
+        why = str(error) if isinstance(error, Stopped) else stopped_by(error)
+        if not isinstance(error, Stopped | OSError):
+            _LOG.debug("connection %s failed", self.report.connection, exc_info=error)
+        self.report.stopped = self.report.stopped or why
+
+    def _save(self, anyway: bool) -> "asyncio.Task[None]":
+        return asyncio.create_task(self._keep(anyway))
+
+    async def _keep(self, anyway: bool, ahead: bool = True) -> None:
+        """What long windows counted, and holds, are kept for whoever sends next."""
+        async with self._saving:
+            if not anyway and not self._limiter.unsaved:
+                return
+            kept = self._limiter.save(self._clock(), self._wall(), ahead)
+            try:
+                await self._reading.do(lambda: self._delivery.caps.save(kept))
+            except OSError as error:
+                self._end(Stopped(f"what its cap allows cannot be kept: {error.strerror or error}"))
+
+    async def _close(self) -> None:
+        if self._cutting:
+            self._cutting.cancel()
+        report, estimate = self.report, self._estimate
+        self._estimate = None
+        try:
+            if self._ready:
+                await self._attempts.close()
+                self._tell_the_rest()
+                await self._keep(anyway=True, ahead=False)
+                await self._books.flushed()
+            waiting = await self._reading.do(self._delivery.log.waiting)
+            report.calls = max(report.settled + waiting, report.settled)
+            await self._reading.do(self._delivery.log.close)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._reading.close()
+        now = self._clock()
+        report.seconds, report.rate, report.seconds_left = round(now - self._started, 3), 0.0, 0.0
+        if estimate:
+            report.estimate_error = estimate.error(now)
+
+    def _tell_the_rest(self) -> None:
+        """What the report says of those that wait; and what is known of them is written down."""
+        report, admission = self.report, self._admission
+        self._books.left(admission.items.values())
+        if routes := self._conversations.acknowledged:
+            self._books.remember({_ROUTES: sorted(routes)})
+        report.scheduled = admission.flushes.number + admission.dated.number
+        first = min(admission.flushes.next(), admission.dated.next())
+        report.scheduled_until = moment(first) if first < inf else ""
+        report.handed_over = admission.handed_over
+        if (held := self._limiter.held(self._clock())) > 0:
+            report.held_until = moment(self._wall() + held)
+        report.shared_identifiers = self._lanes.shared
+        since = self._started
+        curve = self._limiter.learned.curve
+        report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]
+
+    def look(self) -> Report:
+        """The report so far, with the rate and the time left as of now. From any thread."""
+        report, estimate = self.report, self._estimate  # it may end meanwhile
+        if estimate:
+            now = self._clock()
+            report.rate = estimate.rate(now, report.requests)
+            report.seconds_left = estimate.left(
+                now, report.rate, report.requests, report.settled, max(0, report.pending)
+            )
+        return report
+
+
+def _made(delivery: Delivery) -> Destination:
+    kind = find(delivery.connection.destination)
+    if kind is None:
+        raise Stopped(f"there is no destination {delivery.connection.destination!r}")
+    return kind(delivery.workspace, delivery.connection)

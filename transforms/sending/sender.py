@@ -1,0 +1,103 @@
+"""The sender: one event loop thread per process talks to all vendors at the same time.
+
+    sender = shared_sender()
+    future = sender.start(Delivery(workspace, connection, log, caps, active, number, options, follow, destination))
+    future.result()        the Report, when nothing more can go (`follow`: when it was stopped, or has to stop)
+    sender.reports()       of all that were started, as they are now
+    sender.stop()          softly; `reset()` before the next run of this process
+
+A delivery closes its log when it ends. One connection is delivered by `transforms/sending/pump.py`.
+"""
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import uvloop
+
+from schemas.report import Report
+from transforms.collector import collect_seldom
+from transforms.logic.limit import Limiter
+from transforms.sending.delivery import Active, Delivery, SenderOptions
+from transforms.sending.pump import Pump
+
+__all__ = ["Active", "Delivery", "Sender", "SenderOptions", "shared_sender"]
+
+_LAST = 5.0  # seconds that a step of the loop may still take when the process ends
+_LOOKUPS = 64  # names looked up at once: a name server that hangs for some vendors must not hold up the others
+
+
+class Sender:
+    """The process's one sender. `start` deliveries from any thread; `stop` ends all of them softly."""
+
+    def __init__(self) -> None:
+        collect_seldom()
+        self.files = open_many_files()
+        self._loop = uvloop.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(_LOOKUPS, "profilecast-lookup"))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
+        self._thread.start()
+        self._pumps: list[Pump] = []
+        self._limiters: dict[Hashable, Limiter] = {}  # by vendor account: connections that share one share its caps
+        self.stopping = False
+
+    def start(self, delivery: Delivery) -> "Future[Report]":
+        """Deliver a log; the future has its report, and never an exception."""
+        pump = Pump(delivery, self._limiters)
+        self._pumps.append(pump)  # first: a stop at this moment either finds it there or is seen here
+        if self.stopping:
+            pump.stop()
+        return asyncio.run_coroutine_threadsafe(pump.run(), self._loop)
+
+    def stop(self) -> None:
+        """Take no new work; what is in flight ends within `finish_within`. Safe in a signal handler."""
+        self.stopping = True
+        for pump in list(self._pumps):
+            self._loop.call_soon_threadsafe(pump.stop)
+
+    def reports(self) -> list[Report]:
+        """The reports so far, of running deliveries too."""
+        return [pump.look() for pump in list(self._pumps)]
+
+    def close(self) -> None:
+        """Its loop must have ended before the interpreter does."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_LAST)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    def reset(self) -> None:
+        """Forget earlier deliveries and an earlier stop: a new run begins in this process."""
+        self._pumps.clear()
+        self.stopping = False
+
+
+def open_many_files() -> int:
+    """How many files and sockets this process may have open, as many as the system lets it."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (ValueError, OSError):  # where there is no limit, some systems do not take that for a number
+        pass
+    return soft if soft != resource.RLIM_INFINITY else _MANY
+
+
+_MANY = 1_000_000
+
+_lock = threading.Lock()
+_shared: Sender | None = None
+
+
+def shared_sender() -> Sender:
+    """The sender of this process, made when it is first needed."""
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = Sender()
+            atexit.register(_shared.close)
+        return _shared

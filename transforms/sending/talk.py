@@ -1,0 +1,140 @@
+"""Talk: one conversation with a vendor, as far as the requests of a connection share; and how it can end."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from math import inf
+
+from transforms.destinations.contract import Reply
+from transforms.logic.patience import Patience
+from transforms.logic.steps import TRIES
+
+_WORDS = 200  # characters of the vendor's words in a cause
+
+
+class Ended(Exception):
+    """A conversation that did not come to its end."""
+
+    since: float | None = None  # the vendor has given no useful answer since, by the clock
+    said = ""  # the vendor's last words; where it said nothing, how the last attempt failed
+
+
+class Stopped(Ended):
+    """The connection cannot go on; the text says why and what to do."""
+
+
+class Unanswered(Ended):
+    """Repeating was given up."""
+
+
+class Divided(Ended):
+    """The batch was refused as a whole, or is not answered while others are: see `transforms.logic.splitting`."""
+
+    def __init__(self, words: str, large: bool = False, unanswered: bool = False) -> None:
+        super().__init__(words)
+        self.words, self.large, self.unanswered = words, large, unanswered
+
+
+class Accused(Ended):
+    """The vendor says no to who asks, or to what is asked of it: see `transforms.logic.blame`."""
+
+    def __init__(self, meaning: str, words: str, reply: Reply) -> None:
+        super().__init__(words)
+        self.meaning, self.words, self.reply = meaning, words, reply
+
+
+class Overtaken(Ended):
+    """Before it was repeated, calls of it were taken back or replaced."""
+
+
+class Interrupted(Ended):
+    """The sender is stopping."""
+
+
+TURNED: ContextVar[Callable[[], None]] = ContextVar("turned")  # of the conversation that a task holds
+
+
+async def _nothing_to_write() -> None:
+    """The attempt needs no mark."""
+
+
+class Talk:
+    """One conversation's part in what the requests of a connection share."""
+
+    def __init__(
+        self,
+        items: int,
+        mark: Callable[[], Awaitable[None]] = _nothing_to_write,
+        most: float = inf,
+        route: str = "",
+        tries: int = TRIES,
+        renewing: bool = False,
+    ) -> None:
+        """`items`: units in it; `mark` is awaited ahead of the first request; `most`: bytes that the vendor takes."""
+        self.items, self.most, self.route, self.tries, self.renewing = items, most, route, tries, renewing
+        self._mark = mark
+        self.marked = False  # the attempt is written down
+        self.endpoint = ""
+        self.turned = TURNED.get(_nothing)  # its first request waits for its turn no more
+        self.partly = False  # requests of it were answered
+        self.trouble: float | None = None  # since when there is no useful answer to the request that is out
+        self.maybe = False  # an attempt had no useful answer, and may have arrived
+        self.gave_up: float | None = None  # when one without any answer was given up last, by the clock
+        self.asked = 0.0  # when the breaker let it pass
+        self.sent: float | None = None  # when it took its token
+        self.went = 0  # how many of one attempt: a connection that died at once is tried again
+        self.attempts = 0  # requests of it that went
+        self.cause = ""  # why the last attempt came to nothing
+        self.words = ""  # the vendor's, to the last attempt that it answered so
+        self.patience = Patience()  # with the request that is out
+        self.head: Reply | None = None  # of its answer
+        self.give_up: Callable[[], None] = _nothing  # the request that is out
+        self.break_off: Callable[[], None] = _nothing  # the connection that it is on
+        self.given_up = ""  # why
+        self.sign: Callable[[], Mapping[str, str]] = dict  # makes the signature of the request that is to go
+        self.overtaken: Callable[[], bool] = lambda: False  # calls of it are not to be repeated
+
+    @property
+    def patient(self) -> bool:
+        return self.partly
+
+    async def begins(self) -> None:
+        """Ahead of the first request, the attempt is written down."""
+        if self.marked:
+            return
+        self.marked = True
+        try:
+            await self._mark()
+        except OSError as error:  # not to be taken for one of the network
+            raise Stopped(unwritable(error)) from error
+
+    def goes(self, now: float) -> None:
+        """A request goes now."""
+        self.sent = now
+        self.patience.leaves(now)
+        self.went += 1
+        self.attempts += 1
+
+    def stays(self) -> None:
+        self.sent = None
+        self.patience.waits()
+        self.went -= 1
+        self.attempts -= 1
+
+    def heard(self, status: int, words: str) -> None:
+        """The vendor said why it does not take it now."""
+        words = " ".join(words.split())[:_WORDS]
+        self.words = words or self.words
+        self.cause = f"HTTP {status}: {words}" if words else f"HTTP {status}"
+
+    def let_go(self) -> None:
+        """Of what its request was on: or each would be a cycle for the collector."""
+        self.give_up = self.break_off = _nothing
+        self.sign = dict
+
+
+def _nothing() -> None:
+    """There is no request out."""
+
+
+def unwritable(error: OSError) -> str:
+    return f"its log cannot be written: {error.strerror or error}"

@@ -1,0 +1,157 @@
+"""The turnstile: a request takes its token when the limiter lets it, in order of arrival."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from transforms.destinations.contract import Reply
+from transforms.logic.limit import Limiter
+from transforms.logic.patience import Patience
+
+_EARLY = 0.001  # seconds by which a timer of the loop may be, about: it counts in milliseconds
+_TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
+
+
+class Asking(Protocol):
+    """A request that asks for its turn."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    @property
+    def items(self) -> int: ...
+
+    @property
+    def patient(self) -> bool:
+        """It goes on although the sender is stopping."""
+
+    @property
+    def patience(self) -> Patience: ...
+
+    break_off: Callable[[], None]
+    """The connection that it is on."""
+
+    def goes(self, now: float) -> None:
+        """It has its token and goes now."""
+
+    turned: Callable[[], None]
+    """It waits no more."""
+
+    def stays(self) -> None:
+        """It does not go after all."""
+
+    head: Reply | None
+    """Status and headers of its answer, as soon as they are there."""
+
+    def sign(self) -> Mapping[str, str]:
+        """Headers that carry the credentials, made at this moment."""
+
+
+class Waiting(NamedTuple):
+    turn: "asyncio.Future[float]"
+    asking: Asking
+
+
+class Turnstile:
+    """Lets requests through as the limiter says: in order of arrival, each endpoint class for itself."""
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        clock: Callable[[], float],
+        longest: float,
+        moved: Callable[[Asking], None],
+        save: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`longest`: seconds that one may wait; `moved` hears of each that waits no more; `save` keeps the limiter."""
+        self._limiter, self._clock, self._longest, self._moved, self._save = limiter, clock, longest, moved, save
+        self._queues: dict[str, deque[Waiting]] = {}
+        self.saving: Callable[[], bool] = lambda: False  # what is kept of it is on its way to the disk
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def turn(self, asking: Asking) -> float:
+        """Until the request may go; when that was. Raises what `clear` was given, and TooLong."""
+        queue = self._queues.get(asking.endpoint)
+        if not queue:
+            now = self._clock()
+            delay = self._limiter.delay(now, asking.endpoint, asking.items)
+            if delay <= 0:
+                self._let(asking, now)
+                self._moved(asking)
+                await self._keep()
+                return now
+            queue = self._queues.setdefault(asking.endpoint, deque())
+        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        queue.append(Waiting(turn, asking))
+        if len(queue) == 1:  # behind others, it goes when they have gone
+            self.move()
+        taken = await turn
+        await self._keep()
+        return taken
+
+    async def _keep(self) -> None:
+        """A long window is on disk before what it counts leaves."""
+        if self._limiter.unsaved or self.saving():
+            await self._save()
+
+    def left(self, asking: Asking, taken: float) -> None:
+        """The first byte of a request is about to be written."""
+        self._limiter.left(taken, self._clock(), asking.endpoint)
+
+    def gone(self, asking: Asking) -> None:
+        """The last byte of it has been written."""
+        asking.patience.hears(self._clock())
+
+    def clear(self, why: Callable[[], Exception], all_of_them: bool = True) -> None:
+        """Send those who wait away, or only those who are not patient."""
+        for queue in self._queues.values():
+            for waiting in queue:
+                if not waiting.turn.done() and (all_of_them or not waiting.asking.patient):
+                    waiting.turn.set_exception(why())
+        self.move()
+
+    def move(self) -> None:
+        """Let through who may go, and look again when the next one may."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting = self._waiting()
+        soonest = min((self._pass(endpoint, queue) for endpoint, queue in self._queues.items()), default=float("inf"))
+        if soonest != float("inf"):
+            too_early = self._waiting() == waiting
+            delay = max(soonest, _EARLY if too_early else _TOGETHER)
+            self._timer = asyncio.get_running_loop().call_later(delay, self.move)
+
+    def _waiting(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def _pass(self, endpoint: str, queue: deque[Waiting]) -> float:
+        """Seconds until the head of the queue may go; infinite where nobody waits."""
+        while queue:
+            turn, asking = queue[0]
+            if not turn.done():
+                now = self._clock()
+                delay = self._limiter.delay(now, endpoint, asking.items)
+                if 0 < delay <= self._longest:
+                    return delay
+                if delay <= 0:
+                    self._let(asking, now)
+                    turn.set_result(now)
+                else:
+                    turn.set_exception(TooLong(delay))
+            queue.popleft()
+            self._moved(asking)
+        return float("inf")
+
+    def _let(self, asking: Asking, now: float) -> None:
+        self._limiter.take(now, asking.endpoint, asking.items)
+        asking.goes(now)
+
+
+class TooLong(Exception):
+    """The cap, or the vendor, makes a request wait longer than the run lasts."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
