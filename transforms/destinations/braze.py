@@ -122,8 +122,8 @@ class Braze(Destination):
     settings: Settings
 
     def tenant(self) -> str:
-        """An instance serves many; the key names its workspace by itself only. Another label is other people."""
-        label, key = self.settings.alias_label, self.settings.api_key.reveal()
+        """An instance serves many; which one, only the key says. Another label is other people."""
+        label, key = self.settings.alias_label, str(self.settings.api_key)
         return f"{self.slug}:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:

@@ -23,7 +23,7 @@ from schemas.limits import Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
-from transforms.destinations.safety import fingerprint, sealed
+from transforms.destinations.safety import fingerprint, named
 from transforms.logic.hints import plausible, wait
 from transforms.logic.message import message, properties, timestamp
 
@@ -157,12 +157,13 @@ class Destination:
         return self.identifiers
 
     def tenant(self) -> str:
-        """Which account at the vendor the settings point at, for people to read; secrets as digests only.
+        """Which account at the vendor the settings point at.
 
-        What the vendor was told and what `prepare` made are kept by it, so it must not change with
-        settings that lead to the same account. Reveals secrets.
+        What the vendor was told and what `prepare` made are kept by it, so it must not change with settings that lead
+        to the same account. A secret counts by the name of its variable: keys are renewed all the time, and whoever
+        moves to another account gives its key another name.
         """
-        spelled = msgspec.to_builtins(self.settings, enc_hook=sealed)
+        spelled = msgspec.to_builtins(self.settings, enc_hook=named)
         return f"{self.slug}:{fingerprint(canonical(spelled).decode())}"
 
     def limit_group(self) -> str:

@@ -119,10 +119,10 @@ class HubSpot(Destination):
         return ("email", "user_id") if self.settings.user_id_property else ("email",)
 
     def tenant(self) -> str:
-        """A token names its account by itself only; that of OAuth lasts for as long as the app is installed."""
+        """Only the token says which account it is of."""
         settings = self.settings
         secret = settings.access_token or settings.refresh_token
-        return f"{self.slug}:{fingerprint(settings.client_id, secret.reveal() if secret else '')}"
+        return f"{self.slug}:{fingerprint(settings.client_id, str(secret) if secret else '')}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         return property_name(key)

@@ -113,8 +113,8 @@ class Iterable(Destination):
         return ("user_id",) if self.settings.project == "user_id" else self.identifiers
 
     def tenant(self) -> str:
-        """A key names its project by itself only."""
-        return f"{self.slug}:{self.settings.data_centre}:{fingerprint(self.settings.api_key.reveal())}"
+        """Only the key says which project it is of."""
+        return f"{self.slug}:{self.settings.data_centre}:{fingerprint(str(self.settings.api_key))}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
         """A dot would nest it, and two names make the identity."""

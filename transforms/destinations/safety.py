@@ -29,10 +29,10 @@ def fingerprint(*parts: str) -> str:
     return blake2b(canonical(parts), digest_size=12).hexdigest()
 
 
-def sealed(value: Any) -> Any:
-    """For `msgspec.to_builtins`: a secret as its digest."""
+def named(value: Any) -> Any:
+    """For `msgspec.to_builtins`: a secret as the name of its variable."""
     if isinstance(value, Secret):
-        return fingerprint(value.reveal())
+        return str(value)
     raise NotImplementedError(type(value))
 
 

@@ -91,7 +91,7 @@ class Webhook(Destination):
     def tenant(self) -> str:
         """A receiver is known by its URL, any part of which may be secret."""
         host = f"{urlsplit(self.settings.url).netloc.lower()}:" if self.settings.url else ""
-        return f"{self.slug}:{host}{fingerprint(self._url)}"
+        return f"{self.slug}:{host}{fingerprint(self.settings.url or str(self.settings.secret_url))}"
 
     def limit_group(self) -> str:
         return f"{self.slug}-{fingerprint(self._url)}"

@@ -276,7 +276,7 @@ def _news(entry: Entry, call: Call) -> bool:
 def gone_since(state: ProfileState) -> Fact:
     """That the person left, where no event says so: since the latest one. Not since now, or each look would be news."""
     mentions = (max(known.latest, known.removed) for known in state.ids)
-    facts = (fact[0] for facts in (state.traits, state.values) for fact in facts.values())  # type: ignore[attr-defined]
+    facts = (fact[0] for facts in (state.traits, state.values) for fact in facts.values())
     return max([*mentions, *facts], default=0), False
 
 

@@ -37,10 +37,10 @@ HOOK = {"url": "https://hooks.example/in"}
 @pytest.mark.parametrize(
     ("slug", "settings", "change"),
     [
-        ("braze", BRAZE, {"endpoint": "https://REST.iad-01.braze.com/", "objects": 50, "api_key": "${SAME}"}),
-        ("hubspot", {"access_token": "${KEY}"}, {"access_token": "${SAME}", "upsert": True}),
+        ("braze", BRAZE, {"endpoint": "https://REST.iad-01.braze.com/", "objects": 50}),
+        ("hubspot", {"access_token": "${KEY}"}, {"upsert": True}),
         ("zendesk", ZENDESK, {"api_token": "${OTHER}", "email": "b@acme.example", "bulk": True}),
-        ("iterable", {"api_key": "${KEY}"}, {"api_key": "${SAME}", "project": "hybrid"}),
+        ("iterable", {"api_key": "${KEY}"}, {"project": "hybrid"}),
         ("facebook-custom-audiences", FACEBOOK, {"ad_account_id": "act_7", "access_token": "${OTHER}"}),
         ("webhook", HOOK, {"shared_secret": "${KEY}", "headers": {"X-A": "b"}}),
     ],
@@ -65,6 +65,14 @@ def test_settings_that_lead_to_one_account_are_one_tenant(slug: str, settings: A
 )
 def test_settings_that_lead_elsewhere_are_another_tenant(slug: str, settings: Any, change: Any) -> None:
     assert made(slug, **settings).tenant() != made(slug, **settings | change).tenant()
+
+
+@pytest.mark.parametrize("slug", ["braze", "hubspot", "iterable"])
+def test_a_key_that_was_renewed_leads_to_the_same_account(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = BRAZE if slug == "braze" else {"access_token" if slug == "hubspot" else "api_key": "${KEY}"}
+    before = made(slug, **settings).tenant()
+    monkeypatch.setenv("KEY", "renewed")
+    assert before == made(slug, **settings).tenant()
 
 
 def test_no_part_of_a_secret_url_is_in_the_tenant() -> None:

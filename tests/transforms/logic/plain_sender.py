@@ -59,6 +59,7 @@ class PlainSender:
 
     records: dict[int, Record] = field(default_factory=dict)  # by ask, in order
     receipts: list[Receipt] = field(default_factory=list)  # in the order in which they were written
+    may_land: dict[str, float] = field(default_factory=dict)  # until when something given up may, by profile
 
     def append(self, call: Call) -> None:
         assert call.ask > next(reversed(self.records), 0), "the numbers of asks grow"
@@ -85,9 +86,9 @@ class PlainSender:
             return self._supersede(record, now)
         if call.opens in self.records and self.records[call.opens].clean:
             return self._supersede(record, now)
-        if not call.replaces:
+        replaced = self.records.get(call.replaces)
+        if replaced is None:
             return False
-        replaced = self.records[call.replaces]
         if replaced.flying:
             return False
         settled = replaced.receipt is None and self._supersede(replaced, now)
@@ -109,7 +110,11 @@ class PlainSender:
         """Digest of what the vendor has if this call is not sent; None: not known."""
         if not record.call.replaces:
             return record.call.holds
-        replaced = self.records[record.call.replaces]
+        replaced = self.records.get(record.call.replaces)
+        if (
+            replaced is None
+        ):  # forgotten: what the decider knew then. Where that was less, the receipts make it ask again
+            return record.call.holds
         if replaced.receipt is not None and replaced.receipt.fate == "delivered":
             return digest(replaced.call.value)
         return self.vendor_has(replaced) if replaced.clean else None
@@ -122,6 +127,13 @@ class PlainSender:
 
     def _took_over_doubt(self, call: Call) -> bool:
         return call.replaces in self.records and self.records[call.replaces].passed_on
+
+    def free(self, folded: int) -> None:
+        """Forget calls whose receipts are among the first so many, and that nothing unsettled replaces."""
+        needed = {record.call.replaces for record in self.unsettled()} | {r.call.opens for r in self.unsettled()}
+        for receipt in self.receipts[:folded]:
+            if receipt.ask not in needed:
+                self.records.pop(receipt.ask, None)
 
     # -- what is sent
 
@@ -136,10 +148,9 @@ class PlainSender:
         ]
 
     def waits(self, call: Call, now: float) -> bool:
-        """A deletion is sent when nothing of its person that was given up, an attempt of its own too, may land any more."""
-        if call.kind != "delete":
-            return call.not_before > now
-        return any(r.until > now for r in self.records.values() if r.call.profile_id == call.profile_id)
+        """A deletion is sent when nothing of its person that was given up, its own attempts too, may land any more."""
+        until = self.may_land.get(call.profile_id, 0.0) if call.kind == "delete" else call.not_before
+        return until > now
 
     def before(self, call: Call) -> list[Call]:
         """What has no outcome yet, and must have one before this call is sent."""
@@ -153,10 +164,10 @@ class PlainSender:
             return
         assert not self.before(record.call), "sent out of order"
         if outcome in ("maybe", "rejected maybe", "expired maybe"):
-            record.maybe, record.until = True, now + LANDING
+            self.give_up(record, now)
         if outcome == "maybe":
             return
-        call, settings = record.call, slots[record.call.slot][1]
+        call, (_, settings) = record.call, slots.get(record.call.slot, (0, b""))
         maybe = outcome != "delivered" and (record.maybe or self._took_over_doubt(call))
         until = _later(record.until, now)
         if outcome == "delivered":
@@ -176,6 +187,11 @@ class PlainSender:
                 call=call if lacks and call.kind == "track" else None,
             )
         self._write(record, receipt)
+
+    def give_up(self, record: Record, now: float) -> None:
+        """A request left, or may have left, and no answer is waited for any more."""
+        record.maybe, record.until = True, now + LANDING
+        self.may_land[record.call.profile_id] = now + LANDING
 
     def _write(self, record: Record, receipt: Receipt) -> None:
         record.receipt = receipt
