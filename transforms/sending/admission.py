@@ -301,7 +301,8 @@ class Admission:
         self._ends[call.ask] = End(receipt, item.before)
         if self.items.pop(call.ask, None):
             self._lanes.done(item)
-            self.flushes.entered(call, -1)
+            if self.flushes.entered(call, -1):
+                self.end_flushes()
         self.dated.gone(call.ask)
         if told:
             self.heard(outcome)
