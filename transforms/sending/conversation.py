@@ -143,8 +143,10 @@ class Conversations:
                 self._admission.block(item)
             elif item.taken_back:
                 self._settle(item, Superseded())
-            elif self._admission.is_shut(item):
-                self._admission.leave_behind(item)
+            elif self._admission.left_behind(item):
+                continue
+            elif self._admission.waits_until(call) > self._wall():
+                self._admission.leave_landing(item)
             elif self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
             elif rejected := self._check(call):
@@ -228,6 +230,8 @@ class Conversations:
             item.attempts += talk.attempts
             item.maybe = item.maybe or talk.maybe
             item.until = max(item.until, until)
+        if talk.gave_up is not None:
+            self._admission.given_up(items)
 
     def _at_fault(self, batch: list[Item], talk: Talk, error: Exception) -> Answer:
         """The destination's module failed. What it had sent may have arrived."""

@@ -67,10 +67,13 @@ class Flushes:
     def due(self, slot: int) -> float:
         return self._last[slot] + self._every[slot]
 
-    def entered(self, call: Call, number: int) -> None:
-        """A call of a flush came into memory (1), or left it (-1)."""
-        if flush := self._now.get(call.slot):
-            flush.out += number
+    def entered(self, call: Call, number: int) -> bool:
+        """A call of a flush came into memory (1), or left it (-1). Whether it was the last one."""
+        flush = self._now.get(call.slot)
+        if flush is None:
+            return False
+        flush.out += number
+        return not flush.out
 
     def cut_short(self, slot: int) -> None:
         """Calls of it wait until something is mended: then it is still due."""

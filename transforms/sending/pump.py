@@ -165,9 +165,10 @@ class Pump:
         self._saving = asyncio.Lock()
         self._turns = Turns(self._limiter)
         keys, memory = Keys(), dict(facts.get(MEMORY) or {})
-        self._blame = Blame(frozenset(facts.get(_ROUTES) or ()))
+        self._blame_knows = frozenset(facts.get(_ROUTES) or ())
+        self._blame = Blame(self._blame_knows)
         flushes = Flushes(delivery.active, facts)
-        self._admission = Admission(delivery, destination, self._lanes, keys, flushes, self._wall)
+        self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
             delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable
         )
@@ -269,7 +270,7 @@ class Pump:
 
     def _read_what_came_due(self) -> None:
         admission, now = self._admission, self._wall()
-        for holding in (admission.flushes, admission.dated, admission.put_off):
+        for holding in (admission.flushes, admission.dated, admission.landing, admission.put_off):
             if (first := holding.come(now)) is not None:
                 admission.read_again(first)
 
@@ -280,7 +281,7 @@ class Pump:
             self._moved()
         self._room.clear()
         admission = self._admission
-        due = min(admission.flushes.next(), admission.dated.next(), admission.put_off.next()) - self._wall()
+        due = min(admission.scheduled(), admission.put_off.next()) - self._wall()
         try:
             async with asyncio.timeout(max(0.0, min(_LOOK, due))):
                 await self._room.wait()
@@ -431,8 +432,8 @@ class Pump:
             kept = self._limiter.save(self._clock(), self._wall(), ahead)
             try:
                 await self._reading.do(lambda: self._delivery.caps.save(kept))
-            except OSError as error:
-                self._end(Stopped(f"what its cap allows cannot be kept: {error.strerror or error}"))
+            except Stopped as error:
+                self._end(error)
 
     async def _close(self) -> None:
         if self._cutting:
@@ -462,10 +463,10 @@ class Pump:
         """What the report says of those that wait; and what is known of them is written down."""
         report, admission = self.report, self._admission
         self._books.left(admission.items.values())
-        if routes := self._conversations.acknowledged:
-            self._books.remember({_ROUTES: sorted(routes)})
-        report.scheduled = admission.flushes.number + admission.dated.number
-        first = min(admission.flushes.next(), admission.dated.next())
+        if (routes := self._conversations.acknowledged) - self._blame_knows:
+            self._books.remember({_ROUTES: sorted(routes | self._blame_knows)})
+        report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
+        first = admission.scheduled()
         report.scheduled_until = moment(first) if first < inf else ""
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:
