@@ -34,7 +34,7 @@ class Deliveries:
 
     def __init__(self, options: "RunOptions", plan: Plan, registry: Registry, follow: bool = False) -> None:
         self._options, self._plan, self._follow = options, plan, follow
-        self._number, self._began = registry.number, time.time()
+        self._number = registry.number
         self._connections = {connection.name: connection for connection in options.workspace.connections}
 
     def start(self, connection: str) -> "Future[Report]":
@@ -107,7 +107,7 @@ class Deliveries:
 
     def _ahead(self) -> float:
         """Lists are flushed by the run's clock, which `--now` may have set."""
-        return 0.0 if self._follow else self._options.now.timestamp() - self._began
+        return 0.0 if self._follow else self._options.now.timestamp() - time.time()
 
     def _watch(self, plan: ConnectionPlan, who: str) -> bool:
         """Until the connection may be free (True), or its calls are settled, or we are stopped (False)."""

@@ -18,6 +18,7 @@ from schemas.calls import Call
 from transforms.sending.delivery import Active
 
 FLUSHED = "flushed:"  # of a slot: the fact that says when its last flush began
+_EARLY = 5.0  # seconds: a run that starts an interval after another one finds its lists due
 _MOST_PUT_OFF = 20_000  # calls; then nothing more is read until the first of them is due
 
 
@@ -67,7 +68,7 @@ class Flushes:
         return True
 
     def due(self, slot: int) -> float:
-        return self._last[slot] + self._every[slot]
+        return self._last[slot] + self._every[slot] - _EARLY
 
     def entered(self, call: Call, number: int) -> bool:
         """A call of a flush came into memory (1), or left it (-1). Whether it was the last one."""
