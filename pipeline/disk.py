@@ -84,9 +84,9 @@ def unwritable(path: Path, error: OSError) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """For the eyes of its owner. Raises OSError."""
+    """With those that it is in, for the eyes of their owner. Raises OSError."""
     if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 

@@ -430,4 +430,7 @@ def test_what_may_only_be_read_is_one_line(others: Path) -> None:
 
 def test_a_folder_that_may_not_be_written_is_one_line(others: Path) -> None:
     told = result_of(told_without_rights, others, make_one)
-    assert f"{others / 'new' / NAME}: cannot be written: Permission denied; make room or set its permissions, then run again" == told
+    assert told == (
+        f"{others / 'new' / NAME}: cannot be written: Permission denied; make room or set its permissions, then run "
+        "again"
+    )
