@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect
+from pipeline.database import connect, give_back
 from pipeline.disk import SenderError, StoreError, sender_errors, sqlite_errors
 from pipeline.sent import (
     MEND,
@@ -304,7 +304,7 @@ class SqliteLog:
             self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (upto - 1,))
         self._writer.execute("DELETE FROM letters WHERE at < ?", (int(now - state_db.LETTERS_KEPT),))
         self._writer.execute("COMMIT")
-        self._writer.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+        give_back(self._writer)
 
 
 __all__ = ["Receipts", "SqliteLog", "Told", "newest_letter", "path_of", "rename", "unsettled", "waiting"]

@@ -21,7 +21,7 @@ from msgspec.json import Decoder as JsonDecoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
 
-from pipeline.database import connect, make_database, remove_beside
+from pipeline.database import connect, give_back, make_database, remove_beside
 from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
@@ -240,7 +240,7 @@ class StateDb:
         """Forget dead letters that are too old, and give some freed space back to the disk."""
         with sqlite_errors(self.folder / NAME):
             self._db.execute("DELETE FROM letters WHERE at < ?", (int(now - LETTERS_KEPT),))
-            self._db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            give_back(self._db)
 
 
 class Portion:
