@@ -169,7 +169,7 @@ class Pump:
         keys, memory = Keys(), dict(facts.get(MEMORY) or {})
         self._blame_knows = frozenset(facts.get(_ROUTES) or ())
         self._blame = Blame(self._blame_knows)
-        flushes = Flushes(delivery.active, facts)
+        flushes = Flushes(delivery.active, facts, delivery.ahead)
         self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
             delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable
