@@ -115,13 +115,16 @@ class Job:
 
         A call that another one's outcome made needless has none of its own.
         """
+        for made, outcome in zip(self.due, outcomes, strict=True):
+            self.settle_one(made, outcome)
+
+    def settle_one(self, made: Made, outcome: Outcome) -> None:
         assert self.plan
-        slots_by_name = {connection.name: slots_of(connection) for connection in self.plan.connections}
-        for (name, call), outcome in zip(self.due, outcomes, strict=True):
-            log, slots = self.log(name), slots_by_name[name]
-            if log.records[call.ask].receipt is None:
-                log.end(call.ask, outcome, slots, self.seconds)
-                log.net(slots, self.seconds)
+        name, call = made
+        log, slots = self.log(name), slots_of(next(each for each in self.plan.connections if each.name == name))
+        if log.records[call.ask].receipt is None:
+            log.end(call.ask, outcome, slots, self.seconds)
+            log.net(slots, self.seconds)
 
     def log(self, connection: str) -> PlainSender:
         return self.logs.setdefault(self.registry.connections.index(connection), PlainSender())
