@@ -279,9 +279,7 @@ class Admission:
         """Those that nothing in their scope can be read behind any more."""
         if not self._open_cancels:
             return
-        waits = min(
-            self.flushes.first, self.dated.first, self.put_off.first, self.landing.first, self.blocked_first
-        )
+        waits = min(self.flushes.first, self.dated.first, self.put_off.first, self.landing.first, self.blocked_first)
         read = min(*self.at.values(), waits - 1)
         for ask in [ask for ask in self._open_cancels if ask <= read]:
             cancel = self._open_cancels.pop(ask)
@@ -314,7 +312,9 @@ class Admission:
             return
         if item.call.replaces == end.receipt.ask:
             self._learn(item, end)
-        if (item.call.replaces and not item.maybe and needless(item.call, item.before)) or opens_nothing(item.call, end.receipt):
+        if (item.call.replaces and not item.maybe and needless(item.call, item.before)) or opens_nothing(
+            item.call, end.receipt
+        ):
             self.settle(item, Superseded())
 
     def leave(self, item: Item, due: float | None) -> None:
