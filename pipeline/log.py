@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect
+from pipeline.database import connect, give_back
 from pipeline.disk import SenderError, StoreError, sender_errors, sqlite_errors
 from pipeline.sent import (
     MEND,
@@ -68,7 +68,7 @@ class SqliteLog:
                 self._writer = connect(self._path)
                 self._doubt = self._recognise(sure)
                 self._settled_calls = self._last_count()
-                self._trace.leave(open=True)
+                self._trace.leave()
         except StoreError:
             self._reader.close()
             raise
@@ -183,13 +183,13 @@ class SqliteLog:
         return done
 
     def close(self) -> None:
-        """Raises SenderError."""
         self._queue.put(None)
         self._thread.join()
         with sender_errors(), sqlite_errors(self._path, MEND):
             self._reader.close()
             self._writer.close()
-            self._trace.leave()
+            with suppress(OSError):  # it costs a doubt; and what it could say was said of what was written
+                self._trace.leave()
 
     def _write_all(self) -> None:
         ends = False
@@ -231,7 +231,7 @@ class SqliteLog:
             if self._writer.in_transaction:  # a full disk may have rolled it back already
                 self._writer.execute("ROLLBACK")
             raise
-        self._trace.leave(open=True)
+        self._trace.leave()
 
     def _apply(self, writing: Writing) -> None:
         write, now = self._writer, int(time.time())
@@ -296,7 +296,7 @@ class SqliteLog:
             self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (upto - 1,))
         self._writer.execute("DELETE FROM letters WHERE at < ?", (int(now - state_db.LETTERS_KEPT),))
         self._writer.execute("COMMIT")
-        self._writer.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+        give_back(self._writer)
 
 
 __all__ = ["Receipts", "SqliteLog", "Told", "newest_letter", "path_of", "rename", "unsettled", "waiting"]
