@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from msgspec.json import encode
+from transforms.logic.shard import PAYLOAD, SHARDS, shard_of, tombstone
 
 from schemas.workspace import Connection, Sync, Workspace
 from tests.transforms.logic.histories import SCORE, VIP
 from tests.transforms.logic.job import Event, Job, at, hour
 from tests.transforms.logic.vendors import Ads, Mailer
 from transforms.logic.ledger import Fate
-from transforms.logic.shard import PAYLOAD, SHARDS, shard_of, tombstone
 from transforms.read import packs
 
 SHOP = Workspace(
