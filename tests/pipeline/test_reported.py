@@ -27,8 +27,8 @@ connections:
 ONE = "syncs: [{computation: score}]}"
 CONNECTIONS = {
     "webhook": f'{{name: hook, destination: webhook, settings: {{url: "https://hook.example/in"}}, {ONE}',
-    "braze": '{name: braze, destination: braze, settings: {endpoint: "https://rest.iad-01.braze.com", api_key: "${BRAZE}"}'
-    f", {ONE}",
+    "braze": '{name: braze, destination: braze, '
+    f'settings: {{endpoint: "https://rest.iad-01.braze.com", api_key: "${{BRAZE}}"}}, {ONE}',
     "hubspot": f'{{name: hubspot, destination: hubspot, settings: {{access_token: "${{HS}}"}}, {ONE}',
     "zendesk": f'{{name: zendesk, destination: zendesk, settings: {{subdomain: acme, oauth_token: "${{ZD}}"}}, {ONE}',
     "iterable": f'{{name: iterable, destination: iterable, settings: {{api_key: "${{IT}}", project: hybrid}}, {ONE}',
