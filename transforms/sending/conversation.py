@@ -146,7 +146,7 @@ class Conversations:
                 self._admission.leave_landing(item)
             elif self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
-            elif rejected := self._check(call):
+            elif self._prepares and (rejected := self._check(call)):
                 self._settle(item, rejected)
             else:
                 good.append(item)
