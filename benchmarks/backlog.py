@@ -13,14 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipeline.outbox import Outbox, shard_file
+from transforms.logic.shard import SHARDS
+from transforms.sender import Sender
+
 from benchmarks.deliveries import call, hook
 from benchmarks.machine import facts
 from benchmarks.receiver import receiver
-from pipeline.outbox import Outbox, shard_file
 from schemas.packing import frames
 from schemas.workspace import Cap
-from transforms.logic.shard import SHARDS
-from transforms.sender import Sender
 
 SENDING = 3.0  # seconds
 

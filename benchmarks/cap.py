@@ -12,11 +12,12 @@ import argparse
 import subprocess
 import sys
 
+from transforms.sender import Sender
+
 from benchmarks.deliveries import hook
 from benchmarks.machine import facts
 from benchmarks.receiver import receiver
 from schemas.workspace import Cap
-from transforms.sender import Sender
 
 TURNS = ((2, 5, 8, 10, 30), (100,), (200,), (500,))
 LATE = ((30, 0.6), (100, 0.2), (100, 0.9), (500, 0.1), (500, 0.4))  # caps, and seconds to an answer

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from transforms.sender import Delivery, Journal, SenderOptions
+
 from schemas.calls import Call, Identifier
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
 from transforms.destinations.contract import Memory
 from transforms.destinations.webhook import Webhook
 from transforms.logic.lanes import Item
-from transforms.sender import Delivery, Journal, SenderOptions
 
 KEY = "big_spenders"
 _PADDING = {"note": "x" * 450}  # makes a webhook's body 1 KB

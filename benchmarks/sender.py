@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from transforms.sender import Sender
 
 from benchmarks.deliveries import call, hook
 from benchmarks.machine import facts
@@ -22,7 +23,6 @@ from benchmarks.receiver import receiver
 from schemas.workspace import Cap
 from transforms.destinations.contract import Destination
 from transforms.destinations.webhook import Webhook
-from transforms.sender import Sender
 
 AT_ONCE = 16
 PACE = 500

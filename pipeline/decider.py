@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from pipeline.log import Receipts
+from pipeline.sent import Receipts, make
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
@@ -60,9 +60,10 @@ class Decider:
     def __init__(self, folder: Path, plan: Plan, registry: Registry, run: str, masked: bool = False) -> None:
         self.folder, self.plan, self.registry, self.run, self.masked = folder, plan, registry, run, masked
         self._db: StateDb | None = None
+        self._open: dict[str, Receipts] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_db": None}
+        return {**self.__dict__, "_db": None, "_open": {}}
 
     @property
     def db(self) -> StateDb:
@@ -71,6 +72,8 @@ class Decider:
         return self._db
 
     def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -93,8 +96,8 @@ class Decider:
         """What the senders wrote since the last time, of every connection that there ever was."""
         decided = Decided()
         for number, name in enumerate(self.registry.connections):
-            log = Receipts(self.folder, name)
-            position = self.db.folded(number, log.file_id)
+            log = self._receipts(name)
+            file, position = log.file_id, log.place(self.db.folded(number))
             while found := log.after(position, RECEIPTS):
                 position = found[-1].position
                 facts: dict[str, Facts] = {}
@@ -102,8 +105,17 @@ class Decider:
                     told = facts.setdefault(each.receipt.profile_id, Facts(receipts=[]))
                     told.receipts.append(each.receipt)  # type: ignore[attr-defined]
                 freed = [each.receipt.ask for each in found]
-                decided.add(self._fold(facts, (number, log.file_id, position, freed)))
+                decided.add(self._fold(facts, (number, file, position, freed)))
         return decided
+
+    def _receipts(self, connection: str) -> Receipts:
+        """They stay open: while many connections are served, each is looked at twice a second."""
+        if connection not in self._open:
+            log = Receipts(self.folder, connection)
+            if not log.file_id:
+                return log
+            self._open[connection] = log
+        return self._open[connection]
 
     def fold_retries(self, retries: Iterable[Retry]) -> Decided:
         """Dead letters that are to be tried again."""
@@ -141,7 +153,7 @@ class Decider:
 
     def _fold(self, facts: Mapping[str, Facts], folded: tuple[int, bytes, int, list[int]] | None = None) -> Decided:
         with self.db.portion() as transaction:
-            portion = fold_portion(facts, self.db.get, self.plan, transaction.asks(self.plan.now))
+            portion = fold_portion(facts, self.db.get, self.plan, transaction.asks())
             self._write(transaction, portion)
             if folded:
                 number, file_id, position, freed = folded
@@ -161,6 +173,8 @@ class Decider:
         transaction.drop(portion.gone)
         for connection in self.plan.connections:
             if calls := portion.calls.get(connection.name):
+                if not transaction.knows_file(connection.number):  # or nobody could tell that it was lost
+                    transaction.folded(connection.number, make(self.folder, connection.name), 0)
                 transaction.append(connection.number, calls)
 
 

@@ -8,12 +8,39 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+import msgspec
+
 # What to do about a file of the state that cannot be used.
-RESTORE = "put it back from a backup, or begin anew in another folder with --new-state, which tells everybody everything again"
+RESTORE = (
+    "put it back from a backup, or begin anew in another folder with --new-state, which tells everybody everything "
+    "once more"
+)
+
+
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
+_ROOM = "make room or set its permissions, then run again"
+_REFUSED = (
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+)  # fmt: skip
 
 
 class StoreError(Exception):
     """The state directory cannot be used; the text says why and what to do."""
+
+
+class SenderError(StoreError, OSError):
+    """The same, raised to the sender, which knows no StoreError."""
+
+
+@contextmanager
+def sender_errors() -> Iterator[None]:
+    try:
+        yield
+    except SenderError:
+        raise
+    except StoreError as error:
+        raise SenderError(str(error)) from error
 
 
 @contextmanager
@@ -21,36 +48,59 @@ def writing(path: Path) -> Iterator[None]:
     """What the disk refuses comes out as a StoreError that names the file."""
     try:
         yield
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(unwritable(path, error)) from error
 
 
 @contextmanager
-def sqlite_errors(path: Path) -> Iterator[None]:
-    """What a database refuses comes out as a StoreError that names the file."""
+def sqlite_errors(path: Path, mend: str = RESTORE) -> Iterator[None]:
+    """What a database refuses, and what in it makes no sense, comes out as a StoreError that names the file.
+
+    `mend`: what to do where it is damaged.
+    """
     try:
         yield
+    except (StoreError, sqlite3.ProgrammingError, sqlite3.InterfaceError):  # the last: wrongly used, not damaged
+        raise
     except sqlite3.DatabaseError as error:
-        words = str(error)
-        if "full" in words or "readonly" in words or "unable to open" in words or "disk I/O" in words:
-            raise StoreError(f"{path}: cannot be written: {words}; make room or set its permissions, then run again") from error
-        if "locked" in words:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the rest is detail
+        if code == sqlite3.SQLITE_FULL:  # it is said of a page beyond the end of a damaged file too
+            raise StoreError(f"{path}: the disk refuses it ({error}); {_ROOM}; if there is room, {mend}") from error
+        if code in _REFUSED:
+            raise StoreError(f"{path}: the disk refuses it ({error}); {_ROOM}") from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreError(f"{path}: another process has written to it for a minute; run again") from error
-        raise StoreError(f"{path}: it is damaged ({words}); {RESTORE}") from error
+        raise StoreError(f"{path}: it is damaged ({error}); {mend}") from error
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{path}: it is damaged ({error}); {mend}") from error
     except OSError as error:
         raise StoreError(unwritable(path, error)) from error
 
 
 def unwritable(path: Path, error: OSError) -> str:
-    return f"{path}: cannot be written: {error.strerror or error}; make room or set its permissions, then run again"
+    return f"{path}: cannot be written: {error.strerror or error}; {_ROOM}"
+
+
+def make_folder(path: Path) -> None:
+    """With those that it is in, for the eyes of their owner. Raises OSError."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def private(path: str | Path, flags: int) -> int:
+    """An opener (see `open`): the file is for the eyes of its owner."""
+    return os.open(path, flags, PRIVATE)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises StoreError."""
     temporary = path.with_name(path.name + ".new")
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        make_folder(path.parent)
+        with open(temporary, "wb", opener=private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

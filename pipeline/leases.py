@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from pipeline.disk import RESTORE, StoreError, replace, writing
+from pipeline.disk import SenderError, StoreError, make_folder, private, replace, sender_errors, writing
 
 
 class Busy(Exception):
@@ -33,22 +33,26 @@ class _Lock:
     def __init__(self, path: Path) -> None:
         """Raises Busy and StoreError."""
         with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+            make_folder(path.parent)
+            file = os.fdopen(private(path, os.O_RDWR | os.O_CREAT), "r+")
+        self._file: TextIO = file
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             owner = file.read().strip() or "another process"
             file.close()
             raise Busy(owner) from error
-        self._file: TextIO = file
+        except OSError as error:
+            file.close()
+            raise StoreError(f"{path}: it cannot be locked ({error}); use a disk that has locks") from error
         owner = f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z"
-        with writing(path):
+        with suppress(OSError):  # a full disk: it is held all the same
             file.truncate(0)
             os.write(file.fileno(), owner.encode())
 
     def release(self) -> None:
-        self._file.truncate(0)
+        with suppress(OSError):
+            self._file.truncate(0)
         self._file.close()
 
 
@@ -72,18 +76,24 @@ class GroupCaps:
         self._path = path
 
     def load(self) -> dict[str, Any]:
-        if not self._path.exists():
-            return {}
-        with writing(self._path):
-            content = self._path.read_bytes()
+        """Raises SenderError, as `save`."""
         try:
-            return msgspec.json.decode(content, type=dict[str, Any])
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Any])
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise SenderError(
+                f"{self._path}: cannot be read: {error.strerror or error}; set its permissions"
+            ) from error
         except msgspec.MsgspecError as error:
-            raise StoreError(f"{self._path}: it is damaged ({error}); {RESTORE}") from error
+            raise SenderError(
+                f"{self._path}: it is damaged ({error}); remove it: what was sent today is then not counted again"
+            ) from error
 
     def save(self, kept: dict[str, Any]) -> None:
         if kept or self._path.exists():
-            replace(self._path, msgspec.json.encode(kept))
+            with sender_errors():
+                replace(self._path, msgspec.json.encode(kept))
 
 
 class Lease:
@@ -99,7 +109,7 @@ class Lease:
 
 def delivering(folder: Path, connection: str, group: str) -> Lease:
     """The lease of a connection whose vendor account is `group`. Raises Busy."""
-    own = _Lock(folder / "sent" / f"{connection}.lock")
+    own = _Lock(_own(folder, connection))
     name = blake2b(group.encode(), digest_size=16).hexdigest()
     path = _caps() / f"{name}.json"
     try:
@@ -110,8 +120,30 @@ def delivering(folder: Path, connection: str, group: str) -> Lease:
     return Lease([own, shared], GroupCaps(path))
 
 
+@contextmanager
+def log_lease(folder: Path, connection: str) -> Iterator[None]:
+    """Nobody delivers the connection while the block lasts. Raises Busy."""
+    try:
+        lock = _Lock(_own(folder, connection))
+    except Busy as busy:
+        raise Busy(f"{connection}: {busy} delivers it; run again when it is done") from busy
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _own(folder: Path, connection: str) -> Path:
+    return folder / "sent" / f"{connection}.lock"
+
+
 def _caps() -> Path:
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(home):  # https://specifications.freedesktop.org/basedir-spec: others are to be ignored
+        try:
+            home = str(Path.home() / ".local" / "state")
+        except RuntimeError as error:
+            raise StoreError("there is no home folder, where caps are kept: set XDG_STATE_HOME to a folder") from error
     return Path(home) / "profilecast" / "caps"
 
 

@@ -1,11 +1,11 @@
 """`state.db`: subjects and calls, written by the decider alone, both in one transaction.
 
-    meta      what the directory is: format, workspace, gateway, registry, the next number of an ask
-    subjects  what is known of each profile, packed (`schemas.state`)
-    calls     what connections are to be told and have no folded receipt for, by connection, class and ask
-    counters  calls made, by connection, since the directory was made
-    folded    how far each connection's receipts are folded
-    letters   dead letters of records that were no events
+meta      what the directory is: format, workspace, gateway, registry, the next number of an ask
+subjects  what is known of each profile, packed (`schemas.state`)
+calls     what connections are to be told and have no folded receipt for, by connection, class and ask
+counters  by connection: calls made since the directory was made, and what stands in `calls` now
+folded    how far each connection's receipts are folded, and of which file; there before its first call
+letters   dead letters of records that were no events
 """
 
 import os
@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from msgspec import Struct
 from msgspec.json import Decoder as JsonDecoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
 
-from pipeline.disk import StoreError, sqlite_errors
+from pipeline.database import connect, give_back, make_database, remove_beside
+from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
 from schemas.state import FORMAT
@@ -37,7 +38,9 @@ CREATE TABLE calls (
     connection INTEGER, backfill INTEGER, ask INTEGER, slot INTEGER NOT NULL, call BLOB NOT NULL,
     PRIMARY KEY (connection, backfill, ask)
 ) WITHOUT ROWID;
-CREATE TABLE counters (connection INTEGER PRIMARY KEY, made INTEGER NOT NULL);
+CREATE TABLE counters (
+    connection INTEGER PRIMARY KEY, made INTEGER NOT NULL, calls INTEGER NOT NULL, cancels INTEGER NOT NULL
+);
 CREATE TABLE folded (connection INTEGER PRIMARY KEY, file BLOB NOT NULL, position INTEGER NOT NULL);
 CREATE TABLE letters (number INTEGER PRIMARY KEY, run TEXT, at INTEGER, reason TEXT, profile TEXT, letter BLOB);
 CREATE TABLE files (path TEXT PRIMARY KEY, known BLOB NOT NULL) WITHOUT ROWID;
@@ -50,12 +53,6 @@ _VARIABLES = 500  # in one statement
 
 class NoState(Exception):
     """There is no state directory where one was expected; the text says how to make one."""
-
-
-class Made(Struct):
-    """Calls that one portion handed to the logs; for who waits for them."""
-
-    newest: int = 0
 
 
 class StateDb:
@@ -85,20 +82,14 @@ class StateDb:
         for path in (folder, *folder.parents):
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: it is a file; --state needs a folder")
-        os.umask(0o077)
-        with sqlite_errors(folder / NAME):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "sent").mkdir(exist_ok=True)
-            beside = folder / f"{NAME}.new"
-            beside.unlink(missing_ok=True)
-            database = sqlite3.connect(beside, isolation_level=None)
-            database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            database.executescript(_SCHEMA)
-            database.executemany(
-                "INSERT INTO meta VALUES (?, ?)", [("format", FORMAT), ("id", os.urandom(16)), ("next_ask", 1)]
-            )
-            database.close()
-            os.rename(beside, folder / NAME)
+        path, beside = folder / NAME, folder / f"{NAME}.new"
+        with sqlite_errors(path):
+            make_folder(folder)
+            make_folder(folder / "sent")
+            make_database(beside, _SCHEMA, {"format": FORMAT, "id": os.urandom(16), "next_ask": 1})
+            remove_beside(path)
+            os.rename(beside, path)
+            sync_folder(folder)
 
     @classmethod
     def open(cls, folder: Path) -> "StateDb":
@@ -109,20 +100,20 @@ class StateDb:
                 f"{folder}: there is no state here. Is the path right? To begin anew, which tells everybody everything "
                 "once, add --new-state"
             )
-        os.umask(0o077)
         with sqlite_errors(path):
-            database = sqlite3.connect(path, isolation_level=None, timeout=60.0, check_same_thread=False)
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute("PRAGMA secure_delete = ON")
+            database = connect(path)
             database.execute("PRAGMA cache_size = -65536")
-            db = cls(folder, database)
+        db = cls(folder, database)
+        try:
             written = db.meta("format")
-        if not isinstance(written, int) or written != FORMAT:
-            raise StoreError(
-                f"{path}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); "
-                "use that version, or begin anew in another folder with --new-state"
-            )
+            if written != FORMAT:
+                raise StoreError(
+                    f"{path}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); "
+                    "use that version, or begin anew in another folder with --new-state"
+                )
+        except StoreError:
+            db.close()
+            raise
         return db
 
     @staticmethod
@@ -140,17 +131,18 @@ class StateDb:
     # -- what the directory is
 
     def meta(self, key: str) -> object:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        return rows[0][0] if rows else None
 
     def bind(self, workspace: str, gateway: str) -> None:
         """A state belongs to a workspace and a gateway: the first run with it says which. Raises StoreError."""
-        for what, given in (("workspace", workspace), ("gateway", gateway)):
+        bound = {"workspace": workspace, "gateway": gateway}
+        if any(self.meta(what) is None for what in bound):
+            with self.transaction() as database:  # two first runs at once: the second sees what the first one said
+                database.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", list(bound.items()))
+        for what, given in bound.items():
             known = self.meta(what)
-            if known is None:
-                with sqlite_errors(self.folder / NAME):
-                    self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (what, given))
-            elif known != given:
+            if known != given:
                 raise StoreError(
                     f"{self.folder}: it belongs to {_named(what, str(known))}, this run is for {_named(what, given)}; "
                     "give each its own --state (--new-state makes one)"
@@ -165,8 +157,7 @@ class StateDb:
 
     def subjects(self) -> int:
         """Profiles that are known; deleted ones are not counted."""
-        (number,) = self._db.execute("SELECT count(*) FROM subjects WHERE id >= ?", ("\x01",)).fetchone()
-        return int(number)
+        return int(self._rows("SELECT count(*) FROM subjects WHERE id >= ?", "\x01")[0][0])
 
     def get(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Packed states by id, of those that there are."""
@@ -175,31 +166,36 @@ class StateDb:
         for start in range(0, len(ordered), _VARIABLES):
             part = ordered[start : start + _VARIABLES]
             marks = ",".join("?" * len(part))
-            found.update(self._db.execute(f"SELECT id, state FROM subjects WHERE id IN ({marks})", part))
+            found.update(self._rows(f"SELECT id, state FROM subjects WHERE id IN ({marks})", *part))
         return found
 
     def names(self, after: str, most: int) -> list[str]:
         """Ids behind one, in order."""
-        rows = self._db.execute("SELECT id FROM subjects WHERE id > ? ORDER BY id LIMIT ?", (after, most))
+        rows = self._rows("SELECT id FROM subjects WHERE id > ? ORDER BY id LIMIT ?", after, most)
         return [name for (name,) in rows]
 
     # -- logs
 
     def made(self, connection: int) -> int:
         """Calls made so far, cancels not counted."""
-        row = self._db.execute("SELECT made FROM counters WHERE connection = ?", (connection,)).fetchone()
-        return int(row[0]) if row else 0
+        rows = self._rows("SELECT made FROM counters WHERE connection = ?", connection)
+        return int(rows[0][0]) if rows else 0
 
-    def folded(self, connection: int, file: bytes) -> int:
-        """Up to which position the receipts of this file are folded."""
-        row = self._db.execute("SELECT file, position FROM folded WHERE connection = ?", (connection,)).fetchone()
-        return int(row[1]) if row and row[0] == file else 0
+    def folded(self, connection: int) -> tuple[bytes, int] | None:
+        """Of which file receipts are folded, and up to which position."""
+        rows = self._rows("SELECT file, position FROM folded WHERE connection = ?", connection)
+        return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
+
+    def file_of(self, connection: int) -> bytes | None:
+        """The file that the connection's receipts were last folded from; None: it has no calls yet."""
+        rows = self._rows("SELECT file FROM folded WHERE connection = ?", connection)
+        return bytes(rows[0][0]) if rows else None
 
     # -- files that are watched
 
     def files(self) -> dict[str, bytes]:
         """How far each was read, packed."""
-        return dict(self._db.execute("SELECT path, known FROM files"))
+        return dict(self._rows("SELECT path, known FROM files"))
 
     def remember_file(self, path: str, known: bytes) -> None:
         with sqlite_errors(self.folder / NAME):
@@ -210,33 +206,46 @@ class StateDb:
     def letters(self, run: str = "", since: float = 0.0) -> Iterator[DeadLetter]:
         """Of records, oldest first: of one run, or of all since a time."""
         after = 0
-        while rows := self._db.execute(
+        while rows := self._rows(
             "SELECT number, letter FROM letters WHERE number > ? AND at >= ? AND (? = '' OR run = ?) ORDER BY number "
             "LIMIT 500",
-            (after, int(since), run, run),
-        ).fetchall():
+            after, int(since), run, run,
+        ):  # fmt: skip
             after = rows[-1][0]
-            yield from (_letter_of(letter) for _, letter in rows)
+            for _, letter in rows:
+                with sqlite_errors(self.folder / NAME):
+                    found = _letter_of(letter)
+                yield found
+
+    def _rows(self, statement: str, *values: object) -> list[Any]:
+        with sqlite_errors(self.folder / NAME):
+            return self._db.execute(statement, values).fetchall()
 
     # -- writing
 
     @contextmanager
     def portion(self) -> Iterator["Portion"]:
         """One transaction: all that the block writes, or nothing."""
+        with self.transaction() as database:
+            yield Portion(database)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         with sqlite_errors(self.folder / NAME):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield Portion(self._db)
+                yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk may have rolled it back already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def prune(self, now: float) -> None:
         """Forget dead letters that are too old, and give some freed space back to the disk."""
         with sqlite_errors(self.folder / NAME):
             self._db.execute("DELETE FROM letters WHERE at < ?", (int(now - LETTERS_KEPT),))
-            self._db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            give_back(self._db)
 
 
 class Portion:
@@ -244,15 +253,13 @@ class Portion:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
-        self._asks: Iterator[int] | None = None
 
-    def asks(self, now: int) -> Iterator[int]:
-        """Numbers for asks, `now` in microseconds. They grow, and are never given twice: not by a backup put back either."""
+    def asks(self) -> Iterator[int]:
+        """Numbers for asks. They grow, and are never given twice: they are not below the clock's microseconds, so that
+        a state that is put back from a backup goes on behind what it gave since.
+        """
         (last,) = self._db.execute("SELECT value FROM meta WHERE key = 'next_ask'").fetchone()
-        clock = max(now, int(time.time() * 1_000_000))
-        for number in count(max(int(last), clock)):
-            self._next = number + 1
-            yield number
+        return count(max(int(last), int(time.time() * 1_000_000)))
 
     def put(self, states: Mapping[str, bytes]) -> None:
         self._db.executemany(
@@ -265,27 +272,40 @@ class Portion:
 
     def append(self, connection: int, calls: Sequence[Call]) -> None:
         """Hand calls to a connection's log."""
+        if not calls:
+            return
         self._db.executemany(
             "INSERT INTO calls VALUES (?, ?, ?, ?, ?)",
-            [(connection, int(call.backfill), call.ask, _slot(call), _call(call)) for call in calls],
+            [(connection, call.backfill, call.ask, _slot(call), _call(call)) for call in calls],
         )
-        made = sum(call.kind != "cancel" for call in calls)
+        cancels = sum(call.kind == "cancel" for call in calls)
+        made = len(calls) - cancels
         self._db.execute(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (connection) DO UPDATE SET made = made + excluded.made",
-            (connection, made),
+            "INSERT INTO counters VALUES (?, ?, ?, ?) ON CONFLICT (connection) DO UPDATE "
+            "SET made = made + excluded.made, calls = calls + excluded.calls, cancels = cancels + excluded.cancels",
+            (connection, made, made, cancels),
         )
         newest = max(call.ask for call in calls)
         self._db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ask'", (newest + 1,))
 
     def free(self, connection: int, asks: Iterable[int]) -> None:
         """The receipts of these are folded: their calls are needed no more."""
-        self._db.executemany(
-            "DELETE FROM calls WHERE connection = ? AND backfill IN (0, 1) AND ask = ?",
-            [(connection, ask) for ask in asks],
+        rows = [(connection, ask) for ask in asks]
+        which = "DELETE FROM calls WHERE connection = ? AND backfill IN (0, 1) AND ask = ?"
+        calls = self._db.executemany(f"{which} AND slot != 0", rows).rowcount
+        cancels = self._db.executemany(which, rows).rowcount if calls < len(rows) else 0
+        self._db.execute(
+            "UPDATE counters SET calls = calls - ?, cancels = cancels - ? WHERE connection = ?",
+            (max(calls, 0), max(cancels, 0), connection),
         )
 
     def folded(self, connection: int, file: bytes, position: int) -> None:
+        """Up to there the receipts of this file are folded."""
         self._db.execute("INSERT OR REPLACE INTO folded VALUES (?, ?, ?)", (connection, file, position))
+
+    def knows_file(self, connection: int) -> bool:
+        """Whether it was ever said which file the connection's receipts come in."""
+        return bool(self._db.execute("SELECT 1 FROM folded WHERE connection = ?", (connection,)).fetchone())
 
     def registry(self, packed: bytes, number: int) -> None:
         """`number` of the workspace: senders of a smaller one hand over."""

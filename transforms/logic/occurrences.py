@@ -45,6 +45,8 @@ def track(
         elif (waiting := _waits(asking.state, slot, place)) and kept(waiting[-1].value) == kept(fact[1]):
             continue
         elif entry is None or (_latest(entry) != kept(fact[1]) and not (excused(entry, fact[1]) and not sync.resync)):
+            if entry and entry.open and entry.open.backfill and fact[0] <= sync.since:  # history that comes in parts
+                asking.cancel(connection, slot, place, entry)
             _occur(asking, connection, sync, form, place, fact, again=True)
     told = frozenset(targets)
     for place, entry in [each for each in had.items() if each[0] not in told]:

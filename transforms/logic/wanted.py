@@ -94,7 +94,8 @@ def _state_like(
     leaving = sync.audience and not value
     kind = _kind(form.form, value)
     had = dict(entries) if entries and not sync.resync else {}
-    end_excuses(had, kept(value))
+    if had:
+        end_excuses(had, kept(value))
     no_news = heard(had, kept(value))
     if not leaving:
         for place in targets:

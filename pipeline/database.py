@@ -1,0 +1,56 @@
+"""SQLite files as the state directory has them: how they are made and opened."""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from pipeline.disk import private
+
+WAIT = 60.0  # seconds for another process's transaction
+
+
+def make_database(path: Path, schema: str, meta: Mapping[str, object]) -> None:
+    """A new one, and on the disk; what lay there is gone."""
+    path.unlink(missing_ok=True)
+    remove_beside(path)
+    descriptor = private(path, os.O_CREAT | os.O_RDWR)  # what SQLite puts beside it gets the same mode
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA synchronous = OFF")  # once for all, below
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table
+            database.executescript(schema)
+            database.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+            database.execute("PRAGMA journal_mode = WAL")  # it stays so
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """To read and write, on any thread; one that is not there is an error."""
+    database = sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA secure_delete = ON")
+    return database
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(uri(path, "ro"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
+
+
+def give_back(database: sqlite3.Connection) -> None:
+    """Some of the space that is free in the file, to the disk."""
+    database.executescript("PRAGMA incremental_vacuum(2000)")  # `execute` would free one page of the 2,000
+
+
+def uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path))}?mode={mode}"
+
+
+def remove_beside(path: Path) -> None:
+    """What SQLite left beside a file that is gone; it would take it for a part of the next one."""
+    for ending in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
