@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from schemas.workspace import Computation, Connection, Form, Sync, Workspace
+from schemas.workspace import Computation, Connection, Form, Strategy, Sync, Workspace
 from tests.transforms.logic.job import Event, at
 from tests.transforms.logic.vendors import VENDORS, Settings
 
@@ -73,7 +73,7 @@ event: st.SearchStrategy[Event] = st.one_of(_profile, _profile, _trait, _audienc
 known = _profile.map(lambda facts: {"profile_id": "ana", **facts})
 events = st.tuples(known, st.lists(event, max_size=12)).map(lambda parts: [parts[0], *parts[1]])
 
-_strategies = st.dictionaries(
+_strategies: st.SearchStrategy[dict[str, Strategy]] = st.dictionaries(
     st.sampled_from(["email", "user_id"]), st.sampled_from(["all", "first", "last", "none", "attach"]), max_size=2
 )
 

@@ -36,6 +36,7 @@ class Job:
     folded: dict[int, int] = field(default_factory=dict)  # receipts of each log
     asked: int = 0  # the last number of an ask
     plan: Plan | None = None
+    dropped: int = 0  # waiting occurrences, over all runs
     notices: list[Notice] = field(default_factory=list)
     parsed: Parsed = field(default_factory=Parsed)
     portion: Portion = field(default_factory=Portion)  # what folding the events gave
@@ -78,6 +79,7 @@ class Job:
         return self.write(fold_portion(facts, self._packed, self.plan, self._numbers()))
 
     def write(self, portion: Portion) -> Portion:
+        self.dropped += portion.counts["dropped"]
         self.no_identifier |= portion.no_identifier.keys()
         self.states |= portion.states
         for key in portion.gone:

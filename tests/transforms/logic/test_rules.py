@@ -1,5 +1,6 @@
 """What is sent, for every history: against a slow model of the rules, and against a simulated vendor."""
 
+import os
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from datetime import datetime
@@ -24,7 +25,7 @@ ANY: tuple[Outcome, ...] = (
     "delivered", "delivered", "delivered", "rejected", "rejected maybe", "maybe", "expired", "expired maybe", "pending",
 )  # fmt: skip
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=int(os.environ.get("EXAMPLES", "300")), deadline=None)
 IN_RUNS = given(
     histories.workspaces(),
     histories.events,
