@@ -41,6 +41,7 @@ from transforms.sending.log import Mark, Waiting, Writing, fields_of
 RECEIPTS_KEPT = 7 * 86_400  # seconds after they were folded: for people who ask what became of a call
 _PRUNE = 3_600.0  # seconds between looks for what is to be forgotten
 _FORGET = 50_000  # receipts at once
+_IDS_KEPT = 100  # of files put back, one after another, that no decider has seen
 _receipt, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
 
 
@@ -80,21 +81,28 @@ class SqliteLog:
         """Up to which ask calls without a receipt may have been sent, though this file does not say so.
 
         Another copy of this file was put back, or of the state, which waits for receipts that are forgotten: the file
-        gets a new id, so that its receipts are all folded again.
+        gets a new id, for what is written now is not what was written here before.
         """
         known = dict(self._writer.execute("SELECT key, value FROM meta"))
         file, doubt, pruned = known.get("id"), known.get("doubt", 0), known.get("pruned", 0)
-        (last,) = self._writer.execute("SELECT coalesce(max(position), 0) FROM receipts").fetchone()
+        last = self._last_position()
         folded = self._folded()
         if sure and file and (folded is None or (folded[0] == file and pruned <= folded[1] <= last)):
             return int(doubt)
         doubt = max(doubt, self.newest())
         self._writer.execute("BEGIN IMMEDIATE")
+        self._writer.execute("INSERT INTO ids (id, upto) VALUES (?, ?)", (file, last))
+        self._writer.execute("DELETE FROM ids WHERE number <= (SELECT max(number) FROM ids) - ?", (_IDS_KEPT,))
         self._writer.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("id", os.urandom(16)), ("doubt", doubt)]
         )
         self._writer.execute("COMMIT")
         return int(doubt)
+
+    def _last_position(self) -> int:
+        """Of the last receipt that there ever was, though it may be forgotten."""
+        row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'receipts'").fetchone()
+        return int(row[0]) if row else 0
 
     def _folded(self) -> tuple[bytes, int] | None:
         """Which file's receipts the state has, and up to which position."""

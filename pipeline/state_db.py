@@ -181,15 +181,10 @@ class StateDb:
         rows = self._rows("SELECT made FROM counters WHERE connection = ?", connection)
         return int(rows[0][0]) if rows else 0
 
-    def folded(self, connection: int, file: bytes) -> int:
-        """Up to which position the receipts of this file are folded."""
-        rows = self._rows("SELECT position FROM folded WHERE connection = ? AND file = ?", connection, file)
-        return int(rows[0][0]) if rows else 0
-
-    def file_of(self, connection: int) -> bytes | None:
-        """The file that the connection's receipts were last folded from; None: it has no calls yet."""
-        rows = self._rows("SELECT file FROM folded WHERE connection = ?", connection)
-        return bytes(rows[0][0]) if rows else None
+    def folded(self, connection: int) -> tuple[bytes, int] | None:
+        """Of which file receipts are folded, and up to which position."""
+        rows = self._rows("SELECT file, position FROM folded WHERE connection = ?", connection)
+        return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
 
     # -- files that are watched
 

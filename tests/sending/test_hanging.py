@@ -13,7 +13,7 @@ import pytest
 from schemas.calls import Call
 from schemas.outcomes import Delivered, Expired
 from schemas.workspace import Cap
-from tests.sending.delivering import FAST, identify, people, start, until, webhook
+from tests.sending.delivering import FAST, failing, identify, people, start, until, webhook
 from tests.sending.vendor_server import Answer, VendorServer
 from transforms.destinations.contract import Conversation, Memory, Request, all_of
 from transforms.destinations.webhook import Webhook
@@ -71,7 +71,7 @@ def raw_vendor(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awa
 def test_a_call_expires_with_the_kind_of_failure_where_the_vendor_said_nothing(
     server: VendorServer, cut: Literal["hang", "stall"]
 ) -> None:
-    server.script = lambda seen: Answer(cut=cut)
+    server.script = lambda seen: Answer(500, cut=cut)
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=0.2)
     running = start([failing(identify(1), 1_000.0)], webhook(), options)
     running.report()
@@ -158,7 +158,7 @@ def test_headers_are_heard_too() -> None:
 
 
 def test_an_answer_that_comes_drop_by_drop_is_given_up(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(cut="drip")
+    server.script = lambda seen: Answer(500, cut="drip")
     options = replace(FAST, gateway=server.url, read_timeout=0.1, retry_for=2.0)
     running = start([failing(identify(1), 1_000.0)], webhook(), options)
     running.report(within=5.0)

@@ -15,7 +15,7 @@ FIELDS = [{"key": key, "type": "text"} for key in ("big_spenders", "total_revenu
 
 
 def told(profile: str, name: str, key: str, value: str, at: int = 1) -> Call:
-    return Call(profile, "identify", Identifier("email", f"{name}@x.io"), key, value, at, traits={"name": name})
+    return Call(profile, "identify", Identifier("email", f"{name}@x.io"), key, value, at, 0, traits={"name": name})
 
 
 def test_a_later_value_does_not_overtake_one_that_was_put_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,10 @@ from schemas.workspace import Cap
 from tests.sending.delivering import (
     FAST,
     Delivering,
-    Journal,
-    Outbox,
     braze,
     connect,
+    delivery_of,
+    failing,
     identify,
     people,
     start,
@@ -33,7 +33,7 @@ from tests.sending.delivering import (
     webhook,
 )
 from tests.sending.vendor_server import Answer, Script, Seen, VendorServer, vendor
-from transforms.sending.pump import Channel
+from transforms.sending.pump import Pump
 from transforms.sending.sender import Sender
 
 CAP = 200
@@ -98,7 +98,7 @@ def test_nothing_is_lost_and_order_and_cap_are_kept(fault: str, server: VendorSe
 
 
 def test_a_429_is_no_failure(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(429, headers={"Retry-After": "0.02"}) if seen.number < 20 else Answer()
+    server.script = lambda seen: Answer(429, headers={"Retry-After": "0.02"}) if seen.number in (0, 10) else Answer()
     report = start(people(30), webhook(), replace(FAST, gateway=server.url)).report()
     assert 30 == report.delivered
     assert "none" not in report.statuses
@@ -308,8 +308,8 @@ def test_what_could_not_be_reached_keeps_the_time_and_expires_like_everything_el
     running = start(calls, webhook(), options)
     running.report()
     assert {1: Expired("connection refused by 127.0.0.1", maybe=False)} == running.final
-    assert [0] == list(running.out_of_reach)
-    assert 0 <= running.out_of_reach[0] - began < 1
+    assert [1] == list(running.log.marks)
+    assert 0 <= running.log.marks[1].since - began < 1
 
 
 def test_a_vendor_that_cannot_be_reached_is_tried_less_and_less() -> None:
@@ -322,7 +322,7 @@ def test_an_answer_without_end_is_not_kept(server: VendorServer, packed: bool) -
     body, headers = bytes(2**26), {"Content-Type": "application/json"}
     if packed:
         body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
-    server.script = lambda seen: Answer(body=body, headers=headers)
+    server.script = lambda seen: Answer(500, body=body, headers=headers)
     running = start([failing(identify(1), 1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
     running.report()
     assert {0: Expired("127.0.0.1 answers with more than 16 MB", attempts=1)} == running.final
@@ -388,16 +388,16 @@ def test_a_long_hold_is_written_down_at_once(server: VendorServer) -> None:
     server.script = lambda seen: Answer(429, headers={"Retry-After": "3600"})
     running = start(people(1), webhook(), replace(FAST, gateway=server.url))
     running.report()
-    assert 2 == len(running.memories), "with the answer, and at the end"
-    assert 3_500 < running.memories[0]["sender"]["limiter"]["held_until"] - time.time() <= 3_600
+    assert 2 == len(running.caps.saves), "with the answer, and at the end"
+    assert 3_500 < running.caps.saves[0]["held_until"] - time.time() <= 3_600
 
 
-class CountsWaits(Channel):
+class CountsWaits(Pump):
     waits = 0
 
-    async def _changed(self) -> None:
+    async def _wait(self) -> None:
         self.waits += 1
-        await super()._changed()
+        await super()._wait()
 
 
 def test_a_lane_that_is_due_while_nothing_may_go_keeps_nobody_busy(
@@ -417,10 +417,10 @@ def test_a_lane_that_is_due_while_nothing_may_go_keeps_nobody_busy(
 
     server.script = lambda seen: contacts(seen, upsert)
     connected = hubspot(access_token="${HUBSPOT}")
-    delivery = Delivery(*connected, Outbox(people(600)), Journal(), {}, replace(FAST, gateway=server.url))  # type: ignore[misc]
-    channel = CountsWaits(delivery, {})
-    assert 600 == asyncio.run(channel.run()).delivered
-    assert 0 < channel.waits < 150
+    delivery = delivery_of(people(600), connected, replace(FAST, gateway=server.url))  # type: ignore[arg-type]
+    pump = CountsWaits(delivery, {})
+    assert 600 == asyncio.run(pump.run()).delivered
+    assert 0 < pump.waits < 150
 
 
 # -- the others
@@ -444,7 +444,7 @@ def test_memory_stays_bounded_while_the_vendor_is_slow(server: VendorServer) -> 
     server.script = lambda seen: Answer(delay=0.05)
     running = start(people(50_000), webhook(), replace(FAST, gateway=server.url))
     until(lambda: len(server.seen) > 50)
-    assert running.outbox.read_so_far <= 4_000
+    assert running.log.read_so_far <= 4_000
     running.sender.stop()
     running.report()
 
@@ -454,5 +454,5 @@ def test_delivery_and_state_survive_a_connection_that_the_vendor_closes_between_
     running: Delivering = start(people(100), webhook(cap=Cap(CAP)), replace(FAST, gateway=server.url))
     assert 100 == running.report().delivered
     assert server.peak() <= CAP
-    calls: list[Call] = list(running.outbox.calls)
+    calls: list[Call] = list(running.log.calls.values())
     assert 100 == len(calls)

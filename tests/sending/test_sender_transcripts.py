@@ -7,19 +7,19 @@ from dataclasses import replace
 import msgspec
 import pytest
 from msgspec import UNSET, structs
+from transforms.batches import Batches
+from transforms.sender import Delivery
 
 from schemas.report import Report
 from schemas.workspace import Connection, Sync, Workspace
 from tests.sending.delivering import FAST, Journal, Outbox
-from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step, calls, cases, filled, secret, variables
 from tests.sending.skipping import SkippingLoop, run
 from tests.sending.vendor_server import Answer, Seen, vendor
-from transforms.batches import Batches
-from transforms.sending.pump import KEPT, Channel
+from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step, calls, cases, filled, secret, variables
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
 from transforms.logic.lanes import Item
-from transforms.sender import Delivery
+from transforms.sending.pump import KEPT, Channel
 
 
 def repeats_a_key(case: Case) -> bool:

@@ -15,6 +15,10 @@ from transforms.sending.turnstile import Turnstile
 SECONDS = 20.0
 
 
+async def saved() -> None:
+    """There is nothing to save."""
+
+
 class _Jumping(selectors.DefaultSelector):
     """Does not wait: adds what it would have waited to the clock."""
 
@@ -49,7 +53,7 @@ def in_milliseconds(delay: float) -> float:
 @pytest.mark.parametrize("cap", [2, 30, 100, 500])
 def test_while_requests_wait_the_cap_is_used(cap: int, rounded: Callable[[float], float]) -> None:
     loop = JumpingLoop(rounded)
-    turnstile = Turnstile(Limiter([Limit(cap)], 0.0), loop.time, 600.0, lambda: None, lambda: None)
+    turnstile = Turnstile(Limiter([Limit(cap)], 0.0), loop.time, 600.0, lambda asking: None, saved)
     went: list[float] = []
 
     async def ask_again_and_again() -> None:

@@ -1,86 +1,153 @@
-"""The job of `tests/transforms/logic/job.py` with its decisions made by the Beam transforms."""
+"""Jobs of `tests/transforms/logic/job.py` whose decisions are made, or made once more, by the Beam steps."""
 
 import pickle
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import msgspec
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from msgspec.msgpack import Decoder
+from apache_beam.testing.test_stream import TestStream
 
 from schemas.calls import Call
-from schemas.coders import register
-from schemas.packing import pack, read_frames, unpack
-from schemas.state import ShardState
-from tests.transforms.logic.job import Event, Job, lines_of
-from transforms.detect import DetectChanges
-from transforms.expand import COUNTS, STATE, ExpandIdentifiers, calls_of
+from schemas.facts import AnyFact, EventFact, ReceiptFact, RetryFact, TickFact
+from schemas.packing import pack
+from tests.transforms.logic.job import Job, lines_of
+from transforms.fold import FoldProfiles, FoldShards, calls_of
+from transforms.logic.fold import Facts
 from transforms.logic.plan import Plan
-from transforms.logic.shard import Expanded, Past, Settlement
-from transforms.write import WriteShards
+from transforms.logic.portion import Parsed, Portion, fold_portion
 
-SHARD = 7
+_plain = msgspec.json.decode
+_packed = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True)
-class Before:
-    """What the run before left. Picklable."""
+class Store:
+    """What `FoldShards` folds to: a file with the portion. Picklable."""
 
-    state: ShardState
-    settled: list[Settlement]
+    path: Path
+    plan: Plan
+    states: dict[str, bytes]
+    asked: int
 
-    def previous_state(self, shard: int) -> ShardState:
-        return self.state
+    def fold_parsed(self, parsed: Parsed) -> int:
+        facts = {name: Facts(events=of) for name, of in parsed.events.items()}
+        numbers = iter(range(self.asked + 1, 1 << 62))
+        portion = fold_portion(facts, self._get, self.plan, numbers)
+        self.path.write_bytes(pickle.dumps((portion, next(numbers) - 1)))
+        return len(parsed.events)
 
-    def settlements(self, shard: int, past: Past) -> list[Settlement]:
-        return self.settled
+    def _get(self, keys: list[str]) -> dict[str, bytes]:
+        return {key: self.states[key] for key in keys if key in self.states}
 
 
 @dataclass
-class BeamJob(Job):
-    """Decides in a pipeline; what it writes goes to a folder and is read back."""
+class BoundedJob(Job):
+    """Folds events in a pipeline, as whole shards."""
 
     folder: Path = field(kw_only=True)
 
-    def decide(self, plan: Plan, events: Sequence[Event], everyone: bool) -> Expanded:
-        register()
-        for left in self.folder.iterdir():
-            left.unlink()
-        names = [connection.name for connection in plan.connections]
-        packs = [(SHARD, pack(lines_of(events))), (SHARD, pack(Past()))]
+    def fold(self, facts: Mapping[str, Facts]) -> Portion:
+        events = [_plain(msgspec.json.encode(event)) for of in facts.values() for event in of.events]
+        if not events:
+            return super().fold(facts)
+        assert self.plan
+        store = Store(self.folder / "portion", self.plan, self.states, max(self.asked, self.plan.now - 1))
         with beam.Pipeline(runner=FnApiRunner()) as root:
-            expanded = (
-                root
-                | beam.Create(packs).with_output_types(tuple[int, bytes])
-                | beam.GroupByKey()
-                | DetectChanges(plan, everyone, Before(self.state, self.settlements))
-                | ExpandIdentifiers(plan)
-            )
-            expanded[STATE] | STATE >> WriteShards(STATE, partial(write, self.folder / STATE))
-            for name in names:
-                expanded[calls_of(name)] | name >> WriteShards(name, partial(write, self.folder / name))
-            expanded[COUNTS] | COUNTS >> beam.Map(partial(write_pickled, self.folder / COUNTS))
-        _, counts = pickle.loads((self.folder / COUNTS).read_bytes())
-        state = unpack((self.folder / STATE).read_bytes(), Decoder(ShardState))
-        return Expanded(state, {name: self._calls(name) for name in names}, counts)
-
-    def _calls(self, connection: str) -> list[Call]:
-        path = self.folder / connection
-        if not path.exists():
-            return []
-        with path.open("rb") as file:
-            return [call for calls in read_frames(file, Decoder(list[Call])) for call in calls]
+            packs = root | "Packs" >> beam.Create([(7, pack(lines_of(events)))]) | beam.GroupByKey()
+            errors = root | "Errors" >> beam.Create([]).with_output_types(str)
+            (packs, errors) | FoldShards(self.plan, store)
+        portion, self.asked = pickle.loads(store.path.read_bytes())
+        return self.write(portion)
 
 
-def write(path: Path, shard: int, packed: bytes) -> None:
-    """The one shard that there is."""
-    assert shard == SHARD
-    path.write_bytes(packed)
+@dataclass
+class Recorded(Job):
+    """Folds every fact for itself, under the plan of the first run, and keeps the facts and the calls."""
+
+    facts: list[tuple[str, bytes]] = field(default_factory=list)
+    made: list[tuple[str, Call]] = field(default_factory=list)
+    plans: set[bytes] = field(default_factory=set)
+    first: Plan | None = None
+
+    def fold(self, facts: Mapping[str, Facts]) -> Portion:
+        assert self.plan
+        self.first = self.first or self.plan
+        self.plans.add(self.plan.digest())
+        self.plan = msgspec.structs.replace(self.plan, now=self.first.now)
+        portion = Portion()
+        for name, of in facts.items():
+            for fact, single in _singles(of):
+                self.facts.append((name, _packed(fact)))
+                portion = super().fold({name: single})
+                self.made += [(connection, call) for connection, calls in portion.calls.items() for call in calls]
+        return portion
 
 
-def write_pickled(path: Path, counts: tuple[Counter[str], Any]) -> None:
-    path.write_bytes(pickle.dumps(counts))
+def _singles(of: Facts) -> list[tuple[AnyFact, Facts]]:
+    found: list[tuple[AnyFact, Facts]] = [(ReceiptFact(each), Facts(receipts=[each])) for each in of.receipts]
+    found += [(EventFact(msgspec.json.encode(each)), Facts(events=[each])) for each in of.events]
+    found += [(RetryFact(each.call, each.refused), Facts(retries=[each])) for each in of.retries]
+    return [*found, (TickFact(), Facts(tick=True))] if of.tick else found
+
+
+def made_by_stateful_step(plan: Plan, facts: list[tuple[str, bytes]], path: Path) -> list[tuple[str, Call]]:
+    """The calls of `FoldProfiles` over these facts, one after the other."""
+    stream = TestStream()
+    for fact in facts:
+        stream = stream.add_elements([fact])
+    clock = plan.now / 1_000_000
+    options = beam.options.pipeline_options.PipelineOptions(["--streaming"])
+    with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as root:
+        folded = (
+            root
+            | stream.advance_watermark_to_infinity()
+            | beam.Map(_fact).with_output_types(tuple[str, bytes])
+            | FoldProfiles(plan, _Clock(clock))
+        )
+        for connection in plan.connections:
+            name = connection.name
+            folded[calls_of(name)] | f"Keep({name})" >> beam.ParDo(_AppendFn(path / name))
+    return [
+        (connection.name, call)
+        for connection in plan.connections
+        if (path / connection.name).exists()
+        for call in _read(path / connection.name)
+    ]
+
+
+def _fact(fact: Any) -> Any:
+    return fact
+
+
+class _Clock:
+    """Always the same time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self) -> float:
+        return self._seconds
+
+
+class _AppendFn(beam.DoFn):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def process(self, call: Call) -> None:
+        with self._path.open("ab") as file:
+            packed = _packed(call)
+            file.write(len(packed).to_bytes(4, "little") + packed)
+
+
+def _read(path: Path) -> list[Call]:
+    content, found = path.read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:4], "little")
+        found.append(msgspec.msgpack.decode(content[4 : 4 + size], type=Call))
+        content = content[4 + size :]
+    return found

@@ -18,10 +18,11 @@ from schemas.calls import NOBODY, Call
 from schemas.events import AnyEvent
 from schemas.receipts import Receipt
 from schemas.state import Entry, Open, ProfileState
+from transforms.logic.asking import Asking
 from transforms.logic.detect import Changes, detect_changes
 from transforms.logic.ledger import Retry, drop_unused, release, settle
 from transforms.logic.plan import ConnectionPlan, Plan
-from transforms.logic.wanted import Asking, identifiers_of, wanted_of_sync
+from transforms.logic.wanted import identifiers_of, wanted_of_sync
 
 
 class Facts(Struct):
@@ -57,8 +58,8 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
         _forget(profile_id, state, plan, asks, out)
     for retry in facts.retries:
         out.counts["retried"] += _retry(state, retry)
-    news = bool(facts.events or facts.receipts or facts.retries)
-    asking = Asking(profile_id, state, plan.now, asks, out.calls, live=news)
+    woken = bool(facts.receipts or facts.retries)
+    asking = Asking(profile_id, state, plan.now, asks, bool(facts.events), woken, out.calls)
     for connection in plan.connections:
         if deletions := state.ledger.get(connection.deletions):
             _ask_deletions(profile_id, state, connection, deletions, asks, out)

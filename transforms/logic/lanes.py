@@ -230,6 +230,10 @@ class Lanes:
         self.waiting[item.call.backfill] += 1
         self._release(item)
 
+    def behind(self, item: Item) -> bool:
+        """Whether something of its lanes was put back that is to go before it."""
+        return any((head := lane.head()) is not None and head.call.ask < item.call.ask for lane in item.lanes)
+
     # -- what goes next
 
     def next_due(self) -> float | None:

@@ -80,6 +80,8 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     if receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
         stray = max(rest.stray, state.stray)
+        if state.stray <= receipt.at:
+            state.stray = 0
         if stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
             entry.told, entry.exposed, rest.stray, rest.said = None, True, stray, value
     else:
@@ -129,6 +131,7 @@ def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
     entry = entries.get(place) if place is not None else None
     if place is None or entry is None or entry.open is None or entry.open.ask != receipt.ask:
         return
+    state.stray = max(state.stray, ceil(receipt.unsure_until))
     if receipt.fate == "superseded":  # by a newer workspace: it is asked again
         entry.open = None
         return

@@ -296,6 +296,18 @@ class Admission:
             self._lanes.done(other)
             self.flushes.entered(other.call, -1)
 
+    def is_shut(self, item: Item) -> bool:
+        """Whether something of its lanes left memory, and it must not pass that."""
+        return self.put_off.holds(item.call.ask, self._wall(), [lane.key for lane in item.lanes])
+
+    def leave_behind(self, item: Item) -> None:
+        """It leaves memory, behind something that did."""
+        self.books.left([item])
+        del self.items[item.call.ask]
+        self._shut(item)
+        self._lanes.done(item)
+        self.flushes.entered(item.call, -1)
+
     def block(self, item: Item) -> None:
         """Its key waits until something is mended: it leaves memory, and what waits of the key."""
         call = item.call

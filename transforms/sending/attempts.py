@@ -222,8 +222,10 @@ class Attempts:
         if heard.meaning == "answered":
             assert reply
             self._answers += 1
-            self._throttled_since = None
             self._limiter.accepted()
+            if self._throttled_since is not None:
+                self._throttled_since = None
+                self._turnstile.move()  # one went to try: the others need not wait any more
             if (quota := exhausted(reply.headers)) and not self._limiter.keeps(*quota):
                 self._hold(now, quota[1])
 

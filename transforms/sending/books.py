@@ -194,8 +194,8 @@ class Books:
         asks = [receipt.ask for receipt in writing.receipts]
         try:
             future = self._log.write(writing)
-        except OSError as error:
-            self._wrote(waiting, asks, error)
+        except (OSError, RuntimeError) as error:  # the second: the process ends
+            self._wrote(waiting, asks, error if isinstance(error, OSError) else OSError(str(error)))
             return
         future.add_done_callback(lambda done: _tell(loop, partial(self._wrote, waiting, asks, done)))
 

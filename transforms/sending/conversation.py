@@ -143,6 +143,10 @@ class Conversations:
                 self._admission.block(item)
             elif item.taken_back:
                 self._settle(item, Superseded())
+            elif self._admission.is_shut(item):
+                self._admission.leave_behind(item)
+            elif self._lanes.behind(item):
+                self._lanes.put_back(item, 0.0)
             elif rejected := self._check(call):
                 self._settle(item, rejected)
             else:
@@ -217,7 +221,9 @@ class Conversations:
         self._books.unmark(items)
 
     def _carried(self, items: Sequence[Item], talk: Talk) -> None:
-        until = may_land_until(self._wall() - (self._clock() - talk.gave_up)) if talk.gave_up is not None else 0.0
+        until = self._wall() if talk.maybe else 0.0
+        if talk.gave_up is not None:
+            until = may_land_until(until - (self._clock() - talk.gave_up))
         for item in items:
             item.attempts += talk.attempts
             item.maybe = item.maybe or talk.maybe

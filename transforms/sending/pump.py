@@ -105,7 +105,8 @@ class Pump:
         """`limiters`: of the process, by vendor account. `most`: conversations at once. `memory`: bytes of calls."""
         self.report, self._options = delivery.report, delivery.options
         self._delivery, self._limiters, self._clock, self._wall, self._most = delivery, limiters, clock, wall, most
-        self._budget = memory or (lambda: self._options.memory)
+        self._share = memory or (lambda: self._options.memory)
+        self.over = False
         self._reading = Reading(delivery.log, delivery.connection.name)
         self._started = clock()
         self._stopping = self._draining = False
@@ -238,13 +239,13 @@ class Pump:
                     await self._read_on(backfill)
                 if self._admission.handed_over:
                     self._draining = True
-                self._moved()
+                    self._moved()
         except Exception as error:
             self._end(error)
 
     def _wanted(self) -> bool | None:
         """Which class to read on; None: neither."""
-        admission, lanes, budget = self._admission, self._lanes, self._budget()
+        admission, lanes, budget = self._admission, self._lanes, min(self._options.memory, self._share())
         if self._canary_is_out or admission.put_off.full:
             return None
         live = not admission.ended[_LIVE] and lanes.room(_LIVE, budget)
@@ -264,6 +265,7 @@ class Pump:
         self._admission.reading()
         rows = await self._reading.rows(backfill, self._admission.at[backfill], most)
         self._admission.read(backfill, rows)
+        self._moved()
 
     def _read_what_came_due(self) -> None:
         admission, now = self._admission, self._wall()
@@ -273,9 +275,10 @@ class Pump:
 
     async def _look(self) -> None:
         """There is nothing to read: until there is room, something is due, or there may be news."""
-        self._filling = None
+        if self._filling is not None:
+            self._filling = None
+            self._moved()
         self._room.clear()
-        self._moved()
         admission = self._admission
         due = min(admission.flushes.next(), admission.dated.next(), admission.put_off.next()) - self._wall()
         try:
@@ -295,6 +298,7 @@ class Pump:
             admission.handed_over = True
         if newest > max(admission.at.values()):
             admission.ended = {_LIVE: False, _BACKFILL: False}
+            self._room.set()
             return True
         return False
 
@@ -313,6 +317,10 @@ class Pump:
                 await self._wait()
         except Exception as error:
             self._end(error)
+        except asyncio.CancelledError:  # the process ends
+            self._cut()
+            reader.cancel()
+            raise
         if self._tasks:
             await asyncio.wait(self._tasks)
         self._stopping = True
@@ -327,7 +335,7 @@ class Pump:
             if batch is None:
                 break
             self._begin(batch)
-        self._room.set()
+            self._room.set()
 
     def _may_begin(self) -> bool:
         if self._stopping or self._draining:
@@ -444,6 +452,7 @@ class Pump:
             self._fail(error)
         finally:
             self._reading.close()
+            self.over = True
         now = self._clock()
         report.seconds, report.rate, report.seconds_left = round(now - self._started, 3), 0.0, 0.0
         if estimate:

@@ -14,6 +14,7 @@ import atexit
 import threading
 from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 import uvloop
 
@@ -45,11 +46,15 @@ class Sender:
 
     def start(self, delivery: Delivery) -> "Future[Report]":
         """Deliver a log; the future has its report, and never an exception."""
-        pump = Pump(delivery, self._limiters)
+        pump = Pump(delivery, self._limiters, most=max(_FEWEST, self.files // 4), memory=self._share)
         self._pumps.append(pump)  # first: a stop at this moment either finds it there or is seen here
         if self.stopping:
             pump.stop()
         return asyncio.run_coroutine_threadsafe(pump.run(), self._loop)
+
+    def _share(self) -> int:
+        """Bytes of calls that one connection may hold."""
+        return max(_LEAST, _MEMORY // max(1, sum(not pump.over for pump in self._pumps)))
 
     def stop(self) -> None:
         """Take no new work; what is in flight ends within `finish_within`. Safe in a signal handler."""
@@ -63,6 +68,8 @@ class Sender:
 
     def close(self) -> None:
         """Its loop must have ended before the interpreter does."""
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_abandon(), self._loop).result(_LAST)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_LAST)
         if not self._thread.is_alive():
@@ -72,6 +79,15 @@ class Sender:
         """Forget earlier deliveries and an earlier stop: a new run begins in this process."""
         self._pumps.clear()
         self.stopping = False
+
+
+async def _abandon() -> None:
+    """The process ends in the middle of deliveries: what is in flight may have arrived, as its marks say."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=1.0)
 
 
 def open_many_files() -> int:
@@ -88,6 +104,9 @@ def open_many_files() -> int:
 
 
 _MANY = 1_000_000
+_FEWEST = 16  # conversations of a connection, however few files the system allows
+_MEMORY = 1_000_000_000  # bytes of calls that all connections may hold together
+_LEAST = 4_000_000  # and one of them in any case
 
 _lock = threading.Lock()
 _shared: Sender | None = None

@@ -75,7 +75,9 @@ class Job:
     def fold(self, facts: Mapping[str, Facts]) -> Portion:
         """Fold, and write everything or nothing."""
         assert self.plan
-        portion = fold_portion(facts, self._packed, self.plan, self._numbers())
+        return self.write(fold_portion(facts, self._packed, self.plan, self._numbers()))
+
+    def write(self, portion: Portion) -> Portion:
         self.no_identifier |= portion.no_identifier.keys()
         self.states |= portion.states
         for key in portion.gone:

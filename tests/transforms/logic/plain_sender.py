@@ -78,7 +78,7 @@ class PlainSender:
 
     def _net(self, record: Record, slots: Slots, now: float) -> bool:
         call = record.call
-        if record.receipt is not None or record.flying:
+        if record.receipt is not None or self._behind_flying(record):
             return False
         if call.kind == "cancel":
             return self._cancel(record, now)
@@ -89,8 +89,6 @@ class PlainSender:
         replaced = self.records.get(call.replaces)
         if replaced is None:
             return False
-        if replaced.flying:
-            return False
         settled = replaced.receipt is None and self._supersede(replaced, now)
         if not record.maybe and self.vendor_has(record) == digest(call.value):
             return self._supersede(record, now)
@@ -99,12 +97,20 @@ class PlainSender:
     def _cancel(self, cancel: Record, now: float) -> bool:
         scope = [record for record in self.unsettled() if in_scope(record.call, cancel.call)]
         for record in scope:
-            if not record.flying:
+            if not self._behind_flying(record):
                 self._supersede(record, now)
-        if any(record.flying for record in scope):
+        if any(record.receipt is None for record in scope):
             return False
         self._write(cancel, receipt_of(cancel.call, "superseded", now))
         return True
+
+    def _behind_flying(self, record: Record) -> bool:
+        """It, or what is before it in its place, is on its way: the receipts of a place are written in its order."""
+        place = record.call.slot, record.call.identifier
+        return any(
+            other.flying and (other.call.slot, other.call.identifier) == place and other.call.ask <= record.call.ask
+            for other in self.unsettled()
+        )
 
     def vendor_has(self, record: Record) -> bytes | None:
         """Digest of what the vendor has if this call is not sent; None: not known."""

@@ -20,7 +20,7 @@ def said(call: Call, computation: Computation | None, event: str = "") -> dict[s
 
 
 def call(kind: Any, identifier: Identifier, computation: Computation, value: Any, **more: Any) -> Call:
-    return Call("p1", kind, identifier, computation.key, value, AT, **more)
+    return Call("p1", kind, identifier, computation.key, value, AT, **{"ask": 1, **more})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_email_address_is_a_trait_in_identify_and_stands_in_the_context_of_tr
     ],
 )
 def test_every_identifier_has_its_place(identifier: Identifier, place: dict[str, Any]) -> None:
-    found = said(Call("p1", "delete", identifier, "", None, AT), None)
+    found = said(Call("p1", "delete", identifier, "", None, AT, 1), None)
     assert {"type": "delete", "context": {}, **place} == {
         name: value for name, value in found.items() if name not in ("messageId", "timestamp")
     }
@@ -115,10 +115,10 @@ def test_the_message_id_stays_over_retries_and_changes_with_what_is_said() -> No
         call("identify", EMAIL, REVENUE, 450),
         call("track", U123, REVENUE, 450),
         call("identify", U123, SHOPPER, 450),
-        call("identify", U123, REVENUE, 450, told=1),
-        Call("p2", "identify", U123, REVENUE.key, 450, AT),
-        Call("p1", "identify", U123, REVENUE.key, 450, AT + 1),
+        call("identify", U123, REVENUE, 450, ask=2),
+        Call("p2", "identify", U123, REVENUE.key, 450, AT, 1),
+        Call("p1", "identify", U123, REVENUE.key, 450, AT + 1, 1),
     ]
-    same = call("identify", U123, REVENUE, 450.0, traits={"plan": "gold"}, since=1.0)
+    same = call("identify", U123, REVENUE, 450.0, traits={"plan": "gold"}, not_before=1.0)
     assert message_id("my-webhook", made) == message_id("my-webhook", same)
     assert len({message_id("my-webhook", each) for each in [made, *others]} | {message_id("other", made)}) == 9

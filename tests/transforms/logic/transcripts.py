@@ -93,7 +93,7 @@ def play(case: Case, job: Job) -> None:
     for number, run in enumerate(case.runs, 1):
         syncs = run.syncs or syncs
         now = hour(number if run.hour is None else run.hour)
-        made = job.run(_workspace(syncs), [_event(event) for event in run.events], now, run.held)
+        made = job.run(workspace_of(syncs), [event_of(event) for event in run.events], now, run.held)
         rest, outcomes = [_expected(line) for line in run.calls], []
         for each in made:
             match = next((expected for expected in rest if expected.is_of(each)), None)
@@ -107,7 +107,7 @@ def play(case: Case, job: Job) -> None:
         job.settle(outcomes)
 
 
-def _workspace(syncs: Syncs) -> Workspace:
+def workspace_of(syncs: Syncs) -> Workspace:
     return Workspace("shop", COMPUTATIONS, tuple(_connection(name, dict(chosen)) for name, chosen in syncs.items()))
 
 
@@ -126,7 +126,7 @@ def _sync(name: str, options: Mapping[str, Any], form: str) -> Sync:
     return msgspec.convert({"as": [form], **named, **options}, Sync)
 
 
-def _event(short: Mapping[str, Any]) -> Event:
+def event_of(short: Mapping[str, Any]) -> Event:
     head = {"profile_id": "ana", "at": at(short["at"])}
     if "delete" in short:
         return {"type": "delete", **head}

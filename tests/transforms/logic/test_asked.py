@@ -1,0 +1,466 @@
+"""Asked and told: what the fold promises to the log and the sender, sentence by sentence (docs/decisions/0007)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from schemas.calls import NOBODY, Call, Identifier, message_id
+from schemas.canonical import digest
+from schemas.receipts import receipt_of
+from schemas.state import Entry, Known, Open, ProfileState, Rest, decode_profile
+from tests.transforms.logic.job import Job, hour
+from tests.transforms.logic.plain_sender import LANDING, Outcome
+from tests.transforms.logic.transcripts import Syncs, event_of, workspace_of
+from transforms.logic.ledger import Retry, settle
+from transforms.logic.portion import tombstone
+
+SCORE: Syncs = {"mailer": {"score": {}}}
+VIP: Syncs = {"mailer": {"vip": {}}}
+TRACK: Syncs = {"mailer": {"vip": {"as": ["track"]}}}
+ANA = {"at": 0, "ids": ["u1"]}
+U1 = Identifier("user_id", "u1")
+
+
+class Play:
+    """A job, told short events, an hour after another."""
+
+    def __init__(self, syncs: Syncs) -> None:
+        self.job, self.syncs, self.hour = Job(), syncs, 0.0
+
+    def run(self, *events: dict[str, Any], syncs: Syncs | None = None, hours: float = 1.0) -> list[Call]:
+        """What would be sent."""
+        self.syncs, self.hour = syncs or self.syncs, self.hour + hours
+        made = self.job.run(workspace_of(self.syncs), [event_of(event) for event in events], hour(self.hour))
+        return [call for _, call in made]
+
+    def settle(self, *outcomes: Outcome) -> None:
+        self.job.settle(outcomes)
+
+    @property
+    def written(self) -> list[Call]:
+        """The whole log."""
+        return [record.call for record in self.job.log("mailer").records.values()]
+
+    def entry(self, slot: int) -> Entry:
+        state = self.job.profile("ana")
+        assert state
+        return state.ledger[slot][0]
+
+    @property
+    def fates(self) -> list[str]:
+        return [record.receipt.fate if record.receipt else "" for record in self.job.log("mailer").records.values()]
+
+
+def asked(calls: Sequence[Call]) -> list[tuple[str, Any]]:
+    return [(call.kind, call.value) for call in calls]
+
+
+# -- numbers
+
+
+def test_numbers_of_asks_grow_and_a_repeated_ask_is_another_message() -> None:
+    play = Play(SCORE)
+    [first] = play.run(ANA, {"at": 0, "score": 10})
+    play.settle("expired maybe")
+    [second] = play.run({"at": 1, "score": 10})
+    assert first.ask < second.ask
+    assert message_id("mailer", first) != message_id("mailer", second)
+
+
+def test_a_call_that_waits_is_the_same_message_in_the_next_run() -> None:
+    play = Play(SCORE)
+    first = play.run(ANA, {"at": 0, "score": 10})
+    play.settle("maybe")
+    assert first == play.run()
+
+
+def test_a_state_put_back_from_a_backup_gives_no_number_twice() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    states, number, folded = dict(play.job.states), play.job.asked, dict(play.job.folded)
+    play.run({"at": 1, "score": 11})
+    play.settle("delivered")
+    play.job.states, play.job.asked, play.job.folded = states, number, folded
+    play.run({"at": 2, "score": 12})  # the log refuses a number that it has
+    numbers = [call.ask for call in play.written]
+    assert sorted(set(numbers)) == numbers
+
+
+def test_receipts_that_a_backup_does_not_know_of_are_believed_by_their_content() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    before = dict(play.job.states)
+    play.settle("delivered")
+    play.run({"at": 1, "score": 11})
+    play.settle("delivered")
+    play.job.states, play.job.folded = before, {}  # another file: all receipts are folded again
+    assert [] == play.run({"at": 1, "score": 11})
+    assert digest(11) == play.entry(2).told
+
+
+def test_a_receipt_of_an_identifier_that_a_backup_does_not_know_keeps_the_exit_owed() -> None:
+    play = Play(VIP)
+    play.run(ANA, {"at": 0, "vip": True})
+    play.settle("delivered")
+    play.job.states, play.job.folded = {}, {}
+    assert [] == play.run({"at": 1, "ids": ["u2"]})
+    assert [("identify", False)] == asked(play.run({"at": 1, "vip": False}))
+
+
+# -- what is compared
+
+
+def test_what_is_asked_is_compared_with_its_traits_and_what_is_told_by_its_value_alone() -> None:
+    play = Play({"mailer": {"score": {"enrich": ["plan"]}}})
+    [first] = play.run(ANA, {"at": 0, "score": 10})
+    [second] = play.run({"at": 1, "traits": {"plan": "gold"}})
+    assert (first.ask, {"plan": "gold"}) == (second.replaces, second.traits)
+    play.settle("delivered")
+    assert [] == play.run({"at": 2, "traits": {"plan": "free"}})
+
+
+def test_a_value_is_asked_once_however_long_it_waits() -> None:
+    play = Play(SCORE)
+    [call] = play.run(ANA, {"at": 0, "score": 10})
+    for number in range(1, 4):
+        assert [call] == play.run({"at": number, "score": 10.0})
+    assert [call] == play.written
+
+
+# -- what a call replaces, and what the vendor holds
+
+
+@pytest.mark.parametrize(("syncs", "event", "nothing"), [(VIP, {"vip": True}, False), (SCORE, {"score": 10}, None)])
+def test_of_who_was_never_told_the_vendor_holds_false_or_null(syncs: Syncs, event: Any, nothing: Any) -> None:
+    [call] = Play(syncs).run(ANA, {"at": 0, **event})
+    assert (0, digest(nothing)) == (call.replaces, call.holds)
+
+
+def test_a_call_says_which_unsettled_one_it_replaces_and_what_was_told_before() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    [first] = play.run({"at": 1, "score": 11})
+    [second] = play.run({"at": 2, "score": 12})
+    assert (first.ask, digest(10)) == (second.replaces, second.holds)
+    assert (0, digest(10)) == (first.replaces, first.holds)
+
+
+def test_what_the_vendor_holds_is_unknown_after_a_maybe_and_while_a_stray_may_land() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("expired maybe")
+    [call] = play.run({"at": 1, "score": 11})
+    assert call.holds is None
+    play.settle("maybe")
+    play.run({"at": 2, "score": 12}, hours=0.01)
+    play.settle("delivered")
+    [again] = [call for call in play.run(hours=0.2) if call.value == 12]
+    assert again.holds is None
+
+
+def test_who_entered_and_left_before_anything_was_sent_costs_no_request() -> None:
+    play = Play(VIP)
+    play.run(ANA, {"at": 0, "vip": True})
+    assert [] == play.run({"at": 1, "vip": False})
+    assert ["superseded", "superseded"] == play.fates
+
+
+def test_a_value_that_came_back_before_anything_was_sent_costs_no_request() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    play.run({"at": 1, "score": 11})
+    assert [] == play.run({"at": 2, "score": 10})
+    assert digest(10) == play.entry(2).told
+
+
+def test_superseded_writes_nothing_told_and_wakes_the_fold() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    made = play.run(syncs={"mailer": {"score": {"as": ["identify", "track"]}}})  # another epoch
+    [again] = [call for call in made if call.kind == "identify"]
+    assert "superseded" == play.fates[0]
+    assert ("identify", 10, 2) == (again.kind, again.value, again.epoch)
+    assert play.entry(2).told is None
+
+
+def test_folding_goes_on_until_nothing_is_asked() -> None:
+    play = Play(VIP)
+    play.run(ANA, {"at": 0, "vip": True})
+    play.run({"at": 1, "vip": False}, syncs={"mailer": {"vip": {"send_as": "gold"}}})
+    job = play.job
+    assert all(len(log.receipts) == job.folded[number] for number, log in job.logs.items())
+
+
+# -- cancels
+
+
+def cancels(play: Play) -> list[tuple[Identifier, int]]:
+    return [(call.identifier, call.slot) for call in play.written if call.kind == "cancel"]
+
+
+def test_withdrawn_consent_takes_back_what_waits() -> None:
+    play = Play({"mailer": {"score": {"where": {"consent": True}}}})
+    play.run(ANA, {"at": 0, "score": 10}, {"at": 0, "traits": {"consent": True}})
+    assert [] == play.run({"at": 1, "traits": {"consent": False}})
+    assert [(U1, 2)] == cancels(play)
+
+
+def test_a_removed_identifier_takes_back_what_waits_for_it() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    assert [] == play.run({"at": 1, "removed": ["u1"]})
+    assert [(U1, 2)] == cancels(play)
+
+
+def test_another_strategy_takes_back_what_waits() -> None:
+    play = Play(VIP)
+    play.run(ANA, {"at": 0, "vip": True})
+    assert [] == play.run(syncs={"mailer": {"vip": {"identifiers": {"user_id": "none"}}}})
+    assert [(U1, 2)] == cancels(play)
+
+
+def test_a_cancel_is_asked_once() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    job = play.job
+    job.decide(workspace_of(SCORE), [event_of({"at": 1, "removed": ["u1"]})], hour(2))
+    job.decide(workspace_of(SCORE), [event_of({"at": 2, "removed": ["u1"]})], hour(3))
+    assert [(U1, 2)] == cancels(play)
+
+
+def test_a_removed_sync_takes_back_what_waits_and_comes_back_in_another_epoch() -> None:
+    play = Play(SCORE)
+    [first] = play.run(ANA, {"at": 0, "score": 10})
+    assert [] == play.run(syncs={"mailer": {}})
+    assert ["superseded"] == play.fates
+    [again] = play.run(syncs=SCORE)
+    assert (first.epoch + 1, 10) == (again.epoch, again.value)
+
+
+def test_a_deletion_takes_back_everything_and_what_is_newer_is_told_behind_it() -> None:
+    play = Play({"mailer": {"score": {}, "vip": {"as": ["track"]}}})
+    play.run(ANA, {"at": 0, "score": 10}, {"at": 0, "vip": True})
+    play.settle("delivered", "pending")
+    made = play.run({"at": 2, "delete": True}, {"at": 3, "ids": ["u1"]}, {"at": 3, "score": 10})
+    assert [("delete", None), ("identify", 10)] == asked(made)
+    assert [(NOBODY, 0)] == cancels(play)
+    assert (0, digest(None)) == (made[1].replaces, made[1].holds)
+
+
+def test_a_second_deletion_takes_the_place_of_the_first() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    play.run({"at": 1, "delete": True})
+    made = play.run({"at": 2, "delete": True})
+    assert [("delete", None)] == asked(made)
+    play.settle("delivered")
+    assert [] == play.run()
+    assert [tombstone("ana")] == list(play.job.states)
+
+
+# -- epochs
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mailer": {"connection": {"account": "other"}, "score": {}}},
+        {"mailer": {"score": {"send_as": "points"}}},
+        {"mailer": {"score": {"as": ["identify", "track"]}}},
+    ],
+    ids=["tenant", "name", "form"],
+)
+def test_the_epoch_is_raised_with(changed: Syncs) -> None:
+    play = Play(SCORE)
+    play.run(ANA)
+    play.run(syncs=changed)
+    calls = play.run({"at": 1, "score": 10})
+    assert {2} == {call.epoch for call in calls}
+
+
+def test_the_epoch_stays_with_other_settings() -> None:
+    play = Play(SCORE)
+    play.run(ANA)
+    [call] = play.run({"at": 1, "score": 10}, syncs={"mailer": {"score": {"enrich": ["plan"]}}})
+    assert 1 == call.epoch
+
+
+# -- receipts
+
+
+def test_maybe_is_untold_for_equality_and_told_for_exits() -> None:
+    play = Play(VIP)
+    play.run(ANA, {"at": 0, "vip": True})
+    play.settle("rejected maybe")
+    play.run()
+    assert (None, True) == (play.entry(2).told, play.entry(2).exposed)
+    assert [("identify", False)] == asked(play.run({"at": 1, "vip": False}))
+
+
+def test_a_receipt_of_an_older_ask_counts_too() -> None:
+    play = Play(SCORE)
+    [first] = play.run(ANA, {"at": 0, "score": 10})
+    job = play.job
+    job.log("mailer").records[first.ask].flying = True
+    assert [10, 11] == [call.value for call in play.run({"at": 1, "score": 11})]
+    job.log("mailer").records[first.ask].flying = False
+    job.due = job.due[:1]
+    play.settle("delivered")
+    play.run()
+    assert (digest(10), True) == (play.entry(2).told, play.entry(2).open is not None)
+
+
+def test_receipts_never_revive_who_was_deleted() -> None:
+    play = Play({"desk": {"score": {}}})
+    play.run(ANA, {"at": 0, "score": 10}, {"at": 0, "traits": {"name": "Ana"}})
+    play.settle("delivered")
+    play.job.run(workspace_of(play.syncs), [event_of({"at": 1, "delete": True})], hour(2))
+    assert [tombstone("ana")] == list(play.job.states)
+    state = decode_profile(play.job.states[tombstone("ana")])
+    assert ([], {}, {}) == (state.ids, state.values, state.ledger)
+
+
+def test_a_value_that_an_older_one_may_overwrite_is_asked_again_after_that_time() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("maybe")
+    play.run({"at": 1, "score": 11}, hours=0.01)
+    gave_up = hour(play.hour - 0.01).timestamp()
+    play.settle("delivered")
+    assert [] == play.run(hours=0.01)
+    again = play.written[-1]
+    assert (11, gave_up + LANDING) == (again.value, again.not_before)
+    assert [again] == play.run(hours=0.2)
+    play.settle("delivered")
+    assert [] == play.run()
+
+
+def test_a_value_under_which_an_older_one_may_land_is_not_told_though_it_is_not_the_newest_ask() -> None:
+    state = ProfileState(ids=[Known("user_id", "u1", 0, 0)], ledger={2: {0: Entry(open=Open(3, digest(11)))}})
+    call = Call("ana", "identify", U1, "score", 10, 0, 1, 2)
+    settle(state, receipt_of(call, "superseded", 100.0, maybe=True, unsure_until=400.0))
+    settle(state, receipt_of(replace(call, ask=2, value=11), "delivered", 101.0))
+    settle(state, receipt_of(replace(call, ask=3, value=11), "superseded", 101.0))
+    assert Entry(None, True, None, Rest(stray=400.0, said=digest(11))) == state.ledger[2][0]
+
+
+def test_what_lands_late_from_before_a_deletion_is_overwritten_where_a_vendor_cannot_forget() -> None:
+    play = Play({"desk": {"score": {"computation": "score"}}})
+    name = {"at": 0, "traits": {"name": "Ana"}}
+    play.run(ANA, name, {"at": 0, "score": 10})
+    play.settle("maybe")
+    play.run({"at": 1, "delete": True}, hours=0.01)
+    later: list[dict[str, Any]] = [
+        {"at": 2, "ids": ["u1"]},
+        {"at": 2, "traits": {"name": "Ana"}},
+        {"at": 2, "score": 11},
+    ]
+    assert [("identify", 11)] == asked(play.run(*later, hours=0.01))
+    play.settle("delivered")
+    assert [] == play.run(hours=0.01)
+    assert [("identify", 11)] == asked(play.run(hours=0.2))
+
+
+def test_a_deletion_waits_until_nothing_that_was_given_up_may_land() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("maybe")
+    assert [] == play.run({"at": 1, "delete": True}, hours=0.01)
+    assert [("delete", None)] == asked(play.run(hours=0.2))
+
+
+def test_a_refused_deletion_is_left_to_its_dead_letter_and_a_replay_asks_again() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    [deletion] = play.run({"at": 1, "delete": True})
+    play.settle("rejected")
+    assert [] == play.run()
+    assert [tombstone("ana")] == list(play.job.states)
+    receipt = play.job.log("mailer").receipts[-1]
+    assert 1 == play.job.retry([Retry(deletion, receipt.refused)])
+    assert [("delete", None)] == asked(play.run())
+    play.settle("delivered")
+    assert [] == play.run()
+    assert [tombstone("ana")] == list(play.job.states)
+
+
+def test_a_replay_asks_again_what_is_wanted_still() -> None:
+    play = Play(SCORE)
+    [call] = play.run(ANA, {"at": 0, "score": 10})
+    play.settle("rejected")
+    assert [] == play.run()
+    retry = Retry(call, play.job.log("mailer").receipts[-1].refused)
+    assert 1 == play.job.retry([retry])
+    assert [("identify", 10)] == asked(play.run())
+    assert 0 == play.job.retry([retry])
+
+
+# -- track
+
+
+def test_an_exit_names_the_entry_that_it_opens_and_goes_with_it() -> None:
+    play = Play(TRACK)
+    [entry] = play.run(ANA, {"at": 0, "vip": True})
+    made = play.run({"at": 1, "vip": False})
+    assert [("track", True), ("track", False)] == asked(made)
+    assert (entry.ask, 0) == (made[1].opens, made[1].replaces)
+    play.settle("rejected", "delivered")
+    assert ["rejected", "superseded"] == play.fates
+    assert [] == play.run()
+
+
+def test_the_exit_of_an_entry_that_was_told_opens_none() -> None:
+    play = Play(TRACK)
+    play.run(ANA, {"at": 0, "vip": True})
+    play.settle("delivered")
+    [exit] = play.run({"at": 1, "vip": False})
+    assert 0 == exit.opens
+
+
+def test_occurrences_are_never_merged() -> None:
+    play = Play(TRACK)
+    play.run()
+    events = [{"at": 2 + number, "vip": number % 2 == 0} for number in range(6)]
+    made = play.run(ANA, *events, hours=9)
+    assert [True, False] * 3 == [call.value for call in made]
+    assert {0} == {call.replaces for call in made}
+
+
+# -- live and backfill
+
+
+def test_what_happened_is_live_and_what_the_workspace_asked_for_is_backfill() -> None:
+    play = Play(SCORE)
+    [old] = play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    [new] = play.run({"at": 1.5, "score": 11})
+    play.settle("delivered")
+    [by_workspace] = play.run(syncs={"mailer": {"score": {"send_as": "points"}}})
+    assert [True, False, True] == [old.backfill, new.backfill, by_workspace.backfill]
+
+
+def test_what_a_receipt_asks_for_is_live() -> None:
+    play = Play(VIP)
+    play.run()
+    [entry] = play.run(ANA, {"at": 1.5, "vip": True})
+    job = play.job
+    job.log("mailer").records[entry.ask].flying = True
+    play.run({"at": 2, "removed": ["u1"]})
+    job.log("mailer").records[entry.ask].flying = False
+    job.log("mailer").end(entry.ask, "delivered", {}, job.seconds)
+    [exit] = play.run()
+    assert (False, False) == (exit.value, exit.backfill)
+
+
+def test_an_occurrence_inherits_the_class_of_an_unsettled_one_before_it() -> None:
+    play = Play(TRACK)
+    play.run(ANA, {"at": 0, "vip": True})
+    made = play.run({"at": 1.5, "vip": False})
+    assert [True, True] == [call.backfill for call in made]
