@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from pipeline.disk import private
 
+opener = sqlite3.connect  # a test has a disk of its own that loses its power
 WAIT = 60.0  # seconds for another process's transaction
 
 
@@ -18,7 +19,7 @@ def make_database(path: Path, schema: str, meta: Mapping[str, object]) -> None:
     remove_beside(path)
     descriptor = private(path, os.O_CREAT | os.O_RDWR)  # what SQLite puts beside it gets the same mode
     try:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        with closing(opener(path, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous = OFF")  # once for all, below
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there is a table
             database.executescript(schema)
@@ -31,14 +32,19 @@ def make_database(path: Path, schema: str, meta: Mapping[str, object]) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """To read and write, on any thread; one that is not there is an error."""
-    database = sqlite3.connect(uri(path, "rw"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
+    database = opener(uri(path, "rw"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")
     return database
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(uri(path, "ro"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
+    return opener(uri(path, "ro"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
+
+
+def give_back(database: sqlite3.Connection) -> None:
+    """Some of the space that is free in the file, to the disk."""
+    database.executescript("PRAGMA incremental_vacuum(2000)")  # `execute` would free one page of the 2,000
 
 
 def uri(path: Path, mode: str) -> str:

@@ -97,7 +97,7 @@ class Decider:
         decided = Decided()
         for number, name in enumerate(self.registry.connections):
             log = self._receipts(name)
-            file, position = log.file_id, self.db.folded(number, log.file_id)
+            file, position = log.file_id, log.place(self.db.folded(number))
             while found := log.after(position, RECEIPTS):
                 position = found[-1].position
                 facts: dict[str, Facts] = {}

@@ -20,7 +20,7 @@ RESTORE = (
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 _ROOM = "make room or set its permissions, then run again"
 _REFUSED = (
-    sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 )  # fmt: skip
 
@@ -66,6 +66,8 @@ def sqlite_errors(path: Path, mend: str = RESTORE) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # the rest is detail
+        if code == sqlite3.SQLITE_FULL:  # it is said of a page beyond the end of a damaged file too
+            raise StoreError(f"{path}: the disk refuses it ({error}); {_ROOM}; if there is room, {mend}") from error
         if code in _REFUSED:
             raise StoreError(f"{path}: the disk refuses it ({error}); {_ROOM}") from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -82,9 +84,9 @@ def unwritable(path: Path, error: OSError) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """For the eyes of its owner. Raises OSError."""
+    """With those that it is in, for the eyes of their owner. Raises OSError."""
     if not path.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 

@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect
+from pipeline.database import connect, give_back
 from pipeline.disk import SenderError, StoreError, sender_errors, sqlite_errors
 from pipeline.sent import (
     MEND,
@@ -41,6 +41,7 @@ from transforms.sending.log import Mark, Waiting, Writing, fields_of
 RECEIPTS_KEPT = 7 * 86_400  # seconds after they were folded: for people who ask what became of a call
 _PRUNE = 3_600.0  # seconds between looks for what is to be forgotten
 _FORGET = 50_000  # receipts at once
+_IDS_KEPT = 100  # of files put back, one after another, that no decider has seen
 _receipt, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
 
 
@@ -68,7 +69,7 @@ class SqliteLog:
                 self._writer = connect(self._path)
                 self._doubt = self._recognise(sure)
                 self._settled_calls = self._last_count()
-                self._trace.leave(open=True)
+                self._trace.leave()
         except StoreError:
             self._reader.close()
             raise
@@ -80,21 +81,28 @@ class SqliteLog:
         """Up to which ask calls without a receipt may have been sent, though this file does not say so.
 
         Another copy of this file was put back, or of the state, which waits for receipts that are forgotten: the file
-        gets a new id, so that its receipts are all folded again.
+        gets a new id, for what is written now is not what was written here before.
         """
         known = dict(self._writer.execute("SELECT key, value FROM meta"))
         file, doubt, pruned = known.get("id"), known.get("doubt", 0), known.get("pruned", 0)
-        (last,) = self._writer.execute("SELECT coalesce(max(position), 0) FROM receipts").fetchone()
+        last = self._last_position()
         folded = self._folded()
         if sure and file and (folded is None or (folded[0] == file and pruned <= folded[1] <= last)):
             return int(doubt)
         doubt = max(doubt, self.newest())
         self._writer.execute("BEGIN IMMEDIATE")
+        self._writer.execute("INSERT INTO ids (id, upto) VALUES (?, ?)", (file, last))
+        self._writer.execute("DELETE FROM ids WHERE number <= (SELECT max(number) FROM ids) - ?", (_IDS_KEPT,))
         self._writer.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("id", os.urandom(16)), ("doubt", doubt)]
         )
         self._writer.execute("COMMIT")
         return int(doubt)
+
+    def _last_position(self) -> int:
+        """Of the last receipt that there ever was, though it may be forgotten."""
+        row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'receipts'").fetchone()
+        return int(row[0]) if row else 0
 
     def _folded(self) -> tuple[bytes, int] | None:
         """Which file's receipts the state has, and up to which position."""
@@ -183,13 +191,13 @@ class SqliteLog:
         return done
 
     def close(self) -> None:
-        """Raises SenderError."""
         self._queue.put(None)
         self._thread.join()
         with sender_errors(), sqlite_errors(self._path, MEND):
             self._reader.close()
             self._writer.close()
-            self._trace.leave()
+            with suppress(OSError):  # it costs a doubt; and what it could say was said of what was written
+                self._trace.leave()
 
     def _write_all(self) -> None:
         ends = False
@@ -231,7 +239,7 @@ class SqliteLog:
             if self._writer.in_transaction:  # a full disk may have rolled it back already
                 self._writer.execute("ROLLBACK")
             raise
-        self._trace.leave(open=True)
+        self._trace.leave()
 
     def _apply(self, writing: Writing) -> None:
         write, now = self._writer, int(time.time())
@@ -296,7 +304,7 @@ class SqliteLog:
             self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (upto - 1,))
         self._writer.execute("DELETE FROM letters WHERE at < ?", (int(now - state_db.LETTERS_KEPT),))
         self._writer.execute("COMMIT")
-        self._writer.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+        give_back(self._writer)
 
 
 __all__ = ["Receipts", "SqliteLog", "Told", "newest_letter", "path_of", "rename", "unsettled", "waiting"]

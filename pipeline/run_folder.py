@@ -1,4 +1,4 @@
-"""The folder of one run: `runs/<run>/` in the state directory, for people and for what the run's steps tell each other."""
+"""The folder of one run, `runs/<run>/` in the state directory: for people, and for what its steps tell each other."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

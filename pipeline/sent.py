@@ -1,6 +1,7 @@
 """`sent/<connection>.db`: what became of a connection's calls. Its one sender writes it, others read it meanwhile.
 
 meta      the file's id: the decider keeps how far it has folded this very file
+ids       those that it had before another copy of it was put back, and where it ended then
 marks     calls that may have been sent, and have no receipt
 receipts  what became of calls, in the order of their outcomes
 letters   dead letters of rejected and expired calls
@@ -30,6 +31,7 @@ MEND = "put it back from a backup, or remove it: what waits, and what it alone k
 # `calls`: how many receipts of calls, not of cancels, there are up to this one, so that nobody has to count them.
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE ids (number INTEGER PRIMARY KEY, id BLOB, upto INTEGER);
 CREATE TABLE marks (ask INTEGER PRIMARY KEY, since REAL, maybe INTEGER, until REAL);
 CREATE TABLE receipts (
     position INTEGER PRIMARY KEY AUTOINCREMENT, ask INTEGER, at REAL, calls INTEGER, receipt BLOB
@@ -123,6 +125,21 @@ class Receipts:
         """b"": there is no file."""
         found = self.one("SELECT value FROM meta WHERE key = 'id'")
         return bytes(found[0]) if found else b""
+
+    def place(self, folded: tuple[bytes, int] | None) -> int:
+        """Up to which position receipts of this file are folded, where those of a file are up to a position.
+
+        What an older copy has in common with the file in whose place it was put is not folded again: it would write
+        old values over newer ones that are known to be told, and a later value that is none of them might be taken
+        for what the vendor has.
+        """
+        if folded is None:
+            return 0
+        file, position = folded
+        if file == self.file_id:
+            return position
+        rows = self._rows("SELECT upto FROM ids WHERE id = ? ORDER BY number DESC LIMIT 1", file)
+        return min(position, rows[0][0]) if rows else 0
 
     def after(self, position: int, most: int) -> list[Told]:
         """Receipts behind a position, in order."""
@@ -225,7 +242,9 @@ def _state_of(database: sqlite3.Connection, number: int) -> tuple[int, int, int]
     row = database.execute("SELECT calls, cancels FROM counters WHERE connection = ?", (number,)).fetchone()
     calls, cancels = row or (0, 0)
     folded = database.execute(
-        "SELECT position FROM folded WHERE connection = ? AND file = (SELECT value FROM sent.meta WHERE key = 'id')",
+        "SELECT CASE WHEN f.file = (SELECT value FROM sent.meta WHERE key = 'id') THEN f.position ELSE min(f.position, "
+        "coalesce((SELECT upto FROM sent.ids i WHERE i.id = f.file ORDER BY i.number DESC LIMIT 1), 0)) END "
+        "FROM main.folded f WHERE f.connection = ?",
         (number,),
     ).fetchone()
     return calls, cancels, folded[0] if folded else 0
@@ -269,6 +288,7 @@ def attached(folder: Path, connection: str) -> sqlite3.Connection:
             if not there:
                 for table in (
                     "meta (key, value)",
+                    "ids (number, id, upto)",
                     "receipts (position, ask, calls)",
                     "marks (ask, since, maybe, until)",
                 ):

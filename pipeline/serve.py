@@ -244,4 +244,3 @@ class Serving:
     def well(self) -> bool:
         """`GET /healthz`: the loop runs."""
         return not self._stopping.is_set()
-

@@ -21,7 +21,7 @@ from msgspec.json import Decoder as JsonDecoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
 
-from pipeline.database import connect, make_database, remove_beside
+from pipeline.database import connect, give_back, make_database, remove_beside
 from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
@@ -181,10 +181,15 @@ class StateDb:
         rows = self._rows("SELECT made FROM counters WHERE connection = ?", connection)
         return int(rows[0][0]) if rows else 0
 
-    def folded(self, connection: int, file: bytes) -> int:
-        """Up to which position the receipts of this file are folded."""
-        rows = self._rows("SELECT position FROM folded WHERE connection = ? AND file = ?", connection, file)
-        return int(rows[0][0]) if rows else 0
+    def folded(self, connection: int) -> tuple[bytes, int] | None:
+        """Of which file receipts are folded, and up to which position."""
+        rows = self._rows("SELECT file, position FROM folded WHERE connection = ?", connection)
+        return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
+
+    def file_of(self, connection: int) -> bytes | None:
+        """The file that the connection's receipts were last folded from; None: it has no calls yet."""
+        rows = self._rows("SELECT file FROM folded WHERE connection = ?", connection)
+        return bytes(rows[0][0]) if rows else None
 
     # -- files that are watched
 
@@ -240,7 +245,7 @@ class StateDb:
         """Forget dead letters that are too old, and give some freed space back to the disk."""
         with sqlite_errors(self.folder / NAME):
             self._db.execute("DELETE FROM letters WHERE at < ?", (int(now - LETTERS_KEPT),))
-            self._db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            give_back(self._db)
 
 
 class Portion:

@@ -22,7 +22,7 @@ class _Left(Struct, array_like=True):
 
     inode: int
     changed: int  # nanoseconds: its ctime
-    open: bool  # somebody was writing
+    beside: bool  # something of it lay in the file beside it, and it is to be there still
 
 
 class Trace:
@@ -30,21 +30,21 @@ class Trace:
 
     def __init__(self, path: Path) -> None:
         self._of, self._path = path, path.with_name(f"{path.name}.trace")
+        self._beside = path.with_name(f"{path.name}-wal")
         self._known: _Left | None = None
 
     def sure(self) -> bool:
-        """Whether the file is as it was left. A writer that was killed left what is not yet in it beside it."""
+        """Whether the file is as it was left."""
         try:
             left = msgspec.json.decode(self._path.read_bytes(), type=_Left)
+            now = self._now()
         except (OSError, msgspec.MsgspecError):
             return False
-        if left.open and not self._of.with_name(f"{self._of.name}-wal").exists():
-            return False
-        return self._now(left.open) == left
+        return (left.inode, left.changed) == (now.inode, now.changed) and now.beside >= left.beside
 
-    def leave(self, open: bool = False) -> None:
+    def leave(self) -> None:
         """It is right as it is now. Raises OSError where it is another file than before."""
-        now = self._now(open)
+        now = self._now()
         if self._known is not None and self._known.inode != now.inode:
             raise OSError(errno.ESTALE, "it was replaced while it was written", str(self._of))
         if now != self._known:
@@ -62,6 +62,10 @@ class Trace:
     def forget(self) -> None:
         self._path.unlink(missing_ok=True)
 
-    def _now(self, open: bool) -> _Left:
+    def _now(self) -> _Left:
         status = os.stat(self._of)
-        return _Left(status.st_ino, status.st_ctime_ns, open)
+        try:
+            beside = os.stat(self._beside).st_size > 0
+        except FileNotFoundError:
+            beside = False
+        return _Left(status.st_ino, status.st_ctime_ns, beside)

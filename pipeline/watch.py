@@ -1,13 +1,15 @@
 """Watching event files: new ones are read from their beginning, grown ones from where the last whole line ended.
 
 JSON Lines that are not packed may grow while they are watched; a last line without its end is left for later. Files
-of another kind are read whole, when their size has been the same for `STILL` seconds; again when they change.
+of another kind are read whole, when they have not been written to for `STILL` seconds; again when they change. A file
+that was cut or written anew, in place too, is read from its beginning: an event that is read twice changes nothing.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from msgspec import Struct
 from msgspec.msgpack import Decoder, Encoder
@@ -16,6 +18,7 @@ from transforms.logic.parse import MAX_LINE_BYTES
 from transforms.logic.portion import Lines
 
 STILL = 1.0  # seconds
+_TAIL = 512  # bytes before the place up to which a file was read, by which it is known again
 STEP = 2 << 20  # bytes of a file that are read in one go: others have their turn between
 PLAIN = (".jsonl", ".ndjson", ".json")
 
@@ -29,6 +32,8 @@ class Seen(Struct, array_like=True, frozen=True):
     offset: int = 0  # of the next line, in bytes
     line: int = 1  # its number
     whole: bool = False  # it was read to its end, as a whole
+    tail: bytes = b""  # digest of what came before `offset`
+    within: bool = False  # `offset` is in the middle of a line that is too long, and was read
 
 
 class Found(NamedTuple):
@@ -55,20 +60,20 @@ def news(found: Iterable[Found], seen: Mapping[str, Seen], now: float) -> Iterat
         if grows(file.path):
             if before is None or before.inode != file.inode or file.size < before.offset:
                 before = Seen(file.inode, 0, 0.0)
-            if file.size > before.offset and (file.size, file.changed) != (before.size, before.changed):
+            if (file.size, file.changed) != (before.size, before.changed):
                 yield file, before
-        elif now - file.changed >= STILL and (
+        elif abs(now - file.changed) >= STILL and (  # the clock of what wrote it may be ahead
             before is None or (before.inode, before.size, before.changed) != (file.inode, file.size, file.changed)
         ):
             yield file, Seen(file.inode, 0, 0.0)
 
 
 def look(paths: Iterable[str]) -> Iterator[Found]:
-    """The files as they are; one that went meanwhile is left out."""
+    """The files as they are; one that went meanwhile, or cannot be looked at now, is left out."""
     for path in paths:
         try:
             status = os.stat(path)
-        except FileNotFoundError:
+        except OSError:
             continue
         yield Found(path, status.st_ino, status.st_size, status.st_mtime)
 
@@ -76,20 +81,38 @@ def look(paths: Iterable[str]) -> Iterator[Found]:
 def read_grown(file: Found, before: Seen) -> tuple[Lines, Seen]:
     """The whole lines behind what was read before, at most about `STEP` bytes of them; and how far it is read then."""
     with Path(file.path).open("rb") as opened:
-        opened.seek(before.offset)
-        content = opened.read(STEP)
-        while b"\n" not in content and len(content) <= MAX_LINE_BYTES and (more := opened.read(STEP)):
-            content += more
-    end = content.rfind(b"\n") + 1
-    if not end and len(content) > MAX_LINE_BYTES:  # one line without an end in sight: it is no event
-        end = len(content)
-    lines = content[:end].split(b"\n")
-    if lines and not lines[-1]:
+        if _tail(opened, before.offset) != before.tail:
+            before = Seen(file.inode, 0, 0.0)
+        content = _read(opened, before)
+        begin = content.find(b"\n") + 1 or len(content) if before.within else 0
+        end = content.rfind(b"\n") + 1 or begin
+        lines = content[begin:end].split(b"\n")
         lines.pop()
-    if before.offset == 0 and lines:
-        lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-    numbers = list(range(before.line, before.line + len(lines)))
-    offset = before.offset + end
-    done = offset + len(content) - end >= file.size
-    size, changed = (file.size, file.changed) if done else (offset, 0.0)
-    return Lines(file.path, numbers, lines), Seen(file.inode, size, changed, offset, before.line + len(lines))
+        within = before.within and content[:begin][-1:] != b"\n"
+        if len(content) - end > MAX_LINE_BYTES:  # a line without an end in sight: it is no event
+            lines.append(content[end : end + MAX_LINE_BYTES + 1])
+            end, within = len(content), True
+        if before.offset == 0 and lines:
+            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
+        numbers = list(range(before.line, before.line + len(lines)))
+        offset = before.offset + end
+        done = before.offset + len(content) >= file.size
+        size, changed = (file.size, file.changed) if done else (offset, 0.0)
+        tail = _tail(opened, offset)
+    line = before.line + len(lines)
+    return Lines(file.path, numbers, lines), Seen(file.inode, size, changed, offset, line, tail=tail, within=within)
+
+
+def _read(opened: BinaryIO, seen: Seen) -> bytes:
+    """A step, or more where there is no whole line in it."""
+    opened.seek(seen.offset)
+    content = opened.read(STEP)
+    while not seen.within and b"\n" not in content and len(content) <= MAX_LINE_BYTES and (more := opened.read(STEP)):
+        content += more
+    return content
+
+
+def _tail(opened: BinaryIO, offset: int) -> bytes:
+    begin = max(offset - _TAIL, 0)
+    opened.seek(begin)
+    return blake2b(opened.read(offset - begin), digest_size=8).digest() if offset else b""

@@ -17,11 +17,11 @@ from typing import Any
 
 import apache_beam.runners.portability.fn_api_runner  # noqa: F401  # imported once, for all that are forked
 import msgspec
+from pipeline.outbox import Outbox
+from pipeline.store import StateStore
 
 from pipeline.cli import main
-from pipeline.outbox import Outbox
 from pipeline.run import destinations
-from pipeline.store import StateStore
 from pipeline.workspace import load
 from sandbox.testing import RunningSandbox, running_sandbox
 from schemas.calls import Call

@@ -9,10 +9,10 @@ from signal import SIGKILL
 from typing import Any, NamedTuple
 
 import pytest
+from transforms.logic.shard import SHARDS
 
 from tests.pipeline.killing import BRAZE, CAPS, DAYS, FACEBOOK, HOOK, LATENCY, Shop, open_shop
 from tests.pipeline.running import summary_of
-from transforms.logic.shard import SHARDS
 
 SHOPS = 13  # each with a kill on both days
 PHASES = ("decides", "commits", HOOK, BRAZE, FACEBOOK)  # what the killed run is at; or whom it is telling

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pipeline.cli import main
 from pipeline.journal import described, fates
 from pipeline.store import Manifest, Run, StateStore
+from transforms.logic.shard import SHARDS
+
+from pipeline.cli import main
 from sandbox.testing import running_sandbox
 from schemas.state import ProfileState, decode_profile
 from tests.pipeline.running import summary_of
 from transforms.logic.ledger import Fate
-from transforms.logic.shard import SHARDS
 
 DATA = Path(__file__).parents[1] / "data" / "main"
 RUNS = {"first": "1998-01-04T00:00:00Z", "later": "1998-01-06T00:00:00Z"}

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipeline.store import Run, StateStore
+from transforms.sender import SenderOptions
 
 from pipeline.disk import StoreError
 from pipeline.replay import Wanted, find_letters
 from pipeline.run import RunOptions, clock
 from pipeline.run import run as run_once
-from pipeline.store import Run, StateStore
 from pipeline.summary import Summary
 from pipeline.workspace import load
 from tests.pipeline.conftest import Shop
 from tests.pipeline.running import dead_letters, profile, score, summary_of, vip, workspace
-from transforms.sender import SenderOptions
 
 Capture = pytest.CaptureFixture[str]
 DAY_1, DAY_2, DAY_3 = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))

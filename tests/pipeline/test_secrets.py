@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from pipeline.store import StateStore
 
 from pipeline.run import RunOptions, make_job
-from pipeline.store import StateStore
 from pipeline.workspace import load
 from tests.pipeline.running import profile, vip, write_events
 

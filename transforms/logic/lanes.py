@@ -346,6 +346,11 @@ class Lanes:
         """Nothing waits."""
         return not (self.waiting[False] or self.waiting[True])
 
+    @property
+    def stuck(self) -> bool:
+        """Nothing can go, now or later, before something that is out has its outcome."""
+        return not (self.ready[False] or self.ready[True]) and self.next_due() is None
+
 
 _FEWEST = 2_000  # ready calls of a class that are read ahead
 _CALLS_EACH = 10  # calls read ahead of one person, on average, before they hide the others

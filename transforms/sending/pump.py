@@ -399,10 +399,10 @@ class Pump:
             return False
         if self._stopping or self._draining:
             return True
-        if not self._lanes.idle or self._filling is not None or not (self._read_all or self._canary_is_out):
+        if not self._lanes.stuck or self._filling is not None or not (self._read_all or self._canary_is_out):
             return False
-        self._conversations.suspects.weigh_last()
-        if self._tasks:
+        self._conversations.suspects.weigh_last()  # what waits may be behind them
+        if self._tasks or not self._lanes.stuck:
             return False
         self._judge()
         if not self._read_all:
