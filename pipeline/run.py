@@ -54,7 +54,6 @@ class RunOptions:
     runner: str = LOCAL_RUNNER
     beam_arguments: list[str] = field(default_factory=list)
     sender: SenderOptions = field(default_factory=SenderOptions)
-    mask_dead_letters: bool = False
     new_state: bool = False
     accept_changes: bool = False
 
@@ -104,7 +103,7 @@ class Run:
         write_registry(db, registry)
         self.before = {each.name: counts_of(self.options.state, db, each) for each in plan.connections}
         self.letters_before = {each.name: newest_letter(self.options.state, each.name) for each in plan.connections}
-        decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.mask_dead_letters)
+        decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.sender.mask_dead_letters)
         self.decider = decider
         try:
             for folded in (decider.fold_receipts(), decider.tick(), decider.fold_retries(replay.retries)):

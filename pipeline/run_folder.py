@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.decider import Decided
-from pipeline.disk import replace, writing
+from pipeline.disk import PRIVATE_FOLDER, make_folder, private, replace, writing
 from pipeline.state_db import LETTERS_KEPT, RUNS_KEPT
 from schemas.dead_letters import DeadLetter
 from schemas.report import Report
@@ -32,8 +32,9 @@ class RunFolder:
         for number in range(100):
             path = state / "runs" / (f"{stamp}-{number:02}" if number else stamp)
             with writing(path):
+                make_folder(path.parent)
                 try:
-                    path.mkdir(parents=True)
+                    path.mkdir(mode=PRIVATE_FOLDER)
                 except FileExistsError:
                     continue
             return cls(path)
@@ -62,7 +63,7 @@ class RunFolder:
         """`dead_letters.jsonl`, for people; their number. Without any there is no file."""
         path, number = self.path / "dead_letters.jsonl", 0
         with writing(path):
-            with path.open("wb") as file:
+            with open(path, "wb", opener=private) as file:
                 for letter in letters:
                     file.write(msgspec.json.encode(letter) + b"\n")
                     number += 1

@@ -124,7 +124,7 @@ class Serving:
             self.say("workspace", words=notice.words)
         write_registry(self._db, registry)
         self.run = run
-        self.decider = Decider(run.state, plan, registry, "serve", run.mask_dead_letters)
+        self.decider = Decider(run.state, plan, registry, "serve", run.sender.mask_dead_letters)
         self._ticking = self.decider.ticks()
         self._deliveries = Deliveries(run, plan, registry, follow=True)
         self._again.clear()
