@@ -221,6 +221,7 @@ class Pump:
             return
         if verdict := self._canary.verdict():
             if not self._read_all:
+                self.report.paused = True
                 mend = "mend that, or raise --max-reject-rate, and run again for the rest"
                 raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
             return
