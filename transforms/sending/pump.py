@@ -172,7 +172,12 @@ class Pump:
         flushes = Flushes(delivery.active, facts, delivery.ahead)
         self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
-            delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable,
+            delivery.log,
+            delivery.connection.name,
+            delivery.active,
+            self.report,
+            self._broken,
+            self._admission.durable,
             self._options.mask_dead_letters,
         )
         self._admission.heard = self._heard
