@@ -1,6 +1,7 @@
 """Lanes: order per person and per vendor object, full batches, what is put back, live before backfill."""
 
 from collections.abc import Hashable
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +46,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 4), st.randoms(use_true_random=False))
-def test_calls_of_a_person_leave_in_order_whatever_is_put_back(told, size, chance) -> None:  # type: ignore[no-untyped-def]
+def test_calls_about_one_key_of_a_person_leave_in_order_whatever_is_put_back(told, size, chance) -> None:  # type: ignore[no-untyped-def]
     made = [call(n, who, key, kind, backfill=back) for n, (who, key, kind, back) in enumerate(told, 1)]
     waiting = filled(*made, size=Batch(size))
     left: list[Item] = []
@@ -68,8 +69,8 @@ def test_calls_of_a_person_leave_in_order_whatever_is_put_back(told, size, chanc
                 else:
                     left.append(item)
                     waiting.done(item)
-    for person in "abcd":
-        mine = [item.call.ask for item in left if item.call.profile_id == person]
+    for person, key in product("abcd", "kl"):
+        mine = [item.call.ask for item in left if (item.call.profile_id, item.call.key) == (person, key)]
         assert sorted(mine) == mine
     assert (0, 0) == (waiting.held, sum(waiting.waiting.values()))
 
