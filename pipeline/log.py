@@ -40,6 +40,7 @@ from transforms.sending.log import Mark, Waiting, Writing, fields_of
 
 RECEIPTS_KEPT = 7 * 86_400  # seconds after they were folded: for people who ask what became of a call
 _PRUNE = 3_600.0  # seconds between looks for what is to be forgotten
+_NO_MARK = Mark()  # of most calls
 _FORGET = 50_000  # receipts at once
 _IDS_KEPT = 100  # of files put back, one after another, that no decider has seen
 _receipt, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
@@ -127,6 +128,7 @@ class SqliteLog:
             "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT ?"
         )
         found: list[Waiting] = []
+        doubt = self._doubt
         with self._read():
             while len(found) < most:
                 queued = self._queued.copy()  # first: what leaves it meanwhile is found in the file
@@ -134,7 +136,10 @@ class SqliteLog:
                 rows = self._reader.execute(statement, (self._number, backfill, after, wanted)).fetchall()
                 with sqlite_errors(self._state_path):
                     found += [
-                        Waiting(decode_call(call), self._mark(ask, since, maybe, until))
+                        Waiting(
+                            decode_call(call),
+                            _NO_MARK if since is None and ask > doubt else self._mark(ask, since, maybe, until),
+                        )
                         for ask, call, since, maybe, until in rows
                         if ask not in queued
                     ]
