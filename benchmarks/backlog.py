@@ -20,7 +20,7 @@ from pipeline.outbox import Outbox, shard_file
 from schemas.packing import frames
 from schemas.workspace import Cap
 from transforms.logic.shard import SHARDS
-from transforms.sender import Sender
+from transforms.sending.sender import Sender
 
 SENDING = 3.0  # seconds
 

@@ -16,7 +16,7 @@ from benchmarks.deliveries import hook
 from benchmarks.machine import facts
 from benchmarks.receiver import receiver
 from schemas.workspace import Cap
-from transforms.sender import Sender
+from transforms.sending.sender import Sender
 
 TURNS = ((2, 5, 8, 10, 30), (100,), (200,), (500,))
 LATE = ((30, 0.6), (100, 0.2), (100, 0.9), (500, 0.1), (500, 0.4))  # caps, and seconds to an answer

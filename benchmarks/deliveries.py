@@ -1,64 +1,80 @@
-"""For the benchmarks of the sender: calls of any number, made when they are read."""
+"""For the benchmarks of the sender: logs of any number of calls, made when they are read, that keep counts only."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
 from typing import Any
 
 from schemas.calls import Call, Identifier
+from schemas.receipts import Receipt
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
-from transforms.destinations.contract import Memory
 from transforms.destinations.webhook import Webhook
-from transforms.logic.lanes import Item
-from transforms.sender import Delivery, Journal, SenderOptions
+from transforms.sending.log import Mark, Waiting, Writing
+from transforms.sending.sender import Active, Delivery, SenderOptions
 
 KEY = "big_spenders"
 _PADDING = {"note": "x" * 450}  # makes a webhook's body 1 KB
 
 
-@dataclass
 class MadeCalls:
-    """`number` identify calls of as many people."""
+    """`number` identify calls of as many people; what is written is counted, and durable at once."""
 
-    number: int
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.marked = self.settled = 0
 
-    def size(self) -> int:
+    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+        if backfill:
+            return []
+        return [Waiting(call(n)) for n in range(after + 1, min(after + most, self.number) + 1)]
+
+    def newest(self) -> int:
         return self.number
 
-    def read(self) -> Iterator[list[Item]]:
-        for start in range(0, self.number, 500):
-            yield [Item(n, call(n)) for n in range(start, min(start + 500, self.number))]
+    def waiting(self) -> int:
+        return self.number - self.settled
 
+    def receipt(self, ask: int) -> Receipt | None:
+        return None
 
-def call(n: int) -> Call:
-    identifier = Identifier("email", f"person-{n:07}@example.com")
-    return Call(f"customer-{n:07}", "identify", identifier, KEY, True, 1_760_000_000_000_000, 0, _PADDING)
+    def mark(self, ask: int) -> Mark:
+        return Mark()
 
+    def write(self, writing: Writing) -> "Future[None]":
+        self.marked += len(writing.marks)
+        self.settled += len(writing.receipts)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
-class CountingJournal:
-    """Keeps numbers only."""
+    def facts(self) -> dict[str, Any]:
+        return {"proved": {"1": 1}}
 
-    def __init__(self) -> None:
-        self.marked = self.final = 0
-
-    def sent(self, refs: Any) -> None:
-        self.marked += len(refs)
-
-    def unsent(self, refs: Any) -> None:
-        self.marked -= len(refs)
-
-    def unreached(self, refs: Any, since: float) -> None: ...
-
-    def settled(self, items: Any) -> None:
-        self.final += len(items)
-
-    def remember(self, memory: Memory) -> None: ...
+    def workspace(self) -> int:
+        return 0
 
     def close(self) -> None: ...
 
 
-def hook(name: str, url: str, number: int, cap: Cap | None = None, journal: Journal | None = None) -> Delivery:
+class NoCaps:
+    """Nothing is kept."""
+
+    def load(self) -> dict[str, Any]:
+        return {}
+
+    def save(self, kept: dict[str, Any]) -> None: ...
+
+
+def call(n: int) -> Call:
+    identifier = Identifier("email", f"person-{n:07}@example.com")
+    return Call(
+        f"customer-{n:07}", "identify", identifier, KEY, True, 1_760_000_000_000_000, n, 1, 1, KEY, KEY, traits=_PADDING
+    )
+
+
+def hook(name: str, url: str, number: int, cap: Cap | None = None, log: MadeCalls | None = None) -> Delivery:
     """So many calls for a webhook of its own."""
     settings = Webhook.Settings(url=f"{url}{name}", private_addresses=True)
     connection = Connection(name, "webhook", (Sync(computation=KEY),), settings, cap)
     workspace = Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,))
-    return Delivery(workspace, connection, MadeCalls(number), journal or CountingJournal(), {}, SenderOptions())
+    return Delivery(
+        workspace, connection, log or MadeCalls(number), NoCaps(), {1: Active(1)}, 0, SenderOptions()
+    )

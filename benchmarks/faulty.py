@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
+from transforms.sender import Delivery, Sender, SenderOptions
 
 from benchmarks.machine import peak_memory
 from benchmarks.troubles import Trouble
@@ -17,7 +18,6 @@ from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
 from transforms.destinations import find
 from transforms.destinations.contract import Memory
 from transforms.logic.lanes import Item
-from transforms.sender import Delivery, Sender, SenderOptions
 
 KEY = "big_spenders"
 _SYNCS = (Sync(computation=KEY),)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from transforms.sender import Delivery, Sender, SenderOptions
+
 from benchmarks.deliveries import CountingJournal
 from benchmarks.machine import facts
 from sandbox import vendor as fake
@@ -29,7 +31,6 @@ from transforms.destinations.contract import Destination, Reply, Request, header
 from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
-from transforms.sender import Delivery, Sender, SenderOptions
 
 KEY = "big_spenders"
 TALKED = 5  # batches that are talked through

@@ -22,7 +22,7 @@ from benchmarks.receiver import receiver
 from schemas.workspace import Cap
 from transforms.destinations.contract import Destination
 from transforms.destinations.webhook import Webhook
-from transforms.sender import Sender
+from transforms.sending.sender import Sender
 
 AT_ONCE = 16
 PACE = 500

@@ -1,6 +1,7 @@
 """Delivering the logs of a state directory: whoever gets a connection's lease sends, others watch until it is done."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -99,9 +100,14 @@ class Deliveries:
             self._number,
             self._options.sender,
             self._follow,
+            self._ahead(),
             destination,
         )
         return shared_sender().start(delivery).result(), newest
+
+    def _ahead(self) -> float:
+        """Lists are flushed by the run's clock, which `--now` may have set."""
+        return 0.0 if self._follow else self._options.now.timestamp() - time.time()
 
     def _watch(self, plan: ConnectionPlan, who: str) -> bool:
         """Until the connection may be free (True), or its calls are settled, or we are stopped (False)."""

@@ -35,9 +35,7 @@ class Input:
 def decide(root: beam.Pipeline, events: Input, decider: Decider, told: Any) -> None:
     """Fold all events; `told`, picklable, is called once with the sum of what was counted."""
     read = (
-        root
-        | "Files" >> beam.Create(events.files)
-        | "ReadEvents" >> ReadEvents(read_blocks, InputError, events.shards)
+        root | "Files" >> beam.Create(events.files) | "ReadEvents" >> ReadEvents(read_blocks, InputError, events.shards)
     )
     # Whole shards, so that Beam's cost per element disappears behind the work. The side input is the barrier: where
     # a file is unreadable, nothing is folded.

@@ -72,7 +72,9 @@ def _plain(console: Console, done: threading.Event) -> None:
     while not done.wait(_PLAIN_EVERY):
         for report in reports():
             if report.pending and not report.stopped:
-                console.print(f"  {datetime.now():%H:%M:%S} {_line(report)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(
+                    f"  {datetime.now():%H:%M:%S} {_line(report)}", highlight=False, markup=False, soft_wrap=True
+                )
 
 
 def _line(report: Report) -> str:
@@ -111,7 +113,8 @@ def _ahead_of(destination: Destination, waiting: int) -> str:
     limit = cap_of(type(destination))
     if limit is None:
         return told
-    return f"{told}, {_time(requests * limit.seconds / limit.requests)} or more at its cap of {per(limit.requests, limit.seconds)}"
+    least, cap = _time(requests * limit.seconds / limit.requests), per(limit.requests, limit.seconds)
+    return f"{told}, {least} or more at its cap of {cap}"
 
 
 def print_summary(console: Console, summary: Summary) -> None:

@@ -20,8 +20,8 @@ from pipeline.disk import StoreError
 from pipeline.files import find_files, size_of
 from pipeline.graph import Input, decide, deliver
 from pipeline.inputs import RECORDS, check_file
-from pipeline.replay import NOTHING, Replay
 from pipeline.log import Receipts, newest_letter
+from pipeline.replay import NOTHING, Replay
 from pipeline.run_folder import RunFolder
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
@@ -175,6 +175,7 @@ class Run:
         summary.mistakes = list(mistakes(summary.input, summary.connections))
         write(self.folder.path, summary)
         db.prune(time.time())
+        RunFolder.prune(self.options.state, time.time())
         return summary
 
     def _letters(self, db: StateDb) -> Iterator[DeadLetter]:

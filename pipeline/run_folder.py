@@ -1,5 +1,7 @@
-"""The folder of one run: `runs/<run>/` in the state directory, for people and for what the run's steps tell each other."""
+"""The folder of one run, `runs/<run>/` in the state directory: for people, and for what its steps tell each other."""
 
+import re
+import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,9 +9,13 @@ from pathlib import Path
 import msgspec
 
 from pipeline.decider import Decided
-from pipeline.disk import replace, writing
+from pipeline.disk import PRIVATE_FOLDER, make_folder, private, replace, writing
+from pipeline.state_db import LETTERS_KEPT, RUNS_KEPT
 from schemas.dead_letters import DeadLetter
 from schemas.report import Report
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_NAME = re.compile(r"\d{8}T\d{6}Z(-\d{2})?")
 
 
 class RunFolder:
@@ -21,16 +27,27 @@ class RunFolder:
     @classmethod
     def make(cls, state: Path) -> "RunFolder":
         """A new one; names are in order of time."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.now(UTC).strftime(_STAMP)
         for number in range(100):
             path = state / "runs" / (f"{stamp}-{number:02}" if number else stamp)
             with writing(path):
                 try:
-                    path.mkdir(parents=True)
+                    make_folder(path.parent)
+                    path.mkdir(mode=PRIVATE_FOLDER)
                 except FileExistsError:
                     continue
             return cls(path)
         raise AssertionError("a hundred runs in one second")
+
+    @staticmethod
+    def prune(state: Path, now: float) -> None:
+        """Remove the oldest: beyond `RUNS_KEPT`, and older than dead letters are kept. It is no loss if that fails."""
+        runs = state / "runs"
+        names = sorted(path.name for path in runs.iterdir() if _NAME.fullmatch(path.name)) if runs.is_dir() else []
+        old = datetime.fromtimestamp(now - LETTERS_KEPT, UTC).strftime(_STAMP)
+        for number, name in enumerate(names, RUNS_KEPT - len(names)):
+            if number < 0 or name < old:
+                shutil.rmtree(runs / name, ignore_errors=True)
 
     @property
     def name(self) -> str:
@@ -55,7 +72,7 @@ class RunFolder:
         """`dead_letters.jsonl`, for people; their number. Without any there is no file."""
         path, number = self.path / "dead_letters.jsonl", 0
         with writing(path):
-            with path.open("wb") as file:
+            with open(path, "wb", opener=private) as file:
                 for letter in letters:
                     file.write(msgspec.json.encode(letter) + b"\n")
                     number += 1

@@ -22,6 +22,7 @@ from pipeline.delivering import Deliveries, counts_of, reports
 from pipeline.files import find_files
 from pipeline.inputs import RECORDS, InputError, check_file, read_blocks
 from pipeline.run import NeedsConsent, RunOptions
+from pipeline.run_folder import RunFolder
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
 from schemas.report import Report
@@ -48,6 +49,8 @@ class ServeOptions:
 
 class Serving:
     """A state directory that is served. `loop` until `stop`; `reload` whenever."""
+
+    decider: Decider
 
     def __init__(self, options: ServeOptions, say: Say) -> None:
         self.options, self.say = options, say
@@ -85,6 +88,7 @@ class Serving:
                 self._end()
 
     def _steps(self) -> None:
+        run = self.options.run
         written, pruned = self.options.changed(), time.time()
         while not self._stopping.is_set():
             busy = self._fold_files()
@@ -98,6 +102,7 @@ class Serving:
             if time.time() - pruned > _PRUNE:
                 pruned = time.time()
                 self._db.prune(pruned)
+                RunFolder.prune(run.state, pruned)
             if not busy:
                 self._stopping.wait(TICK)
 
@@ -122,6 +127,8 @@ class Serving:
             raise NeedsConsent("\n".join([*grave, "Nothing was changed. If that is meant, add --accept-changes."]))
         for notice in notices:
             self.say("workspace", words=notice.words)
+        if hasattr(self, "decider"):
+            self.decider.close()  # a file that it reads may get another name now
         write_registry(self._db, registry)
         self.run = run
         self.decider = Decider(run.state, plan, registry, "serve", run.mask_dead_letters)
@@ -244,4 +251,3 @@ class Serving:
     def well(self) -> bool:
         """`GET /healthz`: the loop runs."""
         return not self._stopping.is_set()
-

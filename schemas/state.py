@@ -36,9 +36,10 @@ class Open(Struct, array_like=True, gc=False):
     """The newest ask, while it has no receipt."""
 
     ask: int
-    asked: Kept | None  # of the value and the traits that travel with it; None: taken back by a cancel
-    leaves: bool = False  # it says that the person left
+    asked: Kept | None  # its value; None: taken back by a cancel
+    leaves: int = 0  # 1: it says that the person left; 2: and nothing else is wanted, so it is not taken back
     backfill: bool = False
+    traits: bytes = b""  # digest of those that travel with it
 
 
 class Rest(Struct, array_like=True, gc=False):

@@ -1,6 +1,6 @@
 """Fold: facts meet what is known of their profiles. Steps that wire and do not decide.
 
-Bounded: whole shards of events, over a store. Unbounded: one profile at a time, in keyed state. Both use `logic/fold.py`.
+Bounded: whole shards of events, over a store. Unbounded: one profile at a time, in keyed state. Both fold alike.
 """
 
 import time
@@ -33,7 +33,10 @@ class Store(Protocol):
 
 
 class FoldShards(beam.PTransform):
-    """(shard, packed `Lines`) → what was counted, for bounded input. `errors`: unreadable files; with one, nothing is folded."""
+    """(shard, packed `Lines`) → what was counted, for bounded input.
+
+    `errors` are unreadable files: if there is one, nothing is folded.
+    """
 
     def __init__(self, plan: Plan, store: Store) -> None:
         super().__init__()
@@ -98,9 +101,7 @@ class _FoldProfileFn(beam.DoFn):
         known = cell.read() or bytes(_NUMBER)  # the last number of an ask, then the packed state
         last, packed_state = int.from_bytes(known[:_NUMBER]), known[_NUMBER:]
         state = decode_profile(packed_state) if packed_state else ProfileState()
-        folded = fold(
-            profile_id, state, facts, self._plan, count(max(last + 1, int(self._clock() * 1_000_000)))
-        )
+        folded = fold(profile_id, state, facts, self._plan, count(max(last + 1, int(self._clock() * 1_000_000))))
         last = max((call.ask for _, call in folded.calls), default=last)
         after = last.to_bytes(_NUMBER) + encode_profile(state)
         if after != known:

@@ -72,7 +72,9 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
     add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
     add("--new-state", action="store_true", help="make the state directory, which tells everybody everything once")
-    add("--accept-changes", action="store_true", help="go on though changes of the workspace tell many people something")
+    add(
+        "--accept-changes", action="store_true", help="go on though changes of the workspace tell many people something"
+    )
     add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
     add("--retry-for", type=duration, default=600.0, metavar="TIME", help="how long a request is tried again (10m)")
     add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="of a vendor that is not there (10s)")

@@ -38,9 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sending_arguments(parser)
     parser.add_argument(
-        "--status-port", type=int, default=8807, metavar="PORT", help="of /healthz and /status on 127.0.0.1 (%(default)s)"
+        "--status-port",
+        type=int,
+        default=8807,
+        metavar="PORT",
+        help="of /healthz and /status on 127.0.0.1 (%(default)s)",
     )
-    parser.add_argument("--log", choices=("text", "json"), default="text", help="how each line is written (%(default)s)")
+    parser.add_argument(
+        "--log", choices=("text", "json"), default="text", help="how each line is written (%(default)s)"
+    )
     parser.epilog = EXIT_CODES
 
 

@@ -24,15 +24,14 @@ computations:
   - {name: vip, kind: audience}
 connections:
 """
+ONE = "syncs: [{computation: score}]}"
 CONNECTIONS = {
-    "webhook": '{name: hook, destination: webhook, settings: {url: "https://hook.example/in"}, syncs: [{computation: score}]}',
-    "braze": '{name: braze, destination: braze, settings: {endpoint: "https://rest.iad-01.braze.com", api_key: "${BRAZE}"}, '
-    "syncs: [{computation: score}]}",
-    "hubspot": '{name: hubspot, destination: hubspot, settings: {access_token: "${HS}"}, syncs: [{computation: score}]}',
-    "zendesk": '{name: zendesk, destination: zendesk, settings: {subdomain: acme, oauth_token: "${ZD}"}, '
-    "syncs: [{computation: score}]}",
-    "iterable": '{name: iterable, destination: iterable, settings: {api_key: "${IT}", project: hybrid}, '
-    "syncs: [{computation: score}]}",
+    "webhook": f'{{name: hook, destination: webhook, settings: {{url: "https://hook.example/in"}}, {ONE}',
+    "braze": '{name: braze, destination: braze, '
+    f'settings: {{endpoint: "https://rest.iad-01.braze.com", api_key: "${{BRAZE}}"}}, {ONE}',
+    "hubspot": f'{{name: hubspot, destination: hubspot, settings: {{access_token: "${{HS}}"}}, {ONE}',
+    "zendesk": f'{{name: zendesk, destination: zendesk, settings: {{subdomain: acme, oauth_token: "${{ZD}}"}}, {ONE}',
+    "iterable": f'{{name: iterable, destination: iterable, settings: {{api_key: "${{IT}}", project: hybrid}}, {ONE}',
     "facebook": '{name: meta, destination: facebook-custom-audiences, settings: {ad_account_id: "123", '
     'access_token: "${FB}"}, syncs: [{computation: vip}]}',
 }  # fmt: skip
@@ -138,7 +137,9 @@ class TestOneRecordIsNotTheConnection:
             if path.endswith("/user_fields"):
                 if seen.method == "POST":
                     fields.append(seen.json["user_field"])
-                return Answer(201 if seen.method == "POST" else 200, {"user_fields": fields, "meta": {"has_more": False}})
+                return Answer(
+                    201 if seen.method == "POST" else 200, {"user_fields": fields, "meta": {"has_more": False}}
+                )
             if seen.json["user"]["external_id"] == "u5":
                 return Answer(404, {"error": "RecordNotFound", "description": "Not found"})
             return Answer(json={"user": {"id": 1}})
@@ -165,11 +166,15 @@ def test_names_without_latin_letters_stay_apart(case: Callable[[str], Case]) -> 
             return Answer(json={"results": [{"id": "1", "properties": contacts}] if contacts else []})
         for each in seen.json["inputs"]:
             contacts.update(each["properties"])
-        return Answer(200, {"results": [{"id": "1", "objectWriteTraceId": i["objectWriteTraceId"]} for i in seen.json["inputs"]]})
+        return Answer(
+            200, {"results": [{"id": "1", "objectWriteTraceId": i["objectWriteTraceId"]} for i in seen.json["inputs"]]}
+        )
 
     shop = case("hubspot")
     syncs = ", ".join(f"{{computation: {name}}}" for name in names)
-    shop.connections = f'  - {{name: hubspot, destination: hubspot, settings: {{access_token: "${{HS}}"}}, syncs: [{syncs}]}}\n'
+    shop.connections = (
+        f'  - {{name: hubspot, destination: hubspot, settings: {{access_token: "${{HS}}"}}, syncs: [{syncs}]}}\n'
+    )
     kinds = ("audience", "audience", "trait", "trait")
     declared = "".join(f"  - {{name: {name}, kind: {kind}}}\n" for name, kind in zip(names, kinds, strict=True))
     shop.head = HEAD.replace("connections:\n", declared + "connections:\n")
@@ -353,13 +358,16 @@ class HubSpot:
                 json={"results": [{"id": n, "properties": {k: self.contacts[n].get(k) for k in wanted}} for n in found]}
             )
         if missing := self._missing(inputs):
-            message = f'Property values were not valid: [{{"isValid":false,"error":"PROPERTY_DOESNT_EXIST","name":"{missing}"}}]'
+            fault = f'[{{"isValid":false,"error":"PROPERTY_DOESNT_EXIST","name":"{missing}"}}]'
+            message = f"Property values were not valid: {fault}"
             return Answer(400, {"status": "error", "category": "VALIDATION_ERROR", "message": message})
         if path.endswith("/batch/create"):
             return self._create(inputs)
         for each in inputs:
             self.contacts[each["id"]].update(each["properties"])
-        return Answer(json={"results": [{"id": i["id"], "objectWriteTraceId": i["objectWriteTraceId"]} for i in inputs]})
+        return Answer(
+            json={"results": [{"id": i["id"], "objectWriteTraceId": i["objectWriteTraceId"]} for i in inputs]}
+        )
 
     def _missing(self, inputs: list[Any]) -> str:
         known = {each["name"] for each in self.properties}
@@ -372,7 +380,9 @@ class HubSpot:
                 return Answer(409, {"status": "error", "category": "CONFLICT", "message": message})
         for each in inputs:
             self.contacts[str(100 + len(self.contacts))] = dict(each["properties"])
-        return Answer(201, {"results": [{"id": "1", "objectWriteTraceId": each["objectWriteTraceId"]} for each in inputs]})
+        return Answer(
+            201, {"results": [{"id": "1", "objectWriteTraceId": each["objectWriteTraceId"]} for each in inputs]}
+        )
 
 
 def test_a_property_that_was_deleted_is_made_again_in_the_same_run(case: Callable[[str], Case]) -> None:
@@ -407,9 +417,7 @@ def test_an_answer_with_a_long_header_is_an_answer(case: Callable[[str], Case]) 
         assert 2 == len(server.seen)
 
 
-def test_the_proxy_of_the_environment_is_used(
-    case: Callable[[str], Case], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_proxy_of_the_environment_is_used(case: Callable[[str], Case], monkeypatch: pytest.MonkeyPatch) -> None:
     shop = case("webhook")
     shop.connections = (
         '  - {name: hook, destination: webhook, settings: {url: "http://hooks.partner.example/in"}, '

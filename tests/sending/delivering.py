@@ -187,6 +187,9 @@ def placed(calls: Sequence[Call | Waiting], first: int = 1) -> list[Call | Waiti
     found: list[Call | Waiting] = []
     for number, each in enumerate(calls, first):
         call = each.call if isinstance(each, Waiting) else each
+        if call.kind == "cancel":
+            found.append(call)
+            continue
         call = structs.replace(
             call, ask=call.ask or number, slot=call.slot or slot_of(call.kind, call.key), epoch=call.epoch or 1
         )

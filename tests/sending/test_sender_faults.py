@@ -98,7 +98,7 @@ def test_nothing_is_lost_and_order_and_cap_are_kept(fault: str, server: VendorSe
 
 
 def test_a_429_is_no_failure(server: VendorServer) -> None:
-    server.script = lambda seen: Answer(429, headers={"Retry-After": "0.02"}) if seen.number in (0, 10) else Answer()
+    server.script = lambda seen: Answer(429, headers={"Retry-After": "0.02"}) if seen.number in (0, 20) else Answer()
     report = start(people(30), webhook(), replace(FAST, gateway=server.url)).report()
     assert 30 == report.delivered
     assert "none" not in report.statuses

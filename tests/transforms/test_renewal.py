@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from tests.transforms.delivering import FAST, connect, people, start, until
 
 from sandbox.testing import running_sandbox
 from sandbox.workspace import accounts
 from schemas.workspace import Cap
 from tests.sandbox.conftest import Clock
-from tests.transforms.delivering import FAST, connect, people, start, until
 
 
 @pytest.fixture

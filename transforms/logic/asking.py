@@ -48,25 +48,31 @@ class Asking(Struct):
         place: int,
         opens: int = 0,
         new: bool = False,
+        last: bool = False,
     ) -> None:
-        """Hand it to the log; unless it is one that was refused, where it is not `new` anyway."""
+        """Hand it to the log; unless it is one that was refused, where it is not `new` anyway.
+
+        `last`: an exit of whom nothing more is told.
+        """
         entries = self.state.ledger.setdefault(call.slot, {})
         entry = entries.get(place)
         before = entry.open if entry else None
-        if not new and entry and entry.rest and before is None and stays(entry.rest.refused, call, sync.settings):
-            return
+        track = call.kind == "track"
+        if not new and entry and entry.rest and stays(entry.rest.refused, call, sync.settings):
+            if before and not track:
+                self.cancel(connection, call.slot, place, entry)  # what was asked instead is not wanted any more
+            if not before or not track:
+                return
         first = entry is None
         if entry is None:
             entry = entries[place] = Entry()
-        track = call.kind == "track"
         if track and before:
             backfill = before.backfill
         else:
             backfill = call.at <= sync.since or not (self.live or (self.woken and not first))
         number = next(self.asks)
-        entry.open = Open(
-            number, asked_of(call), call.value is False if sync.audience else call.value is None, backfill
-        )
+        leaves = int(call.value is False if sync.audience else call.value is None)
+        entry.open = Open(number, kept(call.value), 2 if last else leaves, backfill, carried(call))
         self.calls.append(
             (
                 connection.name,
@@ -92,12 +98,12 @@ class Asking(Struct):
         self.calls.append((connection.name, cancel))
 
 
-def asked_of(call: Call) -> Kept:
-    """The value and the traits that travel with it; of an occurrence, the value."""
+def carried(call: Call) -> bytes:
+    """Digest of the traits that travel with a call; of an occurrence they make no difference."""
     if not call.traits or call.kind == "track":
-        return kept(call.value)
+        return b""
     traits = [(name, digest(value)) for name, value in sorted(call.traits.items())]
-    return blake2b(encode((digest(call.value), traits)), digest_size=16).digest()
+    return blake2b(encode(traits), digest_size=8).digest()
 
 
 def _holds(entry: Entry, sync: SyncPlan) -> bytes | None:
@@ -127,9 +133,9 @@ def gone_since(state: ProfileState) -> Fact:
 # -- resync: what a new identifier is told
 
 
-def no_news(entries: Entries, known_since: int, at: int, wanted: Kept) -> bool:
-    """Whether a value is older than the identifier: by its time, or because others were asked or told it."""
-    return at <= known_since or any(
+def heard(entries: Entries, wanted: Kept) -> bool:
+    """Whether somebody was asked or told this value before: it is no news to an identifier that is new."""
+    return any(
         entry.told == wanted or (entry.open is not None and entry.open.asked == wanted) for entry in entries.values()
     )
 

@@ -115,6 +115,8 @@ def _remove(state: ProfileState, external: ExternalId, at: int) -> bool:
         state.ids.append(Known(external.type, external.id, NEVER, 0, at))
         return True
     before = known.counts
+    if known.latest < 0:  # forgotten: as if it had never been mentioned
+        known.first, known.latest = NEVER, 0
     known.removed = max(known.removed, at)
     return before and not known.counts
 

@@ -9,7 +9,6 @@ Work is wanted minus asked, or where nothing is asked, minus told: a repeated fa
 changes when a call is made, never whether.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
@@ -38,7 +37,9 @@ class Folded(Struct):
     """What came of it. The state was changed in place."""
 
     calls: list[tuple[str, Call]] = field(default_factory=list)  # by connection
-    counts: Counter[str] = field(default_factory=Counter)  # applied, unchanged, retried, dropped (occurrences)
+    applied: int = 0  # events that told something new
+    retried: int = 0  # failed calls that may be tried again
+    dropped: int = 0  # occurrences, since too many wait for a required key
     no_identifier: list[str] = field(default_factory=list)  # connections that know no identifier of the profile
     kept: list[str] = field(default_factory=list)  # connections, for each identifier that its vendor cannot forget
 
@@ -47,17 +48,15 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
     """The decision about one profile. `asks` gives numbers that grow and were never given before."""
     out = Folded()
     for receipt in facts.receipts:
-        out.counts["dropped"] += not settle(state, receipt)
+        out.dropped += not settle(state, receipt)
     deleted = state.deleted
     changes: Changes = {}
     if facts.events:
-        applied, changes = detect_changes(state, facts.events, plan)
-        out.counts["applied"] = applied
-        out.counts["unchanged"] = len(facts.events) - applied
+        out.applied, changes = detect_changes(state, facts.events, plan)
     if state.deleted != deleted:
         _forget(profile_id, state, plan, asks, out)
     for retry in facts.retries:
-        out.counts["retried"] += _retry(state, retry)
+        out.retried += _retry(state, retry)
     woken = bool(facts.receipts or facts.retries)
     asking = Asking(profile_id, state, plan.now, asks, bool(facts.events), woken, out.calls)
     for connection in plan.connections:
@@ -65,7 +64,7 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
             _ask_deletions(profile_id, state, connection, deletions, asks, out)
         if state.values:
             _tell(asking, connection, changes, out)
-    out.counts["dropped"] += asking.dropped
+    out.dropped += asking.dropped
     if state.deleted is not None:
         drop_unused(state)
     return out

@@ -29,7 +29,7 @@ class Item:
     """A call in the sender's memory, and what became of it so far."""
 
     __slots__ = (
-        "attempts", "before", "call", "due", "gone", "lanes", "marked", "maybe", "out", "put_off", "ready",
+        "accused", "attempts", "before", "call", "due", "gone", "lanes", "marked", "maybe", "out", "put_off", "ready",
         "refused", "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until", "weight",
     )  # fmt: skip
 
@@ -46,6 +46,7 @@ class Item:
         self.taken_back = False  # while it was out: it is not to be tried again
         self.settled = False
         self.refused: Rejected | None = None  # by the vendor, while it is not known whose fault that is
+        self.accused: object = None  # the same, of a refusal that may be about who tells
         # -- of the lanes
         self.lanes: tuple[_Lane, ...] = ()
         self.route = ""
@@ -296,14 +297,14 @@ class Lanes:
         return forming.items
 
     def _follow(self, item: Item, forming: _Forming) -> None:
-        """What comes next in the lane of the same person, while it may go along."""
-        lane = item.lanes[0]
-        while not forming.full and (following := lane.head()) is not None:
-            if following.due or following.route != forming.route or not self._first(following, forming):
-                return
-            if not forming.takes(following):
-                return
-            self._take_out(following, forming)
+        """What comes next in its lanes, while it may go along."""
+        for lane in item.lanes:
+            while (following := lane.head()) is not None:
+                if following.due or following.route != forming.route or not self._first(following, forming):
+                    break
+                if not forming.takes(following):
+                    break
+                self._take_out(following, forming)
 
     def _take_out(self, item: Item, forming: _Forming) -> None:
         self._unready(item)
@@ -344,6 +345,11 @@ class Lanes:
     def idle(self) -> bool:
         """Nothing waits."""
         return not (self.waiting[False] or self.waiting[True])
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing can go, now or later, before something that is out has its outcome."""
+        return not (self.ready[False] or self.ready[True]) and self.next_due() is None
 
 
 _FEWEST = 2_000  # ready calls of a class that are read ahead

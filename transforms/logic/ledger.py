@@ -79,14 +79,15 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     value = kept_digest(receipt.value)
     if receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
-        stray = max(rest.stray, state.stray)
+        # An older value, or the deletion, may still land behind this one; an occurrence stays true beside older ones.
+        stray = state.stray if receipt.kind == "track" else max(rest.stray, state.stray)
         if state.stray <= receipt.at:
             state.stray = 0
-        if stray > receipt.at and receipt.kind != "track":  # an older value may still land, behind this one
+        if stray > receipt.at:
             entry.told, entry.exposed, rest.stray, rest.said = None, True, stray, value
     else:
-        if receipt.refused:
-            rest.refused = receipt.refused
+        if receipt.refused or receipt.maybe:  # what may have landed ends an older refusal
+            rest.refused = receipt.refused or None
         if receipt.maybe:  # untold for equality, told for exits
             entry.told, entry.exposed, rest.said = None, True, None
     if newest:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.calls import Call
-from schemas.state import Entries, Entry, Kept, Occurrence, ProfileState, Rest
-from transforms.logic.asking import Asking, end_excuses, excused, gone_since, no_news, required_of
+from schemas.state import Entry, Kept, Occurrence, ProfileState, Rest
+from transforms.logic.asking import Asking, end_excuses, excused, gone_since, heard, required_of
 from transforms.logic.detect import Fact
 from transforms.logic.ledger import kept, wait
 from transforms.logic.plan import ConnectionPlan, FormPlan, SyncPlan
@@ -28,34 +28,38 @@ def track(
     had = dict(ledger.get(slot, {}))
     if asking.state.waiting:
         _ask_waiting(asking, connection, sync, form, targets)
+    no_news = False
     if had and not sync.resync:
         end_excuses(had, kept(fact[1]))
+        no_news = heard(had, kept(fact[1]))
     new = [change for change in changes if change[0] > max(sync.since, sync.after)]
     for place in targets:
+        first = asking.state.ids[place].first
         for change in new:
-            _occur(asking, connection, sync, form, place, change)
+            if sync.resync or not had or place in had or change[0] > first:
+                _occur(asking, connection, sync, form, place, change)
         entry = ledger.get(slot, {}).get(place)
-        if entry is None and had and not sync.resync and _is_late(asking.state, had, place, fact):
+        late = no_news or fact[0] <= first
+        if entry is None and had and not sync.resync and late:
             ledger[slot][place] = Entry(rest=Rest(excused=kept(fact[1])))
         elif (waiting := _waits(asking.state, slot, place)) and kept(waiting[-1].value) == kept(fact[1]):
             continue
         elif entry is None or (_latest(entry) != kept(fact[1]) and not (excused(entry, fact[1]) and not sync.resync)):
+            if entry and entry.open and entry.open.backfill and fact[0] <= sync.since:  # history that comes in parts
+                asking.cancel(connection, slot, place, entry)
             _occur(asking, connection, sync, form, place, fact, again=True)
     told = frozenset(targets)
     for place, entry in [each for each in had.items() if each[0] not in told]:
         if out or not asking.state.ids[place].counts:
-            asking.cancel(connection, slot, place, entry)
-            end(asking, connection, sync, form, sync.key, place, gone_since(asking.state))
+            if entry.open and entry.open.leaves < 2:
+                asking.cancel(connection, slot, place, entry)
+            end(asking, connection, sync, form, sync.key, place, gone_since(asking.state), last=True)
         else:
             if entry.open and not entry.open.leaves:
                 asking.cancel(connection, slot, place, entry)
             for change in [*new, fact]:
                 if not _tellable(sync, change[1]):
                     end(asking, connection, sync, form, sync.key, place, change)
-
-
-def _is_late(state: ProfileState, had: Entries, place: int, fact: Fact) -> bool:
-    return no_news(had, state.ids[place].first, fact[0], kept(fact[1]))
 
 
 def _latest(entry: Entry) -> Kept | None:
@@ -93,6 +97,7 @@ def end(
     place: int,
     fact: Fact,
     again: bool = True,
+    last: bool = False,
 ) -> None:
     """Say that it is over to whoever was told, or is about to be told, that it began."""
     if not sync.audience and fact[1] is not None:  # a trait that is wanted no more is no occurrence
@@ -103,7 +108,7 @@ def end(
         return
     opens = entry.open.ask if entry.open else 0
     call = _occurrence(asking, connection, sync, form, key, place, fact)
-    asking.ask(connection, sync, call, place, opens=opens, new=not again)
+    asking.ask(connection, sync, call, place, opens=opens, new=not again, last=last)
 
 
 def _began(entry: Entry, sync: SyncPlan, end: Kept) -> bool:
@@ -134,7 +139,8 @@ def _occurrence(
 def _ask_waiting(asking: Asking, connection: ConnectionPlan, sync: SyncPlan, form: FormPlan, targets: Targets) -> None:
     """Occurrences that waited for a required key go when it is there."""
     rest = []
-    for each in asking.state.waiting:
+    waiting, asking.state.waiting = asking.state.waiting, []
+    for each in waiting:
         if each.slot != form.slot:
             rest.append(each)
         elif each.place in targets and each.at > sync.back:

@@ -70,7 +70,9 @@ def fold_portion(
     known = states([*facts])
     unknown = [profile_id for profile_id in facts if profile_id not in known]
     deleted = states([tombstone(profile_id) for profile_id in unknown]) if unknown else {}
+    events = applied = retried = dropped = 0
     for profile_id, told in facts.items():
+        events += len(told.events)
         packed = known.get(profile_id)
         key = profile_id
         if packed is None and deleted and (packed := deleted.get(tombstone(profile_id))):
@@ -80,15 +82,21 @@ def fold_portion(
         folded = fold(profile_id, state, told, plan, asks)
         for connection, call in folded.calls:
             out.calls.setdefault(connection, []).append(call)
-        out.counts.update(folded.counts)
-        out.no_identifier.update(folded.no_identifier)
-        out.kept.update(folded.kept)
+        applied += folded.applied
+        retried += folded.retried
+        dropped += folded.dropped
+        for connection in folded.no_identifier:
+            out.no_identifier[connection] += 1
+        for connection in folded.kept:
+            out.kept[connection] += 1
         after = encode_profile(state)
         now = tombstone(profile_id) if state.gone else profile_id
         if packed != after or now != key:
             out.states[now] = after
             if now != key and packed is not None:
                 out.gone.append(key)
+    counts = {"applied": applied, "unchanged": events - applied, "retried": retried, "dropped": dropped}
+    out.counts.update({name: number for name, number in counts.items() if number})
     return out
 
 

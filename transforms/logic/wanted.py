@@ -6,7 +6,7 @@ from typing import Any
 from schemas.calls import Call, Kind
 from schemas.state import Entries, Entry, ProfileState, Rest
 from transforms.logic import occurrences
-from transforms.logic.asking import Asking, asked_of, end_excuses, excused, gone_since, no_news, traits_of
+from transforms.logic.asking import Asking, carried, end_excuses, excused, gone_since, heard, traits_of
 from transforms.logic.detect import Fact
 from transforms.logic.ledger import kept
 from transforms.logic.plan import ConnectionPlan, FormPlan, SyncPlan
@@ -94,13 +94,15 @@ def _state_like(
     leaving = sync.audience and not value
     kind = _kind(form.form, value)
     had = dict(entries) if entries and not sync.resync else {}
-    end_excuses(had, kept(value))
+    if had:
+        end_excuses(had, kept(value))
+    no_news = heard(had, kept(value))
     if not leaving:
         for place in targets:
             entry = entries.get(place, _NEVER) if entries else _NEVER
             if value is None and not (entry.exposed or entry.told is not None or entry.open):
                 continue
-            if had and place not in had and no_news(had, state.ids[place].first, fact[0], kept(value)):
+            if had and place not in had and (no_news or fact[0] <= state.ids[place].first):
                 state.ledger[form.slot][place] = Entry(rest=Rest(excused=kept(value)))
                 continue
             if excused(entry, value) and not sync.resync:
@@ -161,7 +163,7 @@ def _withdraw(
 def _news(entry: Entry, call: Call) -> bool:
     """Whether a call says something else than the newest ask; where nothing is asked, than what was told."""
     if entry.open is not None:
-        return entry.open.asked != asked_of(call)
+        return entry.open.asked != kept(call.value) or entry.open.traits != carried(call)
     return entry.told is None or entry.told != kept(call.value)
 
 

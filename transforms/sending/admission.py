@@ -7,8 +7,8 @@ log ─ read ─┬─ of another workspace's slot or epoch, taken back, needles
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from schemas.calls import Call
 from schemas.outcomes import Final, Superseded
@@ -24,6 +24,7 @@ from transforms.sending.log import Waiting
 from transforms.sending.reading import Rows
 from transforms.sending.words import fault
 
+LANDS = "may_land"  # the fact that says until when a request that was given up may land
 _NEVER = float("inf")
 _REMEMBERED = 10_000  # settled calls whose receipts are on disk, kept for those that replace them
 _LIVE, _BACKFILL = False, True
@@ -46,13 +47,16 @@ class Admission:
         lanes: Lanes,
         keys: Keys,
         flushes: Flushes,
+        facts: Mapping[str, Any],
         wall: Callable[[], float],
     ) -> None:
         self._active, self._destination, self._lanes, self._wall = delivery.active, destination, lanes, wall
         self._number, self._keys = delivery.number, keys
         self._began = wall()
         self.flushes = flushes
-        self.dated, self.put_off = PutOff(shuts=False), PutOff(shuts=True)
+        self.dated, self.put_off, self.landing = PutOff(shuts=False), PutOff(shuts=True), PutOff(shuts=True)
+        self._may_land: dict[str, float] = {}  # until when something that was given up may, by profile
+        self._all_may_land = float(facts.get(LANDS) or 0.0)  # the same of an earlier process, of anybody
         self.blocked = 0  # calls of keys that wait until something is mended
         self.blocked_first = _NEVER  # the smallest ask of them
         self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
@@ -121,6 +125,8 @@ class Admission:
             return
         item = self._item(waiting)
         if active is None or call.epoch < active.epoch or self._taken_back(call):
+            if call.replaces and (end := self._known_end(call.replaces, rows)):
+                self._inherit(item, end)
             self.settle(item, Superseded())
             return
         now = self._wall()
@@ -144,12 +150,40 @@ class Admission:
         item.since, item.maybe, item.marked = mark.since, mark.maybe, mark.maybe
         if mark.maybe:  # if it was out when an earlier process ended, that was before this one began
             item.until = mark.until or may_land_until(self._began)
+            self.given_up([item])
         return item
+
+    # -- what may land yet
+
+    def given_up(self, items: Sequence[Item]) -> None:
+        """Requests of these may land until their time."""
+        now = self._wall()
+        latest = 0.0
+        for item in items:
+            if item.until > now:
+                profile = item.call.profile_id
+                self._may_land[profile] = latest = max(self._may_land.get(profile, 0.0), item.until)
+        if latest > self._all_may_land:
+            self.books.remember({LANDS: latest})
+
+    def waits_until(self, call: Call) -> float:
+        """A deletion goes when nothing of its person that was given up may land behind it; seconds since 1970."""
+        if call.kind != "delete":
+            return 0.0
+        return max(self._may_land.get(call.profile_id, 0.0), self._all_may_land)
+
+    def scheduled(self) -> float:
+        """When the first of the calls goes that wait for a time of their own."""
+        return min(self.flushes.next(), self.dated.next(), self.landing.next())
 
     def _enter(self, item: Item, rows: Rows, now: float) -> None:
         call = item.call
         unit = self._destination.unit(call)
-        if self.put_off.holds(call.ask, now, self._lanes.keys(call, unit)):
+        lanes = self._lanes.keys(call, unit)
+        if self.put_off.holds(call.ask, now, lanes) or self.landing.holds(call.ask, now, lanes):
+            return
+        if (until := self.waits_until(call)) > now:
+            self.landing.add(call.ask, until, lanes)
             return
         if self._net(item, rows):
             return
@@ -182,7 +216,7 @@ class Admission:
             elif (end := self._end_of(call.opens, rows)) and opens_nothing(call, end.receipt):
                 self.settle(item, Superseded())
                 return True
-        if not call.replaces or not needless(call, item.before):
+        if not call.replaces or item.maybe or not needless(call, item.before):
             return False
         self.settle(item, Superseded())
         return True
@@ -192,11 +226,9 @@ class Admission:
 
     def _end_of(self, ask: int, rows: Rows) -> End | None:
         """Of another call; one that waits in the log is replaced now."""
-        if end := self._ends.get(ask):
+        if end := self._known_end(ask, rows):
             return end
         match rows.known.get(ask):
-            case Receipt() as receipt:
-                return End(receipt, None)  # what the vendor had ahead of it, only the process knew that settled it
             case Waiting() as waiting if ask not in self.items and waiting.call.kind != "track":
                 replaced = self._item(waiting)
                 before = waiting.call.holds
@@ -209,9 +241,19 @@ class Admission:
             case _:
                 return None
 
+    def _known_end(self, ask: int, rows: Rows) -> End | None:
+        if end := self._ends.get(ask):
+            return end
+        receipt = rows.known.get(ask)  # what the vendor had ahead of it, only the process knew that settled it
+        return End(receipt, None) if isinstance(receipt, Receipt) else None
+
     def _learn(self, item: Item, end: End) -> None:
         """What the vendor has ahead of a call, for the one that it replaces has come to its end."""
         item.before = known(item.call, end.receipt, end.before)
+        self._inherit(item, end)
+
+    def _inherit(self, item: Item, end: End) -> None:
+        """The doubt about a call whose place it takes."""
         if end.receipt.fate == "superseded" and end.receipt.maybe:
             item.maybe = True
             item.until = max(item.until, end.receipt.unsure_until)
@@ -237,7 +279,7 @@ class Admission:
         """Those that nothing in their scope can be read behind any more."""
         if not self._open_cancels:
             return
-        waits = min(self.flushes.first, self.dated.first, self.put_off.first, self.blocked_first)
+        waits = min(self.flushes.first, self.dated.first, self.put_off.first, self.landing.first, self.blocked_first)
         read = min(*self.at.values(), waits - 1)
         for ask in [ask for ask in self._open_cancels if ask <= read]:
             cancel = self._open_cancels.pop(ask)
@@ -257,7 +299,8 @@ class Admission:
         self._ends[call.ask] = End(receipt, item.before)
         if self.items.pop(call.ask, None):
             self._lanes.done(item)
-            self.flushes.entered(call, -1)
+            if self.flushes.entered(call, -1):
+                self.end_flushes()
         self.dated.gone(call.ask)
         if told:
             self.heard(outcome)
@@ -269,44 +312,54 @@ class Admission:
             return
         if item.call.replaces == end.receipt.ask:
             self._learn(item, end)
-        if (item.call.replaces and needless(item.call, item.before)) or opens_nothing(item.call, end.receipt):
+        if (item.call.replaces and not item.maybe and needless(item.call, item.before)) or opens_nothing(
+            item.call, end.receipt
+        ):
             self.settle(item, Superseded())
 
     def leave(self, item: Item, due: float | None) -> None:
         """It leaves memory without an outcome, to come back then (seconds since 1970; None: not in this process)."""
+        self._leave(item, due if due is not None else _NEVER, self.put_off)
+
+    def leave_landing(self, item: Item) -> None:
+        """A deletion, until nothing may land behind it."""
+        self._leave(item, self.waits_until(item.call), self.landing)
+
+    def _leave(self, item: Item, due: float, holding: PutOff) -> None:
         call = item.call
         self.books.left([item])
         del self.items[call.ask]
-        self.put_off.add(call.ask, due if due is not None else _NEVER, [lane.key for lane in item.lanes])
-        self._shut(item)
+        holding.add(call.ask, due, [lane.key for lane in item.lanes])
+        self._shut(item, holding)
         self._lanes.done(item)
         self.flushes.entered(call, -1)
 
-    def _shut(self, item: Item) -> None:
+    def _shut(self, item: Item, holding: PutOff) -> None:
         """What waits behind it leaves memory too, and what waits behind that."""
         behind = [other for lane in item.lanes for other in lane.waiting if not other.gone and other is not item]
         while behind:
             other = behind.pop()
             if other.call.ask not in self.items:
                 continue
-            self.put_off.holds(other.call.ask, self._wall(), [lane.key for lane in other.lanes])
+            holding.holds(other.call.ask, self._wall(), [lane.key for lane in other.lanes])
             del self.items[other.call.ask]
             self.books.left([other])
             behind += [each for lane in other.lanes for each in lane.waiting if not each.gone and each is not other]
             self._lanes.done(other)
             self.flushes.entered(other.call, -1)
 
-    def is_shut(self, item: Item) -> bool:
-        """Whether something of its lanes left memory, and it must not pass that."""
-        return self.put_off.holds(item.call.ask, self._wall(), [lane.key for lane in item.lanes])
-
-    def leave_behind(self, item: Item) -> None:
-        """It leaves memory, behind something that did."""
-        self.books.left([item])
-        del self.items[item.call.ask]
-        self._shut(item)
-        self._lanes.done(item)
-        self.flushes.entered(item.call, -1)
+    def left_behind(self, item: Item) -> bool:
+        """Whether something of its lanes left memory: then it leaves memory too, for it must not pass that."""
+        lanes, now = [lane.key for lane in item.lanes], self._wall()
+        for holding in (self.put_off, self.landing):
+            if holding.holds(item.call.ask, now, lanes):
+                self.books.left([item])
+                del self.items[item.call.ask]
+                self._shut(item, holding)
+                self._lanes.done(item)
+                self.flushes.entered(item.call, -1)
+                return True
+        return False
 
     def block(self, item: Item) -> None:
         """Its key waits until something is mended: it leaves memory, and what waits of the key."""

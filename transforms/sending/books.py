@@ -110,7 +110,7 @@ class Books:
                 self._letter(item, "expired", outcome.words, receipt.refused)
         self._next.receipts.append(receipt)
         if call.kind != "cancel":
-            self._count(call, outcome)
+            self._count(item, outcome)
         self._write_soon()
         return receipt
 
@@ -135,7 +135,7 @@ class Books:
         )
         self._next.dead_letters.append((call.ask, letter))
 
-    def _count(self, call: Call, outcome: Final) -> None:
+    def _count(self, item: Item, outcome: Final) -> None:
         report = self._report
         match outcome:
             case Delivered():
@@ -148,7 +148,8 @@ class Books:
             case Rejected():
                 report.rejected[outcome.reason] = report.rejected.get(outcome.reason, 0) + 1
                 if report.rejected[outcome.reason] == 1 or len(report.samples) < _SAMPLES:
-                    report.samples.append(Sample(outcome.reason, call.key, anonymous(outcome.words, call)))
+                    words = anonymous(outcome.words, item.call) if item.attempts else outcome.words  # else it is ours
+                    report.samples.append(Sample(outcome.reason, item.call.key, words))
 
     # -- facts
 

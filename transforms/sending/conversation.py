@@ -18,17 +18,18 @@ from msgspec.structs import replace
 from schemas.calls import Call
 from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Superseded
 from transforms.destinations.contract import Destination
-from transforms.logic.blame import Blame, Keys, Refusal
+from transforms.logic.blame import Blame, Keys
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.netting import may_land_until
 from transforms.logic.retry import backoff, outlived
-from transforms.logic.splitting import PARTLY, TAKEN, Answer, Splitting
+from transforms.logic.splitting import PARTLY, TAKEN, Answer, Found, Splitting
 from transforms.sending.admission import Admission, key_of
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
+from transforms.sending.suspects import Accusation, Suspects
 from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
-from transforms.sending.words import fault, place, refusal
+from transforms.sending.words import fault, place
 
 _OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
 _LONG = 120.0  # seconds: what is put off for longer leaves memory
@@ -55,28 +56,27 @@ class Conversations:
         memory: dict[str, Any],
         clock: Callable[[], float],
         wall: Callable[[], float],
-        begin: Callable[[list[Item], "Answer"], None],
+        begin: Callable[[list[Item], Accusation], None],
     ) -> None:
-        """`begin` a conversation about calls that are known to be refused."""
+        """`begin` a conversation about calls that are refused for their own fault."""
         self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
         self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
-        self._books, self._blame, self._keys, self._memory = books, blame, keys, memory
+        self._books, self._keys, self._memory = books, keys, memory
         self._clock, self._wall, self._begin = clock, wall, begin
+        self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
         self._prepares = type(destination).prepare is not Destination.prepare
         self._preparing = asyncio.Lock()
         self._prepared: set[Key] = set()
-        self._scopes: dict[str, str] = {}  # routes that the vendor refuses as such: its words
-        self._suspects: dict[tuple[int, ...], list[Item]] = {}
         self._remembered = deepcopy(memory)
         self._faults = self._successes = 0
         self._random = Random()
         self.acknowledged: set[str] = set()  # routes of which something was
 
-    async def hold(self, batch: list[Item], known: Answer | None = None) -> None:
+    async def hold(self, batch: list[Item], known: Accusation | None = None) -> None:
         """Deliver a batch; each of its calls is settled, or waits, when it ends. `known`: it was refused already."""
         try:
             if known:
-                await self._divide(batch, known)
+                await self._divide(batch, Answer("refused", known.refusal.words), known)
                 return
             if self._prepares:
                 await self._prepare(batch)
@@ -88,11 +88,8 @@ class Conversations:
     def _put_down(self, batch: list[Item]) -> None:
         """The sender ends, and what has no outcome goes back: the next one reads it again."""
         for item in batch:
-            if item.out and not self._is_suspect(item) and item.call.ask in self._admission.items:
+            if item.out and item.call.ask in self._admission.items and not self.suspects.has(item):
                 self._lanes.put_back(item, 0.0)
-
-    def _is_suspect(self, item: Item) -> bool:
-        return any(item in items for items in self._suspects.values())
 
     # -- ahead of it
 
@@ -120,7 +117,7 @@ class Conversations:
                     await self._prepare_keys([sample])
                 return
             if isinstance(end, Accused) and not self._successes:
-                raise Stopped(self._refusal(end)) from end
+                raise Stopped(self.suspects.words(end)) from end
             self._block_key(key_of(samples[0]), str(end))
         finally:
             self._remember()
@@ -139,15 +136,17 @@ class Conversations:
             call = item.call
             if item.settled or not item.out:
                 continue
-            if key_of(call) in self._keys.waiting or item.route in self._scopes:
+            if key_of(call) in self._keys.waiting or item.route in self.suspects.scopes:
                 self._admission.block(item)
             elif item.taken_back:
                 self._settle(item, Superseded())
-            elif self._admission.is_shut(item):
-                self._admission.leave_behind(item)
+            elif self._admission.left_behind(item):
+                continue
+            elif self._admission.waits_until(call) > self._wall():
+                self._admission.leave_landing(item)
             elif self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
-            elif rejected := self._check(call):
+            elif self._prepares and (rejected := self._check(call)):
                 self._settle(item, rejected)
             else:
                 good.append(item)
@@ -180,7 +179,13 @@ class Conversations:
             return Answer("unanswered" if end.unanswered else "refused", self._mask(end.words), end.large)
         except Accused as end:
             self._note(batch, talk)
-            return self._accused(batch, end, talk)
+            accusation = self.suspects.accusation(batch, end, talk.items, talk.sent or 0.0, self._clock())
+            if part:
+                for item in batch:
+                    item.accused = accusation
+                return Answer("refused", end.words)
+            self.suspects.weigh(accusation)
+            return PARTLY
         except Ended as end:
             self._note(batch, talk)
             self._leave(batch, end)
@@ -228,6 +233,8 @@ class Conversations:
             item.attempts += talk.attempts
             item.maybe = item.maybe or talk.maybe
             item.until = max(item.until, until)
+        if talk.gave_up is not None:
+            self._admission.given_up(items)
 
     def _at_fault(self, batch: list[Item], talk: Talk, error: Exception) -> Answer:
         """The destination's module failed. What it had sent may have arrived."""
@@ -283,8 +290,7 @@ class Conversations:
         self.acknowledged.add(talk.route)
         for key in {key_of(item.call) for item in items}:
             self._keys.delivered(key)
-        for cleared in self._blame.succeeded(talk.sent or 0.0, talk.route):
-            self._clear(cleared)
+        self.suspects.succeeded(talk.sent or 0.0, talk.route)
 
     def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
         """Calls that the vendor refused as one object, for what may be wrong with one of them only.
@@ -303,9 +309,11 @@ class Conversations:
 
     # -- refused as a whole
 
-    async def _divide(self, batch: list[Item], answer: Answer) -> None:
+    async def _divide(self, batch: list[Item], answer: Answer, accusation: Accusation | None = None) -> None:
         """Find whose fault it is, by sending parts."""
         items = {item.call.ask: item for item in batch}
+        for item in batch:
+            item.refused = item.accused = None
         splitting = Splitting(_units(batch), answer)
         while (asks := splitting.next()) is not None:
             part = self._recheck([items[ask] for ask in asks])
@@ -314,20 +322,30 @@ class Conversations:
                 continue
             splitting.told(await self._tell(part, part=True))
         if splitting.verdict == "whole":
-            self._whole([items[ask] for ask in splitting.waiting if items[ask].out], splitting.words, answer)
+            self._whole(self._still([items[ask] for ask in splitting.waiting]), splitting.words, answer, accusation)
             return
         for found in splitting.bad:
-            for item in self._still([items[ask] for ask in found.calls]):
-                self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+            self._bad(self._still([items[ask] for ask in found.calls]), found)
         for found in splitting.later:
             for item in self._still([items[ask] for ask in found.calls]):
                 self._put_off(item, Later(words=found.words))
 
+    def _bad(self, unit: list[Item], found: Found) -> None:
+        """One unit that was refused alone."""
+        if unit and isinstance(unit[0].accused, Accusation):
+            self.suspects.weigh(unit[0].accused)
+            return
+        for item in unit:
+            self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+
     def _still(self, items: list[Item]) -> list[Item]:
         return [item for item in items if item.out and not item.settled]
 
-    def _whole(self, items: list[Item], words: str, answer: Answer) -> None:
+    def _whole(self, items: list[Item], words: str, answer: Answer, accusation: Accusation | None) -> None:
         """It is none of the records: the key's calls wait, or the connection's."""
+        if accusation and items:
+            self.suspects.weigh(accusation._replace(refusal=accusation.refusal._replace(split=True), items=items))
+            return
         if answer.what == "unanswered":
             for item in self._still(items):
                 self._put_off(item, Later(words=words))
@@ -346,71 +364,14 @@ class Conversations:
         for item in self._still(items):
             self._admission.block(item)
 
-    # -- whose fault
-
-    def _accused(self, batch: list[Item], end: Accused, talk: Talk) -> Answer:
-        """A refusal that may be about who is told of, or about who tells."""
-        self._last_refusal = end
-        refusal = Refusal(
-            calls=tuple(item.call.ask for item in batch),
-            subjects=frozenset(item.call.profile_id for item in batch),
-            meaning=end.meaning,  # type: ignore[arg-type]
-            sent=talk.sent or 0.0,
-            at=self._clock(),
-            words=end.words,
-            page="text/html" in end.reply.headers.get("content-type", ""),
-        )
-        if self._blame.refused(refusal, talk.route) == "record":
-            return Answer("refused", end.words)
-        self._suspects[refusal.calls] = batch
-        return PARTLY
-
-    def stands(self) -> bool:
-        """Whether more may be sent; raises Stopped where nobody succeeds."""
-        if not self._suspects:
-            return True
-        for scope in {items[0].route for items in self._suspects.values()}:
-            match self._blame.stands(self._attempts.out, scope):
-                case "holds":
-                    return False
-                case "scope":
-                    self._refuse_scope(scope)
-                case "connection":
-                    raise Stopped(self._refusal(self._last_refusal))
-        return True
-
-    def _refuse_scope(self, scope: str) -> None:
-        words = self._refusal(self._last_refusal)
-        self._scopes[scope] = words
-        self._report.blocked[scope] = words
-        for calls, items in list(self._suspects.items()):
-            if items[0].route == scope:
-                del self._suspects[calls]
-                for item in self._still(items):
-                    self._admission.block(item)
-
-    def weigh_last(self) -> None:
-        """There is nothing more to send, and nothing out: what becomes of the suspects. Raises Stopped."""
-        if not self._suspects:
+    def _theirs(self, accusation: Accusation) -> None:
+        """It is the calls' own fault: which ones', dividing finds."""
+        items = self._still(accusation.items)
+        if accusation.refusal.units > 1 and items:
+            self._begin(items, accusation)
             return
-        records, waiting = self._blame.ended()
-        for record in records:
-            self._clear(record)
-        if waiting and not self._successes:
-            raise Stopped(self._refusal(self._last_refusal))
-        for suspect in waiting:
-            for item in self._still(self._suspects.pop(suspect.calls, [])):
-                self._report.trouble = self._refusal(self._last_refusal)
-                self._admission.leave(item, self._later())
-
-    def _clear(self, refusal: Refusal) -> None:
-        """It is its record's fault: found by dividing, if there are several."""
-        if items := self._still(self._suspects.pop(refusal.calls, [])):
-            self._begin(items, Answer("refused", refusal.words))
-
-    def _refusal(self, end: Accused) -> str:
-        what = "refuses the credentials" if end.meaning == "credentials" else "does not allow this"
-        return refusal(self._destination, end.reply, what, end.words)
+        for item in items:
+            self._settle(item, accusation.outcome, told=True)
 
     # -- keys
 

@@ -43,6 +43,7 @@ class Delivery:
     number: int = 0  # of the workspace; when the log knows of a newer one, the sender drains and hands over
     options: SenderOptions = field(default_factory=SenderOptions)
     follow: bool = False  # wait for more calls, and for those that wait for their time, until stopped
+    ahead: float = 0.0  # seconds by which the clock that lists are flushed by is ahead of this machine's
     destination: Destination | None = None  # by default it is made by the sender
     report: Report = field(init=False)
 

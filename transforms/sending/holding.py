@@ -18,6 +18,7 @@ from schemas.calls import Call
 from transforms.sending.delivery import Active
 
 FLUSHED = "flushed:"  # of a slot: the fact that says when its last flush began
+_EARLY = 5.0  # seconds: a run that starts an interval after another one finds its lists due
 _MOST_PUT_OFF = 20_000  # calls; then nothing more is read until the first of them is due
 
 
@@ -41,9 +42,11 @@ class _Flush(Struct):
 class Flushes:
     """When lists are flushed. Times in seconds since 1970."""
 
-    def __init__(self, active: Mapping[int, Active], facts: Mapping[str, object]) -> None:
+    def __init__(self, active: Mapping[int, Active], facts: Mapping[str, object], ahead: float = 0.0) -> None:
+        """`ahead`: seconds by which the clock that flushes go by is ahead of the one that tells `now`."""
         self._every = {slot: each.flush_every for slot, each in active.items() if each.flush_every > 0}
-        self._last = {slot: _time(facts.get(f"{FLUSHED}{slot}")) for slot in self._every}
+        self._ahead = ahead
+        self._last = {slot: _time(facts.get(f"{FLUSHED}{slot}")) - ahead for slot in self._every}
         self._held: dict[tuple[int, bool], _Held] = {}  # by slot and class
         self._now: dict[int, _Flush] = {}
 
@@ -53,7 +56,7 @@ class Flushes:
         if slot not in self._every:
             return False
         flush = self._now.get(slot)
-        if flush is None and self.due(slot) <= now:
+        if flush is None and (self.due(slot) <= now or self._last[slot] > now):  # a clock was set back
             flush = self._now[slot] = _Flush(now, max(newest, ask))
         if flush is not None and ask <= flush.limit:
             return False
@@ -65,12 +68,15 @@ class Flushes:
         return True
 
     def due(self, slot: int) -> float:
-        return self._last[slot] + self._every[slot]
+        return self._last[slot] + self._every[slot] - _EARLY
 
-    def entered(self, call: Call, number: int) -> None:
-        """A call of a flush came into memory (1), or left it (-1)."""
-        if flush := self._now.get(call.slot):
-            flush.out += number
+    def entered(self, call: Call, number: int) -> bool:
+        """A call of a flush came into memory (1), or left it (-1). Whether it was the last one."""
+        flush = self._now.get(call.slot)
+        if flush is None:
+            return False
+        flush.out += number
+        return not flush.out
 
     def cut_short(self, slot: int) -> None:
         """Calls of it wait until something is mended: then it is still due."""
@@ -83,7 +89,8 @@ class Flushes:
         for slot, flush in list(self._now.items()):
             if flush.whole and not flush.out and flush.limit <= read:
                 del self._now[slot]
-                self._last[slot] = facts[f"{FLUSHED}{slot}"] = flush.began
+                self._last[slot] = flush.began
+                facts[f"{FLUSHED}{slot}"] = flush.began + self._ahead
         return facts
 
     def come(self, now: float) -> int | None:

@@ -24,7 +24,6 @@ from transforms.logic.estimate import Estimate
 from transforms.logic.inflight import room, waiting
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
-from transforms.logic.splitting import Answer
 from transforms.sending.admission import Admission
 from transforms.sending.attempts import Attempts, Watch
 from transforms.sending.books import Books
@@ -32,6 +31,7 @@ from transforms.sending.conversation import MEMORY, Conversations
 from transforms.sending.delivery import Delivery
 from transforms.sending.holding import Flushes
 from transforms.sending.reading import Reading
+from transforms.sending.suspects import Accusation
 from transforms.sending.talk import TURNED, Interrupted, Stopped, unwritable
 from transforms.sending.words import moment, stopped_by
 
@@ -39,6 +39,7 @@ _LOG = logging.getLogger("profilecast.sender")
 _CHUNK = 1_000  # calls of one read
 _LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
 _LOOK = 0.5  # seconds between looks for news in the log
+_SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
 _PROVED = "proved"  # the fact that holds slots and epochs of which the first calls were not mostly rejected
 _JUDGED = "canary"  # and that they are being looked at
@@ -117,6 +118,7 @@ class Pump:
         self._reads = 0
         self._filling: float | None = None  # since when the lanes are being filled
         self._looked = 0.0
+        self._looks_again, self._requests = _LOOK, 0
         self._counted = 0  # of `report.calls`: settled when the log was counted
 
     def stop(self) -> None:
@@ -165,9 +167,10 @@ class Pump:
         self._saving = asyncio.Lock()
         self._turns = Turns(self._limiter)
         keys, memory = Keys(), dict(facts.get(MEMORY) or {})
-        self._blame = Blame(frozenset(facts.get(_ROUTES) or ()))
-        flushes = Flushes(delivery.active, facts)
-        self._admission = Admission(delivery, destination, self._lanes, keys, flushes, self._wall)
+        self._blame_knows = frozenset(facts.get(_ROUTES) or ())
+        self._blame = Blame(self._blame_knows)
+        flushes = Flushes(delivery.active, facts, delivery.ahead)
+        self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
             delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable
         )
@@ -269,7 +272,7 @@ class Pump:
 
     def _read_what_came_due(self) -> None:
         admission, now = self._admission, self._wall()
-        for holding in (admission.flushes, admission.dated, admission.put_off):
+        for holding in (admission.flushes, admission.dated, admission.landing, admission.put_off):
             if (first := holding.come(now)) is not None:
                 admission.read_again(first)
 
@@ -280,13 +283,17 @@ class Pump:
             self._moved()
         self._room.clear()
         admission = self._admission
-        due = min(admission.flushes.next(), admission.dated.next(), admission.put_off.next()) - self._wall()
+        due = min(admission.scheduled(), admission.put_off.next()) - self._wall()
         try:
-            async with asyncio.timeout(max(0.0, min(_LOOK, due))):
+            async with asyncio.timeout(max(0.0, min(self._looks_again, due))):
                 await self._room.wait()
         except TimeoutError:
             pass
-        if self._clock() - self._looked >= _LOOK and not self._stopping:
+        if self._clock() - self._looked >= self._looks_again and not self._stopping:
+            waits = self._tasks or not self._lanes.idle
+            stuck = waits and self.report.requests == self._requests
+            self._looks_again = min(_SELDOM, 2 * self._looks_again) if stuck else _LOOK
+            self._requests = self.report.requests
             await self._look_for_news()
 
     async def _look_for_news(self) -> bool:
@@ -343,14 +350,16 @@ class Pump:
         held = len(self._tasks)
         if self._attempts.breaker.open:
             return not held
-        return room(held, self._turns.waiting(), self._limiter.rate, self._at_once) and self._conversations.stands()
+        return room(
+            held, self._turns.waiting(), self._limiter.rate, self._at_once
+        ) and self._conversations.suspects.stand(self._attempts.out)
 
-    def _begin(self, batch: list[Item], known: Answer | None = None) -> None:
+    def _begin(self, batch: list[Item], known: Accusation | None = None) -> None:
         turned = self._turns.begin(batch[0].route)
         task = asyncio.create_task(self._converse(batch, known, turned))
         self._tasks.add(task)
 
-    async def _converse(self, batch: list[Item], known: Answer | None, turned: Callable[[], None]) -> None:
+    async def _converse(self, batch: list[Item], known: Accusation | None, turned: Callable[[], None]) -> None:
         def moved() -> None:
             turned()
             self._moved()
@@ -390,10 +399,10 @@ class Pump:
             return False
         if self._stopping or self._draining:
             return True
-        if not self._lanes.idle or self._filling is not None or not (self._read_all or self._canary_is_out):
+        if not self._lanes.stuck or self._filling is not None or not (self._read_all or self._canary_is_out):
             return False
-        self._conversations.weigh_last()
-        if self._tasks:
+        self._conversations.suspects.weigh_last()  # what waits may be behind them
+        if self._tasks or not self._lanes.stuck:
             return False
         self._judge()
         if not self._read_all:
@@ -431,8 +440,8 @@ class Pump:
             kept = self._limiter.save(self._clock(), self._wall(), ahead)
             try:
                 await self._reading.do(lambda: self._delivery.caps.save(kept))
-            except OSError as error:
-                self._end(Stopped(f"what its cap allows cannot be kept: {error.strerror or error}"))
+            except Stopped as error:
+                self._end(error)
 
     async def _close(self) -> None:
         if self._cutting:
@@ -462,10 +471,10 @@ class Pump:
         """What the report says of those that wait; and what is known of them is written down."""
         report, admission = self.report, self._admission
         self._books.left(admission.items.values())
-        if routes := self._conversations.acknowledged:
-            self._books.remember({_ROUTES: sorted(routes)})
-        report.scheduled = admission.flushes.number + admission.dated.number
-        first = min(admission.flushes.next(), admission.dated.next())
+        if (routes := self._conversations.acknowledged) - self._blame_knows:
+            self._books.remember({_ROUTES: sorted(routes | self._blame_knows)})
+        report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
+        first = admission.scheduled()
         report.scheduled_until = moment(first) if first < inf else ""
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:

@@ -55,7 +55,10 @@ class Connector(aiohttp.TCPConnector):
         asking = asking_now.get()
         while True:
             asking.patience.waits()  # it may have had its turn before, on a connection that died
-            async with asyncio.timeout(self._within if req.proxy else None):
+            if req.proxy:
+                async with asyncio.timeout(self._within):
+                    connection = await super().connect(req, traces, timeout)
+            else:
                 connection = await super().connect(req, traces, timeout)
             try:
                 taken = await self._turnstile.turn(asking)

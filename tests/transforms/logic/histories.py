@@ -3,25 +3,16 @@
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.workspace import Computation, Connection, Form, Sync, Workspace
+from schemas.workspace import Computation, Connection, Form, Strategy, Sync, Workspace
 from tests.transforms.logic.job import Event, at
-from tests.transforms.logic.vendors import VENDORS
+from tests.transforms.logic.vendors import VENDORS, Settings
 
 SCORE = Computation("Score", "trait", "score", "score")
 VIP = Computation("VIP", "audience", "vip", "vip")
 # Equal ones among them: 1 and 1.0, though not true; objects whose keys stand in another order.
-VALUES: list[Any] = [
-    1,
-    1.0,
-    True,
-    False,
-    None,
-    "gold",
-    0,
-    [1, {"a": 2.0, "b": None}],
-    [1.0, {"b": None, "a": 2}],
-]
+VALUES: list[Any] = [1, 1.0, True, False, None, "gold", 0, [1, {"a": 2.0, "b": None}], [1.0, {"b": None, "a": 2}]]
 IDENTIFIERS = [
     ("user_id", "u1"),
     ("user_id", "u2"),
@@ -36,7 +27,18 @@ PLAIN_TRAITS: dict[str, list[Any]] = {
     "last_name": ["Lee"],
     "name": ["A. Lee"],
     "plan": ["free", {"a": 1, "b": 2}, {"b": 2, "a": 1.0}],
+    "consent": [True, True, False],
 }
+WHERE: list[dict[str, Any]] = [
+    {},
+    {},
+    {},
+    {"consent": True},
+    {"consent": {"not": False}},
+    {"vip": True},
+    {"has": "email"},
+    {"plan": ["free", None], "score": {"not": [0, "gold"]}},
+]
 
 times = st.integers(0, 7).map(at)
 
@@ -45,11 +47,13 @@ def _external(identifier: tuple[str, str]) -> dict[str, str]:
     return {"type": identifier[0], "id": identifier[1]}
 
 
+_ids = st.sampled_from(IDENTIFIERS).map(_external)
 _traits = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in PLAIN_TRAITS.items()})
 _profile = st.fixed_dictionaries(
     {
         "type": st.just("profile"),
-        "external_ids": st.lists(st.sampled_from(IDENTIFIERS).map(_external), max_size=3),
+        "external_ids": st.lists(_ids, max_size=3),
+        "removed_ids": st.one_of(st.just([]), st.just([]), st.lists(_ids, max_size=2)),
         "traits": _traits,
         "at": times,
     }
@@ -69,51 +73,66 @@ event: st.SearchStrategy[Event] = st.one_of(_profile, _profile, _trait, _audienc
 known = _profile.map(lambda facts: {"profile_id": "ana", **facts})
 events = st.tuples(known, st.lists(event, max_size=12)).map(lambda parts: [parts[0], *parts[1]])
 
-_strategies = st.dictionaries(st.sampled_from(["email", "user_id"]), st.sampled_from(["all", "first", "last"]))
+_strategies: st.SearchStrategy[dict[str, Strategy]] = st.dictionaries(
+    st.sampled_from(["email", "user_id"]), st.sampled_from(["all", "first", "last", "none", "attach"]), max_size=2
+)
 
 
-def syncs(key: str, forms: tuple[Form, ...]) -> st.SearchStrategy[Sync]:
+def syncs(key: str, forms: st.SearchStrategy[tuple[Form, ...]]) -> st.SearchStrategy[Sync]:
     """Every option of a sync that decides whether a call is made."""
     return st.builds(
         Sync,
         computation=st.just(key),
-        forms=st.just(forms),
+        forms=forms,
         identifiers=_strategies,
+        where=st.sampled_from(WHERE),
         resync_on_new_identifier=st.booleans(),
         historical=st.booleans(),
-        enrich=st.sampled_from([(), ("plan",)]),
+        enrich=st.sampled_from([(), ("plan",), ("plan", "score")] if key == "vip" else [(), ("plan",)]),
     )
 
 
+def _forms(slug: str, key: str, occurrences: bool) -> st.SearchStrategy[tuple[Form, ...]]:
+    """What a vendor takes of a computation."""
+    taken = [form for form in VENDORS[slug].forms if form != "list" or key == "vip"]
+    taken = [form for form in taken if form != "track" or occurrences]
+    if taken == ["list"]:
+        return st.just(("list",))
+    return st.lists(st.sampled_from(taken), min_size=1, unique=True).map(lambda forms: tuple(sorted(forms)))
+
+
 @st.composite
-def workspaces(draw: st.DrawFn, forms: tuple[Form, ...] = ("identify",)) -> Workspace:
+def workspaces(draw: st.DrawFn, occurrences: bool = False) -> Workspace:
     """One connection to each vendor, with all the syncs that it takes."""
     connections = []
     for slug, vendor in VENDORS.items():
-        keys = ["vip"] if vendor.kind == "list" else ["score", "vip"]
-        chosen = tuple(draw(syncs(key, forms)) for key in keys)
-        connections.append(Connection(f"my-{slug}", slug, chosen, vendor.Settings()))
+        keys = ["vip"] if vendor.forms == ("list",) else ["score", "vip"]
+        chosen = tuple(draw(syncs(key, _forms(slug, key, occurrences))) for key in keys)
+        where, identifiers = draw(st.sampled_from(WHERE)), draw(st.one_of(st.just({}), _strategies))
+        connection = Connection(f"my-{slug}", slug, chosen, Settings(), where=where, identifiers=identifiers)
+        connections.append(connection)
     return Workspace("shop", (SCORE, VIP), tuple(connections))
 
 
 def without(workspace: Workspace, removed: set[tuple[str, str]]) -> Workspace:
-    """The workspace without these syncs (connection, key)."""
+    """The workspace without these syncs (connection, key); of `account`: with another vendor account."""
     connections = tuple(
-        Connection(
-            c.name, c.destination, tuple(s for s in c.syncs if (c.name, s.computation) not in removed), c.settings
+        replace(
+            c,
+            syncs=tuple(s for s in c.syncs if (c.name, s.computation) not in removed),
+            settings=Settings(account="other" if (c.name, "account") in removed else "shop"),
         )
         for c in workspace.connections
     )
-    return Workspace(workspace.workspace, workspace.computations, connections)
+    return replace(workspace, connections=connections)
 
 
 def in_europe(workspace: Workspace) -> Workspace:
     """The same workspace with other settings."""
-    connections = tuple(
-        Connection(c.name, c.destination, c.syncs, VENDORS[c.destination].Settings(region="eu"))
-        for c in workspace.connections
-    )
-    return Workspace(workspace.workspace, workspace.computations, connections)
+    connections = tuple(replace(c, settings=replace(c.settings, region="eu")) for c in workspace.connections)
+    return replace(workspace, connections=connections)
 
 
-removals = st.sets(st.sampled_from([(f"my-{slug}", key) for slug in VENDORS for key in ("score", "vip")]), max_size=2)
+removals = st.sets(
+    st.sampled_from([(f"my-{slug}", what) for slug in VENDORS for what in ("score", "vip", "account")]), max_size=2
+)

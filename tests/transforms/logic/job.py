@@ -36,6 +36,7 @@ class Job:
     folded: dict[int, int] = field(default_factory=dict)  # receipts of each log
     asked: int = 0  # the last number of an ask
     plan: Plan | None = None
+    dropped: int = 0  # waiting occurrences, over all runs
     notices: list[Notice] = field(default_factory=list)
     parsed: Parsed = field(default_factory=Parsed)
     portion: Portion = field(default_factory=Portion)  # what folding the events gave
@@ -78,6 +79,7 @@ class Job:
         return self.write(fold_portion(facts, self._packed, self.plan, self._numbers()))
 
     def write(self, portion: Portion) -> Portion:
+        self.dropped += portion.counts["dropped"]
         self.no_identifier |= portion.no_identifier.keys()
         self.states |= portion.states
         for key in portion.gone:
@@ -115,13 +117,16 @@ class Job:
 
         A call that another one's outcome made needless has none of its own.
         """
+        for made, outcome in zip(self.due, outcomes, strict=True):
+            self.settle_one(made, outcome)
+
+    def settle_one(self, made: Made, outcome: Outcome) -> None:
         assert self.plan
-        slots_by_name = {connection.name: slots_of(connection) for connection in self.plan.connections}
-        for (name, call), outcome in zip(self.due, outcomes, strict=True):
-            log, slots = self.log(name), slots_by_name[name]
-            if log.records[call.ask].receipt is None:
-                log.end(call.ask, outcome, slots, self.seconds)
-                log.net(slots, self.seconds)
+        name, call = made
+        log, slots = self.log(name), slots_of(next(each for each in self.plan.connections if each.name == name))
+        if log.records[call.ask].receipt is None:
+            log.end(call.ask, outcome, slots, self.seconds)
+            log.net(slots, self.seconds)
 
     def log(self, connection: str) -> PlainSender:
         return self.logs.setdefault(self.registry.connections.index(connection), PlainSender())

@@ -1,25 +1,27 @@
 """The rules of what is sent, slow and obvious: every question is answered from the list of all that happened.
 
-State-like calls only: identify, list members, deletions. One profile. Written from the design's words,
-not from the code, which keeps a ledger instead of a history.
+State-like calls only: identify, list members, deletions. One profile. Written from the design's words, not from the
+code, which keeps a ledger instead of a history. Runs are hours apart, so that nothing lands late.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from schemas.calls import Identifier
 from schemas.workspace import Connection, Sync, Workspace
-from tests.transforms.logic.vendors import destination_of
+from tests.transforms.logic.plain_sender import Outcome
+from tests.transforms.logic.vendors import VENDORS, vendor_of
 from transforms.logic.detect import micros
-from transforms.logic.ledger import Fate
 
 Event = dict[str, Any]
-UNANSWERED = (Fate.MAYBE, Fate.EXPIRED_MAYBE, Fate.REJECTED_MAYBE)
-EXPIRED = (Fate.EXPIRED, Fate.EXPIRED_MAYBE)
-REFUSED = (Fate.REJECTED, Fate.REJECTED_FOR_NOW, Fate.REJECTED_MAYBE, *EXPIRED)
+Place = tuple[str, str, Identifier]  # vendor account, slot (form and key), identifier
+UNANSWERED: tuple[Outcome, ...] = ("maybe", "expired maybe", "rejected maybe")
+EXPIRED: tuple[Outcome, ...] = ("expired", "expired maybe")
+REFUSED: tuple[Outcome, ...] = ("rejected", "missing key", "rejected maybe", *EXPIRED)
+OPEN: tuple[Outcome, ...] = ("pending", "maybe")
 
 
 @dataclass
@@ -27,36 +29,24 @@ class Told:
     """One call that was made, and what became of it."""
 
     connection: Connection
-    slot: str  # the form and the key
+    place: Place
     kind: str
-    identifier: Identifier
     value: str  # canonical
     at: int
-    count: int
     traits: str  # canonical
-    fate: Fate = Fate.PENDING
+    sync: Sync | None = None
+    outcome: Outcome = "pending"
 
     def facts(self) -> tuple[Any, ...]:
-        """What a call of the code must equal."""
-        return (
-            self.connection.name,
-            self.slot,
-            self.kind,
-            self.identifier,
-            self.value,
-            self.at,
-            self.count,
-            self.traits,
-        )
-
-    def same_request(self, other: "Told") -> bool:
-        """The same to the vendor, under the same configuration."""
-        mine, others = ((t.connection, t.slot, t.kind, t.identifier, t.value, t.traits) for t in (self, other))
-        return mine == others
+        """What a call of the code must equal. Its time is that of its first ask, if it waits since then."""
+        return self.connection.name, self.place[1], self.kind, self.place[2], self.value, self.traits
 
     def keeps_out(self, other: "Told") -> bool:
         """The other was refused in this one; an expired one is heard again when somebody says it again."""
-        return self.same_request(other) and (self.fate not in EXPIRED or self.at == other.at)
+        same = (self.connection.settings, self.sync, self.place, self.kind, self.value, self.traits) == (
+            other.connection.settings, other.sync, other.place, other.kind, other.value, other.traits,
+        )  # fmt: skip
+        return same and (self.outcome not in EXPIRED or self.at == other.at)
 
 
 def canonical(value: Any) -> str:
@@ -74,74 +64,92 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def account(connection: Connection) -> str:
+    return vendor_of(connection).tenant
+
+
 class Model:
     """All events so far, and all calls so far."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.log: list[Told] = []  # since the last deletion
-        self.owed: list[tuple[str, Identifier]] = []  # deletions that a connection has not acknowledged
-        self.refused_deletions: list[Told] = []
+        self.asked: dict[Place, str] = {}  # what waits in a log, and its value; held or not
+        self.owed: list[tuple[str, Identifier]] = []  # deletions that a vendor account has not acknowledged
         self.created: dict[tuple[str, str], int] = {}
-        self.met: list[tuple[str, str, Identifier]] = []  # identifiers that a slot has had to do with
-        self.excused: dict[tuple[str, str, Identifier], str] = {}  # and the value that is kept from them
+        self.met: list[Place] = []  # places that somebody was to be told in
+        self.excused: dict[Place, str] = {}  # and the value that is kept from them
 
     # -- one run
 
     def run(self, workspace: Workspace, events: Sequence[Event], now: datetime, held: Sequence[str]) -> list[Told]:
         """The calls that must be made."""
-        before = self.deleted()
-        self.events += events
-        if self.deleted() > before:
-            self._forget(workspace)
-        made: list[Told] = []
         for connection in workspace.connections:
             for sync in connection.syncs:
                 self.created.setdefault((connection.name, sync.computation), micros(now))
-            deletions = self._deletions(connection)
-            self.log += deletions
-            made += deletions
-            for sync in connection.syncs:
-                calls = self._wanted(workspace, connection, sync)
-                if connection.name not in held:
-                    self.log += calls
-                    made += calls
+        waited = dict(self.asked)
+        self._look(workspace)  # at everybody, if the workspace changed: before the news
+        before = self.deleted()
+        self.events += events
+        if self.deleted() > before:
+            self._forget(workspace, {**waited, **self.asked})
+        calls = self._look(workspace)
+        made: list[Told] = []
+        for connection in workspace.connections:
+            made += self._deletions(connection)
+            lists = connection.name in held
+            made += [t for t in calls if t.connection is connection and not (lists and t.place[1].startswith("list"))]
+        self.log += made
         return made
 
-    def settle(self, told: Told, fate: Fate) -> None:
+    def _look(self, workspace: Workspace) -> list[Told]:
+        """What is wanted and not told, of every sync; it is asked from then on."""
+        calls = [
+            told
+            for connection in workspace.connections
+            for sync in connection.syncs
+            for form in sync.forms
+            for told in self._wanted(workspace, connection, sync, form)
+        ]
+        self.asked = {told.place: told.value for told in calls}
+        return calls
+
+    def settle(self, told: Told, outcome: Outcome) -> None:
         """What became of a call."""
-        told.fate = fate
+        told.outcome = outcome
+        if outcome in OPEN:
+            return
         if told.kind == "delete":
-            owed = (told.connection.name, told.identifier)
-            if fate == Fate.DELIVERED:
-                self.owed.remove(owed)
-                self.refused_deletions = [
-                    r for r in self.refused_deletions if (r.connection.name, r.identifier) != owed
-                ]
-            elif fate in REFUSED:
-                self.refused_deletions.append(told)
+            self.owed.remove((told.place[0], told.place[2]))
+        else:
+            del self.asked[told.place]
 
     # -- what is known of the person
 
     def deleted(self) -> int:
         return max((_at(e) for e in self.events if e["type"] == "delete"), default=-1)
 
-    def living(self, kind: str) -> list[Event]:
-        """Events of a type that no deletion is later than."""
-        return [e for e in self.events if e["type"] == kind and _at(e) > self.deleted()]
+    def living(self, *kinds: str) -> list[Event]:
+        """Events of these types that no deletion is later than."""
+        return [e for e in self.events if e["type"] in kinds and _at(e) > self.deleted()]
 
-    def mentions(self, identifier: Identifier) -> list[int]:
-        found = [_at(e) for e in self.living("profile") for i in e["external_ids"] if _identifier(i) == identifier]
+    def mentions(self, identifier: Identifier, field: str = "external_ids") -> list[int]:
+        return [_at(e) for e in self.living("profile") for i in e[field] if _identifier(i) == identifier]
+
+    def first_mention(self, identifier: Identifier) -> int:
         # Whether an earlier mention survived a deletion depends on what came first: only the last one counts.
-        return found if self.deleted() < 0 else [max(found)]
+        found = self.mentions(identifier)
+        return min(found) if self.deleted() < 0 else max(found)
 
     def identifiers(self) -> set[Identifier]:
-        return {_identifier(i) for e in self.living("profile") for i in e["external_ids"]}
+        """The latest mention wins; at the same time the removal."""
+        named = {_identifier(i) for e in self.living("profile") for i in e["external_ids"]}
+        return {i for i in named if max(self.mentions(i)) > max(self.mentions(i, "removed_ids"), default=-1)}
 
     def value(self, key: str) -> tuple[int, Any] | None:
         facts = [
             (_at(e), e["value"] if e["type"] == "trait" else e["member"])
-            for e in self.living("trait") + self.living("audience")
+            for e in self.living("trait", "audience")
             if e["computation"] == key
         ]
         return max(facts, key=_rank, default=None)
@@ -153,64 +161,102 @@ class Model:
     def has_trait(self, name: str) -> bool:
         return any(name in e.get("traits", {}) for e in self.living("profile"))
 
-    # -- what one sync wants
+    def latest_news(self) -> int:
+        telling = [e for e in self.living("profile") if e["external_ids"] or e["removed_ids"] or e.get("traits")]
+        return max((_at(e) for e in telling + self.living("trait", "audience")), default=0)
 
-    def _wanted(self, workspace: Workspace, connection: Connection, sync: Sync) -> list[Told]:
-        destination = destination_of(workspace, connection)
+    def matches(self, where: dict[str, Any]) -> bool:
+        for key, wanted in where.items():
+            if key == "has":
+                if wanted not in {i.type for i in self.identifiers()}:
+                    return False
+                continue
+            fact = self.value(key)
+            is_now = canonical(self.trait(key) if key not in ("score", "vip") else fact[1] if fact else None)
+            refused = isinstance(wanted, dict)
+            among = wanted["not"] if refused else wanted
+            if (is_now in [canonical(each) for each in (among if isinstance(among, list) else [among])]) == refused:
+                return False
+        return True
+
+    # -- what one form of a sync wants
+
+    def in_history(self, connection: Connection, sync: Sync) -> bool:
+        """Whether there is a value, from a time that the sync takes."""
         fact = self.value(sync.computation)
-        historical = sync.historical and destination.history
-        if fact is None or (not historical and fact[0] <= self.created[connection.name, sync.computation]):
-            return []
+        historical = sync.historical and VENDORS[connection.destination].history
+        return fact is not None and (historical or fact[0] > self.created[connection.name, sync.computation])
+
+    def _wanted(self, workspace: Workspace, connection: Connection, sync: Sync, form: str) -> Iterator[Told]:
+        fact = self.value(sync.computation)
+        if fact is None or not self.in_history(connection, sync):
+            return
         audience = next(c.kind for c in workspace.computations if c.key == sync.computation) == "audience"
-        at, value = fact
-        form = "list" if destination.kind == "list" else "identify"
-        slot = f"{form} {sync.computation}"
-        kind = "identify" if form == "identify" else "add" if value else "remove"
-        receivers = self.receivers(destination.understands(), sync)
-        if audience and not value:
-            receivers = [i for i in self._ever(connection.name, slot) if self.exposed(connection.name, slot, i)]
+        (at, value), slot = fact, f"{form} {sync.computation}"
+        receivers = [] if audience and not value else self.receivers(connection, sync)
         if not sync.resync_on_new_identifier:
-            self._excuse(connection.name, slot, receivers, at, value)
-        made = []
-        for identifier in receivers:
-            told = Told(
-                connection,
-                slot,
-                kind,
-                identifier,
-                canonical(value),
-                at,
-                self.count(connection.name, slot, identifier),
-                canonical(self.traits(sync, destination.required)),
-            )
-            if self._due(told):
-                made.append(told)
-        return made
+            self._excuse(account(connection), slot, receivers, at, value)
+        told = [(identifier, at, value) for identifier in receivers]
+        if audience:
+            told += self._exits(connection, slot, receivers, at, value, self.matching(connection, sync))
+        for identifier, when, what in told:
+            kind = form if form != "list" else "add" if what else "remove"
+            traits = canonical(self.traits(connection, sync, identifier))
+            each = Told(connection, (account(connection), slot, identifier), kind, canonical(what), when, traits, sync)
+            if self._due(each):
+                yield each
+
+    def _exits(
+        self, connection: Connection, slot: str, receivers: Sequence[Identifier], at: int, value: Any, matching: bool
+    ) -> list[tuple[Identifier, int, bool]]:
+        """Who was told that the person is in, and should know better."""
+        ever = [t.place for t in self.log if t.place[:2] == (account(connection), slot)]
+        gone = [p for p in dict.fromkeys(ever) if p[2] not in receivers and self.exposed(p)]
+        if not value:
+            return [(place[2], at, False) for place in gone]
+        leaving = [p for p in gone if not matching or p[2] not in self.identifiers()]
+        return [(place[2], self.latest_news(), False) for place in leaving]
+
+    def matching(self, connection: Connection, sync: Sync) -> bool:
+        return self.matches(connection.where) and self.matches(sync.where)
 
     def _due(self, told: Told) -> bool:
-        where = told.connection.name, told.slot, told.identifier
-        if self.sure(*where) == told.value or self.excused.get(where) == told.value:
+        if self.sure(told.place) == told.value or self.excused.get(told.place) == told.value:
             return False
-        if told.value == "null" and not self.possibly_told(*where):
+        if told.value == "null" and not self.possibly_told(told.place):
             return False
-        refused = self.refused(*where)
+        refused = self.refused(told.place)
         return refused is None or not refused.keeps_out(told)
 
-    def receivers(self, understood: Sequence[str], sync: Sync) -> list[Identifier]:
-        chosen = []
-        for kind in sorted({i.type for i in self.identifiers()}):
-            if kind not in understood and "*" not in understood:
-                continue
-            in_order = sorted(
-                (i for i in self.identifiers() if i.type == kind), key=lambda i: (min(self.mentions(i)), i)
-            )
-            strategy = sync.identifiers.get(kind, "all")
-            chosen += {"all": in_order, "first": in_order[:1], "last": in_order[-1:]}[strategy]
-        return chosen
+    def strategy(self, connection: Connection, sync: Sync, kind: str) -> str:
+        return sync.identifiers.get(kind) or connection.identifiers.get(kind) or "all"
 
-    def traits(self, sync: Sync, required: Any) -> dict[str, Any]:
-        found = {name: self.trait(name) for name in sync.enrich if self.has_trait(name)}
-        for key, alternatives in required.items():
+    def understood(self, connection: Connection, sync: Sync, attached: bool) -> list[Identifier]:
+        """In order of their first mention; those that are told, or those that are attached."""
+        takes = VENDORS[connection.destination].identifiers
+        found = [i for i in self.identifiers() if i.type in takes or "*" in takes]
+        found = [i for i in found if (self.strategy(connection, sync, i.type) == "attach") == attached]
+        return sorted(found, key=lambda i: (self.first_mention(i), i.id))
+
+    def receivers(self, connection: Connection, sync: Sync) -> list[Identifier]:
+        if not self.matching(connection, sync):
+            return []
+        chosen: list[Identifier] = []
+        told = self.understood(connection, sync, attached=False)
+        for kind in sorted({i.type for i in told}):
+            of_kind = [i for i in told if i.type == kind]
+            strategies = {"all": of_kind, "first": of_kind[:1], "last": of_kind[-1:], "none": []}
+            chosen += strategies[self.strategy(connection, sync, kind)]
+        return chosen or self.understood(connection, sync, attached=True)
+
+    def traits(self, connection: Connection, sync: Sync, receiver: Identifier) -> dict[str, Any]:
+        found = {name: self.trait(name) for name in sync.enrich if name != "score" and self.has_trait(name)}
+        if "score" in sync.enrich and (score := self.value("score")):
+            found["score"] = score[1]
+        attached = self.understood(connection, sync, attached=True)
+        if set(self.receivers(connection, sync)) - set(attached):
+            found |= {i.type: i.id for i in attached if i.type != receiver.type}
+        for key, alternatives in VENDORS[connection.destination].required.items():
             for parts in alternatives:
                 words = ["" if self.trait(part) is None else str(self.trait(part)).strip() for part in parts]
                 if all(words):
@@ -218,94 +264,78 @@ class Model:
                     break
         return found
 
-    def _excuse(self, connection: str, slot: str, receivers: Sequence[Identifier], at: int, value: Any) -> None:
+    def _excuse(self, tenant: str, slot: str, receivers: Sequence[Identifier], at: int, value: Any) -> None:
         """Without resync, a new identifier gets the next change, not the value that there is."""
-        for where, kept in list(self.excused.items()):
-            if where[:2] == (connection, slot) and kept != canonical(value):
-                del self.excused[where]
-        others = [i for c, s, i in self.met if (c, s) == (connection, slot)]
+        for place, kept in list(self.excused.items()):
+            if place[:2] == (tenant, slot) and kept != canonical(value):
+                del self.excused[place]
+        others = [place for place in self.met if place[:2] == (tenant, slot)]
+        heard = any(canonical(value) in (self.sure(other), self.asked.get(other)) for other in others)
         for identifier in receivers:
-            if identifier in others or value is None:
+            place = tenant, slot, identifier
+            if place in others or (value is None and not self.possibly_told(place)):
                 continue
-            no_news = at <= min(self.mentions(identifier)) or any(
-                self.sure(connection, slot, other) == canonical(value) for other in others
-            )
-            if others and no_news:
-                self.excused[connection, slot, identifier] = canonical(value)
-            self.met.append((connection, slot, identifier))
+            if others and (heard or at <= self.first_mention(identifier)):
+                self.excused[place] = canonical(value)
+            self.met.append(place)
 
     # -- deletion
 
-    def _forget(self, workspace: Workspace) -> None:
+    def _forget(self, workspace: Workspace, asked: dict[Place, str]) -> None:
         """Whoever may be known to a vendor that can forget is to be forgotten there; the rest starts anew."""
+        still = []
         for connection in workspace.connections:
-            if destination_of(workspace, connection).forgets:
-                for told in self.log:
-                    owed = connection.name, told.identifier
-                    known = told.kind != "delete" and told.fate in (Fate.DELIVERED, *UNANSWERED)
-                    if told.connection.name == connection.name and known and owed not in self.owed:
-                        self.owed.append(owed)
-        self.log, self.met, self.excused = [], [], {}
+            known = [t.place for t in self.log if t.outcome in ("delivered", *UNANSWERED)]
+            for tenant, _, identifier in [*known, *asked]:
+                forgets = identifier.type in VENDORS[connection.destination].forgets
+                if tenant == account(connection) and forgets and (tenant, identifier) not in still:
+                    still.append((tenant, identifier))
+            still += [owed for owed in self.owed if owed[0] == account(connection) and owed not in still]
+        self.owed = still
+        self.log, self.met, self.excused, self.asked = [], [], {}, {}
 
     def _deletions(self, connection: Connection) -> list[Told]:
-        made = []
-        for name, identifier in self.owed:
-            told = Told(connection, "delete ", "delete", identifier, "null", self.deleted(), 0, "{}")
-            refused = [r for r in self.refused_deletions if r.identifier == identifier and r.connection.name == name]
-            if name == connection.name and not (refused and refused[-1].keeps_out(told)):
-                made.append(told)
-        return made
+        return [
+            Told(connection, (tenant, "delete ", identifier), "delete", "null", self.deleted(), "{}")
+            for tenant, identifier in self.owed
+            if tenant == account(connection)
+        ]
 
     # -- what one identifier was told in one slot
 
-    def _calls(self, connection: str, slot: str, identifier: Identifier) -> list[Told]:
-        return [
-            t
-            for t in self.log
-            if (t.connection.name, t.identifier) == (connection, identifier) and t.slot in (slot, "delete ")
-        ]
+    def _calls(self, place: Place) -> list[Told]:
+        return [told for told in self.log if told.place == place]
 
-    def _ever(self, connection: str, slot: str) -> list[Identifier]:
-        return list(dict.fromkeys(t.identifier for t in self.log if (t.connection.name, t.slot) == (connection, slot)))
-
-    def sure(self, connection: str, slot: str, identifier: Identifier) -> str | None:
+    def sure(self, place: Place) -> str | None:
         """The value that the vendor surely has."""
         value = None
-        for told in self._calls(connection, slot, identifier):
-            if told.fate in UNANSWERED or told.kind == "delete":
+        for told in self._calls(place):
+            if told.outcome in UNANSWERED:
                 value = None
-            elif told.fate == Fate.DELIVERED:
+            elif told.outcome == "delivered":
                 value = told.value
         return value
 
-    def exposed(self, connection: str, slot: str, identifier: Identifier) -> bool:
+    def exposed(self, place: Place) -> bool:
         """Whether the vendor has, or may have, something that an exit takes back."""
         exposed = False
-        for told in self._calls(connection, slot, identifier):
-            if told.kind == "delete":
-                continue
-            if told.fate in UNANSWERED:
+        for told in self._calls(place):
+            if told.outcome in UNANSWERED:
                 exposed = True
-            elif told.fate == Fate.DELIVERED:
+            elif told.outcome == "delivered":
                 exposed = told.value != "false"
         return exposed
 
-    def possibly_told(self, connection: str, slot: str, identifier: Identifier) -> bool:
-        return any(
-            t.kind != "delete" and t.fate in (Fate.DELIVERED, *UNANSWERED)
-            for t in self._calls(connection, slot, identifier)
-        )
+    def possibly_told(self, place: Place) -> bool:
+        return any(told.outcome in ("delivered", *UNANSWERED) for told in self._calls(place))
 
-    def count(self, connection: str, slot: str, identifier: Identifier) -> int:
-        return sum(t.slot == slot and t.fate == Fate.DELIVERED for t in self._calls(connection, slot, identifier))
-
-    def refused(self, connection: str, slot: str, identifier: Identifier) -> Told | None:
+    def refused(self, place: Place) -> Told | None:
         """The last call that the vendor refused and that nothing came after which arrived, or may have."""
         last = None
-        for told in self._calls(connection, slot, identifier):
-            if told.slot == slot and told.fate in REFUSED:
+        for told in self._calls(place):
+            if told.outcome in REFUSED:
                 last = told
-            elif told.slot == slot and told.fate in (Fate.DELIVERED, Fate.MAYBE):
+            elif told.outcome in ("delivered", "maybe"):
                 last = None
         return last
 

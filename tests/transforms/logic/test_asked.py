@@ -407,8 +407,9 @@ def test_a_replay_asks_again_what_is_wanted_still() -> None:
 
 def test_an_exit_names_the_entry_that_it_opens_and_goes_with_it() -> None:
     play = Play(TRACK)
-    [entry] = play.run(ANA, {"at": 0, "vip": True})
-    made = play.run({"at": 1, "vip": False})
+    play.run()
+    [entry] = play.run(ANA, {"at": 2, "vip": True})
+    made = play.run({"at": 3, "vip": False})
     assert [("track", True), ("track", False)] == asked(made)
     assert (entry.ask, 0) == (made[1].opens, made[1].replaces)
     play.settle("rejected", "delivered")

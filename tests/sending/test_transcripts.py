@@ -7,19 +7,30 @@ from dataclasses import replace
 import msgspec
 import pytest
 from msgspec import UNSET, structs
-from transforms.batches import Batches
-from transforms.sender import Delivery
 
 from schemas.report import Report
-from schemas.workspace import Connection, Sync, Workspace
-from tests.sending.delivering import FAST, Journal, Outbox
+from schemas.workspace import Connection, Workspace
+from tests.sending.delivering import FAST, delivery_of
+from tests.sending.memory_log import MemoryLog
 from tests.sending.skipping import SkippingLoop, run
 from tests.sending.vendor_server import Answer, Seen, vendor
-from tests.transforms.destinations.driver import COMPUTATIONS, Case, Send, Step, calls, cases, filled, secret, variables
+from tests.transforms.destinations.driver import (
+    COMPUTATIONS,
+    Case,
+    Send,
+    Step,
+    calls,
+    cases,
+    filled,
+    secret,
+    syncs,
+    variables,
+)
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
 from transforms.logic.lanes import Item
-from transforms.sending.pump import KEPT, Channel
+from transforms.sending.conversation import MEMORY, Conversations
+from transforms.sending.pump import Pump
 
 
 def repeats_a_key(case: Case) -> bool:
@@ -34,10 +45,6 @@ CASES = [
     for file, case in cases(slug)
     if not repeats_a_key(case)
 ]
-
-
-async def _prepared(self: Batches, batch: list[Item]) -> None:
-    """What the calls need is there already."""
 
 
 class _Vendor:
@@ -57,7 +64,7 @@ class _Vendor:
         self.expected.append(step.send)
         self.actual.append(_sent(seen, step.send))
         if step.timeout or step.refused:
-            return Answer(cut="hang" if step.timeout else "reset")
+            return Answer(500, cut="hang" if step.timeout else "reset")
         assert step.reply
         body = step.reply.body.encode() if step.reply.json is UNSET else msgspec.json.encode(step.reply.json)
         return Answer(step.reply.status, body=body, headers=step.reply.headers)
@@ -73,64 +80,69 @@ def _sent(seen: Seen, expected: Send) -> Send:
     return Send(seen.method, url, named, json=seen.json)
 
 
-def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch) -> tuple[_Vendor, Journal, Report]:
+async def _prepared(self: Conversations, batch: list[Item]) -> None:
+    """What the calls need is there already."""
+
+
+def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch) -> tuple[_Vendor, MemoryLog, Report]:
     for name, value in variables(case.settings).items():
         monkeypatch.setenv(name, value)
-    syncs = tuple(
-        Sync(c.key, ("identify", "track")) for c in COMPUTATIONS if kind.kind == "event" or c.kind == "audience"
+    connection = Connection(
+        kind.slug, kind.slug, syncs(kind), msgspec.convert(case.settings, kind.Settings, dec_hook=secret)
     )
-    connection = Connection(kind.slug, kind.slug, syncs, msgspec.convert(case.settings, kind.Settings, dec_hook=secret))
     workspace = Workspace("acme-shop", COMPUTATIONS, (connection,))
     told = calls(case)
     # Who has one identifier in common is one person here.
     owners = {call.identifier: call.profile_id for call in reversed(told.values()) if call.kind == "identify"}
     script = _Vendor([filled(step, kind(workspace, connection), told) for step in case.talk])
-    loop, journal = SkippingLoop(), Journal()
+    loop = SkippingLoop()
+    mine = [structs.replace(c, profile_id=owners.get(c.identifier, c.profile_id)) for c in told.values()]
     with vendor(script) as server:
         # Longer than the longest delay of a transcript.
         options = replace(FAST, gateway=server.url, retry_for=7200.0, give_up_after=1e9, read_timeout=30.0)
-        mine = [structs.replace(c, profile_id=owners.get(c.identifier, c.profile_id)) for c in told.values()]
-        outbox = Outbox(mine)
-        delivery = Delivery(workspace, connection, outbox, journal, deepcopy(case.memory), options)
+        facts = {MEMORY: deepcopy(case.memory)}
+        delivery = delivery_of(mine, (workspace, connection), options, facts=facts)
         if not case.prepare:
-            monkeypatch.setattr(Batches, "_prepare", _prepared)
-        channel = Channel(delivery, {}, loop.time)
-        script.end = lambda: loop.call_soon_threadsafe(channel.stop)
-        report = run(channel.run(), loop)
-    return script, journal, report
+            monkeypatch.setattr(Conversations, "_prepare", _prepared)
+        pump = Pump(delivery, {}, loop.time)
+        script.end = lambda: loop.call_soon_threadsafe(pump.stop)
+        report = run(pump.run(), loop)
+    assert isinstance(delivery.log, MemoryLog)
+    return script, delivery.log, report
 
 
 def told_apart(case: Case) -> set[int]:
     """Calls that were refused as one object: the sender goes on with each alone, the transcript does not."""
-    objects = [(call.kind, call.identifier, call.kind == "track" and call.at) for call in calls(case).values()]
+    objects: dict[object, list[int]] = {}
+    for n, call in enumerate(calls(case).values()):
+        objects.setdefault((call.kind, call.identifier, call.kind == "track" and call.at), []).append(n)
     expected = list(case.expect.values())
-    return {n for n, each in enumerate(objects) if objects.count(each) > 1 and expected[n] == "rejected invalid_value"}
+    together = [mine for mine in objects.values() if len(mine) > 1]
+    return {n for mine in together if all(expected[n] == "rejected invalid_value" for n in mine) for n in mine}
 
 
 @pytest.mark.parametrize(("kind", "case"), CASES)
 def test_transcript(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    vendor, journal, report = deliver(kind, case, monkeypatch)
+    vendor, log, report = deliver(kind, case, monkeypatch)
     assert msgspec.to_builtins(vendor.expected) == msgspec.to_builtins(vendor.actual)
     assert [] == vendor.steps, "the sender did not say all of the transcript"
-    expected = dict(enumerate(case.expect.values()))
-    outcomes = {n: _text(journal, n) for n in expected}
+    expected = dict(enumerate(case.expect.values(), 1))
     apart = told_apart(case)
     assert {
-        n: text if text.startswith(("delivered", "rejected")) and n not in apart else "pending"
+        n: text if text.startswith(("delivered", "rejected")) and n - 1 not in apart else "pending"
         for n, text in expected.items()
-    } == outcomes
+    } == {n: _text(log, n, report) for n in expected}
     assert ("stopped" not in case.expect.values()) or report.stopped
-    secrets = [value for value in variables(case.settings).values() if value in f"{report}{journal}"]
-    assert [] == secrets
+    spoken = f"{report}{log.receipts}{log.letters}{log.kept}"
+    assert [] == [value for value in variables(case.settings).values() if value in spoken]
     if case.memory_after is not None:
-        assert case.memory_after == {key: v for key, v in journal.memories[-1].items() if key != KEPT}
+        assert case.memory_after == log.kept.get(MEMORY, {})
 
 
-def _text(journal: Journal, ref: int) -> str:
-    match journal.final.get(ref):
-        case None:
-            return "pending"
-        case outcome if type(outcome).__name__ == "Delivered":
-            return "delivered unconfirmed" if outcome.unconfirmed else "delivered"  # type: ignore[union-attr]
-        case outcome:
-            return f"rejected {outcome.reason}"  # type: ignore[union-attr]
+def _text(log: MemoryLog, ask: int, report: Report) -> str:
+    receipt = log.receipts.get(ask)
+    if receipt is None:
+        return "pending"
+    if receipt.fate == "delivered":
+        return "delivered unconfirmed" if report.unconfirmed else "delivered"
+    return f"{receipt.fate} {receipt.reason}"

@@ -1,0 +1,221 @@
+"""What is never sent: replaced and needless calls, what was taken back, what is of another workspace."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from schemas.calls import NOBODY, Call
+from schemas.canonical import digest
+from schemas.receipts import receipt_of
+from tests.sending.delivering import FAST, identify, placed, slot_of, start, track, until, webhook
+from tests.sending.memory_log import MemoryLog
+from tests.sending.vendor_server import Answer, Seen, VendorServer
+from transforms.sending.log import Mark, Waiting
+from transforms.sending.sender import Active
+
+NOT_TOLD = digest(False)
+
+
+def ask(number: int, value: Any, person: int = 0, **more: Any) -> Call:
+    """A numbered call about one value."""
+    return structs.replace(identify(person, value), ask=number, holds=more.pop("holds", NOT_TOLD), **more)
+
+
+def cancel(number: int, person: int = 0, **more: Any) -> Call:
+    fields: dict[str, Any] = {"identifier": NOBODY, "slot": 0, **more}
+    return Call(f"p{person}", "cancel", fields["identifier"], "", None, 0, number, fields["slot"])
+
+
+def values(server: VendorServer) -> list[Any]:
+    return [seen.json["traits"]["big_spenders"] for seen in server.taken]
+
+
+@pytest.fixture
+def options(server: VendorServer) -> Any:
+    return replace(FAST, gateway=server.url)
+
+
+def test_a_call_that_is_replaced_while_it_waits_is_not_sent(server: VendorServer, options: Any) -> None:
+    calls = [ask(1, 5), ask(2, 6, replaces=1), ask(3, 7, replaces=2)]
+    running = start(calls, webhook(), options)
+    assert (1, 2) == (running.report().delivered, running.report().superseded)
+    assert [7] == values(server)
+
+
+def test_entering_and_leaving_before_anything_was_sent_costs_no_request(server: VendorServer, options: Any) -> None:
+    running = start([ask(1, True), ask(2, False, replaces=1)], webhook(), options)
+    assert 2 == running.report().superseded
+    assert [] == server.seen
+
+
+def test_what_is_not_known_to_be_there_is_sent(server: VendorServer, options: Any) -> None:
+    calls = placed([ask(1, True, holds=None), ask(2, False, replaces=1, holds=None)])
+    assert 1 == start(calls, webhook(), options).report().delivered
+    assert [False] == values(server)
+
+
+def test_a_live_call_replaces_one_of_the_backfill_that_was_not_read_yet(server: VendorServer, options: Any) -> None:
+    calls = [ask(1, True, backfill=True), ask(2, False, replaces=1)]
+    assert 2 == start(calls, webhook(), options).report().superseded
+    assert [] == server.seen
+
+
+def test_what_replaces_a_call_in_flight_waits_for_its_end(server: VendorServer, options: Any) -> None:
+    server.script = lambda seen: Answer(delay=0.1)
+    running = start([ask(1, True)], webhook(), options, follow=True)
+    until(lambda: len(server.seen) == 1)
+    running.log.append(*placed([ask(2, False, replaces=1), ask(3, True, replaces=2)]))
+    until(lambda: running.settled == 3)
+    running.sender.stop()
+    assert ["delivered", "superseded", "superseded"] == list(running.log.fates().values())
+    assert [True] == values(server), "after it was delivered, the vendor has what is wanted at last"
+
+
+def test_a_replaced_call_is_not_repeated(server: VendorServer, options: Any) -> None:
+    server.script = lambda seen: Answer(503) if b'"big_spenders":true' in seen.body else Answer()
+    running = start([ask(1, True)], webhook(), options, follow=True)
+    until(lambda: len(server.seen) == 1)
+    running.log.append(*placed([ask(2, False, replaces=1)]))
+    until(lambda: running.settled == 2)
+    running.sender.stop()
+    assert ["superseded", "delivered"] == list(running.log.fates().values())
+    assert running.log.receipts[1].maybe
+    assert [False] == values(server)
+
+
+def test_what_may_have_landed_is_made_good(server: VendorServer, options: Any) -> None:
+    log = MemoryLog(placed([Waiting(ask(1, True), Mark(maybe=True)), ask(2, False, replaces=1)]))
+    running = start([], webhook(), options, log=log)
+    running.report()
+    assert {1: "superseded", 2: "delivered"} == log.fates()
+    assert log.receipts[1].maybe
+    assert log.receipts[1].unsure_until > time.time(), "it was out when an earlier process ended"
+
+
+def test_of_a_call_settled_before_the_receipt_says_what_is_there(server: VendorServer, options: Any) -> None:
+    log = MemoryLog(placed([ask(1, True), ask(2, True, replaces=1), ask(3, 5, replaces=1, person=0)]))
+    log._settle(receipt_of(log.calls[1], "delivered", 1.0))
+    start([], webhook(), options, log=log).future.result(10)
+    assert {1: "delivered", 2: "superseded", 3: "delivered"} == log.fates()
+
+
+# -- taken back
+
+
+@pytest.mark.parametrize("backfill", [False, True])
+def test_a_cancel_takes_back_what_was_not_sent(server: VendorServer, options: Any, backfill: bool) -> None:
+    calls = [
+        ask(1, True, backfill=backfill),
+        structs.replace(track(0, 5, 1), ask=2, backfill=backfill),
+        ask(3, True, person=1),
+        cancel(4),
+        ask(5, 7),
+    ]
+    running = start(calls, webhook(), options)
+    running.report()
+    assert {1: "superseded", 2: "superseded", 3: "delivered", 4: "superseded", 5: "delivered"} == running.log.fates()
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ({}, {1, 2}),
+        ({"slot": slot_of("identify", "big_spenders")}, {1}),
+        ({"identifier": identify(0, 1).identifier}, {1, 2}),
+        ({"identifier": identify(1, 1).identifier}, set()),
+    ],
+)
+def test_a_cancel_has_its_scope(server: VendorServer, options: Any, scope: Any, expected: set[int]) -> None:
+    calls = [ask(1, True), structs.replace(track(0, 5, 1), ask=2), cancel(4, **scope)]
+    running = start(calls, webhook(), options)
+    running.report()
+    assert expected == set(running.log.of("superseded")) - {4}
+
+
+def test_what_was_sent_and_taken_back_is_not_tried_again(server: VendorServer, options: Any) -> None:
+    server.script = lambda seen: Answer(503)
+    running = start([ask(1, True)], webhook(), options, follow=True)
+    until(lambda: len(server.seen) == 1)
+    running.log.append(cancel(2))
+    until(lambda: running.log.fates() == {1: "superseded", 2: "superseded"})
+    running.sender.stop()
+    assert 1 == len(server.seen)
+    assert running.log.receipts[1].maybe
+
+
+def test_an_exit_whose_entry_was_rejected_is_not_told(server: VendorServer, options: Any) -> None:
+    def refuse(seen: Seen) -> Answer:
+        return Answer(422) if b'"total_revenue":1}' in seen.body or b'"total_revenue":1,' in seen.body else Answer()
+
+    server.script = refuse
+    calls = [
+        structs.replace(track(n, value, value), ask=2 * n + value, opens=2 * n + 1 if value == 2 else 0)
+        for n in (0, 1)
+        for value in (1, 2)
+    ]
+    calls[2] = structs.replace(calls[2], value=7)
+    running = start(calls, webhook(), options)
+    running.report()
+    assert ["rejected", "superseded", "delivered", "delivered"] == list(running.log.fates().values())
+
+
+# -- other workspaces
+
+
+def test_calls_of_other_slots_and_older_epochs_are_superseded(server: VendorServer, options: Any) -> None:
+    mine = slot_of("identify", "big_spenders")
+    calls = [ask(1, True, slot=777), ask(2, True, slot=mine, epoch=1), ask(3, True, slot=mine, epoch=2)]
+    log = MemoryLog(placed(calls))
+    running = start([], webhook(), options, log=log, active={mine: Active(2)} | {})
+    running.delivery.active.pop(777)
+    running.report()
+    assert {1: "superseded", 2: "superseded", 3: "delivered"} == log.fates()
+
+
+def test_a_newer_workspace_makes_the_sender_hand_over(server: VendorServer, options: Any) -> None:
+    log = MemoryLog(placed([ask(1, True), ask(2, True, person=1)]))
+    log.number = 1
+    report = start([], webhook(), options, log=log).report()
+    assert (True, 2, []) == (report.handed_over, report.pending, server.seen)
+
+
+def test_a_newer_workspace_is_noticed_under_way(server: VendorServer, options: Any) -> None:
+    server.script = lambda seen: Answer(delay=0.05)
+    running = start([identify(n) for n in range(5_000)], webhook(), options)
+    until(lambda: len(server.seen) > 5)
+    running.log.number = 1
+    report = running.report(5.0)
+    assert report.handed_over
+    assert 0 < report.delivered < 5_000
+    assert set() == running.maybe(), "what was in flight came to its end"
+
+
+# -- deletions
+
+
+def test_nothing_passes_a_deletion(server: VendorServer, options: Any) -> None:
+    calls = [ask(1, 5), ask(2, 6, person=1), structs.replace(ask(3, None), kind="delete", key=""), ask(4, 8)]
+    running = start(calls, webhook(), options)
+    assert 4 == running.report().delivered
+    about = [(seen.json["type"], seen.json.get("traits", {}).get("big_spenders")) for seen in server.taken]
+    mine = [each for each in about if each[1] != 6]
+    assert ["identify", "delete", "identify"] == [kind for kind, _ in mine]
+
+
+def test_a_deletion_waits_until_nothing_may_land_behind_it(server: VendorServer, options: Any) -> None:
+    log = MemoryLog(
+        placed(
+            [
+                Waiting(ask(1, 5), Mark(maybe=True)),
+                cancel(2),
+                structs.replace(ask(3, None), kind="delete", key=""),
+                ask(4, 8),
+            ]
+        )
+    )
+    report = start([], webhook(), options, log=log).report()
+    assert ({1: "superseded", 2: "superseded"}, 1, []) == (log.fates(), report.scheduled, server.seen)
+    assert log.kept["may_land"] == log.receipts[1].unsure_until

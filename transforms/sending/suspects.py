@@ -1,0 +1,121 @@
+"""Suspects: calls that the vendor refused with 401, 403, 404 or the like, until it is known whose fault that is."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from schemas.outcomes import Rejected
+from schemas.report import Report
+from transforms.destinations.contract import Destination, refused
+from transforms.logic.blame import Blame, Refusal
+from transforms.logic.lanes import Item
+from transforms.sending.admission import Admission
+from transforms.sending.talk import Accused, Stopped
+from transforms.sending.words import refusal as words_of
+
+
+class Accusation(NamedTuple):
+    """A refusal, with the calls that it is about and what they get if it is their own fault."""
+
+    refusal: Refusal
+    items: list[Item]
+    outcome: Rejected
+
+
+class Suspects:
+    """Of one connection. `theirs`: it is known to be the fault of these calls."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        admission: Admission,
+        blame: Blame,
+        report: Report,
+        later: Callable[[], float | None],
+        theirs: Callable[[Accusation], None],
+    ) -> None:
+        self._destination, self._admission, self._blame, self._report = destination, admission, blame, report
+        self._later, self._theirs = later, theirs
+        self._waiting: dict[tuple[int, ...], Accusation] = {}
+        self._words = ""  # of the last refusal
+        self.scopes: dict[str, str] = {}  # routes that the vendor refuses as such: its words
+        self.succeeded_once = False
+
+    def accusation(self, items: list[Item], end: Accused, units: int, sent: float, now: float) -> Accusation:
+        self._words = self.words(end)
+        refusal = Refusal(
+            calls=tuple(item.call.ask for item in items),
+            subjects=frozenset(item.call.profile_id for item in items),
+            meaning=end.meaning,  # type: ignore[arg-type]
+            sent=sent,
+            at=now,
+            words=end.words,
+            page="text/html" in end.reply.headers.get("content-type", ""),
+            units=units,
+        )
+        return Accusation(refusal, items, refused(end.reply, words=end.words))
+
+    def weigh(self, accusation: Accusation) -> None:
+        """Its calls wait, or it is their own fault."""
+        if self._blame.refused(accusation.refusal, accusation.items[0].route) == "record":
+            self._theirs(accusation)
+        else:
+            self._waiting[accusation.refusal.calls] = accusation
+
+    def succeeded(self, sent: float, route: str) -> None:
+        """Somebody was told: who was refused before may be refused for what they are."""
+        self.succeeded_once = True
+        for cleared in self._blame.succeeded(sent, route):
+            self._clear(cleared)
+
+    def _clear(self, refusal: Refusal) -> None:
+        if accusation := self._waiting.pop(refusal.calls, None):
+            self._theirs(accusation)
+
+    def has(self, item: Item) -> bool:
+        return any(item in each.items for each in self._waiting.values())
+
+    def stand(self, out: int) -> bool:
+        """Whether more may be sent, while so many requests are out. Raises Stopped where nobody succeeds."""
+        if not self._waiting:
+            return True
+        for scope in {each.items[0].route for each in self._waiting.values()}:
+            match self._blame.stands(out, scope):
+                case "holds":
+                    return False
+                case "splits":
+                    self._clear(self._blame.to_split(scope))
+                    return False
+                case "scope":
+                    self._refuse(scope)
+                case "connection":
+                    raise Stopped(self._words)
+        return True
+
+    def _refuse(self, scope: str) -> None:
+        """All calls of the route wait."""
+        self.scopes[scope] = self._report.blocked[scope] = self._words
+        for calls, each in list(self._waiting.items()):
+            if each.items[0].route == scope:
+                del self._waiting[calls]
+                for item in each.items:
+                    if item.out and not item.settled:
+                        self._admission.block(item)
+
+    def weigh_last(self) -> None:
+        """There is nothing more to send, and nothing out. Raises Stopped where nobody succeeded."""
+        if not self._waiting:
+            return
+        records, waiting = self._blame.ended()
+        for record in records:
+            self._clear(record)
+        if waiting and not self.succeeded_once:
+            raise Stopped(self._words)
+        for suspect in waiting:
+            self._report.trouble = self._words
+            for item in self._waiting.pop(suspect.calls).items:
+                if item.out and not item.settled:
+                    self._admission.leave(item, self._later())
+
+    def words(self, end: Accused) -> str:
+        what = "refuses the credentials" if end.meaning == "credentials" else "does not allow this"
+        return words_of(self._destination, end.reply, what, end.words)
