@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from pipeline.sent import Receipts, make
+from pipeline.sent import Receipts, make, rename
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
@@ -222,7 +222,11 @@ def renamed_connections(db: StateDb, workspace: Workspace) -> list[tuple[str, st
 
 
 def write_registry(db: StateDb, registry: Registry) -> None:
-    """From now on senders of an older workspace hand over."""
+    """From now on senders of an older workspace hand over. Raises Busy while a connection of another name is sent."""
+    if packed := db.registry():
+        known = decode_registry(packed).connections
+        names = zip(known, registry.connections, strict=False)
+        rename(db.folder, {old: new for old, new in names if old != new})
     with db.portion() as transaction:
         transaction.registry(encode_registry(registry), registry.number)
 

@@ -23,7 +23,7 @@ from pipeline.disk import StoreError
 from pipeline.feed import Feed
 from pipeline.problems import WorkspaceError
 from pipeline.run import NeedsConsent, RunOptions
-from pipeline.sent import rename
+from pipeline.run_folder import forget_runs
 from pipeline.served import Served
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
@@ -153,6 +153,7 @@ class Serving:
 
     def _tidy(self) -> None:
         self._db.prune(time.time())
+        forget_runs(self.run.state, time.time())
         self._db.remember_files({}, gone=self.feed.forget())
 
     # -- the workspace
@@ -166,9 +167,8 @@ class Serving:
         if grave and not accepted:
             raise NeedsConsent("\n".join([*grave, "If that is meant, start the service with --accept-changes."]))
         self.close()
-        for was, name in renamed_connections(self._db, workspace):
+        for was, _ in renamed_connections(self._db, workspace):
             self.served.end_one(was)
-            rename(self.run.state, was, name)
         registry.number = max(registry.number, int(str(self._db.meta("workspace_number") or 0)) + 1)
         write_registry(self._db, registry)
         for notice in notices:
