@@ -126,6 +126,6 @@ def summary_of(state: Path) -> dict[str, Any]:
 
 
 def dead_letters(state: Path) -> list[dict[str, Any]]:
-    """Those of the last run."""
+    """Those of the last run; without any there is no file."""
     path = max(path for path in (state / "runs").iterdir() if path.is_dir()) / "dead_letters.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, datetime
 
 import pytest
-from transforms.logic.shard import dead_letter
+from transforms.logic.portion import dead_letter
 
 from pipeline.commands.arguments import bound
 from pipeline.unusable import by_reason, explain, verdict
