@@ -97,7 +97,11 @@ class Decider:
         decided = Decided()
         for number, name in enumerate(self.registry.connections):
             log = self._receipts(name)
-            file, position = log.file_id, log.place(self.db.folded(number))
+            known = self.db.folded(number)
+            file, position = log.file_id, log.place(known)
+            if known and file not in (b"", known[0]):  # it was lost, or an older copy was put back
+                with self.db.portion() as transaction:
+                    transaction.folded(number, file, position)
             while found := log.after(position, RECEIPTS):
                 position = found[-1].position
                 facts: dict[str, Facts] = {}

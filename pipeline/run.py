@@ -22,7 +22,7 @@ from pipeline.graph import Input, decide, deliver
 from pipeline.inputs import RECORDS, check_file
 from pipeline.log import Receipts, newest_letter
 from pipeline.replay import NOTHING, Replay
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import RunFolder, forget_runs
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
 from pipeline.unusable import by_reason, explain
@@ -174,6 +174,7 @@ class Run:
         summary.mistakes = list(mistakes(summary.input, summary.connections))
         write(self.folder.path, summary)
         db.prune(time.time())
+        forget_runs(self.options.state, time.time())
         return summary
 
     def _letters(self, db: StateDb) -> Iterator[DeadLetter]:

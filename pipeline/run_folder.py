@@ -1,6 +1,9 @@
 """The folder of one run, `runs/<run>/` in the state directory: for people, and for what its steps tell each other."""
 
+import re
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,8 +11,12 @@ import msgspec
 
 from pipeline.decider import Decided
 from pipeline.disk import PRIVATE_FOLDER, make_folder, private, replace, writing
+from pipeline.state_db import LETTERS_KEPT, RUNS_KEPT
 from schemas.dead_letters import DeadLetter
 from schemas.report import Report
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_NAME = re.compile(r"(\d{8}T\d{6}Z)(-\d\d)?")  # nothing else in `runs` is ours
 
 
 class RunFolder:
@@ -21,7 +28,7 @@ class RunFolder:
     @classmethod
     def make(cls, state: Path) -> "RunFolder":
         """A new one; names are in order of time."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.now(UTC).strftime(_STAMP)
         for number in range(100):
             path = state / "runs" / (f"{stamp}-{number:02}" if number else stamp)
             with writing(path):
@@ -63,3 +70,15 @@ class RunFolder:
             if not number:
                 path.unlink()
         return number
+
+
+def forget_runs(state: Path, now: float) -> None:
+    """Remove the folders of runs that are too old, or too many. It is no loss if that fails."""
+    runs = state / "runs"
+    with suppress(OSError):
+        names = sorted(path.name for path in runs.iterdir() if _NAME.fullmatch(path.name))
+        oldest = datetime.fromtimestamp(now - LETTERS_KEPT, UTC).strftime(_STAMP)
+        too_many = max(len(names) - RUNS_KEPT, 0)
+        for place, name in enumerate(names[:-1]):
+            if place < too_many or name < oldest:
+                shutil.rmtree(runs / name, ignore_errors=True)

@@ -186,11 +186,6 @@ class StateDb:
         rows = self._rows("SELECT file, position FROM folded WHERE connection = ?", connection)
         return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
 
-    def file_of(self, connection: int) -> bytes | None:
-        """The file that the connection's receipts were last folded from; None: it has no calls yet."""
-        rows = self._rows("SELECT file FROM folded WHERE connection = ?", connection)
-        return bytes(rows[0][0]) if rows else None
-
     # -- files that are watched
 
     def files(self) -> dict[str, bytes]:

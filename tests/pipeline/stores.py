@@ -52,9 +52,10 @@ def append(db: StateDb, calls: Sequence[Call], connection: str = HOOK, number: i
 def fold(db: StateDb, connection: str = HOOK, number: int = NUMBER, most: int = 1_000_000) -> list[Receipt]:
     """As the decider does it, at most so many receipts; those that it saw."""
     receipts = Receipts(db.folder, connection)
-    position = db.folded(number, receipts.file_id)
+    known = db.folded(number)
+    position = receipts.place(known)
     found = receipts.after(position, most)
-    if found or (receipts.file_id and db.file_of(number) not in (None, receipts.file_id)):
+    if found or (known and receipts.file_id not in (b"", known[0])):
         with db.portion() as portion:
             portion.free(number, [told.receipt.ask for told in found])
             portion.folded(number, receipts.file_id, found[-1].position if found else position)

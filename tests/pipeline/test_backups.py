@@ -108,6 +108,15 @@ class Place:
         if what == STATE:
             self._open()
 
+    def put_back_in_place(self, name: str) -> None:
+        """The whole directory, written over what is there, with its times: `cp -a`."""
+        self.decider.close()
+        for path in [*self.state.rglob("*")]:
+            if path.is_file() and not (self.root / name / path.relative_to(self.state)).exists():
+                path.unlink()
+        shutil.copytree(self.root / name, self.state, dirs_exist_ok=True)
+        self._open()
+
     def remove(self, what: str) -> None:
         self.decider.close()
         path = self.state / what
@@ -175,6 +184,27 @@ def test_an_older_state_under_a_newer_file_of_what_was_sent(place: Place, seed: 
     copies = live(place, random, 6)
     place.put_back(STATE, random.choice(copies))
     if random.random() < 0.5:  # or somebody gives them again later
+        place.fold(place.events)
+    live(place, random, 5, "later")
+    place.fold(place.events)
+    place.finish()
+    assert place.wanted == place.told()
+    assert [] == place.message_ids_of_two_values()
+    assert 0 == place.waiting()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_older_state_and_an_older_file_of_what_was_sent(place: Place, seed: int) -> None:
+    """Of one moment, or of two."""
+    random = Random(seed)
+    copies = live(place, random, 7)
+    name = random.choice(copies)
+    if seed % 3 == 0:
+        place.put_back_in_place(name)
+    else:
+        place.put_back(SENT, name if seed % 3 == 1 else random.choice(copies))
+        place.put_back(STATE, name)
+    if random.random() < 0.5:
         place.fold(place.events)
     live(place, random, 5, "later")
     place.fold(place.events)

@@ -188,10 +188,10 @@ def test_states_are_put_got_and_dropped(db: StateDb) -> None:
     assert ["p1199"] == db.names("p1198", 5)
 
 
-def test_how_far_receipts_are_folded_is_of_one_file(db: StateDb) -> None:
+def test_how_far_receipts_are_folded_is_remembered_with_their_file(db: StateDb) -> None:
     with db.portion() as portion:
         portion.folded(3, b"one", 7)
-    assert (7, 0, 0) == (db.folded(3, b"one"), db.folded(3, b"two"), db.folded(4, b"one"))
+    assert ((b"one", 7), None) == (db.folded(3), db.folded(4))
 
 
 def test_calls_are_freed_whatever_they_are_and_those_that_are_not_there(db: StateDb) -> None:
