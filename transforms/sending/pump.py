@@ -481,7 +481,8 @@ class Pump:
         if (routes := self._conversations.acknowledged) - self._blame_knows:
             self._books.remember({_ROUTES: sorted(routes | self._blame_knows)})
         report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
-        first = admission.scheduled()
+        flush = admission.flushes.next() + self._delivery.ahead  # as the clock says that lists go by
+        first = min(flush, admission.dated.next(), admission.landing.next())
         report.scheduled_until = moment(first) if first < inf else ""
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:
