@@ -237,13 +237,12 @@ def _left(database: sqlite3.Connection, number: int) -> Left:
 
 def _counted(database: sqlite3.Connection, number: int) -> Left:
     calls, cancels, position = _state_of(database, number)
-    rows = database.execute(
-        "SELECT c.slot != 0, count(DISTINCT c.ask) FROM sent.receipts r CROSS JOIN main.calls c ON c.connection = ? "
-        "AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ? GROUP BY 1",
+    settled, of_calls = database.execute(
+        "SELECT count(*), coalesce(sum(c.slot != 0), 0) FROM sent.receipts r CROSS JOIN main.calls c "
+        "ON c.connection = ? AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ?",
         (number, position),
-    ).fetchall()
-    settled = dict(rows)
-    return Left(calls - settled.get(1, 0), cancels - settled.get(0, 0))
+    ).fetchone()
+    return Left(calls - of_calls, cancels - (settled - of_calls))
 
 
 def _state_of(database: sqlite3.Connection, number: int) -> tuple[int, int, int]:
