@@ -22,7 +22,7 @@ from pipeline.graph import Input, decide, deliver
 from pipeline.inputs import RECORDS, check_file
 from pipeline.log import Receipts, newest_letter
 from pipeline.replay import NOTHING, Replay
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import RunFolder, forget_runs
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
 from pipeline.unusable import by_reason, explain
@@ -54,7 +54,6 @@ class RunOptions:
     runner: str = LOCAL_RUNNER
     beam_arguments: list[str] = field(default_factory=list)
     sender: SenderOptions = field(default_factory=SenderOptions)
-    mask_dead_letters: bool = False
     new_state: bool = False
     accept_changes: bool = False
 
@@ -104,7 +103,7 @@ class Run:
         write_registry(db, registry)
         self.before = {each.name: counts_of(self.options.state, db, each) for each in plan.connections}
         self.letters_before = {each.name: newest_letter(self.options.state, each.name) for each in plan.connections}
-        decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.mask_dead_letters)
+        decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.sender.mask_dead_letters)
         self.decider = decider
         try:
             for folded in (decider.fold_receipts(), decider.tick(), decider.fold_retries(replay.retries)):
@@ -175,7 +174,7 @@ class Run:
         summary.mistakes = list(mistakes(summary.input, summary.connections))
         write(self.folder.path, summary)
         db.prune(time.time())
-        RunFolder.prune(self.options.state, time.time())
+        forget_runs(self.options.state, time.time())
         return summary
 
     def _letters(self, db: StateDb) -> Iterator[DeadLetter]:

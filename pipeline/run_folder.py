@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.report import Report
 
 _STAMP = "%Y%m%dT%H%M%SZ"
-_NAME = re.compile(r"\d{8}T\d{6}Z(-\d{2})?")
+_NAME = re.compile(r"(\d{8}T\d{6}Z)(-\d\d)?")  # nothing else in `runs` is ours
 
 
 class RunFolder:
@@ -31,23 +32,13 @@ class RunFolder:
         for number in range(100):
             path = state / "runs" / (f"{stamp}-{number:02}" if number else stamp)
             with writing(path):
+                make_folder(path.parent)
                 try:
-                    make_folder(path.parent)
                     path.mkdir(mode=PRIVATE_FOLDER)
                 except FileExistsError:
                     continue
             return cls(path)
         raise AssertionError("a hundred runs in one second")
-
-    @staticmethod
-    def prune(state: Path, now: float) -> None:
-        """Remove the oldest: beyond `RUNS_KEPT`, and older than dead letters are kept. It is no loss if that fails."""
-        runs = state / "runs"
-        names = sorted(path.name for path in runs.iterdir() if _NAME.fullmatch(path.name)) if runs.is_dir() else []
-        old = datetime.fromtimestamp(now - LETTERS_KEPT, UTC).strftime(_STAMP)
-        for number, name in enumerate(names, RUNS_KEPT - len(names)):
-            if number < 0 or name < old:
-                shutil.rmtree(runs / name, ignore_errors=True)
 
     @property
     def name(self) -> str:
@@ -79,3 +70,15 @@ class RunFolder:
             if not number:
                 path.unlink()
         return number
+
+
+def forget_runs(state: Path, now: float) -> None:
+    """Remove the folders of runs that are too old, or too many. It is no loss if that fails."""
+    runs = state / "runs"
+    with suppress(OSError):
+        names = sorted(path.name for path in runs.iterdir() if _NAME.fullmatch(path.name))
+        oldest = datetime.fromtimestamp(now - LETTERS_KEPT, UTC).strftime(_STAMP)
+        too_many = max(len(names) - RUNS_KEPT, 0)
+        for place, name in enumerate(names[:-1]):
+            if place < too_many or name < oldest:
+                shutil.rmtree(runs / name, ignore_errors=True)

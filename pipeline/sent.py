@@ -104,10 +104,12 @@ def _move(before: Path, after: Path) -> None:
     with sqlite_errors(before, MEND):
         trace = Trace(before)
         sure = trace.sure()
-        with closing(connect(before)) as database:  # what lies in the file beside it comes into it
-            database.execute("SELECT 1 FROM meta").fetchone()
+        with closing(connect(before)) as database:  # what lies in the file beside it comes into it, whoever reads it
+            if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreError(f"{before}: another process reads it; run again")
         remove_beside(after)
         before.rename(after)
+        remove_beside(before)
         sync_folder(after.parent)
         trace.forget()
         if sure:

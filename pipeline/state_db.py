@@ -194,9 +194,10 @@ class StateDb:
         """How far each was read, packed."""
         return dict(self._rows("SELECT path, known FROM files"))
 
-    def remember_file(self, path: str, known: bytes) -> None:
-        with sqlite_errors(self.folder / NAME):
-            self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (path, known))
+    def remember_files(self, known: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
+        with self.transaction() as database:
+            database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", list(known.items()))
+            database.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
 
     # -- dead letters
 

@@ -166,8 +166,8 @@ def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str
             connect_timeout=args.connect_timeout,
             read_timeout=args.read_timeout,
             max_reject_rate=args.max_reject_rate,
+            mask_dead_letters=args.mask_dead_letters,
         ),
-        mask_dead_letters=args.mask_dead_letters,
         new_state=args.new_state,
         accept_changes=args.accept_changes,
     )

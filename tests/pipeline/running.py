@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from pipeline.state_db import StateDb
+
 Event = dict[str, Any]
 Message = dict[str, Any]
 
@@ -126,6 +128,12 @@ def summary_of(state: Path) -> dict[str, Any]:
 
 
 def dead_letters(state: Path) -> list[dict[str, Any]]:
-    """Those of the last run."""
+    """Those of the last run; without any there is no file."""
     path = max(path for path in (state / "runs").iterdir() if path.is_dir()) / "dead_letters.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def subjects(state: Path) -> dict[str, bytes]:
+    """Everything that is known of people, packed."""
+    with StateDb.use(state) as db:
+        return db.get(db.names("", 10_000))

@@ -13,7 +13,7 @@ from pipeline.cli import main
 from schemas.dead_letters import BAD_RECORD
 from schemas.formats import parquet_schema, to_record
 from tests.pipeline.conftest import Shop
-from tests.pipeline.running import dead_letters, profile, score, summary_of, vip, write_events
+from tests.pipeline.running import dead_letters, profile, score, subjects, summary_of, vip, write_events
 from transforms.logic.parse import MAX_LINE_BYTES
 
 Capture = pytest.CaptureFixture[str]
@@ -111,7 +111,7 @@ def garbage(path: Path) -> None:
 @pytest.mark.parametrize("spoil", [cut_gzip, cut_parquet, parquet_without_a_column, parquet_called_jsonl, garbage])
 def test_a_bad_file_stops_the_run_before_anything_is_sent(shop: Shop, capsys: Capture, spoil: Any) -> None:
     shop.run(profile("ana", AT), score("ana", AT, 0))
-    pointer = (shop.state / "current").read_text()
+    before = subjects(shop.state)
     shop.receiver.messages.clear()
     spoil(shop.root / "bad")
     [path] = shop.root.glob("bad*")
@@ -121,7 +121,7 @@ def test_a_bad_file_stops_the_run_before_anything_is_sent(shop: Shop, capsys: Ca
     assert printed.err.startswith(f"{path}: ")
     assert "Traceback" not in printed.err
     assert [] == shop.receiver.messages
-    assert pointer == (shop.state / "current").read_text()
+    assert before == subjects(shop.state)
 
 
 def test_a_pattern_without_a_file_stops_nothing(shop: Shop) -> None:

@@ -71,17 +71,28 @@ def test_another_engine_may_have_its_own_options_but_none_like_ours(shop: Shop, 
     [
         ("PrismRunner", ["--prism_location=prism"]),
         ("PortableRunner", ["--job_endpoint=localhost:8099", "--environment_type=LOOPBACK", "--parallelism=2"]),
-        ("SparkRunner", ["--option_of_that_engine", "3"]),
+        ("FlinkRunner", ["--option_of_that_engine", "3"]),
     ],
 )
 def test_options_of_another_engine_are_taken(runner: str, options: list[str]) -> None:
     assert "" == wrong_option(Namespace(runner=runner, gateway=None, stop_after=None, beam_arguments=options))
 
 
+@pytest.mark.parametrize("runner", ["DataflowRunner", "SparkRunner"])
+def test_an_engine_whose_machines_have_no_state_directory_is_refused_with_a_sentence(
+    shop: Shop, capsys: Capture, runner: str
+) -> None:
+    assert 1 == shop.run(*ANA, more=("--runner", runner))
+    said = capsys.readouterr().err
+    assert f"--runner: {runner} runs a job on machines that do not have the state directory" in said
+    assert 1 == len(said.splitlines())
+    assert not shop.state.exists()
+
+
 @pytest.mark.parametrize("gateway", ["127.0.0.1:8080", "", "ftp://x", "http://", "https:/x"])
 def test_a_gateway_that_is_no_address_is_wrong_usage(shop: Shop, capsys: Capture, gateway: str) -> None:
     with pytest.raises(SystemExit) as raised:
-        main(["run", *shop.common()[:-1], gateway])
+        main(["run", *shop.common(), "--gateway", gateway])
     assert 1 == raised.value.code
     assert "is not an address such as http://127.0.0.1:8080" in capsys.readouterr().err
 

@@ -1,18 +1,21 @@
 """A run as it is typed: what is sent, what is kept, what it says and its exit code."""
 
 import json
-import os
 import resource
 import signal
+import sqlite3
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.disk import StoreError
 from pipeline.run import plain_errors
 from tests.pipeline.conftest import Shop
@@ -53,21 +56,20 @@ class TestWhatItSays:
 
     def test_a_run_with_calls_left_says_who_waits(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 503
-        assert 3 == shop.run(*ANA, more=("--retry-for", "0s"))
+        assert 4 == shop.run(*ANA, more=("--retry-for", "0s"))
         last = capsys.readouterr().out.splitlines()[-1]
-        assert last.startswith("Not finished: hook. 6 calls waiting")
+        assert last.startswith("Not done yet: hook. 6 calls waiting")
 
     def test_help_tells_the_exit_codes(self, capsys: Capture) -> None:
-        from pipeline.cli import main
-
         with pytest.raises(SystemExit):
             main(["run", "--help"])
         printed = " ".join(capsys.readouterr().out.split())
-        assert all(f"{code} {what}" in printed for code, what in ((0, "done"), (1, "wrong"), (2, "fin"), (3, "could")))
+        words = ((0, "done"), (1, "wrong"), (2, "done, but"), (3, "needs"), (4, "not done yet"))
+        assert all(f"{code} {what}" in printed for code, what in words)
 
 
 class TestConservation:
-    def test_calls_of_an_earlier_run_are_carried_or_superseded(self, shop: Shop) -> None:
+    def test_calls_of_an_earlier_run_go_or_are_superseded_by_newer_ones(self, shop: Shop) -> None:
         shop.receiver.answer = lambda host, message: 503
         shop.run(*ANA, more=("--retry-for", "0s"))
         shop.receiver.answer = lambda host, message: 200
@@ -75,96 +77,69 @@ class TestConservation:
         found = summary_of(shop.state)
         hook = found["connections"]["hook"]
         assert [] == found["mistakes"]
-        counted = {name: hook[name] for name in ("made", "left", "carried", "superseded", "delivered", "pending")}
-        assert {"made": 8, "left": 6, "carried": 4, "superseded": 2, "delivered": 6, "pending": 0} == counted
+        counted = {name: hook[name] for name in ("before", "made", "superseded", "delivered", "waiting")}
+        assert {"before": 6, "made": 2, "superseded": 2, "delivered": 6, "waiting": 0} == counted
 
-    def test_a_journal_that_says_something_else_than_the_sender_fails_loudly(self, shop: Shop, capsys: Capture) -> None:
+    def test_a_log_that_does_not_add_up_fails_loudly(self, shop: Shop, capsys: Capture) -> None:
         def tamper(host: str, message: dict[str, Any]) -> int:
-            [journal] = shop.state.glob("outcomes/*/hook.jsonl")
-            with journal.open("a") as lines:
-                lines.write(f'{{"at": 0, "rejected": [[{9 << 32}, "refused", ""]]}}\n')
+            if len(shop.receiver.messages) == 1:
+                with closing(sqlite3.connect(shop.state / "sent" / "hook.db", timeout=10)) as log, log:
+                    log.execute("INSERT INTO counters VALUES ('rejected', 5)")
             return 200
 
         shop.receiver.answer = tamper
-        shop.workspace.write_text(shop.workspace.read_text().replace("as: [identify, track]", "as: identify"))
-        events = [event for n in range(400) for event in (profile(f"p{n}", DAY_1), vip(f"p{n}", DAY_1))]
-        assert 3 == shop.run(*events)
-        printed = capsys.readouterr().out
-        assert "DOES NOT ADD UP: hook: 400 calls delivered by the sender, 399 by its journal" in printed
-        assert 2 == len(summary_of(shop.state)["mistakes"])
-
-
-class TestLock:
-    def test_a_second_run_refuses_and_names_the_first(self, shop: Shop, capsys: Capture) -> None:
-        second: list[int] = []
-
-        def run_again(host: str, message: dict[str, Any]) -> int:
-            if not second:
-                second.append(-1)
-                process = command("run", *shop.arguments())
-                _, errors = process.communicate(timeout=30)
-                second[:] = [process.returncode]
-                said.append(errors)
-            return 200
-
-        said: list[str] = []
-        shop.receiver.answer = run_again
-        assert 0 == shop.run(*ANA)
-        assert [3] == second
-        assert f"in use by process {os.getpid()}" in said[0]
-        assert "wait until it ends, or stop it" in said[0]
-
-    def test_the_lock_of_a_dead_run_is_free(self, shop: Shop) -> None:
-        shop.state.mkdir()
-        (shop.state / "lock").write_text("process 1 on a machine that is gone")
-        assert 0 == shop.run(*ANA)
+        assert 3 == shop.run(*many(40))
+        expected = "DOES NOT ADD UP: hook: 0 calls waited and 40 were made; 45 have an outcome and 0 wait"
+        assert expected in capsys.readouterr().out
+        assert 1 == len(summary_of(shop.state)["mistakes"])
 
 
 class TestBrokenState:
     @pytest.mark.parametrize(
         ("file", "content", "said"),
         [
-            ("current", "", "it names no run"),
-            ("current", "20200101T000000Z", "cannot be read: No such file"),
-            ("snapshots/*/manifest.json", '{"format": 1, "run', "it is damaged"),
-            ("snapshots/*/manifest.json", '{"format": 99}', "a newer version of profilecast wrote it"),
-            ("snapshots/*/07.state", "torn", "it is damaged"),
-            ("outcomes/*/hook.jsonl", "torn\n", "it is no line of a journal"),
-            ("outbox/hook/*/*.calls", "torn", "it is damaged"),
-            ("memory/hook.json", "{", "it is damaged"),
-            ("memory/hook.json", "[]", "it is damaged (Expected `object`, got `array`)"),
-            ("memory/hook.json", '{"sender": []}', "it is damaged (Expected `object`, got `array` - at `$.sender`)"),
-            (
-                "memory/hook.json",
-                '{"sender": {"limiter": {"held_until": "tomorrow"}}}',
-                "it is damaged (Expected `float | null`, got `str` - at `$.sender.limiter.held_until`)",
-            ),
-            ("memory/hook.json", '{"sender": {"limiter": {"windows": [{"seconds": 3600}]}}}', "it is damaged"),
+            ("state.db", "torn" * 2000, "it is damaged"),
+            ("state.db", "", "it is damaged"),
+            ("sent/hook.db", "torn" * 2000, "it is damaged"),
         ],
     )
     def test_a_damaged_file_is_named_and_nothing_is_sent(
         self, shop: Shop, capsys: Capture, file: str, content: str, said: str
     ) -> None:
         shop.run(*ANA)
-        (shop.state / "memory" / "hook.json").write_text("{}")
-        path = next(shop.state.glob(file))
+        path = shop.state / file
+        for beside in path.parent.glob(f"{path.name}-*"):
+            beside.unlink()
         path.write_text(content)
         before = len(shop.receiver.messages)
         capsys.readouterr()
         assert 3 == shop.run(score("ana", DAY_2, 8))
-        errors = capsys.readouterr().err
-        assert said in errors
-        assert errors.startswith(f"{shop.state}/{file.split(chr(47))[0]}") or "current" == file
-        assert 1 == len(errors.splitlines())
+        printed = capsys.readouterr()
+        assert f"{path}: {said}" in printed.out + printed.err
+        assert "Traceback" not in printed.err
         assert before == len(shop.receiver.messages)
 
-    def test_a_state_file_that_is_gone_is_named(self, shop: Shop, capsys: Capture) -> None:
+    @pytest.mark.parametrize("content", ["{", "[]", '{"windows": 3}'])
+    def test_what_is_kept_of_a_cap_is_not_guessed_where_it_is_damaged(
+        self, shop: Shop, capsys: Capture, state_home: Path, content: str
+    ) -> None:
+        workspace(shop.workspace, "hook", cap="1000/h")
         shop.run(*ANA)
-        [path] = shop.state.glob("snapshots/*/07.state")
-        path.unlink()
+        [path] = state_home.rglob("*.json")
+        path.write_text(content)
+        before = len(shop.receiver.messages)
         capsys.readouterr()
-        assert 3 == shop.run()
-        assert f"{path}: cannot be read" in capsys.readouterr().err
+        assert 3 == shop.run(score("ana", DAY_2, 8))
+        assert "hook: STOPPED: " in capsys.readouterr().out
+        assert before == len(shop.receiver.messages)
+
+    def test_a_state_that_is_gone_is_not_begun_anew_without_a_word(self, shop: Shop, capsys: Capture) -> None:
+        shop.run(*ANA)
+        given = shop.arguments()
+        shop.state.rename(shop.root / "elsewhere")
+        assert 1 == main(["run", *given])
+        assert "add --new-state" in capsys.readouterr().err
+        assert not shop.state.exists()
 
 
 class Engine(Exception):
@@ -175,7 +150,7 @@ class TestErrorsOfSteps:
     """Each engine wraps them in its own way."""
 
     def test_the_cause_is_told(self) -> None:
-        wrapped = Engine("disk: full [while running 'WriteState']")
+        wrapped = Engine("disk: full [while running 'FoldShards']")
         wrapped.__context__ = StoreError("disk: full")
         with pytest.raises(StoreError, match=r"^disk: full$"), plain_errors():
             raise wrapped
@@ -194,46 +169,36 @@ class TestErrorsOfSteps:
 
 
 class TestDisk:
-    def test_a_part_that_cannot_be_written_leaves_the_old_state(self, shop: Shop, capsys: Capture) -> None:
+    def test_a_disk_full_while_deciding_leaves_the_old_state(self, shop: Shop) -> None:
         shop.run(*ANA)
-        pointer = (shop.state / "current").read_text()
-        (shop.state / "outbox" / "other").write_text("")
-        workspace(shop.workspace, "hook", "other")
-        capsys.readouterr()
-        assert 3 == shop.run(score("ana", DAY_2, 8))
-        assert "outbox/other" in capsys.readouterr().err
-        assert pointer == (shop.state / "current").read_text()
-
-    @pytest.mark.parametrize("largest", [0, 60], ids=["the lock", "what is decided"])
-    def test_a_disk_full_before_the_commit_leaves_the_old_state(self, shop: Shop, largest: int) -> None:
-        shop.run(*ANA)
-        pointer = (shop.state / "current").read_text()
         sent = len(shop.receiver.messages)
-        process = limited(shop, largest, *many(400))
+        process = limited(shop, 60_000, *many(400))
         assert 3 == process.returncode
         [line] = process.stderr.splitlines()
-        assert "cannot be written: File too large; make room" in line
-        assert pointer == (shop.state / "current").read_text()
+        assert "state.db: the disk refuses it" in line
+        assert "make room" in line
         assert sent == len(shop.receiver.messages)
         assert 0 == shop.run(score("ana", DAY_2, 8))
 
     def test_a_disk_full_while_sending_stops_before_what_cannot_be_written_down(self, shop: Shop) -> None:
-        process = limited(shop, 6000, *many(400))
+        workspace(shop.workspace, "hook", cap="300/s")
+        process = limited(shop, 800_000, *many(400))
         assert 3 == process.returncode
         assert "hook: STOPPED: " in process.stdout
-        assert "hook.jsonl: cannot be written: File too large" in process.stdout
+        assert "hook.db" in process.stdout
         sent = shop.receiver.message_ids()
         assert 0 < len(sent) < 400
         assert "DOES NOT ADD UP" not in process.stdout
+        workspace(shop.workspace, "hook")
         assert 0 == shop.run()
         again = [one for one in shop.receiver.message_ids() if one in set(sent)]
         assert 400 == len(set(shop.receiver.message_ids()))
-        assert len(again) - len(sent) <= 17  # what was in flight
+        assert len(again) - len(sent) <= 60  # what was in flight
 
-    def test_only_the_owner_can_read_the_state(self, shop: Shop) -> None:
+    def test_only_the_owner_can_read_the_state(self, shop: Shop, state_home: Path) -> None:
         shop.run(*ANA)
-        modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (shop.state, *shop.state.rglob("*"))}
-        assert {0} == modes
+        kept = (shop.state, *shop.state.rglob("*"), *(state_home / "profilecast").rglob("*"))
+        assert [] == [path for path in kept if stat.S_IMODE(path.stat().st_mode) & 0o077]
 
 
 def limited(shop: Shop, largest: int, *events: dict[str, Any]) -> subprocess.CompletedProcess[str]:
@@ -262,9 +227,9 @@ class TestStopping:
         shop.receiver.answer = stop
         process = command("run", *shop.arguments(*many(100)))
         out, errors = process.communicate(timeout=30)
-        assert 3 == process.returncode
+        assert 4 == process.returncode
         assert "Stopping: what is in flight ends" in errors
-        assert out.splitlines()[-1].startswith("Not finished: hook.")
+        assert out.splitlines()[-1].startswith("Not done yet: hook.")
         sent = len(shop.receiver.messages)
         assert summary_of(shop.state)["connections"]["hook"]["delivered"] == sent < 20
         workspace(shop.workspace, "hook")
@@ -272,17 +237,15 @@ class TestStopping:
         assert 100 == len(shop.receiver.messages)
 
     def test_a_signal_while_deciding_keeps_the_events_and_sends_nothing(self, shop: Shop) -> None:
-        process = command("run", *shop.arguments(*many(100)))
-        assert process.stdout
-        assert process.stdout.readline().startswith("Run ")
+        process = command("run", *shop.arguments(*many(8000)))
+        while not (shop.state / "deciding").exists():
+            time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=30)
-        assert 3 == process.returncode
+        assert 4 == process.returncode
         assert "Stopping: deciding ends first" in errors
-        assert "100 calls waiting" in out
+        assert "8,000 calls waiting" in out
         assert [] == shop.receiver.messages
-        assert 0 == shop.run()
-        assert 100 == len(shop.receiver.messages)
 
     def test_a_second_signal_ends_at_once(self, shop: Shop) -> None:
         in_flight, gone = threading.Event(), threading.Event()
@@ -301,16 +264,16 @@ class TestStopping:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=5)
         gone.set()
-        assert 3 == process.returncode
+        assert 4 == process.returncode
         assert "Stopped at once." in errors
 
     def test_it_stops_when_the_time_is_up(self, shop: Shop, capsys: Capture) -> None:
         workspace(shop.workspace, "hook", cap="20/s")
-        assert 3 == shop.run(*many(200), more=("--stop-after", "2s"))
+        assert 4 == shop.run(*many(200), more=("--stop-after", "2s"))
         assert "The time is up: what is in flight ends" in capsys.readouterr().err
         hook = summary_of(shop.state)["connections"]["hook"]
         assert 0 < hook["delivered"] < 100
-        assert 200 == hook["delivered"] + hook["pending"]
+        assert 200 == hook["delivered"] + hook["waiting"]
 
 
 class TestExitCodes:
@@ -356,33 +319,12 @@ def test_masked_dead_letters_hold_nothing_of_the_person(shop: Shop) -> None:
     assert "wrong_type" == letters[-1]["reason"] or "wrong_type" in {letter["reason"] for letter in letters}
 
 
-def test_an_unfinished_first_sync_is_still_the_first(shop: Shop) -> None:
-    def acknowledged() -> bool:
-        pointer = (shop.state / "current").read_text()
-        manifest = json.loads((shop.state / "snapshots" / pointer / "manifest.json").read_text())
-        found: bool = manifest["connections"]["hook"]["acknowledged"]
-        return found
-
+def test_an_unfinished_first_sync_is_still_the_first(shop: Shop, capsys: Capture) -> None:
+    """Its first calls are looked at, whatever an earlier run tried."""
     shop.receiver.answer = lambda host, message: 503
-    shop.run(*ANA, more=("--retry-for", "0s"))
-    shop.receiver.answer = lambda host, message: 200
-    shop.run()
-    assert not acknowledged()
-    shop.run()
-    assert acknowledged()
-
-
-def test_runs_that_were_killed_before_their_commit_are_cleared_away(shop: Shop) -> None:
-    shop.run(*ANA)
-    later = "99990101T000000Z"
-    for folder in ("snapshots", "outcomes", "outbox/hook"):
-        (shop.state / folder / later).mkdir()
-    shop.run()
-    assert not list(shop.state.glob(f"*/{later}")) + list(shop.state.glob(f"*/*/{later}"))
-
-
-def test_the_pointer_names_a_run_of_the_folder(shop: Shop) -> None:
-    shop.run(*ANA)
-    assert [Path(shop.state / "snapshots" / (shop.state / "current").read_text())] == list(
-        (shop.state / "snapshots").iterdir()
-    )
+    shop.run(*many(200), more=("--retry-for", "0s"))
+    shop.receiver.answer = lambda host, message: 422
+    shop.receiver.messages.clear()
+    assert 3 == shop.run()
+    assert "the vendor rejected" in capsys.readouterr().out
+    assert len(shop.receiver.messages) <= 50

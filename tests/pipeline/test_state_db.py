@@ -285,9 +285,8 @@ def test_what_is_forgotten_does_not_stay_in_the_file(folder: Path) -> None:
 
 
 def test_files_that_are_watched_are_remembered(db: StateDb) -> None:
-    db.remember_file("a", b"1")
-    db.remember_file("b", b"2")
-    db.remember_file("a", b"3")
+    db.remember_files({"a": b"1", "b": b"2", "c": b"2"})
+    db.remember_files({"a": b"3"}, gone=["c"])
     assert {"a": b"3", "b": b"2"} == db.files()
 
 

@@ -4,13 +4,13 @@ import argparse
 from datetime import UTC, datetime
 
 import pytest
-from transforms.logic.shard import dead_letter
 
 from pipeline.commands.arguments import bound
 from pipeline.unusable import by_reason, explain, verdict
 from schemas.dead_letters import DeadLetter
 from schemas.input_counts import InputCounts
 from transforms.logic.parse import BadRecord, Parser
+from transforms.logic.portion import dead_letter
 
 NOW = datetime(1998, 4, 1, tzinfo=UTC)
 

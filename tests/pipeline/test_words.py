@@ -94,7 +94,7 @@ class TestInterrupted:
         assert before == [signal.getsignal(number) for number in SIGNALS]
 
     def test_when_the_time_is_up_nobody_has_pressed_ctrl_c_yet(self, shop: Shop, capsys: Capture) -> None:
-        assert 3 == shop.run(*ANA, more=("--stop-after", "0s"))
+        assert 4 == shop.run(*ANA, more=("--stop-after", "0s"))
         errors = capsys.readouterr().err
         assert errors.startswith("The time is up: ")
         assert errors.endswith(" the rest waits for the next run. Ctrl-C: at once.\n")
@@ -227,7 +227,7 @@ class TestProgress:
         shown = on_a_terminal(shop.arguments(*events), "requests/s")
         before, _, after = shown.partition("Stopping: what is in flight ends")
         assert "" == re.sub(r"\x1b\[[0-9;]*m", "", re.split(r"\n|\x1b\[2K", before)[-1])
-        assert "Not finished: hook." in after
+        assert "Not done yet: hook." in after
         assert shown.rindex(CURSOR_HIDDEN) < shown.rindex(CURSOR_SHOWN)
 
     def test_the_cursor_is_there_again_though_it_stopped_at_once(self, shop: Shop) -> None:
@@ -255,7 +255,7 @@ def on_a_terminal(arguments: list[str], *words: str) -> str:
             if presses and presses[0] in shown:
                 process.send_signal(signal.SIGINT)
                 del presses[0]
-        assert 3 == process.wait(30)
+        assert 4 == process.wait(30)
     os.close(ours)
     return shown
 

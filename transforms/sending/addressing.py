@@ -59,7 +59,7 @@ class Addressing:
         if proxy.scheme not in ("http", "https") or not proxy.host:
             raise Stopped("the environment names a proxy that is neither http:// nor https://")
         self.names.proxies.add((proxy.host, proxy.port or 80))
-        return proxy, {"Proxy-Authorization": auth.encode()} if auth else None
+        return proxy, {"Authorization": auth.encode()} if auth else None  # aiohttp makes it Proxy-Authorization
 
     async def _check(self, host: str) -> None:
         """A proxy finds the target by itself; what is known of it here must not be an address inside."""

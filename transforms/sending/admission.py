@@ -22,8 +22,10 @@ from transforms.sending.delivery import Delivery
 from transforms.sending.holding import Flushes, PutOff
 from transforms.sending.log import Waiting
 from transforms.sending.reading import Rows
-from transforms.sending.words import fault
+from transforms.sending.talk import Stopped
+from transforms.sending.words import fault, place
 
+FAULTS = 5  # in a row, and nothing but faults: the module is at fault and not a record
 LANDS = "may_land"  # the fact that says until when a request that was given up may land
 _NEVER = float("inf")
 _REMEMBERED = 10_000  # settled calls whose receipts are on disk, kept for those that replace them
@@ -62,7 +64,7 @@ class Admission:
         self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
         self.ended = {_LIVE: False, _BACKFILL: False}  # there was no more
         self.handed_over = False
-        self.admitted = 0
+        self.admitted = self._faults = 0
         self.heard: Callable[[Final], None] = lambda outcome: None  # of a vendor's word on a call
         self.items: dict[int, Item] = {}  # in memory, by ask
         self._ends: dict[int, End] = {}
@@ -143,6 +145,9 @@ class Admission:
         except Exception as error:  # a fault in a destination's module is this call's end, not the connection's
             if item.settled:
                 raise
+            self._faults += 1
+            if self._faults >= FAULTS and not self.admitted:
+                raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait") from error
             self.settle(item, fault(error))
 
     def _item(self, waiting: Waiting) -> Item:

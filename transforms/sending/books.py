@@ -15,7 +15,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from schemas.calls import Call
-from schemas.dead_letters import DeadLetter, without
+from schemas.dead_letters import DeadLetter, mask, without
 from schemas.outcomes import Delivered, Expired, Final, Rejected, Superseded
 from schemas.receipts import Receipt, receipt_of
 from schemas.report import Report, Sample
@@ -46,10 +46,11 @@ class Books:
         report: Report,
         broken: Callable[[OSError], None],
         durable: Settled,
+        masked: bool = False,
     ) -> None:
-        """`durable` hears of asks whose receipts are on disk."""
+        """`durable` hears of asks whose receipts are on disk. `masked`: dead letters hold nothing of people."""
         self._log, self._connection, self._active, self._report = log, connection, active, report
-        self._broken, self._durable = broken, durable
+        self._broken, self._durable, self._masked = broken, durable, masked
         self._next, self._writing = Writing(marks={}, facts={}), False
         self._waiting: list[asyncio.Future[None]] = []  # for what is next
         self._idle: list[asyncio.Future[None]] = []  # for everything
@@ -133,7 +134,7 @@ class Books:
             attempts=item.attempts,
             refused=refused.hex(),
         )
-        self._next.dead_letters.append((call.ask, letter))
+        self._next.dead_letters.append((call.ask, mask(letter) if self._masked else letter))
 
     def _count(self, item: Item, outcome: Final) -> None:
         report = self._report

@@ -23,7 +23,7 @@ from transforms.logic.lanes import Item, Lanes
 from transforms.logic.netting import may_land_until
 from transforms.logic.retry import backoff, outlived
 from transforms.logic.splitting import PARTLY, TAKEN, Answer, Found, Splitting
-from transforms.sending.admission import Admission, key_of
+from transforms.sending.admission import FAULTS, Admission, key_of
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
@@ -34,7 +34,6 @@ from transforms.sending.words import fault, place
 _OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
 _LONG = 120.0  # seconds: what is put off for longer leaves memory
 _AGAIN = 300.0  # seconds until what was given up is tried again, where the sender goes on
-_FAULTS = 5  # conversations that fail in a row, and none that does not: the module is at fault and not a record
 _PART = 2  # attempts at a part of a batch that is divided because it is not answered
 
 Key = tuple[str, str]
@@ -241,7 +240,7 @@ class Conversations:
         talk.maybe = talk.maybe or talk.partly
         self._note(batch, talk)
         self._faults += 1
-        if self._faults >= _FAULTS and not self._successes:
+        if self._faults >= FAULTS and not self._successes:
             raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait")
         return Answer("refused", f"{_FAULT}{place(error)}")
 
@@ -336,7 +335,10 @@ class Conversations:
             self.suspects.weigh(unit[0].accused)
             return
         for item in unit:
-            self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+            if key_of(item.call) in self._keys.waiting:  # meanwhile others have shown that it is not the record
+                self._admission.block(item)
+            else:
+                self._settle(item, item.refused or _refused(found.words, found.large), told=True)
 
     def _still(self, items: list[Item]) -> list[Item]:
         return [item for item in items if item.out and not item.settled]

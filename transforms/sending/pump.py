@@ -172,7 +172,13 @@ class Pump:
         flushes = Flushes(delivery.active, facts, delivery.ahead)
         self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
-            delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable
+            delivery.log,
+            delivery.connection.name,
+            delivery.active,
+            self.report,
+            self._broken,
+            self._admission.durable,
+            self._options.mask_dead_letters,
         )
         self._admission.heard = self._heard
         watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall)
@@ -220,6 +226,7 @@ class Pump:
             return
         if verdict := self._canary.verdict():
             if not self._read_all:
+                self.report.paused = True
                 mend = "mend that, or raise --max-reject-rate, and run again for the rest"
                 raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
             return
@@ -474,7 +481,8 @@ class Pump:
         if (routes := self._conversations.acknowledged) - self._blame_knows:
             self._books.remember({_ROUTES: sorted(routes | self._blame_knows)})
         report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
-        first = admission.scheduled()
+        flush = admission.flushes.next() + self._delivery.ahead  # as the clock says that lists go by
+        first = min(flush, admission.dated.next(), admission.landing.next())
         report.scheduled_until = moment(first) if first < inf else ""
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:
