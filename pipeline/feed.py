@@ -35,27 +35,32 @@ class Piece(NamedTuple):
     seen: Seen | None  # how far the file is read with them; None: it is read whole, and this is not the end
 
 
+def check_patterns(patterns: Iterable[str]) -> None:
+    """Raises WrongPattern where one of them can never be watched."""
+    for pattern in patterns:
+        if "://" in pattern:
+            advice = "copy the files here, or read them with `profilecast run`"
+            raise WrongPattern(pattern, "only files of this machine can be watched", advice)
+        try:
+            look_up(pattern)
+        except WrongPattern:
+            raise
+        except InputError:  # what is not there yet, or may not be read, may be mended meanwhile
+            pass
+
+
 class Feed:
     """The files that patterns lead to."""
 
     def __init__(
-        self,
-        patterns: Iterable[str],
-        seen: Mapping[str, Seen],
-        cannot: Callable[[str], None],
-        clock: Callable[[], float] = time.time,
+        self, patterns: Iterable[str], seen: Mapping[str, Seen], clock: Callable[[], float] = time.time
     ) -> None:
-        """`seen`: how far each was read. `cannot` hears, once, what cannot be read, and why. Raises WrongPattern."""
-        self._patterns, self._seen, self._cannot, self._clock = [*patterns], {**seen}, cannot, clock
-        for pattern in self._patterns:
-            if "://" in pattern:
-                advice = "copy the files here, or read them with `profilecast run`"
-                raise WrongPattern(pattern, "only files of this machine can be watched", advice)
-            _found(pattern)
+        """`seen`: how far each was read."""
+        self._patterns, self._seen, self._clock = [*patterns], {**seen}, clock
         self._due = 0.0
         self._waiting: deque[tuple[Found, Seen]] = deque()
         self._whole: tuple[Found, Blocks, bool] | None = None  # a file that is read whole, under way
-        self.unreadable: dict[str, str] = {}  # by path or pattern: why
+        self.unreadable: dict[str, str] = {}  # by path or pattern: a sentence that says why
         self._given_up: dict[str, tuple[Found, float]] = {}
 
     def look(self) -> None:
@@ -112,7 +117,7 @@ class Feed:
                 found.update(_found(pattern))
                 self.unreadable.pop(pattern, None)
             except InputError as error:
-                self._say(pattern, str(error))
+                self.unreadable[pattern] = str(error)
         return sorted(found)
 
     def _know_renamed(self, found: list[Found]) -> None:
@@ -173,12 +178,7 @@ class Feed:
         if self._whole and self._whole[0] == file:
             self._whole = None
         self._given_up[file.path] = (file, self._clock())
-        self._say(file.path, words)
-
-    def _say(self, what: str, words: str) -> None:
-        if self.unreadable.get(what) != words:
-            self.unreadable[what] = words
-            self._cannot(words)
+        self.unreadable[file.path] = words
 
 
 def _behind(each: tuple[Found, Seen | None]) -> tuple[int, str]:
@@ -193,4 +193,4 @@ def _found(pattern: str) -> list[str]:
     return [path for path in look_up(pattern)[0] if "://" not in path]
 
 
-__all__ = ["EVERY", "Feed", "Piece"]
+__all__ = ["Feed", "Piece", "check_patterns"]

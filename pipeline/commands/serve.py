@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     mute_beam()
     args.now, args.runner = None, LOCAL_RUNNER
     workspace = loaded(args.workspace)
+    from pipeline.files import WrongPattern
     from pipeline.serve import ServeOptions, Serving
     from pipeline.status_server import serving_status
 
@@ -72,8 +73,12 @@ def run(args: argparse.Namespace) -> int:
         args.retry_stopped,
     )
     say = _json if args.log == "json" else _text
-    serving = Serving(options, say)
+    try:
+        serving = Serving(options, say)
+    except WrongPattern as error:
+        return _ended(error, USAGE)
     with ExitStack() as stack:
+        stack.callback(serving.close)
         try:
             port = stack.enter_context(serving_status(args.status_port, serving.status, serving.well))
         except OSError as error:
@@ -86,18 +91,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _served(serving: "Serving") -> int:
     from pipeline.disk import StoreError
-    from pipeline.files import InputError, WrongPattern
     from pipeline.leases import Busy
     from pipeline.run import NeedsConsent
     from pipeline.state_db import NoState
 
     try:
         serving.loop()
-    except (NoState, WrongPattern) as error:
+    except NoState as error:
         return _ended(error, USAGE)
     except Busy as error:
         return _ended(error, AGAIN)
-    except (StoreError, NeedsConsent, InputError) as error:
+    except (StoreError, NeedsConsent) as error:
         return _ended(error, PERSON)
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
