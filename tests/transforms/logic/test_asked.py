@@ -506,7 +506,7 @@ def test_what_a_deletion_that_was_given_up_may_undo_is_told_once_more() -> None:
     play.settle("delivered")
     play.run({"at": 1, "delete": True})
     play.settle("expired maybe")
-    news = [{"at": 2, "ids": ["u1"]}, {"at": 2, "score": 11}, {"at": 2, "vip": True}]
+    news: list[dict[str, Any]] = [{"at": 2, "ids": ["u1"]}, {"at": 2, "score": 11}, {"at": 2, "vip": True}]
     assert [("identify", 11), ("track", True)] == asked(play.run(*news, hours=0.01))
     play.settle("delivered", "delivered")
     assert [] == play.run(hours=0.01)
