@@ -13,13 +13,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipeline.outbox import Outbox, shard_file
+from transforms.logic.shard import SHARDS
+
 from benchmarks.deliveries import call, hook
 from benchmarks.machine import facts
 from benchmarks.receiver import receiver
-from pipeline.outbox import Outbox, shard_file
 from schemas.packing import frames
 from schemas.workspace import Cap
-from transforms.logic.shard import SHARDS
 from transforms.sending.sender import Sender
 
 SENDING = 3.0  # seconds

@@ -75,6 +75,4 @@ def hook(name: str, url: str, number: int, cap: Cap | None = None, log: MadeCall
     settings = Webhook.Settings(url=f"{url}{name}", private_addresses=True)
     connection = Connection(name, "webhook", (Sync(computation=KEY),), settings, cap)
     workspace = Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,))
-    return Delivery(
-        workspace, connection, log or MadeCalls(number), NoCaps(), {1: Active(1)}, 0, SenderOptions()
-    )
+    return Delivery(workspace, connection, log or MadeCalls(number), NoCaps(), {1: Active(1)}, 0, SenderOptions())

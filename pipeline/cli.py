@@ -56,7 +56,7 @@ def _main(given: Sequence[str]) -> int:
         with surviving(_unheard):
             args = _parsed(given)
         delivers = args.command in DELIVERING and not vars(args).get("dry_run")
-        with surviving(_unheard_run if delivers else _unheard):
+        with surviving(_unheard_service if args.command == "serve" else _unheard_run if delivers else _unheard):
             code: int = import_module(COMMANDS[args.command][0]).run(args)
             return code
     except WorkspaceError as error:
@@ -70,6 +70,10 @@ def _main(given: Sequence[str]) -> int:
 def _unheard_run(error: OSError) -> None:
     told = "The run goes on; its summary.json will tell what it did."
     print(f"Standard output cannot be written: {error.strerror}. {told}", file=sys.stderr)
+
+
+def _unheard_service(error: OSError) -> None:
+    print(f"Standard output cannot be written: {error.strerror}. The service goes on; ask /status.", file=sys.stderr)
 
 
 def _unheard(error: OSError) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from pipeline.sent import Receipts, make
+from pipeline.sent import Receipts, make, rename
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
@@ -26,6 +26,7 @@ from transforms.logic.ledger import Retry
 from transforms.logic.plan import Plan, make_plan
 from transforms.logic.portion import Parsed, Portion, fold_portion
 from transforms.logic.registry import Notice, Vendor, enter
+from transforms.sending.log import fields_of
 
 PROFILES = 5_000  # in a transaction: about 1 KB each, and as much again for each call
 RECEIPTS = 20_000  # folded in a transaction
@@ -39,6 +40,7 @@ class Decided(Struct):
     no_identifier: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)  # identifiers that a vendor cannot forget, by connection
     sources: InputCounts = field(default_factory=InputCounts)
+    settled: dict[str, int] = field(default_factory=dict)  # calls by fate, as their receipts say
     asked: int = 0  # records in logs, cancels too
     errors: list[str] = field(default_factory=list)  # unreadable files: nothing was folded
 
@@ -46,7 +48,7 @@ class Decided(Struct):
         self.errors += other.errors
         for mine, others in (
             (self.input, other.input), (self.made, other.made), (self.no_identifier, other.no_identifier),
-            (self.kept, other.kept),
+            (self.kept, other.kept), (self.settled, other.settled),
         ):  # fmt: skip
             for name, number in others.items():
                 mine[name] = mine.get(name, 0) + number
@@ -95,6 +97,12 @@ class Decider:
     def fold_receipts(self) -> Decided:
         """What the senders wrote since the last time, of every connection that there ever was."""
         decided = Decided()
+        for part in self.receipts():
+            decided.add(part)
+        return decided
+
+    def receipts(self, most: int = RECEIPTS) -> Iterator[Decided]:
+        """The same, a portion at a time."""
         for number, name in enumerate(self.registry.connections):
             log = self._receipts(name)
             known = self.db.folded(number)
@@ -102,15 +110,16 @@ class Decider:
             if known and file not in (b"", known[0]):  # it was lost, or an older copy was put back
                 with self.db.portion() as transaction:
                     transaction.folded(number, file, position)
-            while found := log.after(position, RECEIPTS):
+            while found := log.after(position, most):
                 position = found[-1].position
                 facts: dict[str, Facts] = {}
                 for each in found:
                     told = facts.setdefault(each.receipt.profile_id, Facts(receipts=[]))
                     told.receipts.append(each.receipt)  # type: ignore[attr-defined]
                 freed = [each.receipt.ask for each in found]
-                decided.add(self._fold(facts, (number, file, position, freed)))
-        return decided
+                decided = self._fold(facts, (number, file, position, freed))
+                decided.settled = fields_of([each.receipt for each in found])
+                yield decided
 
     def _receipts(self, connection: str) -> Receipts:
         """They stay open: while many connections are served, each is looked at twice a second."""
@@ -138,13 +147,13 @@ class Decider:
             decided.add(part)
         return decided
 
-    def ticks(self) -> Iterator[Decided]:
+    def ticks(self, most: int = PROFILES) -> Iterator[Decided]:
         """The same, a portion at a time. What was not reached is begun again by whoever decides next."""
         digest = self.plan.digest()
         if self.registry.digest == digest:
             return
         after = "\x01"  # tombstones come before
-        while names := self.db.names(after, PROFILES):
+        while names := self.db.names(after, most):
             after = names[-1]
             yield self._fold({name: Facts(tick=True) for name in names})
         self.registry.digest = digest
@@ -201,8 +210,23 @@ def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Reg
     return plan, registry
 
 
+def renamed_connections(db: StateDb, workspace: Workspace) -> list[tuple[str, str]]:
+    """Old and new names of those that the workspace renames. Their logs are renamed ahead of the registry."""
+    packed = db.registry()
+    tenants = decode_registry(packed).tenants if packed else {}
+    return [
+        (each.was, each.name)
+        for each in workspace.connections
+        if each.was and each.was in tenants and each.name not in tenants
+    ]
+
+
 def write_registry(db: StateDb, registry: Registry) -> None:
-    """From now on senders of an older workspace hand over."""
+    """From now on senders of an older workspace hand over. Raises Busy while a connection of another name is sent."""
+    if packed := db.registry():
+        known = decode_registry(packed).connections
+        names = zip(known, registry.connections, strict=False)
+        rename(db.folder, {old: new for old, new in names if old != new})
     with db.portion() as transaction:
         transaction.registry(encode_registry(registry), registry.number)
 
@@ -212,4 +236,4 @@ def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield names[start : start + size]
 
 
-__all__ = ["DeadLetter", "Decided", "Decider", "enter_workspace", "write_registry"]
+__all__ = ["DeadLetter", "Decided", "Decider", "enter_workspace", "renamed_connections", "write_registry"]

@@ -136,11 +136,12 @@ def active(plan: ConnectionPlan, connection: Connection, destination: Destinatio
     return found
 
 
-def counts_of(state: Path, db: StateDb, plan: ConnectionPlan) -> Counts:
-    """A connection's log as it is now."""
+def counts_of(state: Path, db: StateDb, plan: ConnectionPlan, quickly: bool = False) -> Counts:
+    """A connection's log as it is now. `quickly`: see `waiting`."""
     receipts = Receipts(state, plan.name)
     try:
-        return Counts(made=db.made(plan.number), waiting=waiting(state, plan.name, plan.number), **receipts.counters())
+        left = waiting(state, plan.name, plan.number, quickly)
+        return Counts(made=db.made(plan.number), waiting=left, **receipts.counters())
     finally:
         receipts.close()
 

@@ -61,7 +61,7 @@ def find_files(patterns: Iterable[str], beam_arguments: Sequence[str] = ()) -> F
     skipped: dict[str, str] = {}  # the path, and the part of it that is hidden
     notes = []
     for pattern in patterns:
-        paths, hidden = _look_up(pattern)
+        paths, hidden = look_up(pattern)
         if not paths and _is_pattern(pattern):
             notes.append(f"{pattern}: no file matches yet")
         elif not paths:
@@ -74,7 +74,7 @@ def find_files(patterns: Iterable[str], beam_arguments: Sequence[str] = ()) -> F
     return Found(sorted(files), notes)
 
 
-def _look_up(pattern: str) -> tuple[list[str], dict[str, str]]:
+def look_up(pattern: str) -> tuple[list[str], dict[str, str]]:
     """The files of one pattern; those that it passes over, each with the part of its path that is hidden."""
     local = pattern if "://" in pattern else os.path.normpath(pattern)
     remote = urlsplit(pattern) if "://" in pattern else None

@@ -12,8 +12,8 @@ counters  receipts by fate
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,25 +80,36 @@ def _making(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def rename(folder: Path, old: str, new: str) -> None:
-    """A connection has another name: its file goes with it. Done already: nothing. Raises Busy and StoreError.
+def rename(folder: Path, names: Mapping[str, str]) -> None:
+    """Connections have other names (old: new): their files go with them. What is done already, after a crash, is left.
 
-    The caller may decide here. Whoever delivers it under its old name has to end first.
+    The caller may decide here. Raises Busy, before anything is done, while one of them is delivered; and StoreError.
     """
-    before, after = path_of(folder, old), path_of(folder, new)
-    with log_lease(folder, old), log_lease(folder, new), sqlite_errors(before, MEND):
-        if not before.exists():
-            return
-        if after.exists():
-            raise StoreError(
-                f"{after}: it is of a connection that had this name before; give {old} another new name, or remove the "
-                "file if nobody needs its dead letters"
-            )
+    with ExitStack() as leases:
+        for name in sorted({*names, *names.values()}):
+            leases.enter_context(log_lease(folder, name))
+        left = {old: new for old, new in names.items() if path_of(folder, old).exists()}
+        for old, new in left.items():
+            if new not in names and path_of(folder, new).exists():
+                raise StoreError(
+                    f"{path_of(folder, new)}: it is of a connection that had this name before; give {old} another new "
+                    "name, or remove the file if nobody needs its dead letters"
+                )
+        while left:  # first those whose new name nobody has to give up
+            old = next((old for old, new in left.items() if new not in left), next(iter(left)))
+            _move(path_of(folder, old), path_of(folder, left.pop(old)))
+
+
+def _move(before: Path, after: Path) -> None:
+    with sqlite_errors(before, MEND):
         trace = Trace(before)
         sure = trace.sure()
-        connect(before).close()  # what lies in the file beside it comes into it: there is one thing to move
+        with closing(connect(before)) as database:  # what lies in the file beside it comes into it, whoever reads it
+            if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreError(f"{before}: another process reads it; run again")
         remove_beside(after)
         before.rename(after)
+        remove_beside(before)
         sync_folder(after.parent)
         trace.forget()
         if sure:
@@ -228,13 +239,12 @@ def _left(database: sqlite3.Connection, number: int) -> Left:
 
 def _counted(database: sqlite3.Connection, number: int) -> Left:
     calls, cancels, position = _state_of(database, number)
-    rows = database.execute(
-        "SELECT c.slot != 0, count(DISTINCT c.ask) FROM sent.receipts r CROSS JOIN main.calls c ON c.connection = ? "
-        "AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ? GROUP BY 1",
+    settled, of_calls = database.execute(
+        "SELECT count(*), coalesce(sum(c.slot != 0), 0) FROM sent.receipts r CROSS JOIN main.calls c "
+        "ON c.connection = ? AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ?",
         (number, position),
-    ).fetchall()
-    settled = dict(rows)
-    return Left(calls - settled.get(1, 0), cancels - settled.get(0, 0))
+    ).fetchone()
+    return Left(calls - of_calls, cancels - (settled - of_calls))
 
 
 def _state_of(database: sqlite3.Connection, number: int) -> tuple[int, int, int]:

@@ -1,40 +1,36 @@
 """`serve`: the run in a loop. Events are folded as they come, and every connection is delivered all the time.
 
-    every half second:  new lines of the event files ─┐
-                        receipts ─────────────────────┼─ fold ─ logs ─ senders, which never stop
-                        profiles to be looked at anew ┘
-                        (after the workspace changed)
+    this process:   senders, which never stop; the workspace; what is said of it all
+    folding:        what is new in files and receipts, every half second (`pipeline/folding.py`)
 
-Everything that counts is in the state directory when a step is done, so a kill loses nothing.
+They speak through the state directory, and through a pipe: what to decide with, and what was done.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import leases, watch
-from pipeline.decider import Decided, Decider, enter_workspace, write_registry
-from pipeline.delivering import Deliveries, counts_of, reports
-from pipeline.files import find_files
-from pipeline.inputs import RECORDS, InputError, check_file, read_blocks
+from pipeline import leases
+from pipeline.decider import Decider, enter_workspace, renamed_connections, write_registry
+from pipeline.disk import StoreError
+from pipeline.feed import check_patterns
+from pipeline.folding import TURN, Turned, counted, start_folding
+from pipeline.problems import WorkspaceError
 from pipeline.run import NeedsConsent, RunOptions
+from pipeline.served import Served
 from pipeline.state_db import StateDb
 from pipeline.vendors import destinations, vendors
-from schemas.report import Report
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
-from transforms.logic.portion import Lines, parse_lines
-from transforms.sending.sender import shared_sender
 
-TICK = 0.5  # seconds between looks at the files
-_AGAIN = 60.0  # seconds until a connection that stopped is tried again
-_PRUNE = 3600.0  # seconds
+_SAY = 10.0  # seconds between lines that count what was done
+_STUCK = 60.0  # seconds without a turn
 
-Say = Callable[..., None]  # (event, **details): one line for whoever watches
+Say = Callable[..., None]  # (event, words, **details): one line for whoever watches
 
 
 @dataclass(frozen=True)
@@ -43,204 +39,190 @@ class ServeOptions:
 
     run: RunOptions
     load: Callable[[], Workspace]  # reads the workspace file again; raises WorkspaceError
-    changed: Callable[[], float]  # when the file was last written
+    changed: Callable[[], float]  # when the file was last written; 0: it is not there now
+    again: float = 300.0  # seconds until what stopped or is blocked is tried again
 
 
 class Serving:
-    """A state directory that is served. `loop` until `stop`; `reload` whenever."""
+    """A state directory that is served: `loop`, until `stop`."""
 
     def __init__(self, options: ServeOptions, say: Say) -> None:
-        self.options, self.say = options, say
-        self.began = time.time()
-        self.counted = Decided()
-        self.folded_at = 0.0  # when something was last folded
-        self.trouble = ""  # why files cannot be read, or why the workspace was not taken over
-        self._stopping, self._reload = threading.Event(), threading.Event()
-        self._running: dict[str, Future[Report]] = {}
-        self._again: dict[str, float] = {}  # stopped connections: when they are tried again
-        self._ticking: Iterator[Decided] = iter(())
-        self._unreadable: dict[str, str] = {}
-        self._patterns: tuple[float, list[str]] = (0.0, [])
+        """Raises WrongPattern. To be made while the process has no other thread."""
+        check_patterns(options.run.events)
+        self.options, self.say, self.run = options, say, options.run
+        self.page = ""  # the address of its status
+        self.counted: Counter[str] = Counter()
+        self.folded_at = 0.0  # when something was last folded, seconds since 1970
+        self.refused = ""  # why the workspace file was not taken over
+        self.now = Turned()  # what folding said last
+        self.began, self._turned = time.time(), time.monotonic()
+        self._stopping = self._reloading = False
+        self._news: Counter[str] = Counter()  # what is to be said of
+        self._said = 0.0
+        self._decider: Decider | None = None
+        self.served = Served(self.run, options.again, say)
+        self._pipe, self._folding = start_folding(self.run.events)
 
     def stop(self) -> None:
         """Softly: what is in flight ends. Safe in a signal handler."""
-        self._stopping.set()
-        shared_sender().stop()
+        self._stopping = True
 
     def reload(self) -> None:
         """Take the workspace file over as it is now. Safe in a signal handler."""
-        self._reload.set()
+        self._reloading = True
+
+    def close(self) -> None:
+        """Afterwards there is no folding process any more."""
+        self._pipe.close()
+        self._folding.join()
 
     def loop(self) -> None:
-        """Raises StoreError, Busy, NeedsConsent and NoState."""
-        run = self.options.run
+        """Raises StoreError, Busy, NeedsConsent and NoState: nothing was begun."""
+        run = self.run
         with StateDb.use(run.state, run.new_state) as db, leases.deciding(run.state):
-            db.bind(run.workspace.workspace, run.sender.gateway)
             self._db = db
-            self._take_over(run.workspace)
-            self.say("serving", state=str(run.state), connections=len(run.workspace.connections))
+            written = self.options.changed()
+            self._take_over(run.workspace, run.accept_changes)
+            number, name = len(run.workspace.connections), run.workspace.workspace
+            self.say("serving", workspace=name, connections=number, state=str(run.state), status=self.page)
             try:
-                self._steps()
+                self._turns(written)
             finally:
                 self._end()
 
-    def _steps(self) -> None:
-        written, pruned = self.options.changed(), time.time()
-        while not self._stopping.is_set():
-            busy = self._fold_files()
-            busy |= self._fold(self.decider.fold_receipts())
-            busy |= self._fold(next(self._ticking, Decided()))
-            self._deliver()
-            if self._reload.is_set() or self.options.changed() != written:
-                self._reload.clear()
-                written = self.options.changed()
-                self._take_new_workspace()
-            if time.time() - pruned > _PRUNE:
-                pruned = time.time()
-                self._db.prune(pruned)
-            if not busy:
-                self._stopping.wait(TICK)
+    def _turns(self, written: float) -> None:
+        while not self._stopping:
+            self._listen(TURN)
+            if self._reloading or self.options.changed() not in (written, 0.0):
+                self._reloading, written = False, self.options.changed()
+                self._reload()
+            self.served.step()
+            self._say_news()
+
+    def _listen(self, seconds: float) -> None:
+        """To what folding says."""
+        while self._pipe.poll(seconds):
+            self._hear_next()
+            seconds = 0.0
+
+    def _hear_next(self) -> None:
+        try:
+            self._hear(self._pipe.recv())
+        except EOFError:
+            raise RuntimeError("the folding process has ended; what it said is above") from None
+
+    def _hear(self, turned: Turned) -> None:
+        before, self.now, self._turned = self.now, turned, time.monotonic()
+        if turned.counts:
+            self.folded_at = time.time()
+            self.counted.update(turned.counts)
+            self._news.update(turned.counts)
+        if turned.trouble and turned.trouble != before.trouble:
+            self.say("trouble", turned.trouble)
+        if before.trouble and not turned.trouble:
+            self.say("goes on")
+        for words in turned.unreadable:
+            if words not in before.unreadable:
+                self.say("unreadable", words)
 
     def _end(self) -> None:
-        shared_sender().stop()
-        for running in self._running.values():
-            running.result()
-        self._fold(self.decider.fold_receipts())
-        self.decider.close()
-        self.say("stopped", waiting={name: each["waiting"] for name, each in self.connections().items()})
+        self._stopping = True
+        with suppress(BrokenPipeError):
+            self._pipe.send("stop")
+        self.served.end()
+        with suppress(EOFError):
+            while True:
+                self._hear(self._pipe.recv())
+        try:
+            self._fold_last()
+        except StoreError as error:
+            self.say("trouble", str(error))
+        self._say_news(anyway=True)
+        self.say("ended")
+
+    def _fold_last(self) -> None:
+        """What the vendors said in the end."""
+        assert self._decider
+        for part in self._decider.receipts():
+            self._hear(Turned(counted(part)))
+        self._decider.close()
 
     # -- the workspace
 
-    def _take_over(self, workspace: Workspace) -> None:
-        run = replace(self.options.run, workspace=workspace)
-        self._destinations = destinations(workspace)
-        plan, registry, notices = enter_workspace(
-            self._db, workspace, vendors(self._destinations), micros(datetime.now(UTC))
-        )
+    def _take_over(self, workspace: Workspace, accepted: bool) -> None:
+        """Folding waits meanwhile. Whatever it raises, nothing was changed."""
+        made = destinations(workspace)
+        self._db.bind(workspace.workspace, self.run.sender.gateway)
+        plan, registry, notices = enter_workspace(self._db, workspace, vendors(made), micros(datetime.now(UTC)))
         grave = [notice.words for notice in notices if notice.grave]
-        if grave and not run.accept_changes:
-            raise NeedsConsent("\n".join([*grave, "Nothing was changed. If that is meant, add --accept-changes."]))
-        for notice in notices:
-            self.say("workspace", words=notice.words)
+        if grave and not accepted:
+            raise NeedsConsent("\n".join([*grave, "If that is meant, start the service with --accept-changes."]))
+        for was, _ in renamed_connections(self._db, workspace):
+            self.served.end_one(was)
+        number = self._db.meta("workspace_number")  # a new one in any case: settings may have changed
+        registry.number = max(registry.number, (number if isinstance(number, int) else 0) + 1)
         write_registry(self._db, registry)
-        self.run = run
-        self.decider = Decider(run.state, plan, registry, "serve", run.sender.mask_dead_letters)
-        self._ticking = self.decider.ticks()
-        self._deliveries = Deliveries(run, plan, registry, follow=True)
-        self._again.clear()
+        for notice in notices:
+            self.say("workspace", notice.words)
+        self.run = replace(self.run, workspace=workspace)
+        self._decider = Decider(self.run.state, plan, registry, "serve", self.run.sender.mask_dead_letters)
+        self._pipe.send(self._decider)
+        self.served.take_over(self.run, plan, registry)
 
-    def _take_new_workspace(self) -> None:
-        """A file with mistakes changes nothing: the old workspace goes on."""
+    def _reload(self) -> None:
+        """A file with mistakes changes nothing."""
         try:
             workspace = self.options.load()
-            self._take_over(workspace)
-        except Exception as error:  # whatever is wrong with the file, the service goes on
-            self.trouble = str(error)
-            self.say("reload refused", words=self.trouble)
+            self._pause()
+            self._take_over(workspace, accepted=False)
+        except (WorkspaceError, NeedsConsent, StoreError, leases.Busy) as error:
+            self.refused = str(error)
+        except Exception as error:  # a fault in a destination, perhaps
+            self.refused = f"{type(error).__name__}: {error}"
+        else:
+            self.refused = ""
+            self.say("reloaded", connections=len(self.run.workspace.connections))
             return
-        self.trouble = ""
-        self.say("reloaded", connections=len(workspace.connections))
+        self._pipe.send("go on")
+        self.say("not reloaded", f"{self.refused}\nThe workspace stays as it was.")
 
-    # -- events
-
-    def _fold_files(self) -> bool:
-        """A step of each file that has news; whether there was any."""
-        seen = {path: watch.decode_seen(known) for path, known in self._db.files().items()}
-        found = list(watch.news(watch.look(self._paths()), seen, time.time()))
-        for file, before in found:
-            try:
-                if watch.grows(file.path):
-                    lines, after = watch.read_grown(file, before)
-                    self._fold_lines([lines])
-                else:
-                    after = self._fold_whole(file)
-            except (InputError, OSError) as error:
-                self._cannot_read(file, str(error))
-                continue
-            self._unreadable.pop(file.path, None)
-            self._db.remember_file(file.path, watch.encode_seen(after))
-        return any(watch.grows(file.path) and before.offset < file.size - watch.STEP for file, before in found)
-
-    def _fold_whole(self, file: watch.Found) -> watch.Seen:
-        records = check_file(file.path) in RECORDS
-        for number, lines in read_blocks(file.path):
-            numbers = list(range(number, number + len(lines)))
-            self._fold_lines([Lines(file.path, numbers, lines, records)])
-        return watch.Seen(file.inode, file.size, file.changed, whole=True)
-
-    def _fold_lines(self, lines: list[Lines]) -> None:
-        decider = self.decider.at(datetime.now(UTC))
-        self._fold(decider.fold_parsed(parse_lines(lines, decider.plan)))
-
-    def _paths(self) -> list[str]:
-        return find_files(self.run.events, self.run.beam_arguments).files if self.run.events else []
-
-    def _cannot_read(self, file: watch.Found, words: str) -> None:
-        if self._unreadable.get(file.path) != words:
-            self._unreadable[file.path] = words
-            self.say("unreadable", words=words)
-
-    def _fold(self, decided: Decided) -> bool:
-        if not (decided.input or decided.asked):
-            return False
-        self.counted.add(decided)
-        self.folded_at = time.time()
-        made = sum(decided.made.values())
-        if decided.input.get("read") or made:
-            bad = decided.input.get("dead_letters", 0)
-            self.say("folded", events=decided.input.get("read", 0), calls=made, unusable=bad)
-        return bool(decided.asked)
-
-    # -- delivering
-
-    def _deliver(self) -> None:
-        """Every connection is delivered; one that stopped is tried again after a while."""
-        now = time.time()
-        for connection in self.run.workspace.connections:
-            name = connection.name
-            running = self._running.get(name)
-            if running is not None and running.done():
-                del self._running[name]
-                report = running.result()
-                if report.stopped:
-                    self.say("stopped", connection=name, words=report.stopped)
-                    self._again[name] = now + _AGAIN
-                elif report.handed_over:
-                    self.say("handed over", connection=name)
-            if name not in self._running and now >= self._again.get(name, 0.0):
-                self._running[name] = self._deliveries.start(name)
+    def _pause(self) -> None:
+        """Until folding has ended its portion: the registry is written by one at a time."""
+        self._pipe.send("pause")
+        while not self.now.paused:
+            self._hear_next()
 
     # -- what is said of it
 
-    def connections(self) -> dict[str, dict[str, Any]]:
-        """Each connection as it is now."""
-        now = {report.connection: report for report in reports()}
-        found = {}
-        with StateDb.use(self.run.state) as db:
-            for plan in self.decider.plan.connections:
-                counts = counts_of(self.run.state, db, plan)
-                report = now.get(plan.name) or Report(connection=plan.name, destination="")
-                found[plan.name] = {
-                    "waiting": counts.waiting, "delivered": counts.delivered, "rejected": counts.rejected,
-                    "expired": counts.expired, "superseded": counts.superseded, "cap": report.cap,
-                    "requests_per_second": round(report.rate, 1), "seconds_left": round(report.seconds_left),
-                    "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
-                }  # fmt: skip
-        return found
+    def _say_news(self, anyway: bool = False) -> None:
+        """What was done since the last time: at once after a quiet time, then every ten seconds."""
+        now = time.monotonic()
+        if self._news and (now - self._said >= _SAY or anyway):
+            self._said = now
+            self.say("done", **self._news)
+            self._news.clear()
 
     def status(self) -> dict[str, Any]:
         """`GET /status`."""
+        now = self.now
         return {
             "workspace": self.run.workspace.workspace,
-            "since": self.began,
-            "events": dict(self.counted.input),
-            "folded_at": self.folded_at,
-            "trouble": self.trouble,
-            "unreadable": list(self._unreadable.values()),
-            "connections": self.connections(),
+            "since": _time(self.began),
+            "folded_at": _time(self.folded_at),
+            "trouble": now.trouble,
+            "workspace_refused": self.refused,
+            "unreadable": list(now.unreadable),
+            "since_start": {name: self.counted[name] for name in ("events", "unusable", "calls")},
+            "connections": self.served.connections(),
         }
 
-    @property
     def well(self) -> bool:
-        """`GET /healthz`: the loop runs."""
-        return not self._stopping.is_set()
+        """`GET /healthz`: it folds what comes."""
+        return not self._stopping and not self.now.trouble and time.monotonic() - self._turned < _STUCK
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if seconds else ""
+
+
+__all__ = ["ServeOptions", "Serving"]

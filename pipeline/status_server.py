@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from pipeline.disk import StoreError
-
 
 @contextmanager
 def serving_status(port: int, status: Callable[[], dict[str, Any]], well: Callable[[], bool]) -> Iterator[int]:
@@ -25,8 +23,8 @@ def serving_status(port: int, status: Callable[[], dict[str, Any]], well: Callab
                 case "/status":
                     try:
                         self._answer(200, status())
-                    except StoreError as error:
-                        self._answer(503, {"trouble": str(error)})
+                    except Exception as error:  # a damaged file of the state, say: who asks has to hear of it
+                        self._answer(503, {"trouble": str(error) or repr(error)})
                 case _:
                     self._answer(404, {"paths": ["/healthz", "/status"]})
 

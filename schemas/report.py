@@ -31,6 +31,7 @@ class Report(Struct, kw_only=True):
     seconds: float = 0.0
     samples: list[Sample] = []
     stopped: str = ""  # why the connection stopped though there was more to do
+    paused: bool = False  # it stopped since too many of the first calls were rejected: somebody has to look
     trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
     blocked: dict[str, str] = {}  # keys whose calls wait until somebody mends what they need: the vendor's words
     scheduled: int = 0  # of those that wait: for a list's next flush, or for a time of their own

@@ -4,16 +4,16 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipeline.commands.arguments import duration
 from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.commands.run import AGAIN, DONE, PERSON, USAGE, add_sending_arguments, loaded, mute_beam, run_options
 
@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of /healthz and /status on 127.0.0.1 (%(default)s)",
     )
     parser.add_argument(
+        "--retry-stopped",
+        type=duration,
+        default=300.0,
+        metavar="TIME",
+        help="after how long a connection that stopped, or a list or field that is blocked, is tried again (5m)",
+    )
+    parser.add_argument(
         "--log", choices=("text", "json"), default="text", help="how each line is written (%(default)s)"
     )
     parser.epilog = EXIT_CODES
@@ -55,33 +62,47 @@ def run(args: argparse.Namespace) -> int:
     mute_beam()
     args.now, args.runner = None, LOCAL_RUNNER
     workspace = loaded(args.workspace)
-    from pipeline.disk import StoreError
-    from pipeline.files import InputError
-    from pipeline.leases import Busy
-    from pipeline.run import NeedsConsent
+    from pipeline.files import WrongPattern
     from pipeline.serve import ServeOptions, Serving
-    from pipeline.state_db import NoState
     from pipeline.status_server import serving_status
 
     options = ServeOptions(
         run_options(args, workspace, args.events),
         lambda: loaded(args.workspace),
         lambda: _written(Path(args.workspace)),
+        args.retry_stopped,
     )
     say = _json if args.log == "json" else _text
-    serving = Serving(options, say)
     try:
-        with serving_status(args.status_port, serving.status, lambda: serving.well) as port, _signals(serving):
-            say("status page", url=f"http://127.0.0.1:{port}/status")
-            serving.loop()
+        serving = Serving(options, say)
+    except WrongPattern as error:
+        return _ended(error, USAGE)
+    with ExitStack() as stack:
+        stack.callback(serving.close)
+        try:
+            port = stack.enter_context(serving_status(args.status_port, serving.status, serving.well))
+        except OSError as error:
+            words = f"--status-port {args.status_port}: {error.strerror}; give another one, or 0 for any that is free"
+            return _ended(words, USAGE)
+        stack.enter_context(_signals(serving))
+        serving.page = f"http://127.0.0.1:{port}/status"
+        return _served(serving)
+
+
+def _served(serving: "Serving") -> int:
+    from pipeline.disk import StoreError
+    from pipeline.leases import Busy
+    from pipeline.run import NeedsConsent
+    from pipeline.state_db import NoState
+
+    try:
+        serving.loop()
     except NoState as error:
         return _ended(error, USAGE)
     except Busy as error:
         return _ended(error, AGAIN)
-    except (StoreError, NeedsConsent, InputError) as error:
+    except (StoreError, NeedsConsent) as error:
         return _ended(error, PERSON)
-    except OSError as error:
-        return _ended(f"--status-port {args.status_port}: {error.strerror}", USAGE)
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
         return _ended("This is a fault in profilecast. The state is good: start it again.", PERSON)
@@ -96,7 +117,7 @@ def _ended(why: object, code: int) -> int:
 def _written(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:  # an editor is replacing it
+    except OSError:  # an editor is replacing it
         return 0.0
 
 
@@ -105,12 +126,12 @@ def _signals(serving: "Serving") -> Iterator[None]:
     """SIGTERM and Ctrl-C stop softly, a second one at once; SIGHUP reloads."""
 
     def stop(number: int, frame: object) -> None:
-        if stopping.is_set():
+        if stopping:
             os._exit(AGAIN)
-        stopping.set()
+        stopping.append(number)
         serving.stop()
 
-    stopping = threading.Event()
+    stopping: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -122,11 +143,15 @@ def _signals(serving: "Serving") -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _text(event: str, **details: Any) -> None:
-    told = " ".join(f"{name}={value}" for name, value in details.items() if value not in ("", 0, {}, []))
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {event}{': ' + told if told else ''}", flush=True)
+def _text(event: str, words: str = "", **details: Any) -> None:
+    subject = "".join(f" {details.pop(name)}" for name in ("workspace", "connection") if name in details)
+    told = " ".join(f"{name}={value}" for name, value in details.items())
+    lines = "; ".join(line.strip() for line in words.splitlines()).replace(":; ", ": ")
+    what = ": ".join(part for part in (event + subject, lines, told) if part)
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {what}", flush=True)
 
 
-def _json(event: str, **details: Any) -> None:
+def _json(event: str, words: str = "", **details: Any) -> None:
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    print(msgspec.json.encode({"at": at, "event": event, **details}).decode(), flush=True)
+    said = {"words": words} if words else {}
+    print(msgspec.json.encode({"at": at, "event": event, **details, **said}).decode(), flush=True)

@@ -496,8 +496,8 @@ def test_a_connection_that_was_renamed_keeps_its_receipts_marks_and_letters(db: 
     append(db, [call(1), call(2), call(3)])
     mark(db.folder, call(1))
     settle(db.folder, [call(2)])
-    rename(db.folder, HOOK, "new.name")
-    rename(db.folder, HOOK, "new.name")  # after a crash, once more
+    rename(db.folder, {HOOK: "new.name"})
+    rename(db.folder, {HOOK: "new.name"})  # after a crash, once more
     with opened_log(db.folder, "new.name") as log:
         assert [(1, True), (3, False)] == [(each.call.ask, each.mark.maybe) for each in log.read(False, 0, 10)]
     assert [2] == [receipt.ask for receipt in fold(db, "new.name")]
@@ -509,16 +509,28 @@ def test_what_a_killed_sender_left_beside_goes_with_a_renamed_connection(db: Sta
     with process(mark_and_wait, db.folder, 1) as running:
         wait_for(lambda: (db.folder / "marked").exists())
         running.kill()
-    rename(db.folder, HOOK, "new")
+    rename(db.folder, {HOOK: "new"})
     with opened_log(db.folder, "new") as log:
         assert [(1, True), (2, False)] == [(each.call.ask, each.mark.maybe) for each in log.read(False, 0, 10)]
+
+
+def test_somebody_may_have_the_file_of_a_renamed_connection_open(db: StateDb) -> None:
+    append(db, [call(1), call(2)])
+    with closing(Receipts(db.folder, HOOK)) as reader:
+        assert [] == reader.after(0, 10)
+        settle(db.folder, [call(1)])
+        rename(db.folder, {HOOK: "new"})
+        with opened_log(db.folder, "new") as log:
+            assert [2] == asks_in(log)
+            log.write(Writing(receipts=[delivered(call(2))]))
+    assert [1, 2] == [receipt.ask for receipt in fold(db, "new")]
 
 
 def test_a_doubt_goes_with_a_renamed_connection(db: StateDb) -> None:
     append(db, [call(1)])
     settle(db.folder, [])
     Trace(path_of(db.folder, HOOK)).forget()
-    rename(db.folder, HOOK, "new")
+    rename(db.folder, {HOOK: "new"})
     with opened_log(db.folder, "new") as log:
         assert [True] == [each.mark.maybe for each in log.read(False, 0, 10)]
 
@@ -526,7 +538,7 @@ def test_a_doubt_goes_with_a_renamed_connection(db: StateDb) -> None:
 def test_a_connection_that_is_delivered_is_not_renamed(db: StateDb) -> None:
     make(db.folder, HOOK)
     with log_lease(db.folder, HOOK), pytest.raises(Busy, match=r"hook: process \d+ on .* delivers it"):
-        rename(db.folder, HOOK, "new")
+        rename(db.folder, {HOOK: "new"})
     assert path_of(db.folder, HOOK).exists()
 
 
@@ -534,9 +546,24 @@ def test_a_new_name_that_was_used_before_is_refused(db: StateDb) -> None:
     make(db.folder, HOOK)
     make(db.folder, "new")
     with pytest.raises(StoreError, match="it is of a connection that had this name before; give hook another new name"):
-        rename(db.folder, HOOK, "new")
+        rename(db.folder, {HOOK: "new"})
 
 
 def test_a_connection_without_a_file_may_be_renamed(db: StateDb) -> None:
-    rename(db.folder, HOOK, "new")
+    rename(db.folder, {HOOK: "new"})
     assert not path_of(db.folder, "new").exists()
+
+
+def test_a_name_may_go_from_one_to_the_next(db: StateDb) -> None:
+    ids = {name: make(db.folder, name) for name in ("one", "two")}
+    rename(db.folder, {"one": "two", "two": "three"})
+    assert ids["one"] == make(db.folder, "two")
+    assert ids["two"] == make(db.folder, "three")
+
+
+def test_nothing_is_renamed_while_one_of_them_is_delivered(db: StateDb) -> None:
+    for name in ("one", "two"):
+        make(db.folder, name)
+    with log_lease(db.folder, "two"), pytest.raises(Busy):
+        rename(db.folder, {"one": "first", "two": "second"})
+    assert path_of(db.folder, "one").exists()

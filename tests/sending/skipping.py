@@ -15,20 +15,24 @@ class _Skipping(selectors.DefaultSelector):
 
     skipped = 0.0
 
+    def __init__(self, moment: float) -> None:
+        super().__init__()
+        self._moment = moment
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout <= _MOMENT:
+        if timeout is None or timeout <= self._moment:
             return super().select(timeout)
-        ready = super().select(_MOMENT)
+        ready = super().select(self._moment)
         if not ready:
-            self.skipped += timeout - _MOMENT
+            self.skipped += timeout - self._moment
         return ready
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
     """An event loop on such a clock."""
 
-    def __init__(self) -> None:
-        self._skipping = _Skipping()
+    def __init__(self, moment: float = _MOMENT) -> None:
+        self._skipping = _Skipping(moment)
         super().__init__(self._skipping)
 
     def time(self) -> float:

@@ -150,7 +150,7 @@ def test_a_key_that_is_refused_whoever_is_told_waits_and_others_go_on(server: Ve
 def test_a_record_that_the_vendor_always_fails_for_holds_only_itself(server: VendorServer, options: Any) -> None:
     server.script = lambda seen: Answer(500, body=b"oops") if b"person-3@" in seen.body else Answer()
     calls = [failing(call, 1_000.0) if call.profile_id == "p3" else call for call in people(60)]
-    delivery, loop = delivery_of(calls, webhook(batch=20), replace(options, retry_for=60.0)), SkippingLoop()
+    delivery, loop = delivery_of(calls, webhook(batch=20), replace(options, retry_for=8.0)), SkippingLoop()
     report = run(Pump(delivery, {}, loop.time).run(), loop)
     assert (59, 1) == (report.delivered, report.expired)
     assert {3: "oops"} == {n: told.words for n, told in finals(delivery.log).items() if isinstance(told, Expired)}  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ _FLOOR = 0.05  # the learned rate never falls below this share
 _REPEATED = 30.0  # seconds within which a second 429 means that the rate is too high
 _LEAST_HOLD = 1.0  # seconds, at most, by which the own backoff lengthens what the vendor says
 _CATCH_UP = 0.008  # seconds
+_CURVE = 1_000  # changes of the rate that are kept: a service runs for months
 
 
 class Learned:
@@ -46,7 +47,7 @@ class Learned:
         share = self.share(now)
         if share >= 1.0:
             self._rate = 0.0
-            self.curve.append((now, 1.0, "no 429 since: all of the cap again"))
+            self._note(now, 1.0, "no 429 since: all of the cap again")
         else:
             self._due = max(self._due, now) + 1 / (self._rate * share)
 
@@ -63,11 +64,15 @@ class Learned:
             share = max(_FLOOR, self.share(now) * _FALL)
             self._rate = self._rate or cap or max(1.0, self._recent)
             self._share = share
-            self.curve.append((now, round(share, 3), "429 again"))
+            self._note(now, round(share, 3), "429 again")
         else:
             self._share = self.share(now)
         self._since = self._last = now + hold
         return hold
+
+    def _note(self, now: float, share: float, why: str) -> None:
+        self.curve.append((now, share, why))
+        del self.curve[:-_CURVE]
 
     def accepted(self) -> None:
         """The vendor took a request."""

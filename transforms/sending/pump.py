@@ -172,7 +172,12 @@ class Pump:
         flushes = Flushes(delivery.active, facts, delivery.ahead)
         self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
-            delivery.log, delivery.connection.name, delivery.active, self.report, self._broken, self._admission.durable,
+            delivery.log,
+            delivery.connection.name,
+            delivery.active,
+            self.report,
+            self._broken,
+            self._admission.durable,
             self._options.mask_dead_letters,
         )
         self._admission.heard = self._heard
@@ -221,6 +226,7 @@ class Pump:
             return
         if verdict := self._canary.verdict():
             if not self._read_all:
+                self.report.paused = True
                 mend = "mend that, or raise --max-reject-rate, and run again for the rest"
                 raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
             return

@@ -41,13 +41,16 @@ class Sender:
         self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
         self._thread.start()
         self._pumps: list[Pump] = []
+        self._starting = threading.Lock()
         self._limiters: dict[Hashable, Limiter] = {}  # by vendor account: connections that share one share its caps
         self.stopping = False
 
     def start(self, delivery: Delivery) -> "Future[Report]":
         """Deliver a log; the future has its report, and never an exception."""
         pump = Pump(delivery, self._limiters, most=max(_FEWEST, self.files // 4), memory=self._share)
-        self._pumps.append(pump)  # first: a stop at this moment either finds it there or is seen here
+        with self._starting:  # first: a stop at this moment either finds it there or is seen here
+            name = delivery.connection.name
+            self._pumps = [each for each in self._pumps if not each.over or each.report.connection != name] + [pump]
         if self.stopping:
             pump.stop()
         return asyncio.run_coroutine_threadsafe(pump.run(), self._loop)
@@ -62,8 +65,14 @@ class Sender:
         for pump in list(self._pumps):
             self._loop.call_soon_threadsafe(pump.stop)
 
+    def end(self, connection: str) -> None:
+        """Softly, the deliveries of one connection only."""
+        for pump in list(self._pumps):
+            if pump.report.connection == connection and not pump.over:
+                self._loop.call_soon_threadsafe(pump.stop)
+
     def reports(self) -> list[Report]:
-        """The reports so far, of running deliveries too."""
+        """The reports so far, of running deliveries and of each connection's last one."""
         return [pump.look() for pump in list(self._pumps)]
 
     def close(self) -> None:

@@ -1,167 +1,143 @@
-"""Lanes: order per profile, full batches, no key twice, and lanes that wait for their time."""
+"""Lanes: order per person and per vendor object, full batches, what is put back, live before backfill."""
+
+from collections.abc import Hashable
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.calls import Call, Identifier
-from transforms.destinations.contract import Batch
-from transforms.logic.lanes import Item, Lanes, halves
+from schemas.limits import Batch
+from transforms.logic.lanes import Item, Lanes
 
 FOUR = Batch(4)
 
 
-def unit(call: Call) -> tuple[str, Identifier]:
-    return (call.kind, call.identifier)
+def unit(call: Call) -> Hashable:
+    return (call.kind, call.identifier, call.at if call.kind == "track" else 0)
 
 
-def lanes(size: Batch = FOUR) -> Lanes:
-    return Lanes(lambda call: call.kind, unit, lambda route: size)
+def lanes(size: Batch = FOUR, objects: bool = False) -> Lanes:
+    return Lanes(lambda call: call.kind, unit, lambda route: size, objects)
 
 
-def call(profile: str, key: str = "k", kind: str = "identify", value: object = 1) -> Call:
-    return Call(profile, kind, Identifier("email", f"{profile}@x.io"), key, value, 0)  # type: ignore[arg-type]
+def call(
+    ask: int, person: str, key: str = "k", kind: str = "identify", value: object = 1, whom: str = "", **more: object
+) -> Call:
+    identifier = Identifier("email", f"{whom or person}@x.io")
+    return Call(person, kind, identifier, key, value, ask, ask, **more)  # type: ignore[arg-type]
 
 
-def filled(*calls: Call, size: Batch = FOUR) -> Lanes:
-    found = lanes(size)
-    for ref, each in enumerate(calls):
-        found.add(Item(ref, each))
+def asks(batch: list[Item] | None) -> list[int]:
+    return [item.call.ask for item in batch or []]
+
+
+def filled(*calls: Call, size: Batch = FOUR, objects: bool = False) -> Lanes:
+    found = lanes(size, objects)
+    for each in calls:
+        found.add(Item(each))
     return found
 
 
-def refs(batch: list[Item] | None) -> list[int]:
-    return [item.ref for item in batch or []]
+STEPS = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from("kl"), st.sampled_from(["identify", "track"]), st.booleans()),
+    max_size=25,
+)
 
 
-def profiles(batch: list[Item] | None) -> set[str]:
-    return {item.call.profile_id for item in batch or []}
-
-
-steps = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("kl"), st.sampled_from(["identify", "track"])))
-
-
-@given(steps, st.integers(1, 4), st.randoms(use_true_random=False))
-def test_calls_of_a_profile_leave_in_order_whatever_is_put_off(told, size, chance) -> None:  # type: ignore[no-untyped-def]
-    waiting = filled(*(call(*each) for each in told), size=Batch(size))
+@given(STEPS, st.integers(1, 4), st.randoms(use_true_random=False))
+def test_calls_about_one_key_of_a_person_leave_in_order_whatever_is_put_back(told, size, chance) -> None:  # type: ignore[no-untyped-def]
+    made = [call(n, who, key, kind, backfill=back) for n, (who, key, kind, back) in enumerate(told, 1)]
+    waiting = filled(*made, size=Batch(size))
     left: list[Item] = []
     out: list[list[Item]] = []
     now = 0.0
-    while len(left) < len(told):
+    while len(left) < len(made):
         batch = waiting.take(now)
         if batch:
+            assert len({unit(item.call) for item in batch}) <= size
+            assert 1 == len({item.call.kind for item in batch})
             out.append(batch)
-            keys = [(i.call.kind, i.call.identifier, i.call.key) for i in batch]
-            assert len(keys) == len(set(keys))
-            assert len({unit(i.call) for i in batch}) <= size
-        if not batch and not out:
+        elif not out:
             due = waiting.next_due()
             assert due is not None, "calls wait, but nothing will make them ready"
             now = due
-            continue
-        done = out.pop(chance.randrange(len(out)))
-        if chance.random() < 0.3:
-            waiting.postpone(done, now + chance.random())
-        else:
-            left += done
-            waiting.done(profiles(done))
-    assert waiting.idle
-    assert 0 == waiting.waiting
-    for profile in "abcd":
-        mine = [item.ref for item in left if item.call.profile_id == profile]
+        if out and (not batch or chance.random() < 0.5):
+            for item in out.pop(chance.randrange(len(out))):
+                if chance.random() < 0.2:
+                    waiting.put_back(item, now + chance.random())
+                else:
+                    left.append(item)
+                    waiting.done(item)
+    for person, key in product("abcd", "kl"):
+        mine = [item.call.ask for item in left if (item.call.profile_id, item.call.key) == (person, key)]
         assert sorted(mine) == mine
+    assert (0, 0) == (waiting.held, sum(waiting.waiting.values()))
 
 
-def test_a_lane_is_busy_until_its_calls_have_an_outcome() -> None:
-    waiting = filled(call("a"), call("a", kind="track"))
-    assert [0] == refs(waiting.take(0.0))
-    assert waiting.take(0.0) is None
-    waiting.done({"a"})
-    assert [1] == refs(waiting.take(0.0))
+@given(STEPS, st.integers(1, 4))
+def test_no_two_batches_have_calls_of_one_person_at_once(told, size) -> None:  # type: ignore[no-untyped-def]
+    waiting = filled(*(call(n, who, key, kind) for n, (who, key, kind, _) in enumerate(told, 1)), size=Batch(size))
+    busy: set[str] = set()
+    while batch := waiting.take(0.0):
+        people = {item.call.profile_id for item in batch}
+        assert set() == people & busy
+        busy |= people
 
 
-def test_the_route_that_fills_a_request_best_goes_first() -> None:
-    waiting = filled(call("a", kind="track"), call("b"), call("c"))
-    assert [1, 2] == refs(waiting.take(0.0))
+def test_a_batch_takes_as_many_people_as_fit() -> None:
+    waiting = filled(*(call(n, f"p{n}") for n in range(1, 7)))
+    assert [[1, 2, 3, 4], [5, 6]] == [asks(waiting.take(0.0)), asks(waiting.take(0.0))]
 
 
-def test_a_route_that_may_not_go_is_in_nobodys_way() -> None:
-    waiting = filled(call("a", kind="track"), call("b"), call("c"))
-    assert [0] == refs(waiting.take(0.0, "track".__eq__))
-    assert waiting.take(0.0, "track".__eq__) is None
-    assert [1, 2] == refs(waiting.take(0.0))
+def test_while_more_is_read_only_a_full_batch_goes() -> None:
+    waiting = filled(call(1, "ana"), call(2, "bob"))
+    assert waiting.take(0.0, full=True) is None
+    for n in (3, 4):
+        waiting.add(Item(call(n, f"p{n}")))
+    assert [1, 2, 3, 4] == asks(waiting.take(0.0, full=True))
 
 
-def test_two_profiles_with_one_identifier_do_not_share_a_request() -> None:
-    same = Identifier("email", "both@x.io")
-    waiting = filled(Call("a", "identify", same, "k", 1, 0), Call("b", "identify", same, "k", 2, 0))
-    assert [0] == refs(waiting.take(0.0))
-    assert 1 == waiting.shared
-
-
-def test_a_batch_ends_where_its_bytes_do_but_one_call_always_goes() -> None:
-    waiting = filled(call("a", value="x" * 900), call("b", value="y" * 900), size=Batch(10, 1_000))
-    assert [0] == refs(waiting.take(0.0))
-    assert [1] == refs(waiting.take(0.0))
-
-
-def test_a_closed_profile_sends_nothing_more() -> None:
-    waiting = filled(call("a"), call("a", "l", "track"), call("b"))
-    assert [0, 2] == refs(waiting.take(0.0))
-    waiting.close(["a"])
-    waiting.done({"b"})
-    waiting.add(Item(3, call("a")))
-    assert waiting.take(0.0) is None
-    assert waiting.idle
-
-
-def test_only_the_lane_that_waits_for_its_time_waits() -> None:
-    waiting = filled(call("a"), call("b"), call("a", "l", "track"))
+def test_two_values_of_one_key_are_never_in_one_batch() -> None:
+    waiting = filled(call(1, "ana", value=1), call(2, "ana", value=2))
     batch = waiting.take(0.0)
-    assert batch is not None
-    waiting.postpone(batch[:1], 5.0)
-    waiting.done({"b"})
-    assert waiting.take(4.9) is None
-    assert 5.0 == waiting.next_due()
-    assert [0] == refs(waiting.take(5.0))
+    assert ([1], None) == (asks(batch), waiting.take(0.0))
+    for item in batch or []:
+        waiting.done(item)
+    assert [2] == asks(waiting.take(0.0))
 
 
-def test_a_lane_put_off_twice_waits_for_the_later_time_and_keeps_its_order() -> None:
-    waiting = filled(call("a"), call("a", "l"), call("a", "m"), call("a", "n", "track"))
-    batch = waiting.take(0.0) or []
-    assert [0, 1, 2] == refs(batch)
-    waiting.postpone([batch[0], batch[2]], 5.0)
-    waiting.postpone([batch[1]], 7.0)
-    assert waiting.idle
-    assert 4 == waiting.waiting
-    assert 7.0 == waiting.next_due()
-    assert waiting.take(6.0) is None
-    assert [0, 1, 2] == refs(waiting.take(7.0))
-    assert waiting.take(8.0) is None, "the lane is busy"
+def test_what_was_put_back_waits_for_its_time_and_so_does_what_is_behind_it() -> None:
+    waiting = filled(call(1, "ana"), call(2, "ana", "l"), call(3, "bob"))
+    batch = waiting.take(0.0)
+    assert [1, 2, 3] == asks(batch)
+    for item in batch or []:
+        waiting.done(item) if item.call.ask == 3 else waiting.put_back(item, 9.0 if item.call.ask == 1 else 0.0)
+    assert waiting.take(8.9) is None
+    assert 9.0 == waiting.next_due()
+    assert [1, 2] == asks(waiting.take(9.0))
 
 
-def test_a_lane_that_was_closed_is_not_put_off() -> None:
-    waiting = filled(call("a"), call("a", "l"))
-    batch = waiting.take(0.0) or []
-    waiting.postpone(batch[:1], 5.0)
-    waiting.close(["a"])
-    waiting.postpone(batch[1:], 5.0)
-    assert (True, None, 0) == (waiting.idle, waiting.next_due(), waiting.waiting)
+def test_an_address_that_two_people_have_is_told_in_the_order_of_the_asks() -> None:
+    waiting = filled(call(1, "ana", whom="shared"), call(2, "eve", whom="shared", value=2), objects=True)
+    batch = waiting.take(0.0)
+    assert ([1], None) == (asks(batch), waiting.take(0.0))
+    for item in batch or []:
+        waiting.done(item)
+    assert [2] == asks(waiting.take(0.0))
 
 
-def spelt(profile: str, name: str, value: object) -> Call:
-    return Call(profile, "identify", Identifier("email", name), "k", value, 0)
+def test_what_happened_goes_before_what_the_workspace_asked_for() -> None:
+    one = Batch(1)
+    waiting = filled(
+        *(call(n, f"old{n}", backfill=True) for n in range(1, 41)),
+        *(call(n, f"new{n}") for n in range(41, 81)),
+        size=one,
+    )
+    first = [asks(waiting.take(0.0))[0] for _ in range(20)]
+    assert 2 == sum(ask <= 40 for ask in first)  # a share for the backfill, or it would never end
 
 
-def test_two_spellings_of_one_identifier_do_not_carry_two_values_in_one_batch() -> None:
-    folding = Lanes(lambda call: "", lambda call: call.identifier.id.lower(), lambda route: FOUR)
-    calls = [spelt("a", "Ana@x.io", 1), spelt("b", "ana@x.io", 2), spelt("c", "ANA@x.io", 1), spelt("d", "d@x.io", 2)]
-    for ref, each in enumerate(calls):
-        folding.add(Item(ref, each))
-    assert [0, 2, 3] == refs(folding.take(0.0))
-    assert [1] == refs(folding.take(0.0))
-    assert 1 == folding.shared
-
-
-def test_halves_keep_what_is_one_object_together() -> None:
-    items = [Item(n, call(profile, key)) for n, (profile, key) in enumerate([("a", "k"), ("b", "k"), ("a", "l")])]
-    assert ([0, 2], [1]) == tuple(refs(half) for half in halves(items, unit))
+def test_a_route_that_may_not_go_is_passed_over() -> None:
+    waiting = filled(call(1, "ana"), call(2, "bob", kind="track"))
+    assert [2] == asks(waiting.take(0.0, lambda route: route == "track"))

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from tests.transforms.delivering import FAST, connect, people, start, until
 
 from sandbox.testing import running_sandbox
 from sandbox.workspace import accounts
 from schemas.workspace import Cap
 from tests.sandbox.conftest import Clock
+from tests.sending.delivering import FAST, connect, people, start, until
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_the_sender_goes_on_when_its_token_expires(connected, clock, fault, life
     with running_sandbox(clock=clock, credentials=secrets, capped=False) as running:
         running.fault(destination="hubspot", **fault)
         sending = start(people(2000), connected, replace(FAST, gateway=running.url))
-        until(lambda: len(sending.journal.final) >= 200)
+        until(lambda: len(sending.final) >= 200)
         clock.now += life
         report = sending.report()
         [account] = running.told("hubspot")
