@@ -133,11 +133,16 @@ class Decider:
     def fold_retries(self, retries: Iterable[Retry]) -> Decided:
         """Dead letters that are to be tried again."""
         facts: dict[str, Facts] = {}
+        deletions: list[tuple[int, int]] = []
         for retry in retries:
             facts.setdefault(retry.call.profile_id, Facts(retries=[])).retries.append(retry)  # type: ignore[attr-defined]
+            if retry.call.kind == "delete":
+                deletions.append((retry.call.slot, retry.call.ask))
         decided = Decided()
         for names in _chunks(sorted(facts), PROFILES):
             decided.add(self._fold({name: facts[name] for name in names}))
+        if deletions:
+            self.db.remember_replayed(deletions)
         return decided
 
     def tick(self) -> Decided:
