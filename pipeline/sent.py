@@ -104,10 +104,12 @@ def _move(before: Path, after: Path) -> None:
     with sqlite_errors(before, MEND):
         trace = Trace(before)
         sure = trace.sure()
-        with closing(connect(before)) as database:  # what lies in the file beside it comes into it
-            database.execute("SELECT 1 FROM meta").fetchone()
+        with closing(connect(before)) as database:  # what lies in the file beside it comes into it, whoever reads it
+            if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreError(f"{before}: another process reads it; run again")
         remove_beside(after)
         before.rename(after)
+        remove_beside(before)
         sync_folder(after.parent)
         trace.forget()
         if sure:
@@ -237,13 +239,12 @@ def _left(database: sqlite3.Connection, number: int) -> Left:
 
 def _counted(database: sqlite3.Connection, number: int) -> Left:
     calls, cancels, position = _state_of(database, number)
-    rows = database.execute(
-        "SELECT c.slot != 0, count(DISTINCT c.ask) FROM sent.receipts r CROSS JOIN main.calls c ON c.connection = ? "
-        "AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ? GROUP BY 1",
+    settled, of_calls = database.execute(
+        "SELECT count(*), coalesce(sum(c.slot != 0), 0) FROM sent.receipts r CROSS JOIN main.calls c "
+        "ON c.connection = ? AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ?",
         (number, position),
-    ).fetchall()
-    settled = dict(rows)
-    return Left(calls - settled.get(1, 0), cancels - settled.get(0, 0))
+    ).fetchone()
+    return Left(calls - of_calls, cancels - (settled - of_calls))
 
 
 def _state_of(database: sqlite3.Connection, number: int) -> tuple[int, int, int]:

@@ -70,6 +70,10 @@ class Plan(Struct, frozen=True):
     tracked: frozenset[int]  # computations whose every change is an occurrence
     connections: tuple[ConnectionPlan, ...]
 
+    def connection_of(self, slot: int) -> int:
+        """The number of a slot's connection; -1: it is of none now."""
+        return next((each.number for each in self.connections if slot in each.slots), -1)
+
     def moment(self) -> datetime:
         """`now` as a time."""
         return datetime.fromtimestamp(self.now / 1_000_000, UTC)

@@ -342,11 +342,15 @@ def test_a_value_that_an_older_one_may_overwrite_is_asked_again_after_that_time(
 
 
 def test_a_value_under_which_an_older_one_may_land_is_not_told_though_it_is_not_the_newest_ask() -> None:
+    play = Play(SCORE)
+    play.run()
+    plan = play.job.plan
+    assert plan
     state = ProfileState(ids=[Known("user_id", "u1", 0, 0)], ledger={2: {0: Entry(open=Open(3, digest(11)))}})
     call = Call("ana", "identify", U1, "score", 10, 0, 1, 2)
-    settle(state, receipt_of(call, "superseded", 100.0, maybe=True, unsure_until=400.0))
-    settle(state, receipt_of(replace(call, ask=2, value=11), "delivered", 101.0))
-    settle(state, receipt_of(replace(call, ask=3, value=11), "superseded", 101.0))
+    settle(state, receipt_of(call, "superseded", 100.0, maybe=True, unsure_until=400.0), plan)
+    settle(state, receipt_of(replace(call, ask=2, value=11), "delivered", 101.0), plan)
+    settle(state, receipt_of(replace(call, ask=3, value=11), "superseded", 101.0), plan)
     assert Entry(None, True, None, Rest(stray=400.0, said=digest(11))) == state.ledger[2][0]
 
 
@@ -465,3 +469,32 @@ def test_an_occurrence_inherits_the_class_of_an_unsettled_one_before_it() -> Non
     play.run(ANA, {"at": 0, "vip": True})
     made = play.run({"at": 1.5, "vip": False})
     assert [True, True] == [call.backfill for call in made]
+
+
+def test_an_exit_for_want_of_consent_is_asked_once_however_often_something_is_heard() -> None:
+    play = Play({"mailer": {"vip": {"as": ["track"], "where": {"consent": True}}}})
+    play.run(ANA, {"at": 0, "vip": True}, {"at": 0, "traits": {"consent": True}})
+    play.settle("delivered")
+    [exit] = play.run({"at": 1, "traits": {"consent": False}})
+    for number in range(2, 5):
+        assert [exit] == play.run({"at": number, "traits": {"plan": number}})
+
+
+def test_who_may_be_told_under_a_cancel_is_forgotten_too() -> None:
+    play = Play(SCORE)
+    [first] = play.run(ANA, {"at": 0, "score": 10})
+    play.job.log("mailer").records[first.ask].flying = True
+    play.run({"at": 1, "score": 11})
+    play.run({"at": 2, "removed": ["u1"]})
+    assert "superseded" == play.fates[1]  # and the first is under way
+    play.run({"at": 3, "delete": True})
+    assert "delete" == play.written[-1].kind
+
+
+def test_a_refused_value_is_not_tried_again_because_another_one_was_asked_in_between() -> None:
+    play = Play(SCORE)
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("rejected")
+    play.run({"at": 1, "score": 11})
+    assert [] == play.run({"at": 2, "score": 10})
+    assert ["rejected", "superseded", "superseded"] == play.fates
