@@ -11,14 +11,12 @@ many requests a batch and a single call take; the rest of them only take their t
 import argparse
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from transforms.sender import Delivery, Sender, SenderOptions
-
-from benchmarks.deliveries import CountingJournal
+from benchmarks.deliveries import KEY, SLOT, MadeCalls, deliver
 from benchmarks.machine import facts
 from sandbox import vendor as fake
 from sandbox.server import Options, Sandbox
@@ -31,8 +29,8 @@ from transforms.destinations.contract import Destination, Reply, Request, header
 from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
+from transforms.sending.sender import Sender, SenderOptions
 
-KEY = "big_spenders"
 TALKED = 5  # batches that are talked through
 os.environ.setdefault("BENCHMARK_KEY", "benchmark-key-0123456789abcdef")
 _KEY = Secret("${BENCHMARK_KEY}")
@@ -63,22 +61,15 @@ class People:
     def size(self) -> int:
         return self.number + sum(1 for n in range(self.number) if n % 5 < 2)
 
-    def calls(self) -> Iterator[Call]:
-        for n in range(self.number):
-            for address in ("a", "b")[: 2 if n % 5 < 2 else 1]:
-                identifier = Identifier("email", f"{address}{n:07}@example.com")
-                yield Call(
-                    f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, 0, {"name": "Ann"}
-                )
-
-    def read(self) -> Iterator[list[Item]]:
-        chunk = []
-        for ref, call in enumerate(self.calls()):
-            chunk.append(Item(ref, call))
-            if len(chunk) == 500:
-                yield chunk
-                chunk = []
-        yield chunk
+    def call(self, ask: int) -> Call:
+        """Of an ask, from 1: five people have seven addresses."""
+        five, place = divmod(ask - 1, 7)
+        n = five * 5 + (0, 0, 1, 1, 2, 3, 4)[place]
+        identifier = Identifier("email", f"{'ab'[place in (1, 3)]}{n:07}@example.com")
+        at = 1_760_000_000_000_000
+        return Call(
+            f"customer-{n:07}", self.kind, identifier, KEY, True, at, ask, SLOT, 1, KEY, KEY, traits={"name": "Ann"}
+        )
 
 
 @dataclass
@@ -131,14 +122,13 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
     destination = kind(workspace, connection)
     simulation = Simulation(destination, Limiter(effective_limits(kind.limits, connection), 0.0))
     lanes = Lanes(destination.route, destination.unit, destination.batch_of)
-    chunks = People(people, "add" if kind.kind == "list" else "identify").read()
-    window = max(2_000, 4 * destination.batch.items)
+    crowd = People(people, _kind(kind))
+    asks = iter(range(1, crowd.size() + 1))
     pattern: list[str] = []
     alone, number = 0, 0
     while True:
-        while lanes.ready < window and (chunk := next(chunks, None)):
-            for item in chunk:
-                lanes.add(item)
+        while lanes.room(False, 2**30) and (ask := next(asks, None)):
+            lanes.add(Item(crowd.call(ask)))
         batch = lanes.take(simulation.now)
         if not batch:
             return simulation.requests, simulation.now, alone
@@ -152,7 +142,12 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
             for endpoint in pattern:
                 simulation.ask(endpoint)
         number += 1
-        lanes.done({call.profile_id for call in calls})
+        for item in batch:
+            lanes.done(item)
+
+
+def _kind(of: type[Destination]) -> str:
+    return "add" if "list" in of.forms else "identify"
 
 
 def _alone(destination: Destination, calls: list[Call]) -> int:
@@ -165,10 +160,10 @@ def _alone(destination: Destination, calls: list[Call]) -> int:
 def real(slug: str, people: int) -> tuple[int, float, int, int]:
     """Requests, seconds, delivered calls and 429s of the real sender before the sandbox, in one process."""
     workspace, connection, kind = connected(slug)
-    outbox = People(people, "add" if kind.kind == "list" else "identify")
+    crowd = People(people, _kind(kind))
     with running_sandbox() as sandbox:
         options = SenderOptions(gateway=sandbox.url)
-        delivery = Delivery(workspace, connection, outbox, CountingJournal(), {}, options)
+        delivery = deliver(workspace, connection, MadeCalls(crowd.size(), crowd.call), options)
         report = Sender().start(delivery).result()
         throttled = sum(account["throttled"] for account in sandbox.stats())
     assert not report.stopped, report.stopped
