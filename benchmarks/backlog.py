@@ -2,8 +2,8 @@
 
     python -m benchmarks.backlog [--calls 1000000 5000000]
 
-The log is written as a run writes it; each size is delivered for some seconds at 500/s by a process of its own. Memory
-is the process's, above what it had before it opened the log.
+The calls are in a state directory as a run leaves them; each size is delivered for some seconds at 500/s by a process
+of its own. Memory is the process's, above what it had before it opened the log.
 """
 
 import argparse
@@ -17,24 +17,22 @@ from benchmarks.deliveries import call, hook
 from benchmarks.machine import facts
 from benchmarks.receiver import receiver
 from pipeline.log import SqliteLog
-from pipeline.sent import make
 from pipeline.state_db import StateDb
 from schemas.workspace import Cap
 from transforms.sending.sender import Sender
 
 SENDING = 3.0  # seconds
-_PORTION = 50_000  # calls in a transaction
+
+
+PORTION = 50_000  # calls
 
 
 def write(folder: Path, number: int) -> None:
     """A log of so many calls."""
-    StateDb.create(folder)
-    with StateDb.use(folder) as db:
-        with db.portion() as portion:
-            portion.folded(0, make(folder, "hook"), 0)
-        for start in range(1, number + 1, _PORTION):
+    with StateDb.use(folder, make=True) as db:
+        for start in range(1, number + 1, PORTION):
             with db.portion() as portion:
-                portion.append(0, [call(n) for n in range(start, min(start + _PORTION, number + 1))])
+                portion.append(0, [call(n) for n in range(start, min(start + PORTION, number + 1))])
 
 
 def resident() -> float:
@@ -45,12 +43,11 @@ def resident() -> float:
 
 def measure(number: int) -> None:
     """One line of figures."""
-    with tempfile.TemporaryDirectory() as beside, receiver() as there:
-        folder = Path(beside) / "state"
-        command = [sys.executable, "-m", "benchmarks.backlog", "--write", str(folder), "--calls", str(number)]
+    with tempfile.TemporaryDirectory() as folder, receiver() as there:
+        command = [sys.executable, "-m", "benchmarks.backlog", "--write", folder, "--calls", str(number)]
         subprocess.run(command, check=True)
         sender, before, started = Sender(), resident(), time.perf_counter()
-        delivery = hook("hook", there.url, 0, Cap(500), SqliteLog(folder, "hook", 0))
+        delivery = hook("hook", there.url, 0, Cap(500), SqliteLog(Path(folder) / "state", "hook", 0))
         running = sender.start(delivery)
         while not delivery.report.requests:
             time.sleep(0.001)
@@ -60,7 +57,7 @@ def measure(number: int) -> None:
             time.sleep(0.05)
         sender.stop()
         report = running.result()
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*.db")) / 2**20
     print(
         f"{number:>9,} calls waiting ({size:,.0f} MB on disk): first request sent after {first * 1000:.0f} ms, "
         f"{most:.0f} MB at most, {report.delivered:,} delivered in {report.seconds:.1f} s",
@@ -75,7 +72,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:
-        write(Path(arguments.write), arguments.calls[0])
+        write(Path(arguments.write) / "state", arguments.calls[0])
     elif arguments.child:
         measure(arguments.calls[0])
     else:

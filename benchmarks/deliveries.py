@@ -1,6 +1,5 @@
 """For the benchmarks of the sender: logs of any number of calls, made when they are read, that keep counts only."""
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,41 +11,20 @@ from transforms.sending.log import Log, Mark, Waiting, Writing
 from transforms.sending.sender import Active, Delivery, SenderOptions
 
 KEY = "big_spenders"
-SLOT = 1
 _PADDING = {"note": "x" * 450}  # makes a webhook's body 1 KB
 
 
-def call(n: int) -> Call:
-    """The n-th, from 1."""
-    identifier = Identifier("email", f"person-{n:07}@example.com")
-    at = 1_760_000_000_000_000
-    return Call(
-        f"customer-{n:07}",
-        "identify",
-        identifier,
-        KEY,
-        True,
-        at,
-        n,
-        SLOT,
-        1,
-        computation=KEY,
-        sync=KEY,
-        traits=_PADDING,
-    )
-
-
 class MadeCalls:
-    """`number` calls, of as many people; what is written is counted, and durable at once."""
+    """`number` identify calls of as many people; what is written is counted, and durable at once."""
 
-    def __init__(self, number: int, make: Callable[[int], Call] = call) -> None:
-        self.number, self._make = number, make
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.marked = self.settled = 0
 
     def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
         if backfill:
             return []
-        return [Waiting(self._make(n)) for n in range(after + 1, min(after + most, self.number) + 1)]
+        return [Waiting(call(n)) for n in range(after + 1, min(after + most, self.number) + 1)]
 
     def newest(self) -> int:
         return self.number
@@ -68,7 +46,7 @@ class MadeCalls:
         return done
 
     def facts(self) -> dict[str, Any]:
-        return {"proved": {str(SLOT): 1}}
+        return {"proved": {"1": 1}}
 
     def workspace(self) -> int:
         return 0
@@ -85,8 +63,11 @@ class NoCaps:
     def save(self, kept: dict[str, Any]) -> None: ...
 
 
-def deliver(workspace: Workspace, connection: Connection, log: Log, options: SenderOptions | None = None) -> Delivery:
-    return Delivery(workspace, connection, log, NoCaps(), {SLOT: Active(1)}, 0, options or SenderOptions())
+def call(n: int) -> Call:
+    identifier = Identifier("email", f"person-{n:07}@example.com")
+    return Call(
+        f"customer-{n:07}", "identify", identifier, KEY, True, 1_760_000_000_000_000, n, 1, 1, KEY, KEY, traits=_PADDING
+    )
 
 
 def hook(name: str, url: str, number: int, cap: Cap | None = None, log: Log | None = None) -> Delivery:
@@ -94,4 +75,4 @@ def hook(name: str, url: str, number: int, cap: Cap | None = None, log: Log | No
     settings = Webhook.Settings(url=f"{url}{name}", private_addresses=True)
     connection = Connection(name, "webhook", (Sync(computation=KEY),), settings, cap)
     workspace = Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,))
-    return deliver(workspace, connection, log or MadeCalls(number))
+    return Delivery(workspace, connection, log or MadeCalls(number), NoCaps(), {1: Active(1)}, 0, SenderOptions())
