@@ -15,6 +15,7 @@ more than a tenth.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -224,7 +225,7 @@ class Lines:
                 name,
                 round(hook[w] - began, 2),
                 "gaps",
-                sorted([round(b - a, 3) for a, b in zip(hook, hook[1:])])[-6:],
+                sorted([round(b - a, 3) for a, b in itertools.pairwise(hook)])[-6:],
             )
         return Phase(name, took, missing, len(hook) / (ended - began) / self._place.cap, peak(sorted(hook)))
 

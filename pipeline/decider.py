@@ -215,17 +215,6 @@ def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Reg
     return plan, registry
 
 
-def renamed_connections(db: StateDb, workspace: Workspace) -> list[tuple[str, str]]:
-    """Old and new names of those that the workspace renames. Their logs are renamed ahead of the registry."""
-    packed = db.registry()
-    tenants = decode_registry(packed).tenants if packed else {}
-    return [
-        (each.was, each.name)
-        for each in workspace.connections
-        if each.was and each.was in tenants and each.name not in tenants
-    ]
-
-
 def write_registry(db: StateDb, registry: Registry) -> None:
     """From now on senders of an older workspace hand over. Raises Busy while a connection of another name is sent."""
     if packed := db.registry():
@@ -241,4 +230,4 @@ def _chunks(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield names[start : start + size]
 
 
-__all__ = ["DeadLetter", "Decided", "Decider", "enter_workspace", "renamed_connections", "write_registry"]
+__all__ = ["DeadLetter", "Decided", "Decider", "enter_workspace", "write_registry"]

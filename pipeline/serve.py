@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import leases
-from pipeline.decider import Decider, enter_workspace, renamed_connections, write_registry
+from pipeline.decider import Decider, enter_workspace, write_registry
 from pipeline.disk import StoreError
 from pipeline.feed import check_patterns
 from pipeline.folding import TURN, Turned, counted, start_folding
@@ -157,8 +157,8 @@ class Serving:
         grave = [notice.words for notice in notices if notice.grave]
         if grave and not accepted:
             raise NeedsConsent("\n".join([*grave, "If that is meant, start the service with --accept-changes."]))
-        for was, _ in renamed_connections(self._db, workspace):
-            self.served.end_one(was)
+        for connection in workspace.connections:
+            self.served.end_one(connection.was)  # its log gets another name
         number = self._db.meta("workspace_number")  # a new one in any case: settings may have changed
         registry.number = max(registry.number, (number if isinstance(number, int) else 0) + 1)
         write_registry(self._db, registry)

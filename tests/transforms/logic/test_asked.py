@@ -498,3 +498,18 @@ def test_a_refused_value_is_not_tried_again_because_another_one_was_asked_in_bet
     play.run({"at": 1, "score": 11})
     assert [] == play.run({"at": 2, "score": 10})
     assert ["rejected", "superseded", "superseded"] == play.fates
+
+
+def test_what_a_deletion_that_was_given_up_may_undo_is_told_once_more() -> None:
+    play = Play({"mailer": {"score": {}, "vip": {"as": ["track"]}}})
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("delivered")
+    play.run({"at": 1, "delete": True})
+    play.settle("expired maybe")
+    news: list[dict[str, Any]] = [{"at": 2, "ids": ["u1"]}, {"at": 2, "score": 11}, {"at": 2, "vip": True}]
+    assert [("identify", 11), ("track", True)] == asked(play.run(*news, hours=0.01))
+    play.settle("delivered", "delivered")
+    assert [] == play.run(hours=0.01)
+    assert [("identify", 11), ("track", True)] == asked(play.run(hours=0.2))
+    play.settle("delivered", "delivered")
+    assert [] == play.run()
