@@ -76,6 +76,7 @@ class _Folding:
         self._pipe, self._events = pipe, events
         self._decider: Decider | None = None
         self._feed: Feed | None = None
+        self._receipts: Iterator[Decided] = iter(())
         self._counts: Counter[str] = Counter()
         self._troubles = 0
         self._told, self._last = 0.0, Turned()
@@ -108,7 +109,7 @@ class _Folding:
     def _begin_folding(self) -> None:
         """With what is on the disk."""
         assert self._decider
-        self._receipts: Iterator[Decided] = iter(())
+        self._receipts = iter(())
         self._ticking = self._decider.ticks(_PROFILES)
         if self._feed:
             self._feed.begin_anew()
