@@ -77,6 +77,8 @@ class _Folding:
         self._decider: Decider | None = None
         self._feed: Feed | None = None
         self._counts: Counter[str] = Counter()
+        self._receipts: Iterator[Decided] = iter(())
+        self._ticking: Iterator[Decided] = iter(())
         self._troubles = 0
         self._told, self._last = 0.0, Turned()
         self._pruned = time.monotonic()
@@ -108,7 +110,7 @@ class _Folding:
     def _begin_folding(self) -> None:
         """With what is on the disk."""
         assert self._decider
-        self._receipts: Iterator[Decided] = iter(())
+        self._receipts = iter(())
         self._ticking = self._decider.ticks(_PROFILES)
         if self._feed:
             self._feed.begin_anew()

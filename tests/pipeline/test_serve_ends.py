@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_in_flight_goes_twice(
         service.append("a.jsonl", *(profile(who, OLD) for who in people))
         for kill in range(3):
             service.append("a.jsonl", *(score(who, now(), kill) for who in people))
-            until(lambda k=kill: len(told(receiver, "score", k)) > 20 * (k + 1))
+            until(partial(_told_more, receiver, kill, 20 * (kill + 1)))
             service.kill()
             service.start()
         until(lambda: len(told(receiver, "score", 2)) >= len(people) and service.idle())
@@ -57,6 +58,10 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_in_flight_goes_twice(
     twice = [number for number in often.values() if number > 1]
     assert len(twice) < 3 * 60  # of each kill: what was in flight
     assert 2 >= max(often.values())
+
+
+def _told_more(receiver: Receiver, value: int, than: int) -> bool:
+    return len(told(receiver, "score", value)) > than
 
 
 # -- one log, in three ways
