@@ -15,6 +15,7 @@ more than a tenth.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -224,7 +225,7 @@ class Lines:
                 name,
                 round(hook[w] - began, 2),
                 "gaps",
-                sorted([round(b - a, 3) for a, b in zip(hook, hook[1:])])[-6:],
+                sorted([round(b - a, 3) for a, b in itertools.pairwise(hook)])[-6:],
             )
         return Phase(name, took, missing, len(hook) / (ended - began) / self._place.cap, peak(sorted(hook)))
 
@@ -364,11 +365,11 @@ class Endurance:
                 told[each["connection"]][who] = value
                 key = (each["connection"], who, value)
                 often[key] = often.get(key, 0) + 1
-        wrong = [
-            f"{connection}: {sum(known.get(who) != value for who, value in self._last.items())} people have an old value"
+        old = {
+            connection: sum(known.get(who) != value for who, value in self._last.items())
             for connection, known in told.items()
-            if any(known.get(who) != value for who, value in self._last.items())
-        ]
+        }
+        wrong = [f"{connection}: {number} people have an old value" for connection, number in old.items() if number]
         twice = sum(number - 1 for number in often.values())
         half = [mb for at, mb in self._memory]
         first, last = half[len(half) // 8 : len(half) // 2], half[len(half) // 2 :]
@@ -376,8 +377,9 @@ class Endurance:
         if grown > 1.1:
             wrong.append(f"memory grew from {max(first):.0f} to {max(last):.0f} MB")
         print(
-            f"{self._written:,} lines about {len(self._last):,} people, {self._kills} kills; {twice:,} values told twice; "
-            f"memory {max(first):.0f} MB at most in the first half, {max(last):.0f} in the second"
+            f"{self._written:,} lines about {len(self._last):,} people, {self._kills} kills; "
+            f"{twice:,} values told twice; memory {max(first):.0f} MB at most in the first half, "
+            f"{max(last):.0f} in the second"
         )
         for line in wrong:
             print(f"WRONG: {line}")

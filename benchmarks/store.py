@@ -1,8 +1,8 @@
 """How fast the state directory is: calls in and out, marks and receipts, subjects; and what a question to it costs.
 
-    python -m benchmarks.store [--calls 300000] [--subjects 1000000] [--waiting 1000000] [--folder DIR]
+    python -m benchmarks.store [calls | marks | beside | questions | connections | subjects] [--folder DIR]
 
-About a minute and a half. The folder should be on the disk that the state would be on.
+A part takes 5 to 40 seconds.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from schemas.receipts import Receipt, receipt_of
 from transforms.collector import collect_seldom
 from transforms.sending.log import Mark, Writing
 
+PARTS = ("calls", "marks", "beside", "questions", "connections", "subjects")
 HOOK, NUMBER = "hook", 0
 PORTION = 5_000  # subjects or calls in a transaction, as the decider has it
 BATCH = 75  # calls in a request: marked together, settled together
@@ -254,33 +255,38 @@ def subjects(folder: Path, number: int) -> None:
     say(f"a run without news over {number:,} subjects: its part here", ms(time.perf_counter() - begun))
 
 
+def marks(root: Path, number: int, beside: int) -> None:
+    with StateDb.use(root) as db:
+        calls = append(db, number)
+    if beside:
+        deliver_beside(root, calls, beside)
+    else:
+        marks_and_receipts(root, calls, "")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=300_000)
-    parser.add_argument("--subjects", type=int, default=1_000_000)
-    parser.add_argument("--waiting", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--million", type=int, default=1_000_000, help="of calls and subjects")
+    parser.add_argument("--folder", type=Path, help="on the disk that the state would be on")
     options = parser.parse_args()
     print(facts())
     collect_seldom()  # as every command
-    root = Path(tempfile.mkdtemp(dir=options.folder))
-
-    def state(name: str) -> Path:
-        StateDb.create(root / name)
-        return root / name
-
+    root, million = Path(tempfile.mkdtemp(dir=options.folder)), options.million
+    work: dict[str, Callable[[Path], None]] = {
+        "calls": lambda folder: calls_in_and_out(folder, million // 4),
+        "marks": lambda folder: marks(folder, million // 10, 0),
+        "beside": lambda folder: marks(folder, million // 4, million),
+        "questions": lambda folder: questions(folder, million),
+        "connections": many_connections,
+        "subjects": lambda folder: subjects(folder, million),
+    }
     try:
         the_disk(root)
-        calls_in_and_out(state("calls"), options.calls)
-        with StateDb.use(state("marks")) as db:
-            calls = append(db, options.calls // 3)
-        marks_and_receipts(root / "marks", calls, "")
-        with StateDb.use(state("beside")) as db:
-            calls = append(db, options.calls)
-        deliver_beside(root / "beside", calls, options.waiting)
-        questions(state("questions"), options.waiting)
-        many_connections(state("many"))
-        subjects(state("subjects"), options.subjects)
+        for part in options.part:
+            StateDb.create(root / part)
+            work[part](root / part)
+            shutil.rmtree(root / part)
     finally:
         shutil.rmtree(root)
     print(f"peak memory {peak_memory():,.0f} MB")

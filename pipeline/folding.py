@@ -31,8 +31,8 @@ from transforms.logic.portion import parse_lines
 
 TURN = 0.5  # seconds between turns in which there is nothing to do
 _PROFILES = 1_000  # in a portion, when all are looked at anew
-_RECEIPTS = 2_000  # in a portion
-_RECEIPTS_FOR = 0.2  # seconds of one turn
+_RECEIPTS = 1_000  # in a portion
+_RECEIPTS_FOR = 0.1  # seconds of one turn
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds until the state is tried again that could not be used
 _PRUNE = 3600.0  # seconds
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
@@ -76,6 +76,7 @@ class _Folding:
         self._pipe, self._events = pipe, events
         self._decider: Decider | None = None
         self._feed: Feed | None = None
+        self._receipts: Iterator[Decided] = iter(())
         self._counts: Counter[str] = Counter()
         self._troubles = 0
         self._told, self._last = 0.0, Turned()
@@ -93,6 +94,9 @@ class _Folding:
 
     def _obey(self, order: Order) -> float | None:
         if order == "pause":
+            if self._decider:
+                self._decider.close()  # logs may be renamed meanwhile
+                self._receipts = iter(())
             self._pipe.send(Turned(paused=True))
             return None
         if isinstance(order, Decider):
@@ -105,7 +109,7 @@ class _Folding:
     def _begin_folding(self) -> None:
         """With what is on the disk."""
         assert self._decider
-        self._receipts: Iterator[Decided] = iter(())
+        self._receipts = iter(())
         self._ticking = self._decider.ticks(_PROFILES)
         if self._feed:
             self._feed.begin_anew()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import leases
-from pipeline.decider import Decider, enter_workspace, renamed_connections, write_registry
+from pipeline.decider import Decider, enter_workspace, write_registry
 from pipeline.disk import StoreError
 from pipeline.feed import check_patterns
 from pipeline.folding import TURN, Turned, counted, start_folding
@@ -23,7 +23,7 @@ from pipeline.problems import WorkspaceError
 from pipeline.run import NeedsConsent, RunOptions
 from pipeline.served import Served
 from pipeline.state_db import StateDb
-from pipeline.vendors import destinations, vendors
+from pipeline.vendors import made
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
 
@@ -151,14 +151,14 @@ class Serving:
 
     def _take_over(self, workspace: Workspace, accepted: bool) -> None:
         """Folding waits meanwhile. Whatever it raises, nothing was changed."""
-        made = destinations(workspace)
         self._db.bind(workspace.workspace, self.run.sender.gateway)
-        plan, registry, notices = enter_workspace(self._db, workspace, vendors(made), micros(datetime.now(UTC)))
+        vendors = made(workspace).vendors
+        plan, registry, notices = enter_workspace(self._db, workspace, vendors, micros(datetime.now(UTC)))
         grave = [notice.words for notice in notices if notice.grave]
         if grave and not accepted:
             raise NeedsConsent("\n".join([*grave, "If that is meant, start the service with --accept-changes."]))
-        for was, _ in renamed_connections(self._db, workspace):
-            self.served.end_one(was)
+        for connection in workspace.connections:
+            self.served.end_one(connection.was)  # its log gets another name
         number = self._db.meta("workspace_number")  # a new one in any case: settings may have changed
         registry.number = max(registry.number, (number if isinstance(number, int) else 0) + 1)
         write_registry(self._db, registry)

@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.json import Decoder as JsonDecoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
@@ -214,6 +215,20 @@ class StateDb:
                 with sqlite_errors(self.folder / NAME):
                     found = _letter_of(letter)
                 yield found
+
+    def replayed(self) -> set[tuple[int, int]]:
+        """Deletions that were tried once more, by slot and ask: of a forgotten person the state knows nothing else."""
+        packed = self.meta("replayed")
+        if not isinstance(packed, bytes):
+            return set()
+        with sqlite_errors(self.folder / NAME):
+            return {(slot, ask) for slot, ask in msgspec.json.decode(packed, type=list[tuple[int, int]])}
+
+    def remember_replayed(self, deletions: Iterable[tuple[int, int]]) -> None:
+        oldest = (time.time() - LETTERS_KEPT) * 1_000_000  # asks are of the clock
+        kept = sorted(each for each in self.replayed().union(deletions) if each[1] > oldest)
+        with self.transaction() as database:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('replayed', ?)", (msgspec.json.encode(kept),))
 
     def _rows(self, statement: str, *values: object) -> list[Any]:
         with sqlite_errors(self.folder / NAME):

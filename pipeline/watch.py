@@ -19,7 +19,7 @@ from transforms.logic.portion import Lines
 
 STILL = 1.0  # seconds
 _TAIL = 512  # bytes before the place up to which a file was read, by which it is known again
-STEP = 512 << 10  # bytes of a file that are read in one go: others have their turn between
+STEP = 256 << 10  # bytes of a file that are read in one go: others have their turn between
 PLAIN = (".jsonl", ".ndjson", ".json")
 
 

@@ -178,7 +178,7 @@ def carry_out(
         traceback.print_exc()
         errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
         return PERSON
-    return _told(summary, args, console, errors)
+    return _told(summary, args, console, errors, whole=prepare is None)
 
 
 def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str]) -> "RunOptions":
@@ -206,7 +206,7 @@ def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str
     )
 
 
-def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors: Console) -> int:
+def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors: Console, whole: bool) -> int:
     """Print what happened; the exit code."""
     from pipeline.printing import print_summary
     from pipeline.unusable import verdict
@@ -220,7 +220,7 @@ def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors
     print_summary(console, summary)
     if summary.stopped or summary.mistakes:
         return PERSON
-    bad = verdict(summary.sources, args.max_bad)
+    bad = verdict(summary.sources, args.max_bad, whole)
     if bad:
         say(bad)
     if args.max_rejected is not None and summary.rejected > args.max_rejected:
