@@ -20,8 +20,8 @@ PACKAGES = ("pipeline", "transforms", "schemas", "sandbox", "examples")
 OWN = (*PACKAGES, "benchmarks", "scripts", "tests")
 TOP_LEVEL = (".ci/run", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "constraints.txt")
 TOP_LEVEL += ("pyproject.toml", "run_local.sh", "run_tests.sh", "setup.py")
-PAGES = ("docs/architecture.md", "docs/events.md", "docs/graveyard.md", "docs/operations.md", "docs/semantics.md")
-PAGES += ("docs/going-live.md", "docs/workspace.md")
+PAGES = ("docs/architecture.md", "docs/events.md", "docs/going-live.md", "docs/graveyard.md", "docs/operations.md")
+PAGES += ("docs/semantics.md", "docs/workspace.md")
 SCRIPTS = (".ci/run", "run_local.sh", "run_tests.sh", "scripts/setup.sh", "scripts/renew_constraints.sh")
 
 
@@ -155,7 +155,7 @@ def texts() -> Iterator[Path]:
         for path in sorted((ROOT / name).rglob("*")):
             if path.is_file() and path.suffix not in (".gz", ".pyc"):
                 yield path
-    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".git")  # of a linked work tree
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".git")  # of a worktree, a file
 
 
 # -- destinations

@@ -235,6 +235,7 @@ class Pump:
     async def _look_for_news(self) -> bool:
         """Whether there is something to read that was not there before."""
         self._looked = self._clock()
+        self._tell_scheduled()
         newest, workspace = await self._reading.news()
         admission = self._admission
         if workspace > self._delivery.number:
@@ -410,10 +411,7 @@ class Pump:
         self._books.left(admission.items.values())
         if (routes := self._conversations.suspects.acknowledged) - self._routes:
             self._books.remember({_ROUTES: sorted(routes | self._routes)})
-        report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
-        flush = admission.flushes.next() + self._delivery.ahead  # as the clock says that lists go by
-        first = min(flush, admission.dated.next(), admission.landing.next())
-        report.scheduled_until = moment(first) if first < inf else ""
+        self._tell_scheduled()
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:
             report.held_until = moment(self._wall() + held)
@@ -421,6 +419,13 @@ class Pump:
         since = self._started
         curve = self._limiter.learned.curve
         report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]
+
+    def _tell_scheduled(self) -> None:
+        report, admission = self.report, self._admission
+        report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
+        flush = admission.flushes.next() + self._delivery.ahead  # as the clock says that lists go by
+        first = min(flush, admission.dated.next(), admission.landing.next())
+        report.scheduled_until = moment(first) if first < inf else ""
 
     def look(self) -> Report:
         """The report so far, with the rate and the time left as of now. From any thread."""
