@@ -15,6 +15,7 @@ class Shop:
 
     def __init__(self, root: Path, receiver: Receiver) -> None:
         self.root = root
+        root.mkdir(exist_ok=True)
         self.receiver = receiver
         self.state = root / "state"
         self.workspace = running.workspace(root / "workspace.yaml", "hook")
