@@ -40,6 +40,7 @@ _CHUNK = 1_000  # calls of one read
 _LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
 _LOOK = 0.5  # seconds between looks for news in the log
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
+_SURE = 5.0  # seconds between looks into a log that seems to have nothing new
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
 _PROVED = "proved"  # the fact that holds slots and epochs of which the first calls were not mostly rejected
 _JUDGED = "canary"  # and that they are being looked at
@@ -118,6 +119,8 @@ class Pump:
         self._reads = 0
         self._filling: float | None = None  # since when the lanes are being filled
         self._looked = 0.0
+        self._sure = -inf  # when the log was looked into
+        self._stamp: object = None  # of the log then
         self._looks_again, self._requests = _LOOK, 0
         self._counted = 0  # of `report.calls`: settled when the log was counted
 
@@ -301,6 +304,14 @@ class Pump:
             stuck = waits and self.report.requests == self._requests
             self._looks_again = min(_SELDOM, 2 * self._looks_again) if stuck else _LOOK
             self._requests = self.report.requests
+            await self._look_closely()
+
+    async def _look_closely(self) -> None:
+        """Where the log seems to have changed, and now and then in any case."""
+        self._looked = self._clock()
+        stamp = self._delivery.log.stamp()
+        if stamp is None or stamp != self._stamp or self._looked - self._sure >= _SURE:
+            self._stamp, self._sure = stamp, self._looked
             await self._look_for_news()
 
     async def _look_for_news(self) -> bool:
