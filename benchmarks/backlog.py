@@ -2,8 +2,8 @@
 
     python -m benchmarks.backlog [--calls 1000000 5000000]
 
-The outbox is written as a run writes it, in 64 shards; each size is delivered for some seconds at 500/s by a process
-of its own. Memory is the process's, above what it had before it opened the outbox.
+The calls are in a state directory as a run leaves them; each size is delivered for some seconds at 500/s by a process
+of its own. Memory is the process's, above what it had before it opened the log.
 """
 
 import argparse
@@ -13,30 +13,26 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.outbox import Outbox, shard_file
-from transforms.logic.shard import SHARDS
-
 from benchmarks.deliveries import call, hook
 from benchmarks.machine import facts
 from benchmarks.receiver import receiver
-from schemas.packing import frames
+from pipeline.log import SqliteLog
+from pipeline.state_db import StateDb
 from schemas.workspace import Cap
 from transforms.sending.sender import Sender
 
 SENDING = 3.0  # seconds
 
 
-def sizes(number: int) -> list[int]:
-    """Calls by shard."""
-    return [number // SHARDS + (shard < number % SHARDS) for shard in range(SHARDS)]
+PORTION = 50_000  # calls
 
 
 def write(folder: Path, number: int) -> None:
-    """An outbox of so many calls."""
-    start = 0
-    for shard, size in enumerate(sizes(number)):
-        shard_file(folder, shard).write_bytes(frames([call(n) for n in range(start, start + size)]))
-        start += size
+    """A log of so many calls."""
+    with StateDb.use(folder, make=True) as db:
+        for start in range(1, number + 1, PORTION):
+            with db.portion() as portion:
+                portion.append(0, [call(n) for n in range(start, min(start + PORTION, number + 1))])
 
 
 def resident() -> float:
@@ -50,10 +46,8 @@ def measure(number: int) -> None:
     with tempfile.TemporaryDirectory() as folder, receiver() as there:
         command = [sys.executable, "-m", "benchmarks.backlog", "--write", folder, "--calls", str(number)]
         subprocess.run(command, check=True)
-        delivery = hook("hook", there.url, 0, Cap(500))
         sender, before, started = Sender(), resident(), time.perf_counter()
-        delivery.outbox = Outbox(Path(folder), sizes(number))
-        delivery.report.calls = delivery.outbox.size()
+        delivery = hook("hook", there.url, 0, Cap(500), SqliteLog(Path(folder) / "state", "hook", 0))
         running = sender.start(delivery)
         while not delivery.report.requests:
             time.sleep(0.001)
@@ -63,7 +57,7 @@ def measure(number: int) -> None:
             time.sleep(0.05)
         sender.stop()
         report = running.result()
-        size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 2**20
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*.db")) / 2**20
     print(
         f"{number:>9,} calls waiting ({size:,.0f} MB on disk): first request sent after {first * 1000:.0f} ms, "
         f"{most:.0f} MB at most, {report.delivered:,} delivered in {report.seconds:.1f} s",
@@ -78,7 +72,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:
-        write(Path(arguments.write), arguments.calls[0])
+        write(Path(arguments.write) / "state", arguments.calls[0])
     elif arguments.child:
         measure(arguments.calls[0])
     else:

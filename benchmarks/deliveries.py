@@ -7,7 +7,7 @@ from schemas.calls import Call, Identifier
 from schemas.receipts import Receipt
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
 from transforms.destinations.webhook import Webhook
-from transforms.sending.log import Mark, Waiting, Writing
+from transforms.sending.log import Log, Mark, Waiting, Writing
 from transforms.sending.sender import Active, Delivery, SenderOptions
 
 KEY = "big_spenders"
@@ -73,7 +73,7 @@ def call(n: int) -> Call:
     )
 
 
-def hook(name: str, url: str, number: int, cap: Cap | None = None, log: MadeCalls | None = None) -> Delivery:
+def hook(name: str, url: str, number: int, cap: Cap | None = None, log: Log | None = None) -> Delivery:
     """So many calls for a webhook of its own."""
     settings = Webhook.Settings(url=f"{url}{name}", private_addresses=True)
     connection = Connection(name, "webhook", (Sync(computation=KEY),), settings, cap)

@@ -1,23 +1,21 @@
 """One sender with two connections: a well webhook, and beside it a vendor in trouble."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
 from typing import Any
 
 from msgspec import Struct
-from transforms.sender import Delivery, Sender, SenderOptions
 
+from benchmarks.deliveries import MadeCalls, NoCaps
 from benchmarks.machine import peak_memory
 from benchmarks.troubles import Trouble
 from schemas.calls import Call, Identifier
-from schemas.outcomes import Delivered, Final, Rejected
 from schemas.report import Report
 from schemas.secret import Secret
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
 from transforms.destinations import find
-from transforms.destinations.contract import Memory
-from transforms.logic.lanes import Item
+from transforms.sending.log import Waiting, Writing
+from transforms.sending.sender import Active, Delivery, Sender, SenderOptions
 
 KEY = "big_spenders"
 _SYNCS = (Sync(computation=KEY),)
@@ -32,56 +30,44 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass
-class Calls:
-    """Identify calls of as many people, made when they are read."""
+class Calls(MadeCalls):
+    """Identify calls of as many people. What became of each is a letter of `states`.
 
-    number: int
-    flawed: bool = False
+    (w)aits, (s)ent and without an outcome, (d)elivered, (r)ejected, (u)nknown for good.
+    """
 
-    def size(self) -> int:
-        return self.number
+    def __init__(self, number: int, flawed: bool = False) -> None:
+        super().__init__(number)
+        self._flawed = flawed
+        self.states = bytearray(b"w" * number)
 
-    def read(self) -> Iterator[list[Item]]:
-        for start in range(0, self.number, 500):
-            yield [Item(n, self._call(n)) for n in range(start, min(start + 500, self.number))]
+    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+        if backfill:
+            return []
+        asks = range(after + 1, min(after + most, self.number) + 1)
+        return [Waiting(self._call(ask)) for ask in asks if self.states[ask - 1] in b"ws"]
 
-    def _call(self, n: int) -> Call:
-        flaw = n % 20 if self.flawed else 0
+    def write(self, writing: Writing) -> "Future[None]":
+        for ask, mark in writing.marks.items():
+            self._put(ask, "s" if mark.maybe else "w")
+        for receipt in writing.receipts:
+            certain = receipt.fate == "rejected" and not receipt.maybe
+            self._put(receipt.ask, "d" if receipt.fate == "delivered" else "r" if certain else "u")
+        return super().write(writing)
+
+    def _put(self, ask: int, state: str) -> None:
+        if self.states[ask - 1] in b"dru":
+            raise ValueError("a call that has its outcome is sent, or settled, once more")
+        self.states[ask - 1] = ord(state)
+
+    def _call(self, ask: int) -> Call:
+        n = ask - 1
+        flaw = n % 20 if self._flawed else 0
         kind: Any = "add" if flaw == 1 else "identify"
         identifier = Identifier("email", f"{n:07}@{'refused.example' if flaw == 2 else 'example.com'}")
         traits = {} if flaw == 3 else {"name": "Ann"}
-        return Call(f"customer-{n:07}", kind, identifier, KEY, True, 1_760_000_000_000_000, 0, traits)
-
-
-class Receipts:
-    """A journal in memory, a letter for each call: (w)aits, (s)ent, (d)elivered, (r)ejected, (u)nknown for good."""
-
-    def __init__(self, number: int) -> None:
-        self.states = bytearray(b"w" * number)
-
-    def sent(self, refs: Sequence[int]) -> None:
-        self._put(refs, "s")
-
-    def unsent(self, refs: Sequence[int]) -> None:
-        self._put(refs, "w")
-
-    def unreached(self, refs: Sequence[int], since: float) -> None: ...
-
-    def settled(self, items: Sequence[tuple[Item, Final]]) -> None:
-        for item, outcome in items:
-            certain = isinstance(outcome, Rejected) and not outcome.maybe
-            self._put([item.ref], "d" if isinstance(outcome, Delivered) else "r" if certain else "u")
-
-    def _put(self, refs: Sequence[int], state: str) -> None:
-        for ref in refs:
-            if self.states[ref] in b"dru":
-                raise ValueError("a call that has its outcome is sent, or settled, once more")
-            self.states[ref] = ord(state)
-
-    def remember(self, memory: Memory) -> None: ...
-
-    def close(self) -> None: ...
+        at = 1_760_000_000_000_000
+        return Call(f"customer-{n:07}", kind, identifier, KEY, True, at, ask, 1, 1, KEY, KEY, traits=traits)
 
 
 class Sent(Struct):
@@ -89,25 +75,25 @@ class Sent(Struct):
 
     hook: Report
     beside: Report
-    states: str  # of the calls beside, see `Receipts`
+    states: str  # of the calls beside, see `Calls`
     peak: float  # MB
 
 
 def send(trouble: Trouble, calls: int, gateway: str) -> Sent:
     """So many calls for the webhook, and meanwhile those for the vendor in trouble."""
-    sender, hook, receipts = Sender(), Receipts(calls), Receipts(trouble.calls)
-    beside = _delivery(_connection(trouble), Calls(trouble.calls, trouble.flawed), receipts, gateway, trouble.url)
+    sender, told = Sender(), Calls(trouble.calls, trouble.flawed)
+    beside = _delivery(_connection(trouble), told, gateway, trouble.url)
     well = Connection("hook", "webhook", _SYNCS, _settings("webhook", {"url": "https://hooks.example.com/in"}), CAP)
     started = sender.start(beside)
-    report = sender.start(_delivery(well, Calls(calls), hook, gateway)).result()
+    report = sender.start(_delivery(well, Calls(calls), gateway)).result()
     sender.stop()
-    return Sent(report, started.result(), receipts.states.decode(), peak_memory())
+    return Sent(report, started.result(), told.states.decode(), peak_memory())
 
 
-def _delivery(connection: Connection, calls: Calls, journal: Receipts, gateway: str, url: str = "") -> Delivery:
+def _delivery(connection: Connection, calls: Calls, gateway: str, url: str = "") -> Delivery:
     workspace = Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,))
     options = SenderOptions("" if url else gateway, read_timeout=READ_TIMEOUT, finish_within=1.0)
-    return Delivery(workspace, connection, calls, journal, {}, options)
+    return Delivery(workspace, connection, calls, NoCaps(), {1: Active(1)}, 0, options)
 
 
 def _connection(trouble: Trouble) -> Connection:

@@ -13,12 +13,11 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from transforms.sender import Delivery, Sender, SenderOptions
-
-from benchmarks.deliveries import CountingJournal
+from benchmarks.deliveries import MadeCalls, NoCaps
 from benchmarks.machine import facts
 from sandbox import vendor as fake
 from sandbox.server import Options, Sandbox
@@ -31,6 +30,8 @@ from transforms.destinations.contract import Destination, Reply, Request, header
 from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
+from transforms.sending.log import Waiting
+from transforms.sending.sender import Active, Delivery, Sender, SenderOptions
 
 KEY = "big_spenders"
 TALKED = 5  # batches that are talked through
@@ -49,8 +50,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def connected(slug: str) -> tuple[Workspace, Connection, type[Destination]]:
     kind = find(slug)
     assert kind
-    connection = Connection(slug, slug, (Sync(computation=KEY),), kind.Settings(**SETTINGS[slug]))
+    connection = Connection(slug, slug, (Sync(computation=KEY, forms=kind.forms[:1]),), kind.Settings(**SETTINGS[slug]))
     return Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,)), connection, kind
+
+
+def kind_of(destination: type[Destination]) -> Any:
+    """Of the calls that it takes."""
+    return "add" if destination.forms[0] == "list" else "identify"
 
 
 @dataclass
@@ -64,21 +70,28 @@ class People:
         return self.number + sum(1 for n in range(self.number) if n % 5 < 2)
 
     def calls(self) -> Iterator[Call]:
+        asks = count(1)
         for n in range(self.number):
             for address in ("a", "b")[: 2 if n % 5 < 2 else 1]:
                 identifier = Identifier("email", f"{address}{n:07}@example.com")
                 yield Call(
-                    f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, 0, {"name": "Ann"}
-                )
+                    f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, next(asks), 1, 1, KEY,
+                    KEY, traits={"name": "Ann"},
+                )  # fmt: skip
 
-    def read(self) -> Iterator[list[Item]]:
-        chunk = []
-        for ref, call in enumerate(self.calls()):
-            chunk.append(Item(ref, call))
-            if len(chunk) == 500:
-                yield chunk
-                chunk = []
-        yield chunk
+
+class PeopleLog(MadeCalls):
+    """Their calls, made when they are read."""
+
+    def __init__(self, people: People) -> None:
+        super().__init__(people.size())
+        self._calls, self._read = people.calls(), 0
+
+    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+        assert backfill or after == self._read, "each is made once"
+        made = [] if backfill else [Waiting(call) for call in islice(self._calls, most)]
+        self._read += len(made)
+        return made
 
 
 @dataclass
@@ -131,28 +144,28 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
     destination = kind(workspace, connection)
     simulation = Simulation(destination, Limiter(effective_limits(kind.limits, connection), 0.0))
     lanes = Lanes(destination.route, destination.unit, destination.batch_of)
-    chunks = People(people, "add" if kind.kind == "list" else "identify").read()
+    calls = People(people, kind_of(kind)).calls()
     window = max(2_000, 4 * destination.batch.items)
     pattern: list[str] = []
     alone, number = 0, 0
     while True:
-        while lanes.ready < window and (chunk := next(chunks, None)):
-            for item in chunk:
-                lanes.add(item)
+        while sum(lanes.ready.values()) < window and (call := next(calls, None)):
+            lanes.add(Item(call))
         batch = lanes.take(simulation.now)
         if not batch:
             return simulation.requests, simulation.now, alone
-        calls = [item.call for item in batch]
+        told = [item.call for item in batch]
         if not number:
-            simulation.talk(destination.prepare(calls[:1], simulation.memory))
-            alone = _alone(destination, calls[:1])
+            simulation.talk(destination.prepare(told[:1], simulation.memory))
+            alone = _alone(destination, told[:1])
         if number < TALKED:
-            pattern = simulation.talk(destination.deliver(calls, simulation.memory))
+            pattern = simulation.talk(destination.deliver(told, simulation.memory))
         else:
             for endpoint in pattern:
                 simulation.ask(endpoint)
         number += 1
-        lanes.done({call.profile_id for call in calls})
+        for item in batch:
+            lanes.done(item)
 
 
 def _alone(destination: Destination, calls: list[Call]) -> int:
@@ -165,10 +178,10 @@ def _alone(destination: Destination, calls: list[Call]) -> int:
 def real(slug: str, people: int) -> tuple[int, float, int, int]:
     """Requests, seconds, delivered calls and 429s of the real sender before the sandbox, in one process."""
     workspace, connection, kind = connected(slug)
-    outbox = People(people, "add" if kind.kind == "list" else "identify")
+    log = PeopleLog(People(people, kind_of(kind)))
     with running_sandbox() as sandbox:
         options = SenderOptions(gateway=sandbox.url)
-        delivery = Delivery(workspace, connection, outbox, CountingJournal(), {}, options)
+        delivery = Delivery(workspace, connection, log, NoCaps(), {1: Active(1)}, 0, options)
         report = Sender().start(delivery).result()
         throttled = sum(account["throttled"] for account in sandbox.stats())
     assert not report.stopped, report.stopped

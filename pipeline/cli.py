@@ -8,27 +8,29 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-from pipeline.commands.output import surviving
+from pipeline.commands.output import Help, surviving
 from pipeline.problems import WorkspaceError
 
 # Each module has `add_arguments(parser)` and `run(args) -> exit code`.
 COMMANDS = {
     "init": ("pipeline.commands.init", "write a first workspace file"),
-    "check": ("pipeline.commands.check", "find the mistakes of a workspace, or tell what it says"),
-    "run": ("pipeline.commands.run", "read events, and tell every connection what changed"),
-    "serve": ("pipeline.commands.serve", "the same in a loop: events are read as they come"),
-    "replay": ("pipeline.commands.replay", "try dead letters of earlier runs once more"),
-    "destinations": ("pipeline.commands.destinations", "list the destinations, or tell everything about one"),
-    "sandbox": ("sandbox.command", "stand in for the vendors, on this machine"),
+    "check": ("pipeline.commands.check", "say what a workspace file means, or what is wrong in it"),
+    "run": ("pipeline.commands.run", "read events once, and send what changed to every connection"),
+    "serve": ("pipeline.commands.serve", "run all the time: read events as they come, and send what changed"),
+    "replay": ("pipeline.commands.replay", "try again what was rejected, expired or unusable"),
+    "destinations": ("pipeline.commands.destinations", "list the destinations, or describe one"),
+    "sandbox": ("sandbox.command", "start a local server that stands in for the vendors"),
 }
 DELIVERING = ("run", "replay")
 EXIT_CODES = """\
 exit codes:
   0  done
-  1  wrong usage or configuration
+  1  wrong usage or configuration; nothing was read
   2  done, but with more rejected calls or unusable records than allowed
   3  needs a person
-  4  not done yet: run again"""
+  4  not done yet: run again
+
+`profilecast COMMAND --help` describes a command."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,17 +98,24 @@ def _parser(given: Sequence[str]) -> Parser:
     """All commands by name, the arguments only of the one that is called: `run` alone needs Beam."""
     parser = Parser(
         prog="profilecast",
+        usage="profilecast COMMAND [OPTIONS]",
         description="Keeps marketing tools in step with what is known about customers.",
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,  # Beam's own options are passed on whole
     )
     parser.add_argument("--version", action="version", version=f"profilecast {_version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND [OPTIONS]", required=True, title="commands", prog="profilecast"
+    )
     called = next((word for word in given if not word.startswith("-")), "")
     for name, (module, about) in COMMANDS.items():
         command = commands.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
+            name,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            formatter_class=Help,
+            allow_abbrev=False,
         )
         command.set_defaults(refuse=command.error)  # with its own usage
         if name == called:

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from pipeline.sent import Receipts, make, rename
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
-from pipeline.vendors import destinations, vendors
+from pipeline.vendors import made
 from schemas.dead_letters import DeadLetter, mask
 from schemas.input_counts import InputCounts
 from schemas.registry import Registry, decode_registry, encode_registry
@@ -81,6 +81,12 @@ class Decider:
             self._db.close()
             self._db = None
 
+    @property
+    def outdated(self) -> bool:
+        """Somebody decided with a newer workspace: what this one wants counts no more."""
+        number = self.db.meta("workspace_number")
+        return isinstance(number, int) and number > self.registry.number
+
     # -- facts
 
     def fold_parsed(self, parsed: Parsed) -> Decided:
@@ -138,11 +144,16 @@ class Decider:
     def fold_retries(self, retries: Iterable[Retry]) -> Decided:
         """Dead letters that are to be tried again."""
         facts: dict[str, Facts] = {}
+        deletions: list[tuple[int, int]] = []
         for retry in retries:
             facts.setdefault(retry.call.profile_id, Facts(retries=[])).retries.append(retry)  # type: ignore[attr-defined]
+            if retry.call.kind == "delete":
+                deletions.append((retry.call.slot, retry.call.ask))
         decided = Decided()
         for names in _chunks(sorted(facts), PROFILES):
             decided.add(self._fold({name: facts[name] for name in names}))
+        if deletions:
+            self.db.remember_replayed(deletions)
         return decided
 
     def tick(self) -> Decided:
@@ -211,7 +222,7 @@ def enter_workspace(
 
 def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Registry]:
     """The plan that a run of now would have; nothing is written."""
-    plan, registry, _ = enter_workspace(db, workspace, vendors(destinations(workspace)), micros(now))
+    plan, registry, _ = enter_workspace(db, workspace, made(workspace).vendors, micros(now))
     return plan, registry
 
 

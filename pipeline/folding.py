@@ -77,8 +77,8 @@ class _Folding:
         self._pipe, self._events = pipe, events
         self._decider: Decider | None = None
         self._feed: Feed | None = None
-        self._counts: Counter[str] = Counter()
         self._receipts: Iterator[Decided] = iter(())
+        self._counts: Counter[str] = Counter()
         self._ticking: Iterator[Decided] = iter(())
         self._troubles = 0
         self._sure = 0.0  # when every log was looked into

@@ -40,8 +40,8 @@ from transforms.sending.log import Mark, Waiting, Writing, fields_of
 
 RECEIPTS_KEPT = 7 * 86_400  # seconds after they were folded: for people who ask what became of a call
 _PRUNE = 3_600.0  # seconds between looks for what is to be forgotten
-_NO_MARK = Mark()  # of most calls
 _FORGET = 50_000  # receipts at once
+_UNMARKED, _MAYBE = Mark(), Mark(maybe=True)
 _IDS_KEPT = 100  # of files put back, one after another, that no decider has seen
 _receipt, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
 
@@ -123,33 +123,37 @@ class SqliteLog:
     def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
         only = "" if slots is None else f"AND c.slot IN ({','.join(map(str, sorted(slots)))}) "
         statement = (
-            "SELECT c.ask, c.call, m.since, m.maybe, m.until FROM main.calls c LEFT JOIN sent.marks m ON m.ask = c.ask "
-            f"WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? {only}"
+            f"SELECT c.ask, c.call FROM main.calls c WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? {only}"
             "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT ?"
         )
         found: list[Waiting] = []
-        doubt = self._doubt
         with self._read():
             while len(found) < most:
                 queued = self._queued.copy()  # first: what leaves it meanwhile is found in the file
                 wanted = most - len(found)
                 rows = self._reader.execute(statement, (self._number, backfill, after, wanted)).fetchall()
-                with sqlite_errors(self._state_path):
-                    found += [
-                        Waiting(
-                            decode_call(call),
-                            _NO_MARK if since is None and ask > doubt else self._mark(ask, since, maybe, until),
-                        )
-                        for ask, call, since, maybe, until in rows
-                        if ask not in queued
-                    ]
+                if rows:
+                    marks = self._marks(rows[0][0], rows[-1][0])
+                    with sqlite_errors(self._state_path):
+                        found += [
+                            Waiting(decode_call(call), marks.get(ask) or self._unmarked(ask))
+                            for ask, call in rows
+                            if ask not in queued
+                        ]
+                    after = rows[-1][0]
                 if len(rows) < wanted:
                     break
-                after = rows[-1][0]
         return found
 
-    def _mark(self, ask: int, since: float | None, maybe: int | None, until: float | None) -> Mark:
-        return Mark(since or 0.0, bool(maybe) or ask <= self._doubt, until or 0.0)
+    def _marks(self, first: int, last: int) -> dict[int, Mark]:
+        """They are few."""
+        rows = self._reader.execute(
+            "SELECT ask, since, maybe, until FROM sent.marks WHERE ask BETWEEN ? AND ?", (first, last)
+        )
+        return {ask: Mark(since, bool(maybe) or ask <= self._doubt, until) for ask, since, maybe, until in rows}
+
+    def _unmarked(self, ask: int) -> Mark:
+        return _MAYBE if ask <= self._doubt else _UNMARKED
 
     def newest(self) -> int:
         statement = "SELECT max(ask) FROM calls WHERE connection = ? AND backfill = ?"
@@ -172,8 +176,7 @@ class SqliteLog:
 
     def mark(self, ask: int) -> Mark:
         with self._read():
-            row = self._reader.execute("SELECT since, maybe, until FROM sent.marks WHERE ask = ?", (ask,)).fetchone()
-        return self._mark(ask, *(row or (0.0, 0, 0.0)))
+            return self._marks(ask, ask).get(ask) or self._unmarked(ask)
 
     def facts(self) -> dict[str, Any]:
         with self._read(), sqlite_errors(self._path, MEND):

@@ -16,10 +16,10 @@ from pipeline.commands.output import counted
 from pipeline.delivering import reports
 from pipeline.run import Run
 from pipeline.summary import ConnectionSummary, Summary
-from pipeline.workspace import cap_of
 from schemas.report import Report
+from schemas.workspace import Connection
 from transforms.destinations.contract import Destination
-from transforms.logic.caps import per
+from transforms.logic.caps import effective_limits, per
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _LIVE_PER_SECOND = 2
@@ -99,22 +99,26 @@ def announce(console: Console, run: Run) -> None:
     """Ahead of sending: how many calls go to whom, and about how long it takes."""
     for note in run.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
+    connections = {connection.name: connection for connection in run.workspace.connections}
     for name, waiting in run.waiting().items():
-        if waiting:
-            console.print(f"  {name}: {_ahead_of(run.destinations[name], waiting)}", highlight=False, markup=False)
+        if waiting and name in run.made.destinations:
+            ahead = _ahead_of(run.made.destinations[name], connections[name], waiting)
+            console.print(f"  {name}: {ahead}", highlight=False, markup=False)
 
 
-def _ahead_of(destination: Destination, waiting: int) -> str:
+def _ahead_of(destination: Destination, connection: Connection, waiting: int) -> str:
     items = destination.batch.items
     requests = -(-waiting // items)
     told = f"{counted(waiting, 'call')} to send"
     if items > 1:
         told += f" in about {counted(requests, 'request')}"
-    limit = cap_of(type(destination))
-    if limit is None:
+    limits = effective_limits(type(destination).limits, connection)
+    limits = [each for each in limits if not each.endpoint and each.unit == "requests"]
+    if not limits:
         return told
-    least, cap = _time(requests * limit.seconds / limit.requests), per(limit.requests, limit.seconds)
-    return f"{told}, {least} or more at its cap of {cap}"
+    cap = max(limits, key=lambda each: each.seconds / each.requests)
+    seconds = requests * cap.seconds / cap.requests
+    return f"{told}, {_time(seconds)} or more at its cap of {per(cap.requests, cap.seconds)}"
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -187,7 +191,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     for key, words in sorted(report.blocked.items()):
         yield f"STOPPED for {key}: {words}. Its calls wait."
     if each.elsewhere:
-        yield "another process delivers it."
+        yield f"another process {'delivers' if each.unfinished else 'delivered'} it."
     if each.unfinished:
         why = f": {report.trouble}" if report.trouble and not report.stopped else ""
         yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
@@ -199,7 +203,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if each.scheduled:
         yield f"{counted(each.scheduled, 'call')} waiting for their time, the first until {each.scheduled_until}."
     if report.unconfirmed:
-        yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+        yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
     if each.kept:
         yield (
             f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request: "

@@ -5,7 +5,7 @@ not wanted any more. A bad record is parsed again as an event.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -79,9 +79,9 @@ class Letters:
 
 def find_letters(db: StateDb, registry: Registry, wanted: Wanted) -> Letters:
     """The dead letters of a state directory that are meant. Raises StoreError."""
-    found = Letters()
+    found, replayed = Letters(), db.replayed()
     for letter in filter(wanted.letter, _letters(db, registry, wanted)):
-        _add(letter, found)
+        _add(letter, found, replayed)
     return found
 
 
@@ -94,7 +94,7 @@ def _letters(db: StateDb, registry: Registry, wanted: Wanted) -> Iterator[DeadLe
         receipts.close()
 
 
-def _add(letter: DeadLetter, found: Letters) -> None:
+def _add(letter: DeadLetter, found: Letters, replayed: Container[tuple[int, int]]) -> None:
     if letter.step != "Deliver":
         if letter.cut or letter.masked:
             found.partial[letter.source] += 1
@@ -103,6 +103,8 @@ def _add(letter: DeadLetter, found: Letters) -> None:
         found.records[letter.source, letter.line is None, number or 0, letter.payload] = letter
         return
     call = msgspec.convert(letter.payload, Named)
+    if call.kind == "delete" and (call.slot, call.ask) in replayed:
+        return
     if letter.masked and call.kind == "delete":
         found.partial[letter.connection] += 1
         return
@@ -118,13 +120,13 @@ class Named(msgspec.Struct):
     identifier: tuple[str, str]
     key: str
     at: int
+    ask: int
     slot: int
     value: object = None
 
     def call(self) -> Call:
-        return msgspec.convert(
-            [self.profile_id, self.kind, list(self.identifier), self.key, self.value, self.at, 0, self.slot], Call
-        )
+        who, what = (self.profile_id, self.kind, self.identifier), (self.key, self.value, self.at)
+        return msgspec.convert([*who, *what, self.ask, self.slot], Call)
 
 
 def _profile(letter: DeadLetter) -> str | None:

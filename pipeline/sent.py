@@ -104,10 +104,12 @@ def _move(before: Path, after: Path) -> None:
     with sqlite_errors(before, MEND):
         trace = Trace(before)
         sure = trace.sure()
-        with closing(connect(before)) as database:  # what lies in the file beside it comes into it
-            database.execute("SELECT 1 FROM meta").fetchone()
+        with closing(connect(before)) as database:  # what lies in the file beside it comes into it, whoever reads it
+            if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                raise StoreError(f"{before}: another process reads it; run again")
         remove_beside(after)
         before.rename(after)
+        remove_beside(before)
         sync_folder(after.parent)
         trace.forget()
         if sure:
@@ -220,6 +222,24 @@ def waiting(folder: Path, connection: str, number: int, quickly: bool = False) -
         return (_left if quickly else _counted)(database, number).calls
 
 
+class Standing(NamedTuple):
+    """A connection's log at one moment: made = settled + waiting."""
+
+    made: int
+    waiting: int
+    fates: dict[str, int]
+
+
+def standing(folder: Path, connection: str, number: int, quickly: bool = False) -> Standing:
+    """While others decide and send. `quickly`: see `waiting`."""
+    with _both(folder, connection) as database:
+        database.execute("BEGIN")  # of each file all is read as it was at the first look
+        made = database.execute("SELECT made FROM main.counters WHERE connection = ?", (number,)).fetchone()
+        left = (_left if quickly else _counted)(database, number).calls
+        fates = dict(database.execute("SELECT fate, number FROM sent.counters"))
+    return Standing(made[0] if made else 0, left, fates)
+
+
 def unsettled(folder: Path, connection: str, number: int, after: int = 0) -> bool:
     """Whether there is anything without a receipt, cancels too, behind an ask. As `waiting` says it `quickly`."""
     with _both(folder, connection) as database:
@@ -241,13 +261,12 @@ def _left(database: sqlite3.Connection, number: int) -> Left:
 
 def _counted(database: sqlite3.Connection, number: int) -> Left:
     calls, cancels, position = _state_of(database, number)
-    rows = database.execute(
-        "SELECT c.slot != 0, count(DISTINCT c.ask) FROM sent.receipts r CROSS JOIN main.calls c ON c.connection = ? "
-        "AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ? GROUP BY 1",
+    settled, of_calls = database.execute(
+        "SELECT count(*), coalesce(sum(c.slot != 0), 0) FROM sent.receipts r CROSS JOIN main.calls c "
+        "ON c.connection = ? AND c.backfill IN (0, 1) AND c.ask = r.ask WHERE r.position > ?",
         (number, position),
-    ).fetchall()
-    settled = dict(rows)
-    return Left(calls - settled.get(1, 0), cancels - settled.get(0, 0))
+    ).fetchone()
+    return Left(calls - of_calls, cancels - (settled - of_calls))
 
 
 def _state_of(database: sqlite3.Connection, number: int) -> tuple[int, int, int]:
@@ -304,6 +323,7 @@ def attached(folder: Path, connection: str) -> sqlite3.Connection:
                     "ids (number, id, upto)",
                     "receipts (position, ask, calls)",
                     "marks (ask, since, maybe, until)",
+                    "counters (fate, number)",
                 ):
                     database.execute(f"CREATE TABLE sent.{table}")
         with sqlite_errors(state):

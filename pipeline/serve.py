@@ -23,7 +23,7 @@ from pipeline.problems import WorkspaceError
 from pipeline.run import NeedsConsent, RunOptions
 from pipeline.served import Served
 from pipeline.state_db import StateDb
-from pipeline.vendors import destinations, vendors
+from pipeline.vendors import made
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
 
@@ -49,7 +49,8 @@ class Serving:
     def __init__(self, options: ServeOptions, say: Say) -> None:
         """Raises WrongPattern. To be made while the process has no other thread."""
         check_patterns(options.run.events)
-        self.options, self.say, self.run = options, say, options.run
+        self.options, self.say = options, say
+        self.run = replace(options.run, sender=replace(options.run.sender, retry_blocked=options.again))
         self.page = ""  # the address of its status
         self.counted: Counter[str] = Counter()
         self.folded_at = 0.0  # when something was last folded, seconds since 1970
@@ -151,9 +152,9 @@ class Serving:
 
     def _take_over(self, workspace: Workspace, accepted: bool) -> None:
         """Folding waits meanwhile. Whatever it raises, nothing was changed."""
-        made = destinations(workspace)
         self._db.bind(workspace.workspace, self.run.sender.gateway)
-        plan, registry, notices = enter_workspace(self._db, workspace, vendors(made), micros(datetime.now(UTC)))
+        vendors = made(workspace).vendors
+        plan, registry, notices = enter_workspace(self._db, workspace, vendors, micros(datetime.now(UTC)))
         grave = [notice.words for notice in notices if notice.grave]
         if grave and not accepted:
             raise NeedsConsent("\n".join([*grave, "If that is meant, start the service with --accept-changes."]))

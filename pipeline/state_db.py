@@ -1,6 +1,6 @@
 """`state.db`: subjects and calls, written by the decider alone, both in one transaction.
 
-meta      what the directory is: format, workspace, gateway, registry, the next number of an ask
+meta      what the directory is: format, workspace, gateway, registry; the next ask; how many profiles are known
 subjects  what is known of each profile, packed (`schemas.state`)
 calls     what connections are to be told and have no folded receipt for, by connection, class and ask
 counters  by connection: calls made since the directory was made, and what stands in `calls` now
@@ -11,12 +11,14 @@ letters   dead letters of records that were no events
 import os
 import sqlite3
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.json import Decoder as JsonDecoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
@@ -48,6 +50,7 @@ CREATE TABLE files (path TEXT PRIMARY KEY, known BLOB NOT NULL) WITHOUT ROWID;
 _call = Encoder().encode
 decode_call = Decoder(Call).decode
 _letter, _letter_of = JsonEncoder().encode, JsonDecoder(DeadLetter).decode
+_LIVE = "\x01"  # before it are the keys of those that were deleted
 _VARIABLES = 500  # in one statement
 
 
@@ -86,7 +89,7 @@ class StateDb:
         with sqlite_errors(path):
             make_folder(folder)
             make_folder(folder / "sent")
-            make_database(beside, _SCHEMA, {"format": FORMAT, "id": os.urandom(16), "next_ask": 1})
+            make_database(beside, _SCHEMA, {"format": FORMAT, "id": os.urandom(16), "next_ask": 1, "subjects": 0})
             remove_beside(path)
             os.rename(beside, path)
             sync_folder(folder)
@@ -157,7 +160,7 @@ class StateDb:
 
     def subjects(self) -> int:
         """Profiles that are known; deleted ones are not counted."""
-        return int(self._rows("SELECT count(*) FROM subjects WHERE id >= ?", "\x01")[0][0])
+        return int(self._rows("SELECT value FROM meta WHERE key = 'subjects'")[0][0])
 
     def get(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Packed states by id, of those that there are."""
@@ -213,6 +216,20 @@ class StateDb:
                     found = _letter_of(letter)
                 yield found
 
+    def replayed(self) -> set[tuple[int, int]]:
+        """Deletions that were tried once more, by slot and ask: of a forgotten person the state knows nothing else."""
+        packed = self.meta("replayed")
+        if not isinstance(packed, bytes):
+            return set()
+        with sqlite_errors(self.folder / NAME):
+            return {(slot, ask) for slot, ask in msgspec.json.decode(packed, type=list[tuple[int, int]])}
+
+    def remember_replayed(self, deletions: Iterable[tuple[int, int]]) -> None:
+        oldest = (time.time() - LETTERS_KEPT) * 1_000_000  # asks are of the clock
+        kept = sorted(each for each in self.replayed().union(deletions) if each[1] > oldest)
+        with self.transaction() as database:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('replayed', ?)", (msgspec.json.encode(kept),))
+
     def _rows(self, statement: str, *values: object) -> list[Any]:
         with sqlite_errors(self.folder / NAME):
             return self._db.execute(statement, values).fetchall()
@@ -258,13 +275,31 @@ class Portion:
         return count(max(int(last), int(time.time() * 1_000_000)))
 
     def put(self, states: Mapping[str, bytes]) -> None:
-        self._db.executemany(
-            "INSERT INTO subjects VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
-            sorted(states.items()),
-        )
+        rows = sorted(states.items())
+        first = bisect_left(rows, (_LIVE, b""))
+        new = self._put(rows[first:])
+        self._put(rows[:first])
+        self._count(new)
+
+    def _put(self, rows: Sequence[tuple[str, bytes]]) -> int:
+        """How many of them are new: a count of all would read the whole file."""
+        new = self._db.executemany("INSERT OR IGNORE INTO subjects VALUES (?, ?)", rows).rowcount
+        if new < len(rows):
+            changed = [(state, name, state) for name, state in rows]
+            self._db.executemany("UPDATE subjects SET state = ? WHERE id = ? AND state IS NOT ?", changed)
+        return max(new, 0)
 
     def drop(self, ids: Iterable[str]) -> None:
-        self._db.executemany("DELETE FROM subjects WHERE id = ?", [(each,) for each in ids])
+        which = "DELETE FROM subjects WHERE id = ?"
+        names = sorted(ids)
+        first = bisect_left(names, _LIVE)
+        gone = self._db.executemany(which, [(name,) for name in names[first:]]).rowcount
+        self._db.executemany(which, [(name,) for name in names[:first]])
+        self._count(-max(gone, 0))
+
+    def _count(self, more: int) -> None:
+        if more:
+            self._db.execute("UPDATE meta SET value = value + ? WHERE key = 'subjects'", (more,))
 
     def append(self, connection: int, calls: Sequence[Call]) -> None:
         """Hand calls to a connection's log."""

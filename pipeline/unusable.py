@@ -45,14 +45,15 @@ def _place(letter: DeadLetter) -> str:
     return letter.source if letter.record is None else f"{letter.source} record {letter.record}"
 
 
-def verdict(counts: InputCounts, max_bad: Bound | None) -> str:
+def verdict(counts: InputCounts, max_bad: Bound | None, whole: bool = True) -> str:
     """Why the run is no success though it ended well; "" where it is one.
 
-    A file in which nothing can be used is another file than was meant, whatever the limit says.
+    A file in which nothing can be used is another file than was meant, whatever the limit says. Not `whole`: only
+    what was bad of the files was read.
     """
     sentences = []
     useless = [source for source, (read, bad) in sorted(counts.sources.items()) if read and bad == read]
-    if useless:
+    if useless and whole:
         others = f" and {counted(len(useless) - 1, 'other file')}" if len(useless) > 1 else ""
         sentences.append(f"{useless[0]}{others}: none of the records could be used.")
     if max_bad is not None and max_bad.exceeded(counts.bad, counts.read):

@@ -28,23 +28,32 @@ PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "A local server that behaves like the vendors: it checks credentials and bodies, keeps their caps, answers "
-        "per-item errors and keeps what it was told (GET /_sandbox/told, /_sandbox/stats). "
-        f"Vendors: {', '.join(all_vendors())}; any other host is a webhook receiver. "
-        f"Identifiers that end in {REFUSED} are always refused."
+        "Starts a local server that behaves like the vendors. It checks credentials and bodies, keeps the vendors' "
+        "caps, refuses single items as they do, and remembers what it was told: GET /_sandbox/told, /_sandbox/stats. "
+        "Give its address to `run` as --gateway.\n\n"
+        f"It knows {', '.join(all_vendors())}. Any other host is a webhook receiver. "
+        f"It refuses identifiers that end in {REFUSED}."
     )
-    parser.add_argument("--port", type=int, default=PORT, help=f"of {ADDRESS}; 0 picks a free one (default {PORT})")
+    parser.add_argument("--port", type=int, default=PORT, help=f"the port on {ADDRESS} ({PORT}); 0 takes a free one")
     parser.add_argument(
-        "--workspace", metavar="FILE", help="accept the secrets of its connections only, and name them in the recording"
+        "--workspace",
+        metavar="FILE",
+        help="accept only the secrets of this workspace, and write the names of its connections into the recording",
     )
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write every request as a line of JSON")
-    parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="of every answer")
     parser.add_argument(
-        "--cap", type=_cap, action="append", default=[], metavar="SLUG=N/s", help="another cap for a destination"
+        "--record", type=Path, metavar="FILE", help="write every request into this file, as a line of JSON"
     )
-    parser.add_argument("--no-caps", action="store_true", help="answer 429 to nobody")
+    parser.add_argument(
+        "--latency", type=_seconds, default=0.0, metavar="SECONDS", help="wait so long before every answer"
+    )
+    parser.add_argument(
+        "--cap", type=_cap, action="append", default=[], metavar="SLUG=N/s", help="give a destination another cap"
+    )
+    parser.add_argument("--no-caps", action="store_true", help="keep no caps: never answer 429")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the URL here when listening")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="write the address into this file when it listens"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         sandbox = Sandbox(options)
     except OSError as error:
-        print(f"cannot write the recording {args.record}: {error.strerror}", file=sys.stderr)
+        print(f"The recording {args.record} cannot be written: {error.strerror}.", file=sys.stderr)
         return 1
     if args.latency:
         sandbox.faults.put(Fault(latency=args.latency))
@@ -67,7 +76,9 @@ def run(args: argparse.Namespace) -> int:
         stats = asyncio.run(_serve(sandbox, args))
     except OSError as error:
         where = error.filename or f"port {args.port} of {ADDRESS}"
-        print(f"cannot use {where}: {error.strerror}. Give another one; --port 0 picks a free port.", file=sys.stderr)
+        print(
+            f"{where} cannot be used: {error.strerror}. Give another one; --port 0 takes a free port.", file=sys.stderr
+        )
         return 1
     if not args.quiet:
         Console(width=None if sys.stdout.isatty() else 120).print(_table(stats))
@@ -90,7 +101,7 @@ async def _serve(sandbox: Sandbox, args: argparse.Namespace) -> list[dict[str, A
         if args.ready_file:
             _write(args.ready_file, url)
         if not args.quiet:
-            print(f"the sandbox listens on {url}: give it as --gateway {url}", flush=True)
+            print(f"The sandbox listens on {url}: give it as --gateway {url}", flush=True)
         await stopped.wait()
     return sandbox.stats()
 

@@ -82,7 +82,7 @@ class ProfileState(Struct, array_like=True, gc=False):
     waiting: list[Occurrence] = []  # oldest first
     deleted: int | None = None  # time of the latest deletion; older facts are gone for good
     cut: int = 0  # the ask of that deletion: receipts of earlier ones are not believed
-    stray: int = 0  # until then an attempt from before it may land; seconds since 1970
+    stray: dict[int, int] = {}  # by connection: until then an attempt from before it may land; seconds since 1970
 
     def place(self, identifier: Identifier) -> int | None:
         """Where an identifier is in `ids`."""

@@ -1,4 +1,4 @@
-"""`profilecast check`: every mistake of a workspace, or what it says in short."""
+"""`profilecast check`: says what a workspace file means, or names every mistake in it."""
 
 import argparse
 import os
@@ -21,13 +21,19 @@ DEFAULT_FILE = "workspace.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
+    parser.description = (
+        "Says what a workspace file means, or names every mistake in it with its line. Says too which secrets have no "
+        "value yet. Sends nothing."
+    )
+    parser.epilog = "exit codes:\n  0  it can be run\n  1  it has mistakes, or a secret has no value"
+    parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help="the workspace file (%(default)s)")
     parser.add_argument(
         "--schema",
         nargs="?",
         const="workspace",
         choices=("workspace", "events", "avro", "parquet"),
-        help="print a schema instead: of workspace files (for editors; the default), or of events in each format",
+        help="print a schema instead: of workspace files (for editors; the default), or of events as JSON, Avro or "
+        "Parquet",
     )
 
 

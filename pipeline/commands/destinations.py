@@ -19,7 +19,10 @@ from transforms.logic.caps import per
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("slug", nargs="?", help="tell everything about this destination")
+    parser.description = (
+        "Lists the destinations, or describes one: its settings, limits, identifiers, and what it can do."
+    )
+    parser.add_argument("slug", nargs="?", metavar="SLUG", help="describe this destination")
 
 
 def run(args: argparse.Namespace) -> int:

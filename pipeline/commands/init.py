@@ -14,12 +14,13 @@ DEFAULT_DESTINATION = "webhook"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help=f"default: {DEFAULT_FILE}")
+    parser.description = "Writes a first workspace file, with comments. A file that is there is left as it is."
+    parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help="the file to write (%(default)s)")
     parser.add_argument(
         "--destination",
         metavar="SLUG",
         action="append",
-        help=f"write a connection to this destination; may be repeated (default: {DEFAULT_DESTINATION})",
+        help=f"with a connection to this destination; may be given several times ({DEFAULT_DESTINATION})",
     )
 
 
@@ -56,8 +57,10 @@ def _tell_next_steps(file: str, connections: list[Planned]) -> None:
     steps = ["Put in your own computations and settings."]
     if variables := [name for connection in connections for name in connection.variables()]:
         steps.append(f"Set the secrets: export {' '.join(f'{name}=...' for name in variables)}")
-    steps += [f"profilecast check{shown}", f"profilecast run{shown} --events 'events/*.jsonl' --state state"]
+    run = f"profilecast run{shown} --events 'events/*.jsonl'"
+    steps += [f"profilecast check{shown}", f"{run} --state state --new-state    (later runs: without --new-state)"]
     for number, step in enumerate(steps, 1):
         print(f"  {number}. {step}")
-    print(f"To try it without the vendors: profilecast sandbox --workspace {file}")
-    print("and then the run with another state and --gateway http://127.0.0.1:8808")
+    print("To try it on the sandbox first, instead of the vendors, with a state of its own:")
+    print(f"  profilecast sandbox --workspace {file}")
+    print(f"  {run} --state sandbox-state --new-state --gateway http://127.0.0.1:8808    (in another terminal)")

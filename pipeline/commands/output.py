@@ -1,5 +1,6 @@
 """How commands print: tables that fit a terminal, and whole, plain lines where there is none."""
 
+import argparse
 import os
 import shutil
 import sys
@@ -11,6 +12,25 @@ from textwrap import fill
 from typing import Any, TextIO, cast
 
 Row = Sequence[str]
+
+
+class Help(argparse.HelpFormatter):
+    """Options in one column, wide enough for the longest of ours. Lines of a text stay lines, and are wrapped."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(
+            fill(
+                line,
+                width,
+                initial_indent=indent,
+                subsequent_indent=indent + ("     " if line[:1] == " " else ""),
+                break_on_hyphens=False,
+            )
+            for line in text.splitlines()
+        )
 
 
 class Surviving:

@@ -1,4 +1,4 @@
-"""`profilecast replay`: dead letters of earlier runs are tried once more."""
+"""`profilecast replay`: tries dead letters of earlier runs again."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from pipeline.commands.run import (
     DONE,
     PERSON,
     USAGE,
+    add_reading_arguments,
     add_run_arguments,
     carry_out,
     loaded,
@@ -30,17 +31,18 @@ REASONS = (*get_args(Reason), "expired", *BAD_RECORD)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `replay`."""
     parser.description = (
-        "Tries dead letters once more: calls that are still wanted and not yet told, and bad records, which are "
-        "parsed again. Sends what waits from an earlier run too. Doing it twice sends nothing twice."
+        "Tries dead letters again: rejected and expired calls that are still wanted, and unusable records, which are "
+        "read again. What waits from earlier runs is sent too. Doing it twice sends nothing twice."
     )
-    add = parser.add_argument
-    add("--since", type=time, metavar="TIME", help="only of runs that began then or later")
+    add = parser.add_argument_group("which dead letters (default: all that are kept, 90 days)").add_argument
+    add("--since", type=time, metavar="TIME", help="only of runs that began at this time or later")
     add("--connection", default="", metavar="NAME", help="only of this connection")
     add("--reason", default="", metavar="CODE", help="only with this reason, such as unknown_field or expired")
     add("--profile", default="", metavar="ID", help="only about this profile")
-    add("--dry-run", action="store_true", help="count what would go, and do nothing")
+    add("--dry-run", action="store_true", help="count what would be sent, and do nothing")
+    add_reading_arguments(parser)
+    parser.set_defaults(new_state=False)
     add_run_arguments(parser)
 
 
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             wanted = Wanted(args.since, args.connection, args.reason, args.profile)
             letters = find_letters(db, registry, wanted)
             if args.dry_run:
-                _show(letters, would_go(db, plan, letters), "would go")
+                _show(letters, would_go(db, plan, letters), "would be sent")
                 return DONE
     except NoState as error:
         return _wrong(str(error))
@@ -105,4 +107,4 @@ def _show(letters: "Letters", counts: "Counter[tuple[str, str]]", what: str) -> 
     else:
         print("No dead letter to try again.")
     for source, number in sorted(letters.partial.items()):
-        print(f"{counted(number, 'record')} of {source} not kept whole: mend them there, and give the file to a run.")
+        print(f"{counted(number, 'record')} of {source} not kept whole: fix them in that file, and give it to a run.")

@@ -29,64 +29,97 @@ if TYPE_CHECKING:  # they need Beam, which takes a second to import
 
 DONE, USAGE, REJECTED, PERSON, AGAIN = range(5)
 _LOG_WIDTH = 200  # columns, where there is no terminal to say
-EXIT_CODES = (
-    "Beam's own options go to Beam. Exit codes: 0 done; 1 wrong usage or configuration; 2 done, but with more rejected "
-    "calls than --max-rejected, more unusable records than --max-bad, or a file in which every record is unusable; "
-    "3 needs a person: an unreadable file (nothing was sent), a state that cannot be used, a connection that stopped; "
-    "4 not done yet, run again: calls wait, or another run is deciding."
-)
+EXIT_CODES = """\
+Options of Beam itself may be added; they go to Beam.
+
+exit codes:
+  0  done
+  1  wrong usage or configuration; nothing was read
+  2  done, but with more rejected calls than --max-rejected, more unusable records than --max-bad, or a file in which \
+every record is unusable
+  3  needs a person: an event file cannot be read (then nothing was sent), the state cannot be used, a change \
+needs --accept-changes, or a connection stopped
+  4  not done yet, run again: calls wait, or another run is deciding"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `run`."""
-    parser.add_argument(
-        "--events",
-        nargs="*",
-        default=[],
-        metavar="GLOB",
-        help="event files: JSON Lines (also gzipped), Avro or Parquet; none: deliver what an earlier run left",
+    parser.description = (
+        "Reads events once, and sends what changed to every connection. Ends when nothing can be sent any more. What "
+        "could not be sent waits in the state directory for the next run."
+    )
+    add_reading_arguments(
+        parser,
+        "event files: JSON Lines (also gzipped), Avro or Parquet; a path, or a pattern in quotes. Without --events, "
+        "the run sends what earlier runs left",
     )
     add_run_arguments(parser)
 
 
+def add_reading_arguments(parser: argparse.ArgumentParser, events: str = "") -> None:
+    """What is read and kept. `events` is the help of --events: a command without it reads none, and makes no state."""
+    add = parser.add_argument_group("input and state").add_argument
+    if events:
+        add("--events", nargs="*", default=[], metavar="GLOB", help=events)
+    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
+    add(
+        "--state",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="the state directory: what every vendor was told (required)",
+    )
+    if events:
+        add(
+            "--new-state",
+            action="store_true",
+            help="make the state directory. The first run with a new one tells everybody everything once",
+        )
+    add(
+        "--accept-changes",
+        action="store_true",
+        help="go on although the changed workspace would tell many people something",
+    )
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command can be told that delivers and ends."""
+    """What `run` and `replay` have in common, but for what they read."""
     add_sending_arguments(parser)
-    add = parser.add_argument
+    add = parser.add_argument_group("how it ends").add_argument
+    add("--stop-after", type=duration, metavar="TIME", help="end after this time (10m, 2h); what is left waits")
+    add("--max-bad", type=bound, metavar="N|SHARE", help="exit with 2 if more records are unusable (no limit)")
+    add("--max-rejected", type=int, metavar="N", help="exit with 2 if more calls are rejected (no limit)")
+    add = parser.add_argument_group("seldom needed").add_argument
     add(
         "--now",
         type=time,
         metavar="TIME",
-        help="the time that decides history and which event times are absurd (default: the clock)",
+        help="act as if it were this time: for `historical`, lists, and events from the future (default: the clock)",
     )
-    add("--stop-after", type=duration, metavar="TIME", help="end by then; the rest waits for the next run (10m, 2h)")
-    add("--max-bad", type=bound, metavar="N|SHARE", help="exit with 2 when more records are unusable (no limit)")
-    add("--max-rejected", type=int, metavar="N", help="exit with 2 when more calls are rejected (no limit)")
     add("--runner", default=LOCAL_RUNNER, metavar="NAME", help="the Beam runner (%(default)s)")
     parser.epilog = EXIT_CODES
 
 
 def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command can be told that delivers."""
-    add = parser.add_argument
-    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
-    add("--state", required=True, type=Path, metavar="DIR", help="what survives between runs")
-    add("--new-state", action="store_true", help="make the state directory, which tells everybody everything once")
+    """What every command that sends has in common."""
+    add = parser.add_argument_group("sending").add_argument
+    add("--gateway", type=address, metavar="URL", help="send every request to URL/<vendor host>/<path> instead")
     add(
-        "--accept-changes", action="store_true", help="go on though changes of the workspace tell many people something"
+        "--retry-for",
+        type=duration,
+        default=600.0,
+        metavar="TIME",
+        help="how long a request is tried again without a useful answer (10m); then its calls wait",
     )
-    add("--gateway", type=address, metavar="URL", help="send to URL/<vendor host>/<path> instead")
-    add("--retry-for", type=duration, default=600.0, metavar="TIME", help="how long a request is tried again (10m)")
-    add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="of a vendor that is not there (10s)")
-    add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="of a vendor that does not answer (30s)")
+    add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="how long connecting may take (10s)")
+    add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="how long a vendor may be silent (30s)")
     add(
         "--max-reject-rate",
         type=share,
         default=0.5,
         metavar="SHARE",
-        help="a connection's first sync pauses when its vendor rejects more of the first calls (50%%)",
+        help="a first sync stops if its vendor rejects more than this share of the first calls (50%%)",
     )
-    add("--mask-dead-letters", action="store_true", help="write no identifiers and values of people into dead letters")
+    add("--mask-dead-letters", action="store_true", help="leave identifiers and values of people out of dead letters")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,7 +178,7 @@ def carry_out(
         traceback.print_exc()
         errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")
         return PERSON
-    return _told(summary, args, console, errors)
+    return _told(summary, args, console, errors, whole=prepare is None)
 
 
 def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str]) -> "RunOptions":
@@ -173,7 +206,7 @@ def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str
     )
 
 
-def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors: Console) -> int:
+def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors: Console, whole: bool) -> int:
     """Print what happened; the exit code."""
     from pipeline.printing import print_summary
     from pipeline.unusable import verdict
@@ -187,7 +220,7 @@ def _told(summary: "Summary", args: argparse.Namespace, console: Console, errors
     print_summary(console, summary)
     if summary.stopped or summary.mistakes:
         return PERSON
-    bad = verdict(summary.sources, args.max_bad)
+    bad = verdict(summary.sources, args.max_bad, whole)
     if bad:
         say(bad)
     if args.max_rejected is not None and summary.rejected > args.max_rejected:

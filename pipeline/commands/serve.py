@@ -1,4 +1,4 @@
-"""`profilecast serve`: the run in a loop, until it is stopped."""
+"""`profilecast serve`: reads, decides and sends all the time, until it is stopped."""
 
 import argparse
 import os
@@ -15,45 +15,59 @@ import msgspec
 
 from pipeline.commands.arguments import duration
 from pipeline.commands.engine_options import LOCAL_RUNNER
-from pipeline.commands.run import AGAIN, DONE, PERSON, USAGE, add_sending_arguments, loaded, mute_beam, run_options
+from pipeline.commands.run import (
+    AGAIN,
+    DONE,
+    PERSON,
+    USAGE,
+    add_reading_arguments,
+    add_sending_arguments,
+    loaded,
+    mute_beam,
+    run_options,
+)
 
 if TYPE_CHECKING:
     from pipeline.serve import Serving
 
-EXIT_CODES = (
-    "It ends with SIGTERM or Ctrl-C: what is in flight ends, the rest waits in the state. SIGHUP, or a change of the "
-    "workspace file, takes the workspace over without stopping. Exit codes: 0 stopped; 1 wrong usage or configuration; "
-    "3 needs a person; 4 another process decides in this directory."
-)
+EXIT_CODES = """\
+Ctrl-C or SIGTERM ends it: requests in flight end, what is left waits in the state directory. It takes over a changed \
+workspace file by itself, or after SIGHUP.
+
+exit codes:
+  0  it was stopped
+  1  wrong usage or configuration
+  3  needs a person: the state cannot be used, or a change needs --accept-changes
+  4  another process is deciding in this state directory"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `serve`."""
-    parser.add_argument(
-        "--events",
-        nargs="*",
-        default=[],
-        metavar="GLOB",
-        help="event files: new ones are read, JSON Lines that grow are read on; none: deliver what waits",
+    parser.description = (
+        "Runs all the time: reads events as they come, and sends what changed to every connection. It folds new events "
+        "about twice a second."
+    )
+    add_reading_arguments(
+        parser,
+        "event files, as paths or patterns in quotes. New files are read; a .jsonl file may grow, its new lines are "
+        "read. Without --events, it sends what waits",
     )
     add_sending_arguments(parser)
-    parser.add_argument(
+    add = parser.add_argument_group("the service").add_argument
+    add(
         "--status-port",
         type=int,
         default=8807,
         metavar="PORT",
-        help="of /healthz and /status on 127.0.0.1 (%(default)s)",
+        help="the port of /healthz and /status on 127.0.0.1 (%(default)s); 0 takes a free one",
     )
-    parser.add_argument(
+    add(
         "--retry-stopped",
         type=duration,
         default=300.0,
         metavar="TIME",
-        help="after how long a connection that stopped, or a list or field that is blocked, is tried again (5m)",
+        help="try a connection that stopped, or a list or field that is blocked, again after this time (5m)",
     )
-    parser.add_argument(
-        "--log", choices=("text", "json"), default="text", help="how each line is written (%(default)s)"
-    )
+    add("--log", choices=("text", "json"), default="text", help="the form of its log lines (%(default)s)")
     parser.epilog = EXIT_CODES
 
 

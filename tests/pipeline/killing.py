@@ -5,10 +5,12 @@ The vendors are a sandbox in the test's own process, so that they outlive every 
 
 import json
 import os
+import sqlite3
 import sys
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from math import inf
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -17,21 +19,22 @@ from typing import Any
 
 import apache_beam.runners.portability.fn_api_runner  # noqa: F401  # imported once, for all that are forked
 import msgspec
-from pipeline.outbox import Outbox
-from pipeline.store import StateStore
 
 from pipeline.cli import main
-from pipeline.run import destinations
+from pipeline.database import connect_to_read
+from pipeline.log import path_of
+from pipeline.state_db import NAME, decode_call
+from pipeline.vendors import destinations
 from pipeline.workspace import load
 from sandbox.testing import RunningSandbox, running_sandbox
 from schemas.calls import Call
+from schemas.registry import decode_registry
 from tests.pipeline.running import Event, profile, score, summary_of, vip, write_events
-from transforms.logic.lanes import Item
-from transforms.logic.ledger import Fate
 
 HOOK, BRAZE, FACEBOOK = "webhook", "braze", "facebook-custom-audiences"  # connections, named like their destinations
 CAPS = {HOOK: 40, BRAZE: 5, FACEBOOK: 2}  # requests per second: each has work for more than a second
 LATENCY = 0.1  # seconds: what was sent in this time is in flight
+JITTER = 0.1  # seconds by which the vendors may see a request later than it came
 SECRETS = {"BRAZE_API_KEY": "braze-key", "FACEBOOK_ACCESS_TOKEN": "facebook-token"}
 WORKSPACE = f"""\
 workspace: shop
@@ -59,6 +62,7 @@ connections:
     syncs:
       - {{computation: vip}}
 """
+FORGOTTEN = '"p20"'  # as it is in JSON
 DAYS = ("2026-01-01", "2026-01-02")
 
 # Runs are forked from a process that has imported everything and done nothing else: that saves a second each.
@@ -81,7 +85,7 @@ def events(day: int) -> list[Event]:
         *(vip(who, at, n % 3 == 0) for n, who in enumerate(vips)),
         *(score(who, at, n + 1000) for n, who in enumerate(everybody) if n % 8),
         profile("p6", at, "second@example.com"),
-        {"type": "delete", "profile_id": "p20", "at": at},
+        {"type": "delete", "profile_id": json.loads(FORGOTTEN), "at": at},
     ]
 
 
@@ -101,38 +105,50 @@ class Shop:
         """`profilecast run` in this minute of a day."""
         arguments = ["run", "--workspace", str(self.workspace), "--state", str(self.state)]
         arguments += ["--gateway", self._vendors.url, "--now", f"{DAYS[day]}T00:{minute:02}:00Z"]
+        arguments += [] if (self.state / NAME).exists() else ["--new-state"]
         arguments += ["--events", str(self.root / f"{day}.jsonl")] if with_events else []
-        process = PROCESSES.Process(target=profilecast, args=(arguments, self.root / "printed.txt"), daemon=True)
+        given = (arguments, self.root / "printed.txt", self.root / "home")
+        process = PROCESSES.Process(target=profilecast, args=given, daemon=True)
         process.start()
         return process
 
     # -- what the runs left
-    def committed(self) -> str:
-        """The run that the next one goes on from."""
-        pointer = self.state / "current"
-        return pointer.read_text() if pointer.exists() else ""
+    def decides(self, process: BaseProcess) -> bool:
+        lock = self.state / "deciding"
+        return lock.exists() and f"process {process.pid} " in lock.read_text()
 
-    def steps(self) -> int:
-        """How far the runs came in deciding: each writes its shards, then its manifest, then moves the pointer."""
-        snapshots = self.state / "snapshots"
-        written = [*snapshots.glob("*/*.state"), *snapshots.glob("*/manifest.json")]
-        return len(written) + sum(run.name <= self.committed() for run in snapshots.glob("*"))
-
-    def unfinished(self) -> Iterator[tuple[str, Fate, Item]]:
-        """Calls without an outcome, by the journals of the last committed run."""
-        store = StateStore(self.state)
-        if manifest := store.current():
-            for name, found in store.fates(manifest).items():
-                outbox = Outbox(self.state / "outbox" / name / manifest.run, manifest.connections[name].calls)
-                for item in (item for chunk in outbox.read() for item in chunk):
-                    fate = Fate(found.fates[item.ref >> 32][item.ref & 0xFFFFFFFF])
-                    if fate in (Fate.PENDING, Fate.MAYBE):
-                        yield name, fate, item
+    def newest(self) -> int:
+        """The number of the newest ask that was ever committed; 0: none."""
+        try:
+            with closing(connect_to_read(self.state / NAME)) as db:
+                (number,) = db.execute("SELECT max(value) FROM meta WHERE key = 'next_ask'").fetchone()
+        except sqlite3.OperationalError:  # there is none yet
+            return 0
+        return int(number) - 1
 
     def in_flight(self) -> Counter[str]:
-        """What the vendors may have been told, by those journals."""
-        maybe = (self._parts_of(name, item.call) for name, fate, item in self.unfinished() if fate == Fate.MAYBE)
-        return Counter(part for parts in maybe for part in parts)
+        """What the vendors may have been told, by what was marked ahead of sending and has no receipt."""
+        found: Counter[str] = Counter()
+        if (self.state / NAME).exists():
+            for name, call in self._marked():
+                found.update(self._parts_of(name, call))
+        return found
+
+    def _marked(self) -> Iterator[tuple[str, Call]]:
+        with closing(connect_to_read(self.state / NAME)) as state:
+            packed = state.execute("SELECT value FROM meta WHERE key = 'registry'").fetchone()
+            for number, name in enumerate(decode_registry(packed[0]).connections if packed else []):
+                for ask in self._sent(name, "SELECT ask FROM marks WHERE maybe"):
+                    rows = state.execute("SELECT call FROM calls WHERE connection = ? AND ask = ?", (number, ask))
+                    yield from ((name, decode_call(call)) for (call,) in rows)
+
+    def _sent(self, name: str, statement: str) -> list[Any]:
+        """The first column of what is asked of a connection's log; nothing where it has none yet."""
+        path = path_of(self.state, name)
+        if not path.exists():
+            return []
+        with closing(connect_to_read(path)) as sent:  # it changes nothing of what the killed run left
+            return [first for (first,) in sent.execute(statement)]
 
     def _parts_of(self, name: str, call: Call) -> Iterator[str]:
         destination = self._destinations[name]
@@ -141,14 +157,15 @@ class Shop:
             yield from parts(name, request.method, request.url, json.loads(request.body() or b""))
 
     def memory(self, name: str) -> dict[str, Any]:
-        """What a connection keeps from earlier runs."""
-        path = self.state / "memory" / f"{name}.json"
-        found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        """What a connection's destination keeps from earlier runs."""
+        kept = self._sent(name, "SELECT value FROM facts WHERE key = 'memory'")
+        found: dict[str, Any] = json.loads(kept[0]) if kept else {}
         return found
 
-    def pending(self) -> dict[str, int]:
-        """How many calls the last run left, by connection."""
-        return {name: each["pending"] for name, each in summary_of(self.state)["connections"].items()}
+    def waiting(self) -> dict[str, int]:
+        """How many calls the last run left that could go, by connection."""
+        connections = summary_of(self.state)["connections"]
+        return {name: each["waiting"] - each["scheduled"] for name, each in connections.items()}
 
     # -- what the vendors heard
     def requests(self) -> Counter[str]:
@@ -156,9 +173,14 @@ class Shop:
         return Counter({each["destination"]: each["requests"] for each in self._vendors.stats()})
 
     def above_their_caps(self) -> dict[str, int]:
-        """Requests in the busiest sliding second, by destination."""
-        busiest = {each["destination"]: each["peaks"]["1s"] for each in self._vendors.stats()}
-        return {name: number for name, number in busiest.items() if number > CAPS[name]}
+        """Requests in the busiest sliding second, by destination; less `JITTER`, for the machine may be busy."""
+        found = {}
+        for name, cap in CAPS.items():
+            at = sorted(each["at"] for each in self._recorded() if each["destination"] == name)
+            most = max((bisect_left(at, first + 1 - JITTER) - n for n, first in enumerate(at)), default=0)
+            if most > cap:
+                found[name] = most
+        return found
 
     def preparations(self) -> list[bool]:
         """Of every request to the list's vendor: whether it looked for an audience, or created one."""
@@ -188,9 +210,9 @@ def open_shop(root: Path) -> Iterator[Shop]:
         yield Shop(root, vendors, recording)
 
 
-def profilecast(arguments: list[str], printed: Path) -> None:
+def profilecast(arguments: list[str], printed: Path, home: Path) -> None:
     """The command, in a process of its own."""
-    os.environ.update(SECRETS)
+    os.environ.update(SECRETS, XDG_STATE_HOME=str(home))
     with printed.open("a") as file, redirect_stdout(file), redirect_stderr(file):
         sys.exit(main(arguments))
 
@@ -207,7 +229,7 @@ def knowledge(told: dict[str, Any]) -> dict[str, Any]:
 def parts(destination: str, method: str, url: str, body: Any) -> Iterator[str]:
     """What a request tells, one by one: messages, attributes, occurrences, rows of a list, deletions."""
     if destination == HOOK:
-        yield text(["message", body["messageId"]])
+        yield text(["message", {name: value for name, value in body.items() if name != "messageId"}])
     elif destination == BRAZE:
         for told in body.get("attributes", ()):
             who = {key: told[key] for key in ("external_id", "email") if key in told}

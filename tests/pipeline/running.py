@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -70,8 +71,15 @@ class Receiver:
         return [message["messageId"] for message in self.messages]
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def receiving(port: int = 0) -> Iterator[Receiver]:
     """A receiver while the block lasts."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -99,7 +107,7 @@ def receiving() -> Iterator[Receiver]:
             """Clients that are killed close their connections in the middle."""
 
     lock = threading.Lock()
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield receiver

@@ -514,6 +514,18 @@ def test_what_a_killed_sender_left_beside_goes_with_a_renamed_connection(db: Sta
         assert [(1, True), (2, False)] == [(each.call.ask, each.mark.maybe) for each in log.read(False, 0, 10)]
 
 
+def test_somebody_may_have_the_file_of_a_renamed_connection_open(db: StateDb) -> None:
+    append(db, [call(1), call(2)])
+    with closing(Receipts(db.folder, HOOK)) as reader:
+        assert [] == reader.after(0, 10)
+        settle(db.folder, [call(1)])
+        rename(db.folder, {HOOK: "new"})
+        with opened_log(db.folder, "new") as log:
+            assert [2] == asks_in(log)
+            log.write(Writing(receipts=[delivered(call(2))]))
+    assert [1, 2] == [receipt.ask for receipt in fold(db, "new")]
+
+
 def test_a_doubt_goes_with_a_renamed_connection(db: StateDb) -> None:
     append(db, [call(1)])
     settle(db.folder, [])

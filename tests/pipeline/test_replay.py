@@ -1,27 +1,32 @@
 """What was refused or expired, and how it is tried once more."""
 
-import json
-import os
 import re
-from pathlib import Path
+import time
 from typing import Any
 
 import pytest
-from pipeline.store import Run, StateStore
-from transforms.sender import SenderOptions
 
-from pipeline.disk import StoreError
-from pipeline.replay import Wanted, find_letters
+from pipeline import leases
 from pipeline.run import RunOptions, clock
 from pipeline.run import run as run_once
 from pipeline.summary import Summary
 from pipeline.workspace import load
 from tests.pipeline.conftest import Shop
-from tests.pipeline.running import dead_letters, profile, score, summary_of, vip, workspace
+from tests.pipeline.running import (
+    dead_letters,
+    free_port,
+    profile,
+    receiving,
+    score,
+    subjects,
+    summary_of,
+    vip,
+    workspace,
+)
+from transforms.sending.delivery import SenderOptions
 
 Capture = pytest.CaptureFixture[str]
 DAY_1, DAY_2, DAY_3 = (f"2026-01-0{day}T00:00:00Z" for day in (1, 2, 3))
-NOWHERE = "http://127.0.0.1:9"  # refuses connections
 ANA = (profile("ana", DAY_1), vip("ana", DAY_1), score("ana", DAY_1, 7))
 BOB = (profile("bob", DAY_1), score("bob", DAY_1, 1))
 
@@ -89,32 +94,19 @@ class TestCalls:
         shop.receiver.answer = refuse
         shop.run(*ANA, {"type": "what", "profile_id": "x", "at": DAY_1})
         sent(shop)
-        pointer = (shop.state / "current").read_text()
+        before = subjects(shop.state)
         expected = {("(records)", "unknown_event_type"): 1, ("hook", "invalid_value"): 3}
         assert expected == dry_run(shop, capsys)
         assert [] == sent(shop)
-        assert pointer == (shop.state / "current").read_text()
+        assert before == subjects(shop.state)
 
-    def test_a_dry_run_changes_no_file(self, shop: Shop, capsys: Capture) -> None:
+    def test_a_dry_run_needs_no_lease(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = refuse
         shop.run(*ANA)
-        for lock in ([], [shop.state / "lock"]):  # the second time without one
-            for path in lock:
-                path.unlink()
-            before = {path: path.stat().st_mtime_ns for path in (shop.state, *shop.state.rglob("*"))}
+        with leases.deciding(shop.state):
             assert {("hook", "invalid_value"): 3} == dry_run(shop, capsys)
-            assert before == {path: path.stat().st_mtime_ns for path in (shop.state, *shop.state.rglob("*"))}
-
-    def test_a_dry_run_and_a_run_are_not_at_the_same_time(self, shop: Shop, capsys: Capture) -> None:
-        shop.run(*ANA)
-        capsys.readouterr()
-        with StateStore(shop.state).locked():
-            assert 3 == shop.replay("--dry-run")
-            assert f"{shop.state}: in use by process {os.getpid()} on " in capsys.readouterr().err
-        with StateStore(shop.state).watched():
-            assert 3 == shop.run(*ANA)
-            assert f"{shop.state}: in use by another run, or a dry run; wait" in capsys.readouterr().err
-            assert {} == dry_run(shop, capsys)
+            assert 4 == shop.replay()
+        assert "is deciding; run again when it is done" in capsys.readouterr().err
 
     def test_a_dry_run_counts_only_what_would_go(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = refuse
@@ -152,12 +144,12 @@ class TestCalls:
         shop.replay()
         assert [("identify", {"plan": 7})] == sent(shop)
 
-    def test_a_dry_run_leaves_out_what_goes_anyway(self, shop: Shop, capsys: Capture) -> None:
+    def test_a_dry_run_counts_what_would_go_though_a_run_would_send_it_too(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = refuse
         shop.run(*BOB)
         text = shop.workspace.read_text()
         shop.workspace.write_text(text.replace('example/in"', 'example/in", headers: {X-Team: crm}'))
-        assert {} == dry_run(shop, capsys)
+        assert {("hook", "invalid_value"): 1} == dry_run(shop, capsys)
 
     def test_it_can_be_narrowed(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 422 if message["userId"] == "ana" else 409
@@ -249,21 +241,6 @@ class TestUsage:
         assert 1 == shop.replay(*options)
         assert said in capsys.readouterr().err
 
-    def test_a_line_that_somebody_edited_is_named(self, shop: Shop, capsys: Capture) -> None:
-        shop.receiver.answer = refuse
-        shop.run(*ANA)
-        [path] = shop.state.glob("runs/*/dead_letters.jsonl")
-        letters = dead_letters(shop.state)
-        del letters[1]["payload"]
-        path.write_text("".join(json.dumps(letter) + "\n" for letter in letters))
-        sent(shop)
-        for more in ((), ("--dry-run",), ("--profile", "ana")):
-            capsys.readouterr()
-            assert 3 == shop.replay(*more)
-            wrong = "Object missing required field `payload`"
-            assert f"{path}:2: it is no dead letter ({wrong}); remove the line\n" == capsys.readouterr().err
-        assert [] == sent(shop)
-
     def test_a_state_that_is_a_file_is_told_so(self, shop: Shop, capsys: Capture) -> None:
         shop.state.touch()
         assert 1 == shop.replay()
@@ -282,17 +259,18 @@ class TestExpiry:
         arguments = shop.arguments(*events)
         files = arguments[arguments.index("--events") + 1 :] if events else []
         sender = SenderOptions(gateway=gateway or shop.receiver.url, retry_for=0.0, give_up_after=give_up_after)
-        return run_once(RunOptions(load(str(shop.workspace)), files, shop.state, clock(), sender=sender))
+        new = "--new-state" in arguments
+        return run_once(RunOptions(load(str(shop.workspace)), files, shop.state, clock(), sender=sender, new_state=new))
 
     @pytest.fixture
     def expired(self, shop: Shop) -> Shop:
         """A value and an occurrence that the vendor never answered, one after the other."""
         shop.receiver.answer = lambda host, message: 0
         first = self.run(shop, *ANA[:2])
-        assert (2, 0) == (first.connections["hook"].pending, first.connections["hook"].expired)
+        assert (2, 0) == (first.connections["hook"].waiting, first.connections["hook"].expired)
         later = [self.run(shop, give_up_after=0.001) for _ in range(4)]
         assert 2 == sum(each.connections["hook"].expired for each in later)
-        assert (0, []) == (later[-1].connections["hook"].pending, later[-1].mistakes)
+        assert (0, []) == (later[-1].connections["hook"].waiting, later[-1].mistakes)
         shop.receiver.answer = accept
         sent(shop)
         return shop
@@ -300,13 +278,9 @@ class TestExpiry:
     def test_the_time_of_the_first_try_is_kept_over_runs(self, shop: Shop) -> None:
         shop.receiver.answer = lambda host, message: 0
         for _ in range(2):
-            self.run(shop, *ANA[::2])
-        journals = [path.read_text() for path in shop.state.glob("outcomes/*/hook.jsonl")]
-        lines = [json.loads(line) for journal in journals for line in journal.splitlines()]
-        first = min(line["at"] for line in lines if line.get("sent"))
-        self.run(shop, give_up_after=0.0)
-        [letter] = dead_letters(shop.state)
-        assert ("expired", first) == (letter["reason"], letter["payload"]["since"])
+            assert 1 == self.run(shop, *ANA[::2], give_up_after=60.0).connections["hook"].waiting
+        time.sleep(0.1)
+        assert 1 == self.run(shop, give_up_after=0.1).connections["hook"].expired
 
     def test_what_expired_is_not_tried_again(self, expired: Shop) -> None:
         self.run(expired)
@@ -323,19 +297,22 @@ class TestExpiry:
         assert [] == sent(expired)
 
     def test_what_could_not_be_reached_expires_too_but_was_never_told(self, shop: Shop) -> None:
-        self.run(shop, *ANA[:2], gateway=NOWHERE)
-        later = [self.run(shop, give_up_after=0.001, gateway=NOWHERE) for _ in range(4)]
+        port = free_port()
+        gateway = f"http://127.0.0.1:{port}"
+        self.run(shop, *ANA[:2], gateway=gateway)
+        later = [self.run(shop, give_up_after=0.001, gateway=gateway) for _ in range(4)]
         assert (2, []) == (sum(each.connections["hook"].expired for each in later), later[-1].mistakes)
-        self.run(shop)
-        self.run(shop, vip("ana", DAY_2, False))
-        assert [] == sent(shop)
-        self.run(shop, vip("ana", DAY_3))
-        assert [("identify", {"vip": True}), ("track", True)] == sorted(sent(shop), key=str)
+        with receiving(port) as shop.receiver:
+            self.run(shop)
+            self.run(shop, vip("ana", DAY_2, False))
+            assert [] == sent(shop)
+            self.run(shop, vip("ana", DAY_3))
+            assert [("identify", {"vip": True}), ("track", True)] == sorted(sent(shop), key=str)
 
     def test_a_new_value_begins_anew(self, shop: Shop) -> None:
         shop.receiver.answer = lambda host, message: 0
         self.run(shop, *ANA[::2])
-        assert 1 == self.run(shop, score("ana", DAY_2, 8), give_up_after=0.5).connections["hook"].pending
+        assert 1 == self.run(shop, score("ana", DAY_2, 8), give_up_after=0.5).connections["hook"].waiting
 
 
 def test_who_may_have_been_told_true_ahead_of_a_refusal_is_told_false(shop: Shop) -> None:
@@ -367,87 +344,6 @@ def test_a_dry_run_leaves_out_connections_that_are_gone(shop: Shop, capsys: Capt
     assert [["hook", "invalid_value", "3"]] == [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
 
 
-def test_letters_of_a_run_that_was_killed_count_too(shop: Shop) -> None:
-    shop.receiver.answer = refuse
-    shop.run(*ANA)
-    [run] = (shop.state / "runs").iterdir()
-    (run / "dead_letters").mkdir()
-    (run / "dead_letters.jsonl").rename(run / "dead_letters" / "hook.jsonl")
-    with (run / "dead_letters" / "hook.jsonl").open("a") as lines:
-        lines.write('{"step": "Deli')
-    shop.receiver.answer = accept
-    sent(shop)
-    assert 0 == shop.replay()
-    assert 3 == len(sent(shop))
-
-
-def test_letters_of_a_run_that_was_killed_while_it_put_them_together_count_too(shop: Shop) -> None:
-    shop.receiver.answer = refuse
-    shop.run(*ANA)
-    [run] = (shop.state / "runs").iterdir()
-    letters = (run / "dead_letters.jsonl").read_bytes()
-    (run / "dead_letters").mkdir()
-    (run / "dead_letters.jsonl").rename(run / "dead_letters" / "hook.jsonl")
-    (run / "dead_letters.jsonl.new").write_bytes(letters[:100])
-    shop.receiver.answer = accept
-    sent(shop)
-    assert 0 == shop.replay()
-    assert 3 == len(sent(shop))
-
-
-def test_dead_letters_are_put_together_whole_or_not_at_all(tmp_path: Path) -> None:
-    run = Run(tmp_path, "20260101T000000Z", None)
-    (run.folder / "dead_letters").mkdir(parents=True)
-    for name in ("a", "b"):
-        (run.folder / "dead_letters" / f"{name}.jsonl").write_text(f"{name}\n")
-    (run.folder / "dead_letters.jsonl.new").mkdir()  # stands in for a disk that refuses
-    with pytest.raises(StoreError, match="cannot be written"):
-        run.gather_dead_letters()
-    assert not (run.folder / "dead_letters.jsonl").exists()
-    (run.folder / "dead_letters.jsonl.new").rmdir()
-    assert 2 == run.gather_dead_letters()
-    assert "a\nb\n" == (run.folder / "dead_letters.jsonl").read_text()
-    assert [run.folder / "dead_letters.jsonl"] == list(run.folder.iterdir())
-
-
-LETTERS: dict[str, dict[str, Any]] = {
-    "Deliver": {"reason": "refused", "payload": {"kind": "track", "key": "vip", "profile_id": "ana"}, "refused": "00"},
-    "Parse": {"reason": "broken_json", "source": "events.jsonl", "line": 1, "payload": "{"},
-}
-
-
-@pytest.mark.parametrize(
-    ("step", "edited", "said"),
-    [
-        ("Deliver", {"payload": None}, "Expected `object`, got `null` - at `$.payload`"),
-        ("Deliver", {"payload": "x"}, "Expected `object`, got `str` - at `$.payload`"),
-        (
-            "Deliver",
-            {"payload": {"kind": "track", "key": "vip"}},
-            "missing required field `profile_id` - at `$.payload`",
-        ),
-        ("Deliver", {"refused": "x"}, "non-hexadecimal number found"),
-        ("Parse", {"payload": None}, "Expected `str`, got `null` - at `$.payload`"),
-        ("Parse", {"payload": {"type": "what"}, "masked": True}, "Expected `str`, got `object` - at `$.payload`"),
-        ("Parse", {"step": 1}, "Expected `str`, got `int` - at `$.step`"),
-    ],
-)
-@pytest.mark.parametrize("wanted", [Wanted(), Wanted(profile="ana")])
-def test_a_letter_that_cannot_be_tried_again_is_named(
-    tmp_path: Path, step: str, edited: dict[str, Any], said: str, wanted: Wanted
-) -> None:
-    path = tmp_path / "runs" / "20260101T000000Z" / "dead_letters.jsonl"
-    path.parent.mkdir(parents=True)
-    good = {"step": step, **LETTERS[step]}
-    path.write_text(json.dumps(good) + "\n")
-    assert 1 == find_letters(tmp_path, Wanted()).counts().total()
-    path.write_text(json.dumps(good) + "\n" + json.dumps(good | edited) + "\n")
-    with pytest.raises(StoreError) as raised:
-        find_letters(tmp_path, wanted)
-    assert str(raised.value).startswith(f"{path}:2: it is no dead letter (")
-    assert said in str(raised.value)
-
-
 def test_letters_of_a_connection_that_is_gone_are_left_alone(shop: Shop) -> None:
     workspace(shop.workspace, "hook", "other")
     shop.receiver.answer = refuse
@@ -457,11 +353,3 @@ def test_letters_of_a_connection_that_is_gone_are_left_alone(shop: Shop) -> None
     sent(shop)
     assert 0 == shop.replay()
     assert 3 == len(sent(shop))
-
-
-def test_a_dry_run_knows_why_an_occurrence_goes_though_the_settings_were_mended(shop: Shop, capsys: Capture) -> None:
-    shop.receiver.answer = refuse
-    shop.run(*ANA)
-    shop.workspace.write_text(shop.workspace.read_text().replace('/in"}', '/in", headers: {X-Mended: "yes"}}'))
-    shop.receiver.answer = accept
-    assert {("hook", "invalid_value"): 1} == dry_run(shop, capsys)  # `identify` goes by itself

@@ -1,7 +1,6 @@
 """Secrets leave the process in requests and nowhere else."""
 
 import os
-import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -9,10 +8,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import apache_beam as beam
 import pytest
-from pipeline.store import StateStore
+from apache_beam.internal.cloudpickle_pickler import cloudpickle
+from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
-from pipeline.run import RunOptions, make_job
+from pipeline.decider import Decider, enter_workspace
+from pipeline.delivering import Deliveries
+from pipeline.graph import Input, decide, deliver
+from pipeline.run import RunOptions
+from pipeline.state_db import StateDb
+from pipeline.vendors import destinations, vendors
 from pipeline.workspace import load
 from tests.pipeline.running import profile, vip, write_events
 
@@ -86,7 +92,16 @@ def test_nothing_that_a_run_leaves_or_prints_holds_a_secret(tmp_path: Path) -> N
 
 def run(root: Path, events: Path, gateway: str, environment: dict[str, str]) -> str:
     """Everything that the command prints."""
-    arguments = ["run", "--workspace", root / "workspace.yaml", "--state", root / "state", "--events", events]
+    arguments = [
+        "run",
+        "--workspace",
+        root / "workspace.yaml",
+        "--state",
+        root / "state",
+        "--events",
+        events,
+        "--new-state",
+    ]
     process = subprocess.run(
         [sys.executable, "-m", "pipeline", *map(str, arguments), "--gateway", gateway],
         cwd=Path(__file__).parents[2],
@@ -99,14 +114,39 @@ def run(root: Path, events: Path, gateway: str, environment: dict[str, str]) -> 
     return process.stdout + process.stderr
 
 
-def test_what_the_steps_are_pickled_with_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_steps_are_pickled_with_holds_no_secret_and_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "workspace.yaml").write_text(WORKSPACE)
     workspace = load(str(tmp_path / "workspace.yaml"))
     options = RunOptions(workspace, [], tmp_path / "state", datetime(2026, 1, 2, tzinfo=UTC))
-    store = StateStore(options.state)
-    with store.locked():
-        pickled = pickle.dumps(make_job(options, store, []))
+    with StateDb.use(options.state, make=True) as db:
+        plan, registry, _ = enter_workspace(db, workspace, vendors(destinations(workspace)), 0)
+        with db.portion() as portion:
+            portion.put({"u1": b"ana@example.com"})
+        decider = Decider(options.state, plan, registry, "run")
+        assert {"u1": b"ana@example.com"} == decider.db.get(["u1"])  # its connection does not travel
+    pipeline = beam.Pipeline()
+    decide(pipeline, Input([("events.jsonl", False)], 1), decider, print)
+    deliver(pipeline, ["hook"], Deliveries(options, plan, registry), print)
+    functions = all_functions(pipeline)
+    decider.close()
+    assert {"_ReadFn", "_FoldShardFn", "_DeliverFn"} <= {type(each).__name__ for each in functions}
+    pickled = b"".join(map(cloudpickle.dumps, functions))  # as Beam does, but it packs them
     assert b"hook.example.com" in pickled  # the settings do travel
     assert b"very-secret" not in pickled
+    assert b"ana@example.com" not in pickled
+
+
+def all_functions(pipeline: beam.Pipeline) -> list[beam.DoFn]:
+    found: list[beam.DoFn] = []
+
+    class Visitor(PipelineVisitor):
+        def visit_transform(self, node: AppliedPTransform) -> None:
+            if isinstance(node.transform, beam.ParDo):
+                found.append(node.transform.fn)
+
+    pipeline.visit(Visitor())
+    return found

@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from shutil import copyfile
 
 import pytest
@@ -186,6 +187,16 @@ def test_states_are_put_got_and_dropped(db: StateDb) -> None:
         portion.drop(["p0000", "nobody"])
     assert (1_199, ["p0001", "p0002"]) == (db.subjects(), db.names("\x01", 2))
     assert ["p1199"] == db.names("p1198", 5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_profiles_are_counted_as_they_come_and_go(db: StateDb, seed: int) -> None:
+    random, names = Random(seed), [*"abcdefgh", "\x00a", "\x00b", "\x01"]
+    for _ in range(30):
+        with db.portion() as portion:
+            portion.put({name: random.randbytes(2) for name in random.sample(names, random.randrange(6))})
+            portion.drop(random.sample(names, random.randrange(4)))
+        assert sum(name >= "\x01" for name in db.names("", 100)) == db.subjects()
 
 
 def test_how_far_receipts_are_folded_is_remembered_with_their_file(db: StateDb) -> None:

@@ -78,4 +78,4 @@ def test_a_recording_that_cannot_be_written_is_explained(start, tmp_path):
     process = start("--port", 0, "--record", tmp_path / "missing" / "file")
     _, err = process.communicate(timeout=10)
     assert 1 == process.returncode
-    assert "cannot write the recording" in err
+    assert "cannot be written" in err

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, structs
 
+from schemas.calls import Call
 from schemas.report import Report
 from schemas.workspace import Connection, Workspace
 from tests.sending.delivering import FAST, delivery_of
@@ -28,8 +29,7 @@ from tests.transforms.destinations.driver import (
 )
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
-from transforms.logic.lanes import Item
-from transforms.sending.conversation import MEMORY, Conversations
+from transforms.sending.needs import MEMORY, Needs
 from transforms.sending.pump import Pump
 
 
@@ -80,7 +80,7 @@ def _sent(seen: Seen, expected: Send) -> Send:
     return Send(seen.method, url, named, json=seen.json)
 
 
-async def _prepared(self: Conversations, batch: list[Item]) -> None:
+async def _prepared(self: Needs, calls: Sequence[Call]) -> None:
     """What the calls need is there already."""
 
 
@@ -103,7 +103,7 @@ def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch
         facts = {MEMORY: deepcopy(case.memory)}
         delivery = delivery_of(mine, (workspace, connection), options, facts=facts)
         if not case.prepare:
-            monkeypatch.setattr(Conversations, "_prepare", _prepared)
+            monkeypatch.setattr(Needs, "prepare", _prepared)
         pump = Pump(delivery, {}, loop.time)
         script.end = lambda: loop.call_soon_threadsafe(pump.stop)
         report = run(pump.run(), loop)

@@ -48,7 +48,7 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
     """The decision about one profile. `asks` gives numbers that grow and were never given before."""
     out = Folded()
     for receipt in facts.receipts:
-        out.dropped += not settle(state, receipt)
+        out.dropped += not settle(state, receipt, plan)
     deleted = state.deleted
     changes: Changes = {}
     if facts.events:
@@ -98,13 +98,16 @@ def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int
 
 
 def _owed(state: ProfileState, connection: ConnectionPlan, out: Folded) -> dict[int, Entry]:
-    """Everybody who may be known to the vendor, by whom it can forget. What was asked may have been told by now."""
+    """Everybody who may be known to the vendor, by whom it can forget.
+
+    What was asked may have been told by now; and what was taken back may have been behind a call that is under way.
+    """
     places = {
         place
         for slot, entries in state.ledger.items()
         if slot in connection.slots
         for place, entry in entries.items()
-        if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open
+        if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open or not entry.rest
     }
     able = {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
     out.kept += [connection.name] * (len(places) - len(able))

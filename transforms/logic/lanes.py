@@ -54,7 +54,8 @@ class Item:
         self.weight = 0
         self.due = 0.0  # not before, by the clock
         self.scheduled = 0.0  # the same, where its lanes wait for nothing else
-        self.ready = self.out = self.gone = False
+        self.out: object = None  # the batch that it is in
+        self.ready = self.gone = False
 
     def __repr__(self) -> str:
         return f"Item({self.call.ask})"
@@ -182,7 +183,7 @@ class Lanes:
         lane = self._lanes.get(profile_id)
         if lane is None:
             return []
-        out = [item for item in lane.holder.items if item.out] if lane.holder else []
+        out = [item for item in lane.holder.items if item.out is lane.holder] if lane.holder else []
         return [each for each in (*out, *lane.waiting) if each.call.profile_id == profile_id and not each.gone]
 
     # -- what becomes of a batch that was taken
@@ -192,7 +193,7 @@ class Lanes:
         if not item.out:
             self._remove(item)
             return
-        item.out = False
+        item.out = None
         self.held -= item.weight + _HELD
         self._release(item)
 
@@ -224,7 +225,7 @@ class Lanes:
 
     def put_back(self, item: Item, due: float) -> None:
         """To its place; it and what is behind it wait until then."""
-        item.out = False
+        item.out = None
         item.due = due
         for lane in item.lanes:
             _insert(lane.waiting, item)
@@ -308,7 +309,7 @@ class Lanes:
 
     def _take_out(self, item: Item, forming: _Forming) -> None:
         self._unready(item)
-        item.out = True
+        item.out = forming
         self.waiting[item.call.backfill] -= 1
         for lane in item.lanes:
             lane.waiting.popleft()

@@ -10,6 +10,7 @@ from schemas.calls import Call
 from schemas.canonical import digest
 from schemas.receipts import Receipt
 from schemas.state import Entry, Kept, Occurrence, ProfileState, Rest
+from transforms.logic.plan import Plan
 
 MOST_WAITING = 100  # occurrences of one slot that wait for a required key: the newest are kept
 _BOOLEANS: dict[bytes, Kept] = {b"true": True, b"false": False}
@@ -58,18 +59,18 @@ class Retry(NamedTuple):
     refused: bytes  # its `refusal` or `expiry`
 
 
-def settle(state: ProfileState, receipt: Receipt) -> bool:
+def settle(state: ProfileState, receipt: Receipt, plan: Plan) -> bool:
     """Write a receipt into the ledger of its profile. It is believed by its content.
 
     False: a waiting occurrence was dropped, since too many wait.
     """
     if receipt.kind == "delete":
-        _settle_deletion(state, receipt)
+        _settle_deletion(state, receipt, plan)
         return True
     if receipt.kind == "cancel":
         return True
     if receipt.ask <= state.cut:  # of somebody who was deleted; what is told of them since may lie under it
-        state.stray = max(state.stray, ceil(receipt.unsure_until))
+        _may_land(state, receipt, plan)
         return True
     entry = _entry(state, receipt)
     if entry is None:
@@ -80,9 +81,9 @@ def settle(state: ProfileState, receipt: Receipt) -> bool:
     if receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
         # An older value, or the deletion, may still land behind this one; an occurrence stays true beside older ones.
-        stray = state.stray if receipt.kind == "track" else max(rest.stray, state.stray)
-        if state.stray <= receipt.at:
-            state.stray = 0
+        stray: float = state.stray.get(plan.connection_of(receipt.slot), 0) if state.stray else 0
+        stray = stray if receipt.kind == "track" else max(rest.stray, stray)
+        state.stray = {number: until for number, until in state.stray.items() if until > receipt.at}
         if stray > receipt.at:
             entry.told, entry.exposed, rest.stray, rest.said = None, True, stray, value
     else:
@@ -125,14 +126,14 @@ def wait(state: ProfileState, occurrence: Occurrence) -> bool:
     return False
 
 
-def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
+def _settle_deletion(state: ProfileState, receipt: Receipt, plan: Plan) -> None:
     """A deletion is owed until it has an outcome; one that failed for good is left to its dead letter and `replay`."""
     entries = state.ledger.get(receipt.slot, {})
     place = state.place(receipt.identifier)
     entry = entries.get(place) if place is not None else None
     if place is None or entry is None or entry.open is None or entry.open.ask != receipt.ask:
         return
-    state.stray = max(state.stray, ceil(receipt.unsure_until))
+    _may_land(state, receipt, plan)
     if receipt.fate == "superseded":  # by a newer workspace: it is asked again
         entry.open = None
         return
@@ -140,6 +141,13 @@ def _settle_deletion(state: ProfileState, receipt: Receipt) -> None:
     if not entries:
         del state.ledger[receipt.slot]
     drop_unused(state)
+
+
+def _may_land(state: ProfileState, receipt: Receipt, plan: Plan) -> None:
+    """An attempt of it may land over what is told since the deletion."""
+    number = plan.connection_of(receipt.slot)
+    if receipt.unsure_until and number >= 0:
+        state.stray[number] = max(state.stray.get(number, 0), ceil(receipt.unsure_until))
 
 
 def release(state: ProfileState, retry: Retry) -> bool:

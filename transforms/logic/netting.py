@@ -37,7 +37,7 @@ def opens_nothing(call: Call, entry: Receipt | None) -> bool:
     """Whether a `track` exit is superseded: the entry that it `opens` has this end, and was surely not told."""
     if call.kind != "track" or not call.opens or entry is None or entry.ask != call.opens:
         return False
-    return entry.fate in ("rejected", "superseded") and not entry.maybe
+    return entry.fate != "delivered" and not entry.maybe
 
 
 def takes_back(cancel: Call, call: Call) -> bool:

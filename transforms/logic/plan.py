@@ -70,6 +70,10 @@ class Plan(Struct, frozen=True):
     tracked: frozenset[int]  # computations whose every change is an occurrence
     connections: tuple[ConnectionPlan, ...]
 
+    def connection_of(self, slot: int) -> int:
+        """The number of a slot's connection; -1: it is of none now."""
+        return next((each.number for each in self.connections if slot in each.slots), -1)
+
     def moment(self) -> datetime:
         """`now` as a time."""
         return datetime.fromtimestamp(self.now / 1_000_000, UTC)
@@ -104,6 +108,7 @@ def make_plan(workspace: Workspace, vendors: Mapping[str, Vendor], registry: Reg
     connections = tuple(
         _connection(connection, vendors[connection.name], registry, numbers, kinds)
         for connection in workspace.connections
+        if connection.name in vendors
     )
     tracked = frozenset(
         sync.computation for c in connections for sync in c.syncs if any(f.form == "track" for f in sync.forms)

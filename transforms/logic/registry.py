@@ -44,7 +44,10 @@ def sent_as(sync: Sync) -> str:
 def enter(
     known: Registry, workspace: Workspace, vendors: Mapping[str, Vendor], now: int
 ) -> tuple[Registry, list[Notice]]:
-    """The registry with everything of the workspace in it, and what changed. `now` in microseconds."""
+    """The registry with everything of the workspace in it, and what changed. `now` in microseconds.
+
+    A connection that is not in `vendors` stays as it was: nothing can be decided for it now.
+    """
     registry = deepcopy(known)
     registry.workspace = workspace.workspace
     notices = [*_gone(registry, workspace)]
@@ -52,15 +55,16 @@ def enter(
         if computation.key not in registry.computations:
             registry.computations.append(computation.key)
     for connection in workspace.connections:
-        notices += _connection(registry, connection, vendors[connection.name], now)
+        if connection.name in vendors:
+            notices += _connection(registry, connection, vendors[connection.name], now)
     return registry, notices
 
 
 def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
     """What the workspace has no more. The vendors keep what they were told."""
-    taken_over = {connection.was for connection in workspace.connections if connection.was}
+    taken_over = {connection.was for connection in workspace.connections if _is_renamed(registry, connection)}
     syncs = {
-        sync_id(connection.was if connection.was in registry.tenants else connection.name, sync_name(sync))
+        sync_id(connection.was if _is_renamed(registry, connection) else connection.name, sync_name(sync))
         for connection in workspace.connections
         for sync in connection.syncs
     }
@@ -83,7 +87,7 @@ def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
 
 def _connection(registry: Registry, connection: Connection, vendor: Vendor, now: int) -> Iterator[Notice]:
     name = connection.name
-    if connection.was and connection.was in registry.tenants and name not in registry.tenants:
+    if _is_renamed(registry, connection):
         _rename(registry, connection.was, name)
         yield Notice(f"{name} was {connection.was}: what it was told under that name counts")
     if name not in registry.connections:
@@ -99,6 +103,11 @@ def _connection(registry: Registry, connection: Connection, vendor: Vendor, now:
     _slot(registry, SlotKey(name, vendor.tenant, "", "delete", ""))
     for sync in connection.syncs:
         yield from _sync(registry, connection, sync, vendor, now, before not in (None, vendor.tenant))
+
+
+def _is_renamed(registry: Registry, connection: Connection) -> bool:
+    """Whether what its old name was told is still to be taken over."""
+    return connection.was in registry.tenants and connection.name not in registry.tenants
 
 
 def _rename(registry: Registry, old: str, new: str) -> None:

@@ -58,7 +58,7 @@ def wanted_of_sync(
     state = asking.state
     targets, attached = select(known, sync, state) if sync.strategies else (known, {})
     if sync.where and not _matches(state, sync):
-        targets, out = [], True
+        targets, attached, out = [], {}, True
     else:
         out = False
     for form in sync.forms:

@@ -380,6 +380,12 @@ class Admission:
         self.blocked += 1
         self.blocked_first = min(self.blocked_first, call.ask)
 
+    def unblock(self) -> None:
+        """What was blocked is read again."""
+        if self.blocked:
+            self.read_again(int(self.blocked_first))
+        self.blocked, self.blocked_first = 0, _NEVER
+
     def end_flushes(self) -> None:
         if facts := self.flushes.ended(min(self.at.values())):
             self.books.remember(facts)

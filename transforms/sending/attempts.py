@@ -23,6 +23,7 @@ from transforms.logic.quota import exhausted
 from transforms.logic.steps import Around, Bounds, Heard, Steps
 from transforms.sending.addressing import Addressing
 from transforms.sending.delivery import SenderOptions
+from transforms.sending.sleepers import Sleepers
 from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.turnstile import Asking, TooLong, Turnstile
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
@@ -75,7 +76,7 @@ class Attempts:
         self._renewing = asyncio.Lock()
         self._renewals = 0
         self._out: set[Talk] = set()  # with a request that has no whole answer yet
-        self._sleepers: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
+        self._sleepers = Sleepers()
         self._stopping = False
         self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
         self._addressing = Addressing(destination, options.gateway, options.connect_timeout)
@@ -118,8 +119,7 @@ class Attempts:
         """Conversations of which nothing was answered end at once; the others may come to their end."""
         self._stopping = True
         self._turnstile.clear(_interrupted, all_of_them=False)
-        for sleeper in self._sleepers:
-            _wake_up(sleeper)
+        self._sleepers.wake()
 
     # -- a conversation
 
@@ -166,7 +166,7 @@ class Attempts:
                 case "repeat":
                     if step.hold:
                         self._hold(now, step.hold)
-                    await self._sleep(step.after)
+                    await self._sleepers.sleep(step.after)
                     self._may_repeat(talk)
                 case "throttled":
                     self._throttled(talk, now, step.after or None)
@@ -213,11 +213,11 @@ class Attempts:
             self.breaker.failed(now, talk.asked)
             if self.breaker.open and not was_open:
                 self._turnstile.clear(_SentAway)
-            self._wake()
+            self._sleepers.wake(at_breaker=True)
             return
         if self.breaker.since is not None:
             self.breaker.answered()
-            self._wake()
+            self._sleepers.wake(at_breaker=True)
             self._watch.moved()
         if heard.meaning == "answered":
             assert reply
@@ -324,7 +324,7 @@ class Attempts:
                 self.breaker.sending(now)
                 talk.asked = now
                 return
-            await self._sleep(min(delay, _POLL_BREAKER), at_breaker=True)
+            await self._sleepers.sleep(min(delay, _POLL_BREAKER), at_breaker=True)
 
     async def _save(self) -> None:
         await self._watch.save(False)
@@ -383,25 +383,6 @@ class Attempts:
                     raise Stopped(f"its credentials could not be renewed: {error}") from error
                 self._renewals += 1
 
-    # -- waiting
-
-    async def _sleep(self, seconds: float, at_breaker: bool = False) -> None:
-        """So long; less if the sender stops, or the breaker changes."""
-        loop = asyncio.get_running_loop()
-        sleeper = loop.create_future()
-        timer = loop.call_later(seconds, _wake_up, sleeper)
-        self._sleepers[sleeper] = at_breaker
-        try:
-            await sleeper
-        finally:
-            timer.cancel()
-            del self._sleepers[sleeper]
-
-    def _wake(self) -> None:
-        for sleeper, at_breaker in self._sleepers.items():
-            if at_breaker:
-                _wake_up(sleeper)
-
 
 def unsigned(request: Request) -> dict[str, str]:
     """The headers that the conversation asks for, without the credentials; names in lower case."""
@@ -420,11 +401,6 @@ def _turned(talk: Asking) -> None:
 
 def _host(url: str) -> str:
     return URL(url).host or ""
-
-
-def _wake_up(sleeper: "asyncio.Future[None]") -> None:
-    if not sleeper.done():
-        sleeper.set_result(None)
 
 
 def _interrupted() -> Interrupted:

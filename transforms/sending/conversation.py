@@ -8,7 +8,7 @@ batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · bl
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from copy import deepcopy
+from contextvars import ContextVar
 from itertools import zip_longest
 from random import Random
 from typing import Any
@@ -27,6 +27,7 @@ from transforms.sending.admission import FAULTS, Admission, key_of
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
+from transforms.sending.needs import Needs
 from transforms.sending.suspects import Accusation, Suspects
 from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.words import fault, place
@@ -35,8 +36,6 @@ _OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reas
 _LONG = 120.0  # seconds: what is put off for longer leaves memory
 _AGAIN = 300.0  # seconds until what was given up is tried again, where the sender goes on
 _PART = 2  # attempts at a part of a batch that is divided because it is not answered
-
-Key = tuple[str, str]
 
 
 class Conversations:
@@ -63,22 +62,19 @@ class Conversations:
         self._books, self._keys, self._memory = books, keys, memory
         self._clock, self._wall, self._begin = clock, wall, begin
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
-        self._prepares = type(destination).prepare is not Destination.prepare
-        self._preparing = asyncio.Lock()
-        self._prepared: set[Key] = set()
-        self._remembered = deepcopy(memory)
-        self._faults = self._successes = 0
+        self.needs = Needs(destination, attempts, keys, memory, books, self.suspects, delivery.report, clock)
+        self._faults = 0
         self._random = Random()
-        self.acknowledged: set[str] = set()  # routes of which something was
 
     async def hold(self, batch: list[Item], known: Accusation | None = None) -> None:
         """Deliver a batch; each of its calls is settled, or waits, when it ends. `known`: it was refused already."""
+        _HOLDS.set(batch[0].out)
         try:
             if known:
                 await self._divide(batch, Answer("refused", known.refusal.words), known)
                 return
-            if self._prepares:
-                await self._prepare(batch)
+            if self.needs.any:
+                await self.needs.prepare([item.call for item in batch])
             if batch := self._recheck(batch):
                 await self._deliver(batch)
         finally:
@@ -87,53 +83,17 @@ class Conversations:
     def _put_down(self, batch: list[Item]) -> None:
         """The sender ends, and what has no outcome goes back: the next one reads it again."""
         for item in batch:
-            if item.out and item.call.ask in self._admission.items and not self.suspects.has(item):
+            if _mine(item) and item.call.ask in self._admission.items and not self.suspects.has(item):
                 self._lanes.put_back(item, 0.0)
 
     # -- ahead of it
-
-    async def _prepare(self, batch: list[Item]) -> None:
-        """Before the first call of a key: make or find at the vendor what it needs."""
-        if all(key_of(item.call) in self._prepared for item in batch):
-            return
-        async with self._preparing:
-            fresh: dict[Key, Call] = {}
-            for call in (item.call for item in batch):
-                key = key_of(call)
-                if call.kind != "delete" and key not in self._prepared and key not in self._keys.waiting:
-                    fresh.setdefault(key, call)
-            if fresh:
-                await self._prepare_keys(list(fresh.values()))
-
-    async def _prepare_keys(self, samples: list[Call]) -> None:
-        try:
-            await self._attempts.talk(self._destination.prepare(samples, self._memory), Talk(1))
-        except Unanswered as error:
-            raise Stopped(f"what its calls need could not be prepared: {error}") from error
-        except (Divided, Accused) as end:
-            if len(samples) > 1:  # one after the other: the fault may be one key's
-                for sample in samples:
-                    await self._prepare_keys([sample])
-                return
-            if isinstance(end, Accused) and not self._successes:
-                raise Stopped(self.suspects.words(end)) from end
-            self._block_key(key_of(samples[0]), str(end))
-        finally:
-            self._remember()
-        self._prepared.update(key_of(call) for call in samples)
-
-    def _remember(self) -> None:
-        """What the destination has learnt is kept for later runs."""
-        if self._memory != self._remembered:
-            self._remembered = deepcopy(self._memory)
-            self._books.remember({MEMORY: self._remembered})
 
     def _recheck(self, batch: list[Item]) -> list[Item]:
         """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
         good = []
         for item in batch:
             call = item.call
-            if item.settled or not item.out:
+            if item.settled or not _mine(item):
                 continue
             if key_of(call) in self._keys.waiting or item.route in self.suspects.scopes:
                 self._admission.block(item)
@@ -145,7 +105,7 @@ class Conversations:
                 self._admission.leave_landing(item)
             elif self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
-            elif self._prepares and (rejected := self._check(call)):
+            elif self.needs.any and (rejected := self._check(call)):
                 self._settle(item, rejected)
             else:
                 good.append(item)
@@ -199,7 +159,7 @@ class Conversations:
         except Exception as error:
             return self._at_fault(batch, talk, error)
         self._faults = 0
-        self._remember()
+        self.needs.remember()
         return await self._conclude(batch, outcomes, talk, part)
 
     def _talk(self, batch: list[Item], part: bool) -> Talk:
@@ -240,7 +200,7 @@ class Conversations:
         talk.maybe = talk.maybe or talk.partly
         self._note(batch, talk)
         self._faults += 1
-        if self._faults >= FAULTS and not self._successes:
+        if self._faults >= FAULTS and not self.suspects.acknowledged:
             raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait")
         return Answer("refused", f"{_FAULT}{place(error)}")
 
@@ -285,8 +245,6 @@ class Conversations:
 
     def _succeeded(self, items: list[Item], talk: Talk) -> None:
         """Somebody was told: who was refused before is refused for what they are."""
-        self._successes += 1
-        self.acknowledged.add(talk.route)
         for key in {key_of(item.call) for item in items}:
             self._keys.delivered(key)
         self.suspects.succeeded(talk.sent or 0.0, talk.route)
@@ -341,7 +299,7 @@ class Conversations:
                 self._settle(item, item.refused or _refused(found.words, found.large), told=True)
 
     def _still(self, items: list[Item]) -> list[Item]:
-        return [item for item in items if item.out and not item.settled]
+        return [item for item in items if _mine(item) and not item.settled]
 
     def _whole(self, items: list[Item], words: str, answer: Answer, accusation: Accusation | None) -> None:
         """It is none of the records: the key's calls wait, or the connection's."""
@@ -353,53 +311,35 @@ class Conversations:
                 self._put_off(item, Later(words=words))
             return
         if words.startswith(_FAULT):
-            if self._successes:
+            if self.suspects.acknowledged:
                 for item in self._still(items):
                     self._settle(item, _refused(words, False))
                 return
             raise Stopped(f"a fault in its destination's module: {words.removeprefix(_FAULT)}; its calls wait")
         keys = {key_of(item.call) for item in items}
-        if len(keys) > 1 or not self._successes:
+        if len(keys) > 1 or not self.suspects.acknowledged:
             raise Stopped(f"the vendor refuses whatever it is told: {words}; mend that, its calls wait")
         for key in keys:
-            self._block_key(key, words)
+            self.needs.block(key, words)
         for item in self._still(items):
             self._admission.block(item)
 
     def _theirs(self, accusation: Accusation) -> None:
         """It is the calls' own fault: which ones', dividing finds."""
-        items = self._still(accusation.items)
+        items = [item for item in accusation.items if item.out and not item.settled]
         if accusation.refusal.units > 1 and items:
             self._begin(items, accusation)
             return
         for item in items:
             self._settle(item, accusation.outcome, told=True)
 
-    # -- keys
-
     async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
         """What its key needs at the vendor is missing or refused."""
-        key = key_of(item.call)
-        outcome = Blocked(self._mask(outcome.words), outcome.prepare)
-        match self._keys.blocked(key, outcome, talk.sent or 0.0):
-            case "wait":
-                self._block_key(key, outcome.words)
-                self._admission.block(item)
-                return
-            case "prepare":
-                async with self._preparing:
-                    self._prepared.discard(key)
-                    await self._prepare_keys([item.call])
-                    self._keys.prepared(key, self._clock())
-            case "again":
-                async with self._preparing:
-                    pass
-        if again := self._recheck([item]):
+        words = self._mask(outcome.words)
+        if not await self.needs.blocked(item.call, Blocked(words, outcome.prepare), talk.sent or 0.0):
+            self._admission.block(item)
+        elif again := self._recheck([item]):
             self._lanes.put_back(again[0], 0.0)
-
-    def _block_key(self, key: Key, words: str) -> None:
-        self._keys.waiting[key] = words
-        self._report.blocked[key[1]] = words
 
     # -- what waits
 
@@ -463,8 +403,15 @@ class Conversations:
         return self._attempts.mask(words)
 
 
-MEMORY = "memory"  # the fact that holds what the destination remembers
 _FAULT = "\x00"  # ahead of words that are ours: no vendor's begin so
+
+
+_HOLDS: ContextVar[object] = ContextVar("holds")  # the batch of the conversation that a task holds
+
+
+def _mine(item: Item) -> bool:
+    """Whether a call is still in the conversation: what was put back may be in another one already."""
+    return item.out is not None and item.out is _HOLDS.get()
 
 
 def _units(batch: list[Item]) -> list[tuple[int, ...]]:

@@ -8,31 +8,31 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any
 
-from schemas.outcomes import Final, Superseded
 from schemas.report import Report
 from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.blame import Blame, Keys
-from transforms.logic.canary import Canary
 from transforms.logic.caps import at_once, effective_limits, per
 from transforms.logic.estimate import Estimate
-from transforms.logic.inflight import room, waiting
+from transforms.logic.inflight import room
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
 from transforms.sending.admission import Admission
 from transforms.sending.attempts import Attempts, Watch
 from transforms.sending.books import Books
-from transforms.sending.conversation import MEMORY, Conversations
+from transforms.sending.conversation import Conversations
 from transforms.sending.delivery import Delivery
+from transforms.sending.first_calls import FirstCalls
 from transforms.sending.holding import Flushes
+from transforms.sending.needs import MEMORY
 from transforms.sending.reading import Reading
 from transforms.sending.suspects import Accusation
 from transforms.sending.talk import TURNED, Interrupted, Stopped, unwritable
+from transforms.sending.turns import Turns
 from transforms.sending.words import moment, stopped_by
 
 _LOG = logging.getLogger("profilecast.sender")
@@ -42,54 +42,9 @@ _LOOK = 0.5  # seconds between looks for news in the log
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SURE = 5.0  # seconds between looks into a log that seems to have nothing new
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
-_PROVED = "proved"  # the fact that holds slots and epochs of which the first calls were not mostly rejected
-_JUDGED = "canary"  # and that they are being looked at
-_ROUTES = "acknowledged"  # routes of which something was taken
+_ROUTES = "acknowledged"  # the fact that holds routes of which something was taken
+_TENANT = "tenant"  # the fact that holds the vendor account that all this was learnt of
 _LIVE, _BACKFILL = False, True
-
-
-class Turns:
-    """Conversations that wait for their first turn, by endpoint class."""
-
-    def __init__(self, limiter: Limiter) -> None:
-        self._limiter = limiter
-        self._endpoints: dict[str, str] = {}  # by route
-        self._waiting: Counter[str | None] = Counter()
-
-    def waiting(self) -> int:
-        """Those that wait for a limit of their own class are in nobody's way."""
-        rate_of, rate = self._limiter.rate_of, self._limiter.rate
-        return sum(n for endpoint, n in self._waiting.items() if endpoint is None or rate_of(endpoint) == rate)
-
-    def may_go(self, route: str) -> bool:
-        """Whether a request of this route would not wait long for the limit of its own endpoint class.
-
-        What waits there could not grow any more, and would be in the way of other routes.
-        """
-        endpoint = self._endpoints.get(route)
-        if endpoint is None:  # it is known when the first one asks
-            return not self._waiting[None]
-        rate = self._limiter.rate_of(endpoint)
-        return rate == self._limiter.rate or self._waiting[endpoint] < waiting(rate)
-
-    def begin(self, route: str) -> Callable[[], None]:
-        """A conversation begins; to be called when it waits no more."""
-        endpoint = self._endpoints.get(route)
-        self._waiting[endpoint] += 1
-        turns: list[str | None] = [endpoint]
-
-        def done() -> None:
-            if turns:
-                self._waiting[turns.pop()] -= 1
-
-        return done
-
-    def learn(self, route: str, endpoint: str) -> None:
-        """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""
-        known = self._endpoints.setdefault(route, endpoint)
-        if known != endpoint:
-            rate_of = self._limiter.rate_of
-            self._endpoints[route] = min(known, endpoint, key=lambda each: rate_of(each) or inf)
 
 
 class Pump:
@@ -121,6 +76,7 @@ class Pump:
         self._looked = 0.0
         self._sure = -inf  # when the log was looked into
         self._stamp: object = None  # of the log then
+        self._mended = wall()
         self._looks_again, self._requests = _LOOK, 0
         self._counted = 0  # of `report.calls`: settled when the log was counted
 
@@ -161,6 +117,9 @@ class Pump:
             lambda: (delivery.log.facts(), delivery.caps.load(), delivery.log.waiting())
         )
         self.report.calls = calls
+        learnt, tenant = facts.get(_TENANT), destination.tenant()
+        if other := learnt not in (None, tenant):  # what was learnt of another vendor account counts for no other
+            facts = {name: fact for name, fact in facts.items() if name not in (MEMORY, _ROUTES)}
         limits = effective_limits(type(destination).limits, delivery.connection)
         self.report.cap = next((per(each.requests, each.seconds) for each in limits if not each.endpoint), "none")
         self._limiter = self._share_limiter(destination, limits, kept)
@@ -170,8 +129,8 @@ class Pump:
         self._saving = asyncio.Lock()
         self._turns = Turns(self._limiter)
         keys, memory = Keys(), dict(facts.get(MEMORY) or {})
-        self._blame_knows = frozenset(facts.get(_ROUTES) or ())
-        self._blame = Blame(self._blame_knows)
+        self._routes = frozenset(facts.get(_ROUTES) or ())
+        self._blame = Blame(self._routes)
         flushes = Flushes(delivery.active, facts, delivery.ahead)
         self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
@@ -183,7 +142,8 @@ class Pump:
             self._admission.durable,
             self._options.mask_dead_letters,
         )
-        self._admission.heard = self._heard
+        if learnt != tenant:
+            self._books.remember({_TENANT: tenant, **({MEMORY: None, _ROUTES: None} if other else {})})
         watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall)
         self._attempts = Attempts(destination, self._options, self._limiter, self._at_once, self.report, watch)
         self._attempts.saving(self._saving.locked)
@@ -192,7 +152,9 @@ class Pump:
             self._clock, self._wall, self._begin,
         )  # fmt: skip
         self._estimate = Estimate(self._limiter.rate, self._started)
-        self._begin_canary(facts)
+        rate = 1.0 if destination.counts_only else self._options.max_reject_rate
+        self._first = FirstCalls(delivery.active, facts, self.report, rate, self._books)
+        self._admission.heard = self._first.heard
 
     def _share_limiter(self, destination: Destination, limits: list[Any], kept: dict[str, Any]) -> Limiter:
         """The limiter of the vendor account, with what earlier processes sent."""
@@ -201,43 +163,6 @@ class Pump:
         limiter.join(limits, now)
         limiter.restore(kept, now, wall)
         return limiter
-
-    # -- the first calls of a first sync
-
-    def _begin_canary(self, facts: dict[str, Any]) -> None:
-        active = {str(slot): each.epoch for slot, each in self._delivery.active.items()}
-        proved = facts.get(_PROVED) or {}
-        first = facts.get(_JUDGED) or not any(proved.get(slot) == epoch for slot, epoch in active.items())
-        self._canary: Canary | None = None
-        if first and not type(self._destination).counts_only:
-            self._canary = Canary(self.report.calls, self._options.max_reject_rate)
-            self._books.remember({_JUDGED: True})
-        elif proved != active:
-            self._books.remember({_PROVED: active})
-
-    def _heard(self, outcome: Final) -> None:
-        if self._canary and not isinstance(outcome, Superseded):
-            self._canary.settled(outcome)
-
-    @property
-    def _canary_is_out(self) -> bool:
-        return self._canary is not None and self._admission.admitted >= self._canary.size
-
-    def _judge(self) -> None:
-        """The first calls have their outcomes. Raises Stopped where most were rejected."""
-        if self._canary is None:
-            return
-        if verdict := self._canary.verdict():
-            if not self._read_all:
-                self.report.paused = True
-                mend = "mend that, or raise --max-reject-rate, and run again for the rest"
-                raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
-            return
-        if not self._canary_is_out and not self.report.delivered:
-            return  # nothing has been said yet
-        self._canary = None
-        active = {str(slot): each.epoch for slot, each in self._delivery.active.items()}
-        self._books.remember({_JUDGED: None, _PROVED: active})
 
     # -- the log → lanes
 
@@ -259,7 +184,7 @@ class Pump:
     def _wanted(self) -> bool | None:
         """Which class to read on; None: neither."""
         admission, lanes, budget = self._admission, self._lanes, min(self._options.memory, self._share())
-        if self._canary_is_out or admission.put_off.full:
+        if self._first.left(admission.admitted) == 0 or admission.put_off.full:
             return None
         live = not admission.ended[_LIVE] and lanes.room(_LIVE, budget)
         may = admission.ended[_LIVE] or admission.at[_BACKFILL] < admission.at[_LIVE]
@@ -272,9 +197,8 @@ class Pump:
         if self._filling is None:
             self._filling = self._clock()
         self._reads += 1
-        most = _CHUNK
-        if self._canary:
-            most = max(1, min(most, self._canary.size - self._admission.admitted))
+        left = self._first.left(self._admission.admitted)
+        most = _CHUNK if left is None else min(_CHUNK, left)
         self._admission.reading()
         rows = await self._reading.rows(backfill, self._admission.at[backfill], most)
         self._admission.read(backfill, rows)
@@ -285,6 +209,10 @@ class Pump:
         for holding in (admission.flushes, admission.dated, admission.landing, admission.put_off):
             if (first := holding.come(now)) is not None:
                 admission.read_again(first)
+        if self._delivery.follow and admission.blocked and now - self._mended > self._options.retry_blocked:
+            self._mended = now
+            self._conversations.needs.forget()
+            admission.unblock()
 
     async def _look(self) -> None:
         """There is nothing to read: until there is room, something is due, or there may be news."""
@@ -371,7 +299,7 @@ class Pump:
             return not held
         return room(
             held, self._turns.waiting(), self._limiter.rate, self._at_once
-        ) and self._conversations.suspects.stand(self._attempts.out)
+        ) and self._conversations.suspects.stand(held)
 
     def _begin(self, batch: list[Item], known: Accusation | None = None) -> None:
         turned = self._turns.begin(batch[0].route)
@@ -418,12 +346,13 @@ class Pump:
             return False
         if self._stopping or self._draining:
             return True
-        if not self._lanes.stuck or self._filling is not None or not (self._read_all or self._canary_is_out):
+        judged = self._first.left(self._admission.admitted) == 0
+        if not self._lanes.stuck or self._filling is not None or not (self._read_all or judged):
             return False
         self._conversations.suspects.weigh_last()  # what waits may be behind them
         if self._tasks or not self._lanes.stuck:
             return False
-        self._judge()
+        self._first.judge(not self._read_all)
         if not self._read_all:
             self._room.set()
             return False
@@ -490,8 +419,8 @@ class Pump:
         """What the report says of those that wait; and what is known of them is written down."""
         report, admission = self.report, self._admission
         self._books.left(admission.items.values())
-        if (routes := self._conversations.acknowledged) - self._blame_knows:
-            self._books.remember({_ROUTES: sorted(routes | self._blame_knows)})
+        if (routes := self._conversations.suspects.acknowledged) - self._routes:
+            self._books.remember({_ROUTES: sorted(routes | self._routes)})
         self._tell_scheduled()
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:

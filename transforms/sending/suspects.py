@@ -38,7 +38,7 @@ class Suspects:
         self._waiting: dict[tuple[int, ...], Accusation] = {}
         self._words = ""  # of the last refusal
         self.scopes: dict[str, str] = {}  # routes that the vendor refuses as such: its words
-        self.succeeded_once = False
+        self.acknowledged: set[str] = set()  # routes of which something was
 
     def accusation(self, items: list[Item], end: Accused, units: int, sent: float, now: float) -> Accusation:
         self._words = self.words(end)
@@ -63,7 +63,7 @@ class Suspects:
 
     def succeeded(self, sent: float, route: str) -> None:
         """Somebody was told: who was refused before may be refused for what they are."""
-        self.succeeded_once = True
+        self.acknowledged.add(route)
         for cleared in self._blame.succeeded(sent, route):
             self._clear(cleared)
 
@@ -75,7 +75,7 @@ class Suspects:
         return any(item in each.items for each in self._waiting.values())
 
     def stand(self, out: int) -> bool:
-        """Whether more may be sent, while so many requests are out. Raises Stopped where nobody succeeds."""
+        """Whether more may be sent, while so many conversations are held. Raises Stopped where nobody succeeds."""
         if not self._waiting:
             return True
         for scope in {each.items[0].route for each in self._waiting.values()}:
@@ -108,7 +108,7 @@ class Suspects:
         records, waiting = self._blame.ended()
         for record in records:
             self._clear(record)
-        if waiting and not self.succeeded_once:
+        if waiting and not self.acknowledged:
             raise Stopped(self._words)
         for suspect in waiting:
             self._report.trouble = self._words

@@ -330,7 +330,8 @@ def signature(world: World) -> Any:
         tuple(_record(record, rank, world) for record in sender.records.values()),
         tuple((rank.get(r.ask), r.fate, r.maybe, r.unsure_until > now, r.ask <= state.cut)
               for r in sender.receipts[world.folded :]),
-        any(until > now for until in sender.may_land.values()), state.stray > now, bool(state.stray), rank[state.cut],
+        any(until > now for until in sender.may_land.values()),
+        any(until > now for until in state.stray.values()), bool(state.stray), rank[state.cut],
         world.workspace, world.deleted, world.failed, world.exposed, repr(world.has),
         tuple(value for _, value in world.heard)[-2:], tuple((call.kind, repr(call.value)) for call in world.landing),
     )  # fmt: skip

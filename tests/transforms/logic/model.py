@@ -36,6 +36,7 @@ class Told:
     traits: str  # canonical
     sync: Sync | None = None
     outcome: Outcome = "pending"
+    covered: bool = False  # a deletion that was given up may land over it
 
     def facts(self) -> tuple[Any, ...]:
         """What a call of the code must equal. Its time is that of its first ask, if it waits since then."""
@@ -74,7 +75,9 @@ class Model:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.log: list[Told] = []  # since the last deletion
-        self.asked: dict[Place, str] = {}  # what waits in a log, and its value; held or not
+        self.asked: dict[Place, Told] = {}  # what waits in a log, held or not
+        self.ever: set[Place] = set()  # where something was asked since the last deletion
+        self.strays: set[str] = set()  # vendor accounts where a deletion of this run may land late
         self.owed: list[tuple[str, Identifier]] = []  # deletions that a vendor account has not acknowledged
         self.created: dict[tuple[str, str], int] = {}
         self.met: list[Place] = []  # places that somebody was to be told in
@@ -95,6 +98,7 @@ class Model:
             self._forget(workspace, {**waited, **self.asked})
         calls = self._look(workspace)
         made: list[Told] = []
+        self.strays = set()
         for connection in workspace.connections:
             made += self._deletions(connection)
             lists = connection.name in held
@@ -111,12 +115,19 @@ class Model:
             for form in sync.forms
             for told in self._wanted(workspace, connection, sync, form)
         ]
-        self.asked = {told.place: told.value for told in calls}
+        for told in calls:  # what waits already is as old as it was
+            before = self.asked.get(told.place)
+            if before and (before.value, before.traits) == (told.value, told.traits):
+                told.at = before.at
+        self.asked = {told.place: told for told in calls}
+        self.ever |= self.asked.keys()
         return calls
 
     def settle(self, told: Told, outcome: Outcome) -> None:
         """What became of a call."""
-        told.outcome = outcome
+        told.outcome, told.covered = outcome, told.place[0] in self.strays
+        if told.kind == "delete" and outcome in UNANSWERED:
+            self.strays.add(told.place[0])
         if outcome in OPEN:
             return
         if told.kind == "delete":
@@ -270,7 +281,7 @@ class Model:
             if place[:2] == (tenant, slot) and kept != canonical(value):
                 del self.excused[place]
         others = [place for place in self.met if place[:2] == (tenant, slot)]
-        heard = any(canonical(value) in (self.sure(other), self.asked.get(other)) for other in others)
+        heard = any(canonical(value) in (self.sure(other), self._asked_value(other)) for other in others)
         for identifier in receivers:
             place = tenant, slot, identifier
             if place in others or (value is None and not self.possibly_told(place)):
@@ -279,20 +290,24 @@ class Model:
                 self.excused[place] = canonical(value)
             self.met.append(place)
 
+    def _asked_value(self, place: Place) -> str | None:
+        return self.asked[place].value if place in self.asked else None
+
     # -- deletion
 
-    def _forget(self, workspace: Workspace, asked: dict[Place, str]) -> None:
+    def _forget(self, workspace: Workspace, asked: dict[Place, Told]) -> None:
         """Whoever may be known to a vendor that can forget is to be forgotten there; the rest starts anew."""
         still = []
         for connection in workspace.connections:
-            known = [t.place for t in self.log if t.outcome in ("delivered", *UNANSWERED)]
-            for tenant, _, identifier in [*known, *asked]:
+            known = [t.place for t in self.log if t.kind != "delete" and t.outcome in ("delivered", *UNANSWERED)]
+            under_way = [place for place in self.ever if self.refused(place) is None]  # or may be, taken back or not
+            for tenant, _, identifier in [*known, *asked, *sorted(under_way)]:
                 forgets = identifier.type in VENDORS[connection.destination].forgets
                 if tenant == account(connection) and forgets and (tenant, identifier) not in still:
                     still.append((tenant, identifier))
             still += [owed for owed in self.owed if owed[0] == account(connection) and owed not in still]
         self.owed = still
-        self.log, self.met, self.excused, self.asked = [], [], {}, {}
+        self.log, self.met, self.excused, self.asked, self.ever = [], [], {}, {}, set()
 
     def _deletions(self, connection: Connection) -> list[Told]:
         return [
@@ -310,7 +325,7 @@ class Model:
         """The value that the vendor surely has."""
         value = None
         for told in self._calls(place):
-            if told.outcome in UNANSWERED:
+            if told.outcome in UNANSWERED or (told.outcome == "delivered" and told.covered):
                 value = None
             elif told.outcome == "delivered":
                 value = told.value
@@ -320,7 +335,7 @@ class Model:
         """Whether the vendor has, or may have, something that an exit takes back."""
         exposed = False
         for told in self._calls(place):
-            if told.outcome in UNANSWERED:
+            if told.outcome in UNANSWERED or (told.outcome == "delivered" and told.covered):
                 exposed = True
             elif told.outcome == "delivered":
                 exposed = told.value != "false"

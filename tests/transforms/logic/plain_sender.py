@@ -78,7 +78,7 @@ class PlainSender:
 
     def _net(self, record: Record, slots: Slots, now: float) -> bool:
         call = record.call
-        if record.receipt is not None or self._behind_flying(record):
+        if record.receipt is not None or record.flying:
             return False
         if call.kind == "cancel":
             return self._cancel(record, now)
@@ -87,7 +87,7 @@ class PlainSender:
         if call.opens in self.records and self.records[call.opens].clean:
             return self._supersede(record, now)
         replaced = self.records.get(call.replaces)
-        if replaced is None:
+        if replaced is None or replaced.flying:
             return False
         settled = replaced.receipt is None and self._supersede(replaced, now)
         if not record.maybe and self.vendor_has(record) == digest(call.value):
@@ -97,20 +97,12 @@ class PlainSender:
     def _cancel(self, cancel: Record, now: float) -> bool:
         scope = [record for record in self.unsettled() if in_scope(record.call, cancel.call)]
         for record in scope:
-            if not self._behind_flying(record):
+            if not record.flying:
                 self._supersede(record, now)
-        if any(record.receipt is None for record in scope):
+        if any(record.flying for record in scope):
             return False
         self._write(cancel, receipt_of(cancel.call, "superseded", now))
         return True
-
-    def _behind_flying(self, record: Record) -> bool:
-        """It, or what is before it in its place, is on its way: the receipts of a place are written in its order."""
-        place = record.call.slot, record.call.identifier
-        return any(
-            other.flying and (other.call.slot, other.call.identifier) == place and other.call.ask <= record.call.ask
-            for other in self.unsettled()
-        )
 
     def vendor_has(self, record: Record) -> bytes | None:
         """Digest of what the vendor has if this call is not sent; None: not known."""

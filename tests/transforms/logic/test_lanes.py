@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.calls import Call, Identifier
@@ -45,6 +45,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_calls_about_one_key_of_a_person_leave_in_order_whatever_is_put_back(told, size, chance) -> None:  # type: ignore[no-untyped-def]
     made = [call(n, who, key, kind, backfill=back) for n, (who, key, kind, back) in enumerate(told, 1)]

@@ -1,0 +1,74 @@
+"""The registry: what is remembered of connections and syncs, and what is said of their changes."""
+
+from schemas.registry import Registry
+from schemas.workspace import Connection, Sync, Workspace
+from tests.transforms.logic.histories import SCORE, VIP
+from tests.transforms.logic.vendors import Settings, vendors_of
+from transforms.logic.registry import Notice, enter
+
+SYNCS = (Sync("vip", forms=("identify",)),)
+
+
+def shop(*connections: Connection) -> Workspace:
+    return Workspace("shop", (SCORE, VIP), connections)
+
+
+def mailer(name: str = "mailer", syncs: tuple[Sync, ...] = SYNCS, was: str = "", account: str = "shop") -> Connection:
+    return Connection(name, "mailer", syncs, Settings(account=account), was=was)
+
+
+def entered(*workspaces: Workspace) -> tuple[Registry, list[Notice]]:
+    """After these, an hour after another."""
+    registry, notices = Registry(), list[Notice]()
+    for number, workspace in enumerate(workspaces, 1):
+        registry, notices = enter(registry, workspace, vendors_of(workspace), number)
+    return registry, notices
+
+
+def test_the_same_workspace_again_changes_nothing() -> None:
+    once, again = entered(shop(mailer())), entered(shop(mailer()), shop(mailer()))
+    assert once == again
+
+
+def test_a_rename_is_done_once() -> None:
+    registry, notices = entered(shop(mailer()), shop(mailer("post", was="mailer")), shop(mailer("post", was="mailer")))
+    assert (1, True, []) == (registry.syncs["post/vip"].epoch, registry.syncs["post/vip"].present, notices)
+    assert ["post"] == registry.connections
+
+
+def test_a_connection_that_is_known_takes_nothing_over() -> None:
+    both = shop(mailer(), mailer("post"))
+    merged = shop(mailer("post", was="mailer"))
+    registry, _ = entered(both, merged, merged, merged)
+    assert (1, True) == (registry.syncs["post/vip"].epoch, registry.syncs["post/vip"].present)
+    assert not registry.syncs["mailer/vip"].present
+
+
+def test_numbers_stay_whatever_goes_and_comes() -> None:
+    first, _ = entered(shop(mailer()))
+    later, _ = entered(shop(mailer()), shop(), shop(mailer("post"), mailer()))
+    assert first.slots == later.slots[: len(first.slots)]
+    assert ["mailer", "post"] == later.connections
+
+
+def test_another_account_a_name_and_another_computation_are_said_before_they_tell_many_people_something() -> None:
+    for changed in (
+        mailer(account="other"),
+        mailer(syncs=(Sync("vip", forms=("identify",), send_as="gold"),)),
+        mailer(syncs=(Sync("score", name="vip", forms=("identify",)),)),
+    ):
+        _, notices = entered(shop(mailer()), shop(changed))
+        assert [True] == [notice.grave for notice in notices]
+
+
+def test_what_is_only_renamed_at_the_vendor_is_not_grave() -> None:
+    renamed = mailer(syncs=(Sync("vip", forms=("identify",), send_as="gold", send_as_was="vip"),))
+    registry, notices = entered(shop(mailer()), shop(renamed), shop(renamed))
+    assert ([], 2) == (notices, registry.syncs["mailer/vip"].epoch)
+
+
+def test_a_removed_sync_keeps_its_slots_and_comes_back_later_than_it_was_made() -> None:
+    registry, _ = entered(shop(mailer()), shop(mailer(syncs=())), shop(mailer()))
+    record = registry.syncs["mailer/vip"]
+    assert (1, 3, 2) == (record.created, record.since, record.epoch)
+    assert 2 == len(registry.slots)
