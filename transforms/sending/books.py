@@ -203,7 +203,8 @@ class Books:
 
     @property
     def _empty(self) -> bool:
-        return self._next == Writing() and not self._waiting
+        then = self._next
+        return not (then.marks or then.receipts or then.facts or self._waiting)
 
     def _wrote(self, waiting: list[asyncio.Future[None]], asks: list[int], done: "Future[None] | OSError") -> None:
         self._writing = False
