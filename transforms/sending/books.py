@@ -199,7 +199,10 @@ class Books:
         except (OSError, RuntimeError) as error:  # the second: the process ends
             self._wrote(waiting, asks, error if isinstance(error, OSError) else OSError(str(error)))
             return
-        future.add_done_callback(lambda done: _tell(loop, partial(self._wrote, waiting, asks, done)))
+        if future.done():
+            loop.call_soon(self._wrote, waiting, asks, future)
+        else:
+            future.add_done_callback(lambda done: _tell(loop, partial(self._wrote, waiting, asks, done)))
 
     @property
     def _empty(self) -> bool:
