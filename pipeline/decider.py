@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from pipeline.sent import Receipts, make, rename
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
-from pipeline.vendors import destinations, vendors
+from pipeline.vendors import made
 from schemas.dead_letters import DeadLetter, mask
 from schemas.input_counts import InputCounts
 from schemas.registry import Registry, decode_registry, encode_registry
@@ -79,6 +79,12 @@ class Decider:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+    @property
+    def outdated(self) -> bool:
+        """Somebody decided with a newer workspace: what this one wants counts no more."""
+        number = self.db.meta("workspace_number")
+        return isinstance(number, int) and number > self.registry.number
 
     # -- facts
 
@@ -211,7 +217,7 @@ def enter_workspace(
 
 def planned(db: StateDb, workspace: Workspace, now: datetime) -> tuple[Plan, Registry]:
     """The plan that a run of now would have; nothing is written."""
-    plan, registry, _ = enter_workspace(db, workspace, vendors(destinations(workspace)), micros(now))
+    plan, registry, _ = enter_workspace(db, workspace, made(workspace).vendors, micros(now))
     return plan, registry
 
 

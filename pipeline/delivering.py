@@ -7,16 +7,15 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import state_db
 from pipeline.disk import StoreError
 from pipeline.leases import Busy, Lease, delivering
-from pipeline.log import Receipts, SqliteLog, unsettled, waiting
-from pipeline.state_db import StateDb
+from pipeline.log import SqliteLog
+from pipeline.sent import standing, unsettled, waiting
 from pipeline.summary import Counts
+from pipeline.vendors import made
 from schemas.registry import Registry
 from schemas.report import Report
 from schemas.workspace import Connection
-from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.plan import ConnectionPlan, Plan, settings_digest
 from transforms.sending.sender import Active, Delivery, shared_sender
@@ -40,12 +39,18 @@ class Deliveries:
     def start(self, connection: str) -> "Future[Report]":
         """The future has the report, when nothing more can be sent; never an exception but for faults of ours."""
         done: Future[Report] = Future()
-        plan = next(each for each in self._plan.connections if each.name == connection)
+        plan = next((each for each in self._plan.connections if each.name == connection), None)
+        if plan is None:  # nothing is decided for it
+            done.set_result(self._nothing(connection, stopped=self._fault(connection)))
+            return done
         if not self._follow and not unsettled(self._options.state, plan.name, plan.number):
             done.set_result(self._nothing(connection))
             return done
         threading.Thread(target=self._run, args=(plan, done), name=f"deliver {connection}", daemon=True).start()
         return done
+
+    def _fault(self, name: str) -> str:
+        return made(self._options.workspace, [self._connections[name]]).faults.get(name, "it is not in the plan")
 
     def _nothing(self, name: str, **more: Any) -> Report:
         connection = self._connections[name]
@@ -61,19 +66,15 @@ class Deliveries:
 
     def _deliver(self, plan: ConnectionPlan) -> Report:
         """Until nothing more can be sent. Who ends looks once more: something may have come while it let go."""
-        total = self._nothing(plan.name)
+        total, connection = self._nothing(plan.name), self._connections[plan.name]
         while True:
-            kind = find(plan.name and self._connections[plan.name].destination)
-            assert kind
-            try:
-                destination = kind(self._options.workspace, self._connections[plan.name])
-                lease = delivering(self._options.state, plan.name, self._group(destination))
-            except Busy as busy:
-                if not self._watch(plan, str(busy)):
-                    return total.after(self._nothing(plan.name, elsewhere=True))
-                continue
-            except Exception as error:
-                return total.after(self._nothing(plan.name, stopped=_fault_in_constructor(error)))
+            at_hand = made(self._options.workspace, [connection])
+            if connection.name in at_hand.faults:
+                return total.after(self._nothing(plan.name, stopped=at_hand.faults[connection.name]))
+            destination = at_hand.destinations[connection.name]
+            lease = self._lease(plan, destination)
+            if lease is None:
+                return total.after(self._nothing(plan.name, elsewhere=True))
             try:
                 report, newest = self._send(plan, destination, lease)
             finally:
@@ -83,6 +84,25 @@ class Deliveries:
                 return total
             if not unsettled(self._options.state, plan.name, plan.number, after=newest):
                 return total
+
+    def _lease(self, plan: ConnectionPlan, destination: Destination) -> Lease | None:
+        """Waits while another process has it; None: that one has delivered everything, or we are to stop."""
+        report, group = self._nothing(plan.name, elsewhere=True), self._group(destination)
+        try:
+            while True:
+                try:
+                    return delivering(self._options.state, plan.name, group)
+                except Busy as busy:
+                    report.trouble = f"{busy} delivers it"
+                left = waiting(self._options.state, plan.name, plan.number, quickly=True)
+                report.calls = max(report.calls, left)
+                report.delivered = report.calls - left
+                elsewhere[plan.name] = report
+                if shared_sender().stopping or not left:
+                    return None
+                time.sleep(_LOOK)
+        finally:
+            elsewhere.pop(plan.name, None)
 
     def _group(self, destination: Destination) -> str:
         return repr((destination.slug, destination.limit_group(), self._options.sender.gateway))
@@ -109,22 +129,6 @@ class Deliveries:
         """Lists are flushed by the run's clock, which `--now` may have set."""
         return 0.0 if self._follow else self._options.now.timestamp() - time.time()
 
-    def _watch(self, plan: ConnectionPlan, who: str) -> bool:
-        """Until the connection may be free (True), or its calls are settled, or we are stopped (False)."""
-        state, report = self._options.state, self._nothing(plan.name, elsewhere=True)
-        report.calls = waiting(state, plan.name, plan.number)
-        report.trouble = f"{who} delivers it"
-        elsewhere[plan.name] = report
-        try:
-            for _ in range(10):
-                if shared_sender().stopping or not (left := waiting(state, plan.name, plan.number)):
-                    return False
-                report.delivered = report.calls - left
-                threading.Event().wait(_LOOK)
-        finally:
-            elsewhere.pop(plan.name, None)
-        return True
-
 
 def active(plan: ConnectionPlan, connection: Connection, destination: Destination) -> dict[int, Active]:
     """The slots that calls of this workspace have."""
@@ -136,14 +140,10 @@ def active(plan: ConnectionPlan, connection: Connection, destination: Destinatio
     return found
 
 
-def counts_of(state: Path, db: StateDb, plan: ConnectionPlan, quickly: bool = False) -> Counts:
-    """A connection's log as it is now. `quickly`: see `waiting`."""
-    receipts = Receipts(state, plan.name)
-    try:
-        left = waiting(state, plan.name, plan.number, quickly)
-        return Counts(made=db.made(plan.number), waiting=left, **receipts.counters())
-    finally:
-        receipts.close()
+def counts_of(state: Path, name: str, number: int, quickly: bool = False) -> Counts:
+    """A connection's log as it is at one moment. `quickly`: see `waiting`."""
+    found = standing(state, name, number, quickly)
+    return Counts(made=found.made, waiting=found.waiting, **found.fates)
 
 
 def reports() -> Iterator[Report]:
@@ -152,8 +152,4 @@ def reports() -> Iterator[Report]:
     yield from list(elsewhere.values())
 
 
-def _fault_in_constructor(error: Exception) -> str:
-    return f"its destination could not be made ({type(error).__name__}: {error}); that is a fault in the destination"
-
-
-__all__ = ["Deliveries", "active", "counts_of", "elsewhere", "reports", "state_db"]
+__all__ = ["Deliveries", "active", "counts_of", "elsewhere", "reports"]

@@ -101,8 +101,8 @@ def announce(console: Console, run: Run) -> None:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     connections = {connection.name: connection for connection in run.workspace.connections}
     for name, waiting in run.waiting().items():
-        if waiting:
-            ahead = _ahead_of(run.destinations[name], connections[name], waiting)
+        if waiting and name in run.made.destinations:
+            ahead = _ahead_of(run.made.destinations[name], connections[name], waiting)
             console.print(f"  {name}: {ahead}", highlight=False, markup=False)
 
 
@@ -191,7 +191,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     for key, words in sorted(report.blocked.items()):
         yield f"STOPPED for {key}: {words}. Its calls wait."
     if each.elsewhere:
-        yield "another process delivers it."
+        yield f"another process {'delivers' if each.unfinished else 'delivered'} it."
     if each.unfinished:
         why = f": {report.trouble}" if report.trouble and not report.stopped else ""
         yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
@@ -203,7 +203,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if each.scheduled:
         yield f"{counted(each.scheduled, 'call')} waiting for their time, the first until {each.scheduled_until}."
     if report.unconfirmed:
-        yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+        yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
     if each.kept:
         yield (
             f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request: "

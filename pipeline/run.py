@@ -26,7 +26,7 @@ from pipeline.run_folder import RunFolder, forget_runs
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
 from pipeline.unusable import by_reason, explain
-from pipeline.vendors import destinations, vendors
+from pipeline.vendors import made
 from schemas.dead_letters import DeadLetter
 from schemas.report import Report
 from schemas.workspace import Workspace
@@ -71,7 +71,7 @@ class Run:
     def __init__(self, options: RunOptions, heard: Heard) -> None:
         self.options, self.heard = options, heard
         self.workspace = options.workspace
-        self.destinations = destinations(options.workspace)
+        self.made = made(options.workspace)
         self.notes: list[str] = []
         self.decided = Decided()
         self.before: dict[str, Counts] = {}
@@ -82,7 +82,6 @@ class Run:
         files = [(path, check_file(path) in RECORDS) for path in found.files]
         with StateDb.use(self.options.state, self.options.new_state) as db:
             db.bind(self.workspace.workspace, self.options.sender.gateway)
-            self.folder = RunFolder.make(self.options.state)
             with leases.deciding(self.options.state):
                 self._decide(db, Input(files, sum(map(size_of, found.files))), replay)
             if self.decided.errors:
@@ -95,14 +94,16 @@ class Run:
 
     def _decide(self, db: StateDb, events: Input, replay: Replay) -> None:
         now = micros(self.options.now)
-        plan, registry, notices = enter_workspace(db, self.workspace, vendors(self.destinations), now)
+        plan, registry, notices = enter_workspace(db, self.workspace, self.made.vendors, now)
         grave = [notice.words for notice in notices if notice.grave]
         if grave and not self.options.accept_changes:
             raise NeedsConsent("\n".join([*grave, "Nothing was done. If that is meant, add --accept-changes."]))
         self.notes += [notice.words for notice in notices]
         write_registry(db, registry)
-        self.before = {each.name: counts_of(self.options.state, db, each) for each in plan.connections}
-        self.letters_before = {each.name: newest_letter(self.options.state, each.name) for each in plan.connections}
+        self.folder = RunFolder.make(self.options.state)
+        self.numbers = {name: number for number, name in enumerate(registry.connections)}
+        self.before = self._counts()
+        self.letters_before = {name: newest_letter(self.options.state, name) for name in self.before}
         decider = Decider(self.options.state, plan, registry, self.folder.name, self.options.sender.mask_dead_letters)
         self.decider = decider
         try:
@@ -116,6 +117,14 @@ class Run:
                 self.decided.add(self.folder.decided())
         finally:
             decider.close()
+
+    def _counts(self) -> dict[str, Counts]:
+        """The logs of the workspace's connections as they are now."""
+        names = (connection.name for connection in self.workspace.connections)
+        return {
+            name: counts_of(self.options.state, name, self.numbers[name]) if name in self.numbers else Counts()
+            for name in names
+        }
 
     # -- delivering
 
@@ -142,6 +151,8 @@ class Run:
         """What the vendors said goes into the state; how many calls that asked for."""
         try:
             with leases.deciding(self.options.state):
+                if self.decider.outdated:
+                    return 0
                 decided = self.decider.fold_receipts()
         except leases.Busy:  # whoever decides does it
             return 0
@@ -163,12 +174,8 @@ class Run:
             sources=self.decided.sources,
             profiles=db.subjects(),
         )
-        for each in self.decider.plan.connections:
-            if report := reports.get(each.name):
-                after = counts_of(self.options.state, db, each)
-                summary.connections[each.name] = connection_summary(
-                    self.decided, each.name, self.before[each.name], after, report, report.elsewhere
-                )
+        for name, after in self._counts().items() if reports else ():
+            summary.connections[name] = connection_summary(self.decided, name, self.before[name], after, reports[name])
         summary.unusable = list(explain(*by_reason(db.letters(run=self.folder.name))))
         summary.dead_letters = self.folder.write_dead_letters(self._letters(db))
         summary.mistakes = list(mistakes(summary.input, summary.connections))

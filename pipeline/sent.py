@@ -218,6 +218,24 @@ def waiting(folder: Path, connection: str, number: int, quickly: bool = False) -
         return (_left if quickly else _counted)(database, number).calls
 
 
+class Standing(NamedTuple):
+    """A connection's log at one moment: made = settled + waiting."""
+
+    made: int
+    waiting: int
+    fates: dict[str, int]
+
+
+def standing(folder: Path, connection: str, number: int, quickly: bool = False) -> Standing:
+    """While others decide and send. `quickly`: see `waiting`."""
+    with _both(folder, connection) as database:
+        database.execute("BEGIN")  # of each file all is read as it was at the first look
+        made = database.execute("SELECT made FROM main.counters WHERE connection = ?", (number,)).fetchone()
+        left = (_left if quickly else _counted)(database, number).calls
+        fates = dict(database.execute("SELECT fate, number FROM sent.counters"))
+    return Standing(made[0] if made else 0, left, fates)
+
+
 def unsettled(folder: Path, connection: str, number: int, after: int = 0) -> bool:
     """Whether there is anything without a receipt, cancels too, behind an ask. As `waiting` says it `quickly`."""
     with _both(folder, connection) as database:
@@ -301,6 +319,7 @@ def attached(folder: Path, connection: str) -> sqlite3.Connection:
                     "ids (number, id, upto)",
                     "receipts (position, ask, calls)",
                     "marks (ask, since, maybe, until)",
+                    "counters (fate, number)",
                 ):
                     database.execute(f"CREATE TABLE sent.{table}")
         with sqlite_errors(state):

@@ -23,7 +23,7 @@ from pipeline.problems import WorkspaceError
 from pipeline.run import NeedsConsent, RunOptions
 from pipeline.served import Served
 from pipeline.state_db import StateDb
-from pipeline.vendors import destinations, vendors
+from pipeline.vendors import made
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
 
@@ -151,9 +151,9 @@ class Serving:
 
     def _take_over(self, workspace: Workspace, accepted: bool) -> None:
         """Folding waits meanwhile. Whatever it raises, nothing was changed."""
-        made = destinations(workspace)
         self._db.bind(workspace.workspace, self.run.sender.gateway)
-        plan, registry, notices = enter_workspace(self._db, workspace, vendors(made), micros(datetime.now(UTC)))
+        vendors = made(workspace).vendors
+        plan, registry, notices = enter_workspace(self._db, workspace, vendors, micros(datetime.now(UTC)))
         grave = [notice.words for notice in notices if notice.grave]
         if grave and not accepted:
             raise NeedsConsent("\n".join([*grave, "If that is meant, start the service with --accept-changes."]))

@@ -9,7 +9,6 @@ from typing import Any
 
 from pipeline.delivering import Deliveries, counts_of, reports
 from pipeline.run import RunOptions
-from pipeline.state_db import StateDb
 from schemas.registry import Registry
 from schemas.report import Report
 from schemas.workspace import Connection
@@ -146,18 +145,18 @@ class Served:
             return {}
         kinds: dict[str, Connection] = {each.name: each for each in run.workspace.connections}
         found = {}
-        with StateDb.use(run.state) as db:
-            for each in plan.connections:
-                counts = counts_of(run.state, db, each, quickly=True)
-                destination = kinds[each.name].destination
-                report = now.get(each.name) or Report(connection=each.name, destination=destination)
-                found[each.name] = {
-                    "destination": destination,
-                    "waiting": counts.waiting, "delivered": counts.delivered, "rejected": counts.rejected,
-                    "expired": counts.expired, "superseded": counts.superseded,
-                    "cap": report.cap, "requests_per_second": round(report.rate, 1),
-                    "seconds_left": round(report.seconds_left), "scheduled": report.scheduled,
-                    "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
-                    "elsewhere": report.elsewhere,
-                }  # fmt: skip
+        for each in plan.connections:
+            counts = counts_of(run.state, each.name, each.number, quickly=True)
+            destination = kinds[each.name].destination
+            report = now.get(each.name) or Report(connection=each.name, destination=destination)
+            found[each.name] = {
+                "destination": destination,
+                "waiting": counts.waiting, "delivered": counts.delivered, "rejected": counts.rejected,
+                "expired": counts.expired, "superseded": counts.superseded,
+                "cap": report.cap, "requests_per_second": round(report.rate, 1),
+                "seconds_left": round(report.seconds_left),
+                "scheduled": report.scheduled, "scheduled_until": report.scheduled_until,
+                "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
+                "elsewhere": report.elsewhere,
+            }  # fmt: skip
         return found

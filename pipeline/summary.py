@@ -83,9 +83,7 @@ class Summary(Struct, kw_only=True):
         return [name for name, each in self.connections.items() if each.unfinished and name not in self.stopped]
 
 
-def connection_summary(
-    decided: Decided, name: str, before: Counts, after: Counts, report: Report, elsewhere: bool = False
-) -> ConnectionSummary:
+def connection_summary(decided: Decided, name: str, before: Counts, after: Counts, report: Report) -> ConnectionSummary:
     return ConnectionSummary(
         before=before.waiting,
         made=after.made - before.made,
@@ -98,7 +96,7 @@ def connection_summary(
         scheduled_until=report.scheduled_until,
         no_identifier=decided.no_identifier.get(name, 0),
         kept=decided.kept.get(name, 0),
-        elsewhere=elsewhere,
+        elsewhere=report.elsewhere,
         report=report,
     )
 

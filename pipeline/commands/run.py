@@ -108,7 +108,7 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=600.0,
         metavar="TIME",
-        help="a connection stops after this time without a useful answer (10m); its calls wait",
+        help="how long a request is tried again without a useful answer (10m); then its calls wait",
     )
     add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="how long connecting may take (10s)")
     add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="how long a vendor may be silent (30s)")

@@ -36,6 +36,10 @@ class Shop:
         """The exit code of `profilecast run`."""
         return main(["run", *self.arguments(*events, files=files), *more])
 
+    def main(self, *arguments: str) -> int:
+        """The exit code of `profilecast`."""
+        return main(arguments)
+
     def replay(self, *more: str) -> int:
         """The exit code of `profilecast replay`."""
         return main(["replay", *self.common(), *more])

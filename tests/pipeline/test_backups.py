@@ -88,8 +88,7 @@ class Place:
 
     def waiting(self) -> int:
         """Calls that wait, but for those that are asked again when an attempt that had no answer can land no more."""
-        with StateDb.use(self.state) as db:
-            return counts_of(self.state, db, self.decider.plan.connections[0]).waiting - self._scheduled
+        return counts_of(self.state, "hook", 0).waiting - self._scheduled
 
     # -- copies, made and put back while nobody works
 

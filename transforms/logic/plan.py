@@ -108,6 +108,7 @@ def make_plan(workspace: Workspace, vendors: Mapping[str, Vendor], registry: Reg
     connections = tuple(
         _connection(connection, vendors[connection.name], registry, numbers, kinds)
         for connection in workspace.connections
+        if connection.name in vendors
     )
     tracked = frozenset(
         sync.computation for c in connections for sync in c.syncs if any(f.form == "track" for f in sync.forms)

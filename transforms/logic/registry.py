@@ -44,7 +44,10 @@ def sent_as(sync: Sync) -> str:
 def enter(
     known: Registry, workspace: Workspace, vendors: Mapping[str, Vendor], now: int
 ) -> tuple[Registry, list[Notice]]:
-    """The registry with everything of the workspace in it, and what changed. `now` in microseconds."""
+    """The registry with everything of the workspace in it, and what changed. `now` in microseconds.
+
+    A connection that is not in `vendors` stays as it was: nothing can be decided for it now.
+    """
     registry = deepcopy(known)
     registry.workspace = workspace.workspace
     notices = [*_gone(registry, workspace)]
@@ -52,7 +55,8 @@ def enter(
         if computation.key not in registry.computations:
             registry.computations.append(computation.key)
     for connection in workspace.connections:
-        notices += _connection(registry, connection, vendors[connection.name], now)
+        if connection.name in vendors:
+            notices += _connection(registry, connection, vendors[connection.name], now)
     return registry, notices
 
 
