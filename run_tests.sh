@@ -13,7 +13,7 @@ check() {
 check ruff check
 check ruff format --check
 check mypy
-check pytest "$@"
+check pytest --numprocesses auto --maxprocesses 4 "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}" >&2

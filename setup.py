@@ -39,6 +39,7 @@ setup(
             "moto[s3]>=5,<6",
             "mypy>=2",
             "pytest>=9",
+            "pytest-xdist>=3.8,<4",
             "ruff>=0.17",
             "trustme>=1.2,<2",
             "types-PyYAML",

@@ -78,6 +78,7 @@ class _Folding:
         self._feed: Feed | None = None
         self._receipts: Iterator[Decided] = iter(())
         self._counts: Counter[str] = Counter()
+        self._ticking: Iterator[Decided] = iter(())
         self._troubles = 0
         self._told, self._last = 0.0, Turned()
         self._pruned = time.monotonic()

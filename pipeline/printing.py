@@ -204,7 +204,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if each.scheduled:
         yield f"{counted(each.scheduled, 'call')} scheduled, the first for {each.scheduled_until}."
     if report.unconfirmed:
-        yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+        yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
     if each.kept:
         yield (
             f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request. The vendor "

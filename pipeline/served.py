@@ -154,7 +154,8 @@ class Served:
                 "waiting": counts.waiting, "delivered": counts.delivered, "rejected": counts.rejected,
                 "expired": counts.expired, "superseded": counts.superseded,
                 "cap": report.cap, "requests_per_second": round(report.rate, 1),
-                "seconds_left": round(report.seconds_left), "scheduled": report.scheduled,
+                "seconds_left": round(report.seconds_left),
+                "scheduled": report.scheduled, "scheduled_until": report.scheduled_until,
                 "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
                 "elsewhere": report.elsewhere,
             }  # fmt: skip

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,8 @@ class _Loader:
         if UNSET in {**values, **done}.values() or "name" not in values:
             return None
         connection = Connection(**(values | done))
-        self.check_collisions(vendor(workspace, connection), syncs, reading.spots)
+        with suppress(Exception):  # a fault in its module: see `_understood`
+            self.check_collisions(vendor(workspace, connection), syncs, reading.spots)
         return connection
 
     @property
@@ -233,5 +235,8 @@ class _Loader:
 def _understood(destination: type[Destination], workspace: Workspace, settings: Any) -> tuple[str, ...] | None:
     """The identifiers that a connection understands; None where its unreadable settings decide."""
     if settings is not UNSET:
-        return destination(workspace, Connection("", destination.slug, (), settings)).understands()
+        try:
+            return destination(workspace, Connection("", destination.slug, (), settings)).understands()
+        except Exception:  # a fault in its module: the run says so, and goes on with the other connections
+            return destination.identifiers
     return destination.identifiers if destination.understands is Destination.understands else None

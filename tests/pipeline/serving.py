@@ -96,6 +96,11 @@ class Service:
         found: dict[str, Any] = self.status()["connections"][name]
         return found
 
+    def idle(self, name: str = "hook") -> bool:
+        """Nothing waits that could go."""
+        each = self.connection(name)
+        return bool(each["waiting"] == each["scheduled"])
+
     def folding(self) -> int:
         """The process that folds."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()

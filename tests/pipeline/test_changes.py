@@ -1,10 +1,13 @@
-"""What a run says of a state that is another than was meant, and of a workspace that changed, before it does anything."""
+"""What a run says ahead of everything: of a state that is another than was meant, of a workspace that changed."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sandbox.testing import running_sandbox
 from tests.pipeline.conftest import Shop
 from tests.pipeline.running import profile, score, subjects, summary_of, vip, workspace
 
@@ -174,11 +177,16 @@ def test_what_is_removed_is_named_with_what_stays_at_the_vendor(shop: Shop, caps
 class TestAnnounced:
     def test_how_many_calls_go_to_whom_and_about_how_long(self, shop: Shop, capsys: Capture) -> None:
         workspace(shop.workspace, "hook", "other", cap="4/s")
-        order: list[str] = []
-        shop.receiver.answer = lambda host, message: order.append(capsys.readouterr().out) or 200  # type: ignore[func-returns-value]
+        said: list[str] = []
+
+        def listen(host: str, message: dict[str, Any]) -> int:
+            said.append(capsys.readouterr().out)
+            return 200
+
+        shop.receiver.answer = listen
         assert 0 == shop.run(*ANA)
-        said = "  hook: 3 calls to send, 1 s or more at its cap of 4/s\n  other: 3 calls to send, 1 s or more at its cap of 4/s\n"
-        assert said == order[0]  # before the first request
+        ahead = "3 calls to send, 1 s or more at its cap of 4/s"
+        assert f"  hook: {ahead}\n  other: {ahead}\n" == said[0]  # by the first request
 
     def test_a_pattern_that_matches_nothing_sends_what_waits(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 503
@@ -190,3 +198,35 @@ class TestAnnounced:
         assert 0 == shop.run(files=(pattern,))
         assert f"{pattern}: no file matches yet" in capsys.readouterr().out
         assert 3 == len(sent(shop))
+
+
+ADS = """\
+workspace: shop
+computations:
+  - {name: Vip, kind: audience}
+connections:
+  - name: ads
+    destination: facebook-custom-audiences
+    settings: {ad_account_id: "111", access_token: "${ADS_TOKEN}"}
+    syncs: [{computation: vip}]
+"""
+
+
+def test_what_a_vendor_account_was_told_counts_for_no_other(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADS_TOKEN", "very-secret-token")
+    shop.workspace.write_text(ADS)
+    recording = tmp_path / "recording.jsonl"
+    with running_sandbox(record=recording) as sandbox:
+        shop.receiver.url = sandbox.url
+        assert 0 == shop.run(profile("ana", DAY_1), vip("ana", DAY_1), more=("--now", DAY_2))
+        edit(shop, '"111"', '"222"')
+        assert 0 == shop.run(more=("--now", DAY_2, "--accept-changes"))
+        edit(shop, '"222"', '"111"')
+        assert 0 == shop.run(vip("ana", DAY_2, False), more=("--now", "2026-01-03T00:00:00Z", "--accept-changes"))
+    requests = [json.loads(line) for line in recording.read_text().splitlines()]
+    found = [re.search(r"/act_(\d+)/", each["url"]) for each in requests]
+    # Each account is asked for its own audience ahead of its rows.
+    assert ["111", "111", None, "222", "222", None, "111", None] == [each and each[1] for each in found]
+    assert ["POST", "POST", "DELETE"] == [each["method"] for each in requests if each["url"].endswith("/users")]

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_line_that_is_appended_is_told_within_two_seconds(service: Service, re
     for number in range(5):
         began = time.monotonic()
         service.append("first.jsonl", score("ana", now(), 100 + number))
-        until(lambda n=number: told(receiver, "score", 100 + n))
+        until(partial(told, receiver, "score", 100 + number))
         took.append(time.monotonic() - began)
     assert sorted(took)[2] < 2.0
 

@@ -138,7 +138,7 @@ def test_a_list_that_the_vendor_refuses_is_said_and_tried_again(
     with vendor(answer) as server, serving(tmp_path, server.url, "--retry-stopped", "1s") as service:
         service.append("a.jsonl", profile("ana", OLD, "ana@example.com"), vip("ana", OLD))
         service.append("a.jsonl", {**vip("ana", OLD), "computation": "risk"})
-        until(lambda: service.connection("ads")["delivered"] == 1)
+        until(lambda: service.connection("ads")["delivered"] == 2)
         (said,) = until(lambda: service.said("blocked", connection="ads"))
         assert said["words"].startswith("risk: Facebook does not make the audience 'risk'")
         refused.clear()

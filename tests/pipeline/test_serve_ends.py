@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,10 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_in_flight_goes_twice(
         service.append("a.jsonl", *(profile(who, OLD) for who in people))
         for kill in range(3):
             service.append("a.jsonl", *(score(who, now(), kill) for who in people))
-            until(lambda k=kill: len(told(receiver, "score", k)) > 20 * (k + 1))
+            until(partial(_told_more, receiver, kill, 20 * (kill + 1)))
             service.kill()
             service.start()
-        until(lambda: not service.connection()["waiting"] and len(told(receiver, "score", 2)) >= len(people))
+        until(lambda: len(told(receiver, "score", 2)) >= len(people) and service.idle())
         assert 0 == service.stop()
     last = {message["userId"]: message["traits"]["score"] for message in receiver.messages}
     assert dict.fromkeys(people, 2) == last
@@ -57,6 +58,10 @@ def test_after_a_kill_nothing_is_lost_and_only_what_was_in_flight_goes_twice(
     twice = [number for number in often.values() if number > 1]
     assert len(twice) < 3 * 60  # of each kill: what was in flight
     assert 2 >= max(often.values())
+
+
+def _told_more(receiver: Receiver, value: int, than: int) -> bool:
+    return len(told(receiver, "score", value)) > than
 
 
 # -- one log, in three ways
@@ -80,6 +85,9 @@ connections:
 """
 
 
+FORGOTTEN = "p22"
+
+
 def history() -> Iterator[list[Event]]:
     """Four days: people come, change, leave, get another address, and are forgotten."""
     people = [f"p{n}" for n in range(40)]
@@ -87,15 +95,24 @@ def history() -> Iterator[list[Event]]:
     yield [profile(who, days[0], f"{who}@example.com") for who in people] + [score(who, days[0], 1) for who in people]
     yield [vip(who, days[1]) for who in people[::2]] + [score(who, days[1], 2) for who in people[::3]]
     yield [vip(who, days[2], n % 4 == 0) for n, who in enumerate(people)] + [profile("p1", days[2], "new@example.com")]
-    deleted = {"type": "delete", "profile_id": "p2", "at": days[3]}
+    deleted = {"type": "delete", "profile_id": FORGOTTEN, "at": days[3]}
     yield [score(who, days[3], 3) for who in people[::5]] + [deleted, vip("p3", days[3])]
 
 
 def known(vendors: RunningSandbox) -> dict[str, Any]:
-    """What the vendors know in the end, whenever and how often they were told."""
+    """What the vendors know in the end, whenever and how often they were told.
+
+    Who was never told to be in an audience is not told to be out of it; who was never told of is not forgotten.
+    """
     return {
         each["destination"]: (
-            {_text(person["identifiers"]): person["values"] for person in each["people"]},
+            {
+                _text(person["identifiers"]): {
+                    key: value for key, value in person["values"].items() if value is not False
+                }
+                for person in each["people"]
+                if FORGOTTEN not in _text(person["identifiers"])
+            },
             sorted([entry["name"], *sorted(map(_text, entry["members"]))] for entry in each.get("lists", ())),
         )
         for each in vendors.told()
@@ -168,13 +185,13 @@ def test_a_list_is_flushed_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "workspace.yaml").write_text(WORKSPACE)
     with running_sandbox() as vendors, serving(tmp_path, vendors.url) as service:
         service.append("a.jsonl", profile("ana", OLD, "ana@example.com"), vip("ana", OLD))
-        until(lambda: connections(service)["ads"]["delivered"] == 1)
+        until(lambda: connections(service)["ads"]["delivered"] == 2)
         assert 0 == service.stop()
         _flushed_before(service.state, seconds=3600 - 5 - 12)
         service.start()
         service.append("a.jsonl", profile("eve", now(), "eve@example.com"), vip("eve", now()))
-        until(lambda: connections(service)["ads"]["waiting"] == 1)
-        until(lambda: connections(service)["ads"]["delivered"] == 2)
+        until(lambda: connections(service)["ads"]["waiting"] == 2)
+        until(lambda: connections(service)["ads"]["delivered"] == 4)
         assert 0 == service.stop()
 
 

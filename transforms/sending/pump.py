@@ -43,6 +43,7 @@ _SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
 _MENDED = 900.0  # seconds until keys that wait for somebody to mend something are tried again
 _ROUTES = "acknowledged"  # the fact that holds routes of which something was taken
+_TENANT = "tenant"  # the fact that holds the vendor account that all this was learnt of
 _LIVE, _BACKFILL = False, True
 
 
@@ -114,6 +115,9 @@ class Pump:
             lambda: (delivery.log.facts(), delivery.caps.load(), delivery.log.waiting())
         )
         self.report.calls = calls
+        learnt, tenant = facts.get(_TENANT), destination.tenant()
+        if other := learnt not in (None, tenant):  # what was learnt of another vendor account counts for no other
+            facts = {name: fact for name, fact in facts.items() if name not in (MEMORY, _ROUTES)}
         limits = effective_limits(type(destination).limits, delivery.connection)
         self.report.cap = next((per(each.requests, each.seconds) for each in limits if not each.endpoint), "none")
         self._limiter = self._share_limiter(destination, limits, kept)
@@ -136,6 +140,8 @@ class Pump:
             self._admission.durable,
             self._options.mask_dead_letters,
         )
+        if learnt != tenant:
+            self._books.remember({_TENANT: tenant, **({MEMORY: None, _ROUTES: None} if other else {})})
         watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall)
         self._attempts = Attempts(destination, self._options, self._limiter, self._at_once, self.report, watch)
         self._attempts.saving(self._saving.locked)
@@ -229,6 +235,7 @@ class Pump:
     async def _look_for_news(self) -> bool:
         """Whether there is something to read that was not there before."""
         self._looked = self._clock()
+        self._tell_scheduled()
         newest, workspace = await self._reading.news()
         admission = self._admission
         if workspace > self._delivery.number:
@@ -404,10 +411,7 @@ class Pump:
         self._books.left(admission.items.values())
         if (routes := self._conversations.suspects.acknowledged) - self._routes:
             self._books.remember({_ROUTES: sorted(routes | self._routes)})
-        report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
-        flush = admission.flushes.next() + self._delivery.ahead  # as the clock says that lists go by
-        first = min(flush, admission.dated.next(), admission.landing.next())
-        report.scheduled_until = moment(first) if first < inf else ""
+        self._tell_scheduled()
         report.handed_over = admission.handed_over
         if (held := self._limiter.held(self._clock())) > 0:
             report.held_until = moment(self._wall() + held)
@@ -415,6 +419,13 @@ class Pump:
         since = self._started
         curve = self._limiter.learned.curve
         report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]
+
+    def _tell_scheduled(self) -> None:
+        report, admission = self.report, self._admission
+        report.scheduled = admission.flushes.number + admission.dated.number + admission.landing.number
+        flush = admission.flushes.next() + self._delivery.ahead  # as the clock says that lists go by
+        first = min(flush, admission.dated.next(), admission.landing.next())
+        report.scheduled_until = moment(first) if first < inf else ""
 
     def look(self) -> Report:
         """The report so far, with the rate and the time left as of now. From any thread."""
