@@ -20,7 +20,7 @@ class Report(Struct, kw_only=True):
     connection: str
     destination: str
     cap: str = "none"  # as people say it: `100/s`
-    calls: int = 0  # that waited when it began, and that came since
+    calls: int = 0  # that waited when the delivery began, and that came since
     delivered: int = 0
     unconfirmed: int = 0  # of the delivered: the vendor gave a count only
     rejected: dict[str, int] = {}  # by reason
