@@ -94,7 +94,7 @@ class _Forming:
         return len(self._units) >= self.size.items or self.weight >= self.size.bytes
 
     def takes(self, item: Item) -> bool:
-        """Whether it fits and repeats no key; then it is in."""
+        """Add the call if it fits and repeats no key; whether it was added."""
         call, unit = item.call, item.unit
         key = (call.kind, call.identifier, call.key)
         # Two spellings of one identifier are one object at the vendor: it cannot have two values of a key.
@@ -200,7 +200,7 @@ class Lanes:
     # -- what becomes of a batch that was taken
 
     def done(self, item: Item) -> None:
-        """It has its outcome, or leaves memory."""
+        """The call has its outcome, or leaves memory: its lanes go on."""
         if not item.out:
             self._remove(item)
             return
@@ -209,7 +209,7 @@ class Lanes:
         self._release(item)
 
     def _remove(self, item: Item) -> None:
-        """It waited."""
+        """Forget a call that waited."""
         if item.gone:
             return
         item.gone = True
@@ -238,7 +238,7 @@ class Lanes:
             self._lanes.pop(lane.key, None)
 
     def put_back(self, item: Item, due: float) -> None:
-        """To its place; it and what is behind it wait until then."""
+        """Put a call back to its place in its lanes. It waits until `due`, and what is behind it too."""
         item.out = None
         item.due = due
         for lane in item.lanes:
@@ -247,7 +247,7 @@ class Lanes:
         self._release(item)
 
     def behind(self, item: Item) -> bool:
-        """Whether something of its lanes was put back that is to go before it."""
+        """Whether an earlier call of its lanes was put back and has to go first."""
         return any((head := lane.head()) is not None and head.call.ask < item.call.ask for lane in item.lanes)
 
     # -- what goes next
@@ -349,7 +349,7 @@ class Lanes:
         return True
 
     def _offer(self, item: Item) -> None:
-        """Make it ready, if it is."""
+        """Note the call as ready, if it may go."""
         if item.ready or item.gone or not self._first(item, None):
             return
         if item.due:
