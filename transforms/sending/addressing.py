@@ -13,7 +13,7 @@ from transforms.sending.wire import Names
 
 
 class Addressing:
-    """Of one connection. What is not allowed raises Stopped."""
+    """Where the requests of one connection really go. What is not allowed raises Stopped."""
 
     def __init__(self, destination: Destination, gateway: str, connect_timeout: float) -> None:
         self._destination, self._gateway = destination, gateway.rstrip("/")

@@ -41,7 +41,7 @@ _LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not
 _LOOK = 0.5  # seconds between looks for news in the log
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
-_MENDED = 900.0  # seconds until keys that wait for somebody to mend something are tried again
+_MENDED = 900.0  # seconds until keys that wait for somebody to fix something are tried again
 _ROUTES = "acknowledged"  # the fact that holds routes of which something was taken
 _TENANT = "tenant"  # the fact that holds the vendor account that all this was learnt of
 _LIVE, _BACKFILL = False, True
@@ -79,7 +79,7 @@ class Pump:
         self._counted = 0  # of `report.calls`: settled when the log was counted
 
     def stop(self) -> None:
-        """Take no new work; what is in flight ends within a bounded time."""
+        """Take no new work. Requests in flight end within a bounded time."""
         if self._stopping:
             return
         self._stopping = True
@@ -93,7 +93,7 @@ class Pump:
             task.cancel()
 
     async def run(self) -> Report:
-        """Until nothing more can go, the connection stops, or the sender is stopping."""
+        """Deliver until nothing more can go, the connection stops, or the sender is stopping."""
         self._started = self._clock()
         self._change, self._room = asyncio.Event(), asyncio.Event()
         try:
@@ -213,7 +213,7 @@ class Pump:
             admission.unblock()
 
     async def _look(self) -> None:
-        """There is nothing to read: until there is room, something is due, or there may be news."""
+        """Wait while there is nothing to read: until there is room, something is due, or there may be news."""
         if self._filling is not None:
             self._filling = None
             self._moved()
@@ -272,7 +272,7 @@ class Pump:
         await reader
 
     def _take(self) -> None:
-        """Begin as many conversations as may be."""
+        """Begin as many conversations as may begin now."""
         while self._may_begin():
             full = self._filling is not None and self._clock() - self._filling < _LONGEST_READ
             batch = self._lanes.take(self._clock(), self._turns.may_go, full)
@@ -314,7 +314,7 @@ class Pump:
             self._moved()
 
     async def _wait(self) -> None:
-        """Until something has changed, or a call is due that was put off."""
+        """Wait until something has changed, or a call that was put off is due."""
         if self._change.is_set():
             return
         due = self._lanes.next_due() if not self._tasks or self._may_begin() else None
@@ -354,7 +354,7 @@ class Pump:
     # -- the end
 
     def _end(self, error: Exception) -> None:
-        """End the connection."""
+        """Let the connection stop, with this error."""
         self._fail(error)
         self.stop()
 
@@ -371,7 +371,7 @@ class Pump:
         return asyncio.create_task(self._keep(anyway))
 
     async def _keep(self, anyway: bool, ahead: bool = True) -> None:
-        """What long windows counted, and holds, are kept for whoever sends next."""
+        """Keep what long windows counted, and waits, for whoever sends next."""
         async with self._saving:
             if not anyway and not self._limiter.unsaved:
                 return
@@ -406,7 +406,7 @@ class Pump:
             report.estimate_error = estimate.error(now)
 
     def _tell_the_rest(self) -> None:
-        """What the report says of those that wait; and what is known of them is written down."""
+        """Say in the report what waits, and write down what is known of it."""
         report, admission = self.report, self._admission
         self._books.left(admission.items.values())
         if (routes := self._conversations.suspects.acknowledged) - self._routes:

@@ -17,7 +17,7 @@ class Turns:
         self._waiting: Counter[str | None] = Counter()
 
     def waiting(self) -> int:
-        """Those that wait for a limit of their own class are in nobody's way."""
+        """How many wait, without those that wait for a limit of their own class: these are in nobody's way."""
         rate_of, rate = self._limiter.rate_of, self._limiter.rate
         return sum(n for endpoint, n in self._waiting.items() if endpoint is None or rate_of(endpoint) == rate)
 
@@ -33,7 +33,7 @@ class Turns:
         return rate == self._limiter.rate or self._waiting[endpoint] < waiting(rate)
 
     def begin(self, route: str) -> Callable[[], None]:
-        """A conversation begins; to be called when it waits no more."""
+        """A conversation begins. Call what this returns when the conversation waits no more."""
         endpoint = self._endpoints.get(route)
         self._waiting[endpoint] += 1
         turns: list[str | None] = [endpoint]
@@ -45,7 +45,7 @@ class Turns:
         return done
 
     def learn(self, route: str, endpoint: str) -> None:
-        """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""
+        """Note the endpoint class of a route. Of several classes the one with the strictest limit counts."""
         known = self._endpoints.setdefault(route, endpoint)
         if known != endpoint:
             rate_of = self._limiter.rate_of
