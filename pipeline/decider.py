@@ -63,9 +63,10 @@ class Decider:
         self.folder, self.plan, self.registry, self.run, self.masked = folder, plan, registry, run, masked
         self._db: StateDb | None = None
         self._open: dict[str, Receipts] = {}
+        self._read: dict[str, object] = {}  # stamps of logs of which every receipt is folded
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_db": None, "_open": {}}
+        return {**self.__dict__, "_db": None, "_open": {}, "_read": {}}
 
     @property
     def db(self) -> StateDb:
@@ -107,10 +108,13 @@ class Decider:
             decided.add(part)
         return decided
 
-    def receipts(self, most: int = RECEIPTS) -> Iterator[Decided]:
-        """`fold_receipts`, a portion at a time."""
+    def receipts(self, most: int = RECEIPTS, passing: bool = False) -> Iterator[Decided]:
+        """`fold_receipts`, a portion at a time. `passing` over logs that seem to have nothing new."""
         for number, name in enumerate(self.registry.connections):
             log = self._receipts(name)
+            stamp = log.stamp()
+            if passing and stamp is not None and stamp == self._read.get(name):
+                continue
             known = self.db.folded(number)
             file, position = log.file_id, log.place(known)
             if known and file not in (b"", known[0]):  # it was lost, or an older copy was put back
@@ -126,6 +130,7 @@ class Decider:
                 decided = self._fold(facts, (number, file, position, freed))
                 decided.settled = fields_of([each.receipt for each in found])
                 yield decided
+            self._read[name] = stamp
 
     def _receipts(self, connection: str) -> Receipts:
         """The open receipts of a connection. They stay open, for a service looks at each twice a second."""

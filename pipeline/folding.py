@@ -32,6 +32,7 @@ from transforms.logic.portion import parse_lines
 TURN = 0.5  # seconds between turns in which there is nothing to do
 _PROFILES = 1_000  # in a portion, when all are looked at anew
 _RECEIPTS = 1_000  # in a portion
+_SURE = 5.0  # seconds between looks into logs that seem to have nothing new
 _RECEIPTS_FOR = 0.1  # seconds of one turn
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds until the state is tried again that could not be used
 _PRUNE = 3600.0  # seconds
@@ -80,6 +81,7 @@ class _Folding:
         self._counts: Counter[str] = Counter()
         self._ticking: Iterator[Decided] = iter(())
         self._troubles = 0
+        self._sure = 0.0  # when every log was looked into
         self._told, self._last = 0.0, Turned()
         self._pruned = time.monotonic()
 
@@ -153,7 +155,10 @@ class _Folding:
         until = time.monotonic() + _RECEIPTS_FOR
         while time.monotonic() < until:
             if (part := next(self._receipts, None)) is None:
-                self._receipts = decider.receipts(_RECEIPTS)
+                passing = time.monotonic() - self._sure < _SURE
+                if not passing:
+                    self._sure = time.monotonic()
+                self._receipts = decider.receipts(_RECEIPTS, passing)
                 if (part := next(self._receipts, None)) is None:
                     return False
             self._count(part)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect, give_back
+from pipeline.database import connect, give_back, stamp
 from pipeline.disk import SenderError, StoreError, sender_errors, sqlite_errors
 from pipeline.sent import (
     MEND,
@@ -159,6 +159,9 @@ class SqliteLog:
         statement = "SELECT max(ask) FROM calls WHERE connection = ? AND backfill = ?"
         with self._read():
             return max(self._reader.execute(statement, (self._number, each)).fetchone()[0] or 0 for each in (0, 1))
+
+    def stamp(self) -> object:
+        return stamp(self._state_path)
 
     def waiting(self) -> int:
         with sender_errors():

@@ -193,7 +193,9 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         yield f"BLOCKED {key}: {words}. Its calls wait, the others go on."
     if each.elsewhere:
         yield f"another process {'delivers' if each.unfinished else 'delivered'} it."
-    if each.unfinished:
+    if report.handed_over:
+        yield "the rest is another run's, which has a newer workspace."
+    elif each.unfinished:
         why = f": {report.trouble}" if report.trouble and not report.stopped else ""
         yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
     for reason, number in sorted(report.rejected.items()):

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect, connect_to_read, make_database, remove_beside, uri
+from pipeline.database import connect, connect_to_read, make_database, remove_beside, stamp, uri
 from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from pipeline.leases import log_lease
 from pipeline.traces import Trace
@@ -130,6 +130,10 @@ class Receipts:
         if self._path.exists():
             with sqlite_errors(self._path, MEND):
                 self._db = connect_to_read(self._path)
+
+    def stamp(self) -> object:
+        """See `pipeline.database.stamp`."""
+        return stamp(self._path)
 
     @property
     def file_id(self) -> bytes:

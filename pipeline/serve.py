@@ -49,7 +49,8 @@ class Serving:
     def __init__(self, options: ServeOptions, say: Say) -> None:
         """Raises WrongPattern. To be made while the process has no other thread."""
         check_patterns(options.run.events)
-        self.options, self.say, self.run = options, say, options.run
+        self.options, self.say = options, say
+        self.run = replace(options.run, sender=replace(options.run.sender, retry_blocked=options.again))
         self.page = ""  # the address of its status
         self.counted: Counter[str] = Counter()
         self.folded_at = 0.0  # when something was last folded, seconds since 1970

@@ -17,6 +17,7 @@ from transforms.sending.sender import shared_sender
 
 _LOOK = 0.3  # seconds between looks at what those that run say
 _ELSEWHERE = 5.0  # seconds between looks whether another process still delivers it
+_WELL = 5.0  # seconds without trouble, until that is said
 _ENDING = 30.0  # seconds that a connection may take to end
 
 Say = Callable[..., None]
@@ -29,11 +30,11 @@ class Served:
         """`again`: seconds until what stopped, or is blocked, is tried again."""
         self._run, self._again, self._say = run, again, say
         self._running: dict[str, Future[Report]] = {}
-        self._began: dict[str, float] = {}
         self._last: dict[str, Report] = {}  # of connections that do not run now
         self._due: dict[str, float] = {}  # when these are tried again
         self._words: dict[str, str] = {}  # what was said of a connection's trouble
         self._plan: Plan | None = None
+        self._well: dict[str, float] = {}  # since when there is none
         self._deliveries: Deliveries | None = None
         self._looked = 0.0
 
@@ -42,8 +43,6 @@ class Served:
         self._run, self._plan = run, plan
         self._deliveries = Deliveries(run, plan, registry, follow=True)
         self._due.clear()
-        for name in self._blocked():
-            shared_sender().end(name)
 
     def step(self) -> None:
         """Look after each connection."""
@@ -54,15 +53,10 @@ class Served:
         for connection in self._run.workspace.connections:
             name = connection.name
             if name not in self._running and now >= self._due.get(name, 0.0):
-                self._began[name] = now
                 self._running[name] = self._deliveries.start(name)
         if now - self._looked < _LOOK:
             return
         self._looked = now
-        for name in self._blocked():
-            if now - self._began.get(name, now) > self._again:
-                self._began[name] = now
-                shared_sender().end(name)
         self._say_troubles()
 
     def _over(self, name: str, running: "Future[Report]", now: float) -> None:
@@ -93,10 +87,17 @@ class Served:
             elif report.trouble:
                 self._trouble(name, "trouble", report.trouble)
             elif running and name in self._words and report.delivered:
-                del self._words[name]
-                self._say("goes on", connection=name)
+                self._goes_on(name)
+
+    def _goes_on(self, name: str) -> None:
+        """What was blocked is tried again, and may be blocked again."""
+        now = time.monotonic()
+        if now - self._well.setdefault(name, now) >= _WELL:
+            del self._words[name], self._well[name]
+            self._say("goes on", connection=name)
 
     def _trouble(self, name: str, event: str, words: str, more: str = "") -> None:
+        self._well.pop(name, None)
         if self._words.get(name) != words:
             self._words[name] = words
             self._say(event, f"{words}; {more}" if more else words, connection=name)
@@ -105,10 +106,6 @@ class Served:
         if report.paused:
             return "a reload (SIGHUP) tries it again"
         return f"tried again in {self._again:.0f} s, and after a reload"
-
-    def _blocked(self) -> list[str]:
-        running = self._running
-        return [each.connection for each in shared_sender().reports() if each.blocked and each.connection in running]
 
     # -- the end
 

@@ -72,9 +72,11 @@ class _Lane:
 
     def head(self) -> Item | None:
         waiting = self.waiting
-        while waiting and waiting[0].gone:
+        while waiting:
+            if not waiting[0].gone:
+                return waiting[0]
             waiting.popleft()
-        return waiting[0] if waiting else None
+        return None
 
 
 class _Forming:
@@ -138,10 +140,11 @@ class Lanes:
             return (call.profile_id, call.identifier, (unit,))
         return (call.profile_id, call.identifier)
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, unit: Hashable = None) -> None:
         """At its place, by ask. What a destination's module raises comes before anything is changed."""
         call = item.call
-        item.route, item.unit, item.weight = self._route(call), self._unit(call), weigh(call)
+        item.route, item.weight = self._route(call), weigh(call)
+        item.unit = self._unit(call) if unit is None else unit
         if item.route not in self._sizes:
             self._sizes[item.route] = size = self._batch_of(item.route)
             self.largest = max(self.largest, size.items)
@@ -162,10 +165,18 @@ class Lanes:
         return lane
 
     def _put(self, item: Item) -> None:
-        for lane in item.lanes:
-            _insert(lane.waiting, item)
         self.waiting[item.call.backfill] += 1
-        self._offer(item)
+        alone = True
+        for lane in item.lanes:
+            if lane.waiting or lane.out:
+                alone = False
+                _insert(lane.waiting, item)
+            else:
+                lane.waiting.append(item)
+        if alone:
+            self._make_ready(item)
+        else:
+            self._offer(item)
 
     def room(self, backfill: bool, most: int) -> bool:
         """Whether more calls of this class may be read, where one connection may hold so many bytes."""
@@ -215,7 +226,10 @@ class Lanes:
             lane.out -= 1
             if not lane.out:
                 lane.holder = None
-                self._next(lane)
+                if lane.waiting:
+                    self._next(lane)
+                else:
+                    self._lanes.pop(lane.key, None)
 
     def _next(self, lane: _Lane) -> None:
         if head := lane.head():
@@ -262,6 +276,10 @@ class Lanes:
 
     def _best(self, may_go: Callable[[str], bool], full: bool) -> tuple[str, bool] | None:
         """Route and class to begin the batch with."""
+        if len(self._queues) == 1 and not full:
+            (only,) = self._queues
+            self._turn += 1
+            return only if may_go(only[0]) else None
         fills = {
             (route, backfill): min(len(queue) / self._sizes[route].items, 1.0)
             for (route, backfill), queue in self._queues.items()
@@ -323,7 +341,12 @@ class Lanes:
 
     def _first(self, item: Item, forming: _Forming | None) -> bool:
         """Whether it is the first in all its lanes, and none of them is busy with another batch."""
-        return all(lane.head() is item and (not lane.out or lane.holder is forming) for lane in item.lanes)
+        for lane in item.lanes:
+            if lane.out and lane.holder is not forming:
+                return False
+            if lane.head() is not item:
+                return False
+        return True
 
     def _offer(self, item: Item) -> None:
         """Note the call as ready, if it may go."""
@@ -334,6 +357,9 @@ class Lanes:
                 item.scheduled = item.due
                 heappush(self._due, (item.due, next(self._numbers), item))
             return
+        self._make_ready(item)
+
+    def _make_ready(self, item: Item) -> None:
         item.ready = True
         backfill = item.call.backfill
         self.ready[backfill] += 1
