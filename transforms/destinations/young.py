@@ -1,4 +1,4 @@
-"""What was just made at a vendor: for a while, that it is not there means that it is not there yet."""
+"""Young: what was just made at a vendor. For a while, "not there" means "not there yet"."""
 
 from collections.abc import Hashable
 
