@@ -1,4 +1,4 @@
-"""Addressing: where a request really goes: through a gateway, or the environment's proxy; never to an address inside."""
+"""Addressing: where a request goes: through a gateway, or the environment's proxy; never to an address inside."""
 
 from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
