@@ -1,4 +1,4 @@
-"""Replay: dead letters, made ready to be tried once more.
+"""Replay: dead letters, made ready to be tried again.
 
 A call goes again by what the ledger remembers of its rejection, so that nothing goes twice and nothing goes that is
 not wanted any more. A bad record is parsed again as an event.

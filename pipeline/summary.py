@@ -1,4 +1,4 @@
-"""The outcome of a run: what was read, what was told, what is left; it must add up.
+"""The outcome of a run: what was read, what became of calls, what waits; it must add up.
 
     input:           read = applied + unchanged + dead letters
     each connection: waiting before + made = delivered + rejected + expired + superseded + waiting now

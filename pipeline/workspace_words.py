@@ -1,4 +1,4 @@
-"""What a workspace says of whom it tells, in words for people."""
+"""Conditions, strategies and options of a workspace, in words for people."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -107,7 +107,7 @@ async def _serve(sandbox: Sandbox, args: argparse.Namespace) -> list[dict[str, A
 
 
 def _write(path: Path, url: str) -> None:
-    """All at once: who waits for the file never reads half of it."""
+    """Write the address all at once, so that whoever waits for the file never reads half of it."""
     half = path.with_name(path.name + ".new")
     half.write_text(url + "\n")
     os.replace(half, path)

@@ -75,7 +75,7 @@ class People:
                 del self._known[known]
 
     def having(self, identifier: str | None) -> Iterable[Person]:
-        """Everybody, or those that any identifier of this value finds."""
+        """Everybody, or the people that have an identifier of this value."""
         if identifier is None:
             return self._all.values()
         found = (self.find(kind, identifier) for kind in self._kinds)

@@ -41,7 +41,7 @@ class Recording:
 
 
 def _masked_header(name: str, value: str) -> str:
-    """Without the credential; what scheme it has stays, for it is part of being right."""
+    """A header without its credential. The scheme stays, for it is part of what is right or wrong."""
     if not SECRET.search(name):
         return value
     scheme = value.split(" ", 1)[0]

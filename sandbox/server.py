@@ -101,7 +101,7 @@ class Sandbox:
         return self._epoch + self.options.clock()
 
     def time_at(self, host: str) -> float:
-        """The same by the clock of the vendor at this host."""
+        """Unix seconds by the clock of the vendor at this host."""
         fault = self.faults.of(serving(host).slug)
         return self.now() + (fault.skew if fault else 0.0)
 
@@ -137,7 +137,7 @@ class Sandbox:
         return answer, cut, fault.latency if fault else 0.0
 
     def _failing(self, vendor: Vendor, fault: Fault, request: Request) -> Answer | None:
-        """What a request is answered that is not handled for a fault."""
+        """The answer to a request that is not handled because of a fault."""
         if self.faults.expired(vendor.slug, fault, vendor.credential(request)):
             return vendor.unauthorized()
         return failure(vendor, fault, request.at) if self.faults.fails(vendor.slug, fault) else None

@@ -1,4 +1,4 @@
-"""Listening on 127.0.0.1, and stopping without waiting for those who are kept waiting."""
+"""Listening on 127.0.0.1, and stopping without waiting for answers that are delayed."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

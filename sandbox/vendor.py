@@ -126,7 +126,7 @@ class Vendor:
 
     @classmethod
     def account(cls, request: Request) -> str:
-        """What tells accounts on one host apart: by default every credential has its own."""
+        """What tells the accounts of one host apart. By default every credential has its own account."""
         return cls.credential(request) or ""
 
     @classmethod
@@ -145,18 +145,18 @@ class Vendor:
         return Answer(401, {"message": "Unauthorized"})
 
     def throttled(self, cap: Cap, wait: float, at: float) -> Answer:
-        """The cap is reached; `wait` seconds until the next request fits."""
+        """The answer where the cap is reached; the next request fits in `wait` seconds."""
         return Answer(429, {"message": "Too Many Requests"})
 
     def failed(self, status: int) -> Answer:
-        """Any other failure, asked for by a fault."""
+        """The answer for any other failure that a fault asks for."""
         return Answer(status, {"message": "the vendor is unavailable"})
 
     def too_large(self) -> Answer:
         return Answer(413, {"message": "Request entity too large"})
 
     def unknown(self, request: Request) -> Answer:
-        """No such endpoint."""
+        """The answer where there is no such endpoint."""
         return Answer(404, {"message": "Not Found"})
 
     def quota(self, cap: Cap, remaining: int, at: float) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What is known of a profile, and the ledger: what each connection was asked to hear of it, and what it was told."""
+"""What is known of a profile, and the ledger: what each connection was asked and told about it."""
 
 from typing import Any
 

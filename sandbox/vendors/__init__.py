@@ -10,7 +10,7 @@ from sandbox.vendor import Vendor
 
 @cache
 def all_vendors() -> dict[str, type[Vendor]]:
-    """By slug."""
+    """The fake vendors by slug."""
     found: dict[str, type[Vendor]] = {}
     for module in iter_modules(__path__, __name__ + "."):
         for member in vars(import_module(module.name)).values():

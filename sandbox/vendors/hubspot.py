@@ -39,7 +39,7 @@ class HubSpot(Vendor):
 
     @classmethod
     def account(cls, request: Request) -> str:
-        """That of a private app's token, or of the refresh token that all of OAuth's are granted for."""
+        """The account of a private app's token, or of the refresh token for which OAuth tokens were granted."""
         if request.path == TOKEN:
             return f"granted-{blake2b(_form(request).get('refresh_token', '').encode(), digest_size=8).hexdigest()}"
         token = request.bearer() or ""
@@ -349,7 +349,7 @@ class HubSpot(Vendor):
         return self._send(inputs(request, MAX_EVENTS), request.at)
 
     def _send(self, events: list[Item], at: float) -> Answer:
-        """All are checked before the first is kept."""
+        """Keep events. All of them are checked before the first one is kept."""
         for event in events:
             self._definitions.check(event)
             if self.refused(event.get("email")):

@@ -71,7 +71,7 @@ class Definitions:
         self.declared: dict[str, Item] = {}
 
     def find(self, name: str) -> Item:
-        """By either of its names."""
+        """The definition of this name: either of its two."""
         found = self.declared.get(name) or self.declared.get(f"pe{PORTAL}_{name}")
         if found is None:
             raise Refusal(404, "OBJECT_NOT_FOUND", f"No event definition named '{name}'")

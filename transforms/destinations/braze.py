@@ -122,7 +122,7 @@ class Braze(Destination):
     settings: Settings
 
     def tenant(self) -> str:
-        """An instance serves many; which one, only the key says. Another label is other people."""
+        """The instance, the alias label and the key's variable: only the key says which account it is."""
         label, key = self.settings.alias_label, str(self.settings.api_key)
         return f"{self.slug}:{urlsplit(self.settings.endpoint).netloc.lower()}:{fingerprint(label, key)}"
 
@@ -131,7 +131,7 @@ class Braze(Destination):
         return cut(renamed(key, reserved), key, STRING)
 
     def trait_at_vendor(self, trait: str) -> str:
-        """Where it does not fill the standard field of its name."""
+        """The name of the trait, where it does not fill the standard field of that name."""
         return self.name_at_vendor("identify", trait) if trait not in STANDARD else trait
 
     # -- conversations
@@ -140,7 +140,7 @@ class Braze(Destination):
         return f"delete {call.identifier.type}" if call.kind == "delete" else "track"
 
     def unit(self, call: Call) -> Hashable:
-        """Addresses and numbers are the same however they are written."""
+        """One person; addresses and numbers are the same however they are written."""
         whom = (call.identifier.type, str(self.name_of(call)))
         return (call.kind, whom, call.key, call.at) if call.kind == "track" else (call.kind, whom)
 
@@ -289,12 +289,12 @@ def outcomes(reply: Reply, places: Sequence[tuple[str, int]]) -> list[Outcome]:
 
 
 def accepted(reply: Reply) -> bool:
-    """Queued: Braze is in maintenance."""
+    """Whether Braze took the request; in maintenance it is only queued."""
     return reply.ok and word(reply.object, "message") in ("success", "queued")
 
 
 def rejected(words: str) -> Rejected:
-    """The text is all there is to tell one error from another."""
+    """A rejection by Braze's text: there is nothing else to tell one error from another."""
     lower = words.lower()
     if "external_id" in lower or "alias" in lower or "email" in lower or "phone" in lower:
         return Rejected("invalid_identifier", words)

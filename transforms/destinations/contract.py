@@ -46,7 +46,7 @@ class Request(Struct, frozen=True, dict=True):
     after: float = 0.0  # seconds to wait before it is sent: polls
 
     def __repr__(self) -> str:
-        """Without body and headers, and of the URL the host only: people and credentials may be in the rest."""
+        """The method and the host only: people and credentials may be in the rest."""
         return f"Request({self.method!r}, {urlsplit(self.url).hostname or ''!r})"
 
     def body(self) -> bytes | None:
@@ -108,7 +108,7 @@ class Verdict:
 
 
 def bounded(verdict: Verdict) -> Verdict:
-    """Without a delay that is not plausible: the sender's own backoff decides."""
+    """The verdict without a delay that is not plausible: then the sender's own backoff decides."""
     return verdict if verdict.after is None else replace(verdict, after=plausible(verdict.after))
 
 
@@ -181,7 +181,7 @@ class Destination:
         return key
 
     def trait_at_vendor(self, trait: str) -> str:
-        """The same, of a profile's trait that travels with identify calls."""
+        """How the vendor calls a trait of the profile that travels with identify calls."""
         return self.name_at_vendor("identify", trait)
 
     def event_at_vendor(self, name: str) -> str:

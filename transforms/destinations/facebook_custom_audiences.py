@@ -185,7 +185,7 @@ class FacebookCustomAudiences(Destination):
         return all_of(calls, outcome(reply))
 
     def _gone(self, key: str, audience: str, reply: Reply, memory: Memory) -> Outcome:
-        """The audience is not there: not yet, or not any more."""
+        """Note that the audience is not there: not yet, or not any more."""
         if wait := self._young.wait(audience):
             return Later(wait, _words(reply))
         if audience not in self._young:

@@ -119,7 +119,7 @@ class HubSpot(Destination):
         return ("email", "user_id") if self.settings.user_id_property else ("email",)
 
     def tenant(self) -> str:
-        """Only the token says which account it is of."""
+        """The variable of the token: only the token says which account it is of."""
         settings = self.settings
         secret = settings.access_token or settings.refresh_token
         return f"{self.slug}:{fingerprint(settings.client_id, str(secret) if secret else '')}"
@@ -221,7 +221,7 @@ class HubSpot(Destination):
         ]
 
     def _own(self, call: Call, now: Outcome, sent: Mapping[str, str]) -> Outcome:
-        """What became of a call, of what became of the contact: other calls may have set what is wrong with it."""
+        """The outcome of a call, from that of its contact: other calls may have set what is wrong with that."""
         if not isinstance(now, Rejected):
             return now
         wrong = sent.keys() & {each.name for each in problems(now.words)}
@@ -328,7 +328,7 @@ class HubSpot(Destination):
             yield name, {"name": name, "label": key, **type_of(value)}
 
     def _needs(self, call: Call) -> Iterator[Need]:
-        """What HubSpot must have for this call to be of use."""
+        """The properties and events that HubSpot must have before it can take this call."""
         if call.identifier.type == "user_id":
             yield "property", self.settings.user_id_property
         if call.kind == "identify":
@@ -340,7 +340,7 @@ class HubSpot(Destination):
         yield from (("events",), ("event", label), ("event", label, self.name_at_vendor("track", call.key)))
 
     def _values(self, call: Call) -> Iterator[tuple[str, Any]]:
-        """The properties that an identify call sets, of HubSpot's names."""
+        """The properties that an identify call sets, by HubSpot's names."""
         yield from ((name, value) for _, name, value in self._named(call, {}))
 
     def _named(self, call: Call, more: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

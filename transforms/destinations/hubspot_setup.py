@@ -30,14 +30,14 @@ class SetUp:
         self.young = Young()  # what was just made
 
     def lose_property(self, name: str, memory: Memory) -> Outcome:
-        """HubSpot does not have a property: not yet, or not any more."""
+        """Note that HubSpot does not have a property: not yet, or not any more."""
         if wait := self.young.wait(("property", name)):
             return Later(wait, f"HubSpot does not know its new property {name!r} everywhere yet")
         memory["properties"] = [each for each in memory.get("properties", ()) if each != name]
         return gone(f"contact property {name!r}")
 
     def lose_event(self, label: str, memory: Memory, words: str) -> Outcome:
-        """The same of an event, or of a property of it."""
+        """Note that HubSpot does not have an event, or a property of it."""
         if wait := self.young.wait(("event", label)):
             return Later(wait, words)
         memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more

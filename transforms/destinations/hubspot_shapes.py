@@ -59,7 +59,7 @@ def name_of(identifier: Identifier) -> str:
 
 
 def type_of(value: Any) -> dict[str, Any]:
-    """Of a property that takes such values."""
+    """The type of a property that takes such values."""
     if isinstance(value, bool):
         return {"type": "enumeration", "options": CHOICES}
     return {"type": "number" if isinstance(value, int | float) else "string"}
@@ -114,7 +114,7 @@ def reason(message: str) -> Reason:
 
 
 def refusal(reply: Reply) -> Rejected:
-    """Of a whole request."""
+    """The rejection of a whole request."""
     return refused(reply, reason(message_of(reply)) if reply.status == 400 else None, message_of(reply))
 
 
@@ -147,7 +147,7 @@ def message_of(reply: Reply) -> str:
 
 
 def gone(what: str, words: str = "") -> Blocked:
-    """Made once more before this is believed."""
+    """The outcome of a call whose property or event is gone: it is made again before this is believed."""
     return Blocked(f"HubSpot has no {what}{': ' if words else ''}{words}", prepare=True)
 
 

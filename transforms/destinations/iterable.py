@@ -113,11 +113,11 @@ class Iterable(Destination):
         return ("user_id",) if self.settings.project == "user_id" else self.identifiers
 
     def tenant(self) -> str:
-        """Only the key says which project it is of."""
+        """The variable of the key: only the key says which project it is of."""
         return f"{self.slug}:{self.settings.data_centre}:{fingerprint(str(self.settings.api_key))}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
-        """A dot would nest it, and two names make the identity."""
+        """The key without dots, which would nest it, and not one of the two names that make the identity."""
         return f"trait_{key}" if key in IDENTITY else key.replace(".", "_")
 
     # -- conversations
@@ -181,7 +181,7 @@ class Iterable(Destination):
         return {**user, "mergeNestedObjects": False, "dataFields": fields}
 
     def occurrence(self, call: Call) -> dict[str, Any]:
-        """An event. One of the same id replaces it."""
+        """An event. Iterable replaces an event that has the same id."""
         kind, name = whom(call)
         return {
             kind: name,

@@ -101,7 +101,7 @@ class Webhook(Destination):
         return self.settings.secret_url.reveal() if self.settings.secret_url else self.settings.url
 
     def _address(self) -> str:
-        """The URL without the user that it may name: `signed` makes a header of that."""
+        """The URL without the user that it may name, which `signed` makes a header of."""
         parts = urlsplit(self._url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 

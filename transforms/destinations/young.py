@@ -1,4 +1,4 @@
-"""What was just made at a vendor: for a while, that it is not there means that it is not there yet."""
+"""Young: what was just made at a vendor. For a while, "not there" means "not there yet"."""
 
 from collections.abc import Hashable
 
@@ -7,7 +7,7 @@ WAITS = (2.0, 4.0, 8.0, 15.0, *[30.0] * 6)
 
 
 class Young:
-    """Things made by this process and not seen since."""
+    """Things that this process made at the vendor, and that it has not seen there since."""
 
     def __init__(self) -> None:
         self._missed: dict[Hashable, int] = {}  # how often each was not there
@@ -16,14 +16,14 @@ class Young:
         self._missed[thing] = 0
 
     def seen(self, thing: Hashable) -> None:
-        """It is there, so from now on it is young no more."""
+        """A thing was seen at the vendor: from now on it is not young any more."""
         self._missed.pop(thing, None)
 
     def __contains__(self, thing: Hashable) -> bool:
         return thing in self._missed
 
     def wait(self, thing: Hashable) -> float | None:
-        """The vendor says that it is not there: seconds until to ask again; None: it is not to be waited for."""
+        """The vendor says that a thing is not there. Seconds until to ask again; None: not to be waited for."""
         missed = self._missed.get(thing)
         if missed is None or missed >= len(WAITS):
             return None

@@ -225,7 +225,7 @@ class Zendesk(Destination):
         return [key for key in sent if key not in shown and key not in self._unseen]
 
     def _lose(self, key: str, memory: Memory) -> Outcome:
-        """Zendesk does not have a field: not yet, or not any more."""
+        """Note that Zendesk does not have a field: not yet, or not any more."""
         if wait := self._young.wait(key):
             return Later(wait, f"Zendesk does not know its new user field {key!r} everywhere yet")
         memory.get("fields", {}).pop(key, None)
@@ -310,13 +310,13 @@ class Zendesk(Destination):
         yield from ((field_key(key), value) for key, value in self._own(call))
 
     def _own(self, call: Call) -> Iterator[tuple[str, Any]]:
-        """The same by our names."""
+        """The user fields that an identify call sets, by our names."""
         if call.kind == "identify":
             own = {**call.traits, call.key: call.value}
             yield from ((key, value) for key, value in own.items() if key == call.key or key not in STANDARD)
 
     def _samples(self, call: Call) -> Iterator[tuple[str, Any]]:
-        """The same, with the enrichment that this call happens to lack."""
+        """The user fields of an identify call, with the enrichment that this call happens to lack."""
         if call.kind == "identify":
             sync = self.sync(call)
             enrich = sync.enrich if sync else ()
@@ -402,12 +402,12 @@ def _type(value: Any) -> str:
 
 # -- replies
 def outcome(reply: Reply) -> Delivered | Rejected:
-    """Of a single write."""
+    """The outcome of a single write."""
     return Delivered() if reply.ok else refused(reply, reason(reply.words()) if reply.status == 422 else None)
 
 
 def row_outcome(row: dict[str, Any]) -> Delivered | Rejected:
-    """Of one row of a job."""
+    """The outcome of one row of a job."""
     if row.get("success", True) and not row.get("error") and word(row, "status").lower() != "failed":
         return Delivered()
     words = " ".join(str(row[key]) for key in ("error", "details") if row.get(key))

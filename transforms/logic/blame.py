@@ -1,4 +1,4 @@
-"""Blame: whether a refusal with 401, 403, 404, 405 or 410 is about who is told of, or about who tells.
+"""Blame: whether a refusal with 401, 403, 404, 405 or 410 is the record's fault or the connection's.
 
     ana ─ ok                                             a refused call is set aside, unsettled, until it is known:
     bob ─ 404 ─ ─ ─ ─ ─ ┐                                somebody sent after it succeeds: it is its record's;

@@ -1,4 +1,4 @@
-"""Canary: of a connection's first sync, a few calls go ahead of all others; if most are refused, it stops."""
+"""Canary: a few calls of a first sync go ahead of all others; if most are refused, the connection stops."""
 
 from collections import Counter
 from math import ceil

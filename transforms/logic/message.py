@@ -1,4 +1,4 @@
-"""The vendor-neutral message of a call: exactly the brief's payloads, plus context and messageId."""
+"""The vendor-neutral message of a call, as `docs/semantics.md` shows it."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a connection should be told of a profile, against what it was asked and told: one call per identifier."""
+"""Wanted: what a connection should know of a profile, compared with what was asked and told, by identifier."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where: whom a sync is sent of, as conditions on what is known of a profile.
+"""Where: about whom a sync sends anything, as conditions on what is known of a profile.
 
     where: {marketing_consent: true, country: [DE, AT], plan: {not: free}, has: email}
 

@@ -1,4 +1,4 @@
-"""Addressing: where a request really goes: through a gateway, through the environment's proxy, to no address inside."""
+"""Addressing: where a request goes: through a gateway, or the environment's proxy; never to an address inside."""
 
 from functools import lru_cache
 from urllib.request import getproxies, proxy_bypass
@@ -13,7 +13,7 @@ from transforms.sending.wire import Names
 
 
 class Addressing:
-    """Of one connection. What is not allowed raises Stopped."""
+    """Where the requests of one connection really go. What is not allowed raises Stopped."""
 
     def __init__(self, destination: Destination, gateway: str, connect_timeout: float) -> None:
         self._destination, self._gateway = destination, gateway.rstrip("/")

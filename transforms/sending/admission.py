@@ -33,7 +33,7 @@ _LIVE, _BACKFILL = False, True
 
 
 class End(NamedTuple):
-    """Of a call that this process settled."""
+    """The end of a call that this process settled."""
 
     receipt: Receipt
     before: bytes | None  # what the vendor had ahead of it
@@ -59,7 +59,7 @@ class Admission:
         self.dated, self.put_off, self.landing = PutOff(shuts=False), PutOff(shuts=True), PutOff(shuts=True)
         self._may_land: dict[str, float] = {}  # until when something that was given up may, by profile
         self._all_may_land = float(facts.get(LANDS) or 0.0)  # the same of an earlier process, of anybody
-        self.blocked = 0  # calls of keys that wait until something is mended
+        self.blocked = 0  # calls of keys that are blocked
         self.blocked_first = _NEVER  # the smallest ask of them
         self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
         self.ended = {_LIVE: False, _BACKFILL: False}  # there was no more
@@ -82,14 +82,14 @@ class Admission:
         self._durable += asks
 
     def reading(self) -> None:
-        """A read begins: it will not give what was durable before."""
+        """A read begins. It will not give calls whose receipts were durable before it."""
         self._old.extend(self._durable)
         self._durable = []
         while len(self._old) > _REMEMBERED:
             self._ends.pop(self._old.popleft(), None)
 
     def read(self, backfill: bool, rows: Rows) -> None:
-        """Admit what was read; what must not go ahead of live calls that were not read yet is read again."""
+        """Admit what was read. Backfill that must not go ahead of live calls not read yet is read again later."""
         if rows.workspace > self._number:
             self.handed_over = True
             return
@@ -108,7 +108,7 @@ class Admission:
         self.end_flushes()
 
     def read_again(self, first: int) -> None:
-        """From this ask on; what is in memory, or settled, is not taken twice."""
+        """Read again from this ask on. A call that is in memory, or settled, is not taken twice."""
         for backfill in (_LIVE, _BACKFILL):
             if self.at[backfill] >= first:
                 self.at[backfill] = first - 1
@@ -161,7 +161,7 @@ class Admission:
     # -- what may land yet
 
     def given_up(self, items: Sequence[Item]) -> None:
-        """Requests of these may land until their time."""
+        """Note until when requests of these calls, which were given up, may land."""
         now = self._wall()
         latest = 0.0
         for item in items:
@@ -172,13 +172,13 @@ class Admission:
             self.books.remember({LANDS: latest})
 
     def waits_until(self, call: Call) -> float:
-        """A deletion goes when nothing of its person that was given up may land behind it; seconds since 1970."""
+        """When a deletion may go: nothing of its person that was given up may land behind it. Seconds since 1970."""
         if call.kind != "delete":
             return 0.0
         return max(self._may_land.get(call.profile_id, 0.0), self._all_may_land)
 
     def scheduled(self) -> float:
-        """When the first of the calls goes that wait for a time of their own."""
+        """When the first of the calls that wait for a time is due."""
         return min(self.flushes.next(), self.dated.next(), self.landing.next())
 
     def _enter(self, item: Item, rows: Rows, now: float) -> None:
@@ -231,7 +231,7 @@ class Admission:
         self.settle(replaced, Superseded())
 
     def _end_of(self, ask: int, rows: Rows) -> End | None:
-        """Of another call; one that waits in the log is replaced now."""
+        """The end of another call. A call that only waits in the log is superseded now, for it is replaced."""
         if end := self._known_end(ask, rows):
             return end
         match rows.known.get(ask):
@@ -254,12 +254,12 @@ class Admission:
         return End(receipt, None) if isinstance(receipt, Receipt) else None
 
     def _learn(self, item: Item, end: End) -> None:
-        """What the vendor has ahead of a call, for the one that it replaces has come to its end."""
+        """The call that this one replaces has come to its end: so it is known what the vendor has."""
         item.before = known(item.call, end.receipt, end.before)
         self._inherit(item, end)
 
     def _inherit(self, item: Item, end: End) -> None:
-        """The doubt about a call whose place it takes."""
+        """Take over the doubt about a call that this one replaces: a request of it may have landed."""
         if end.receipt.fate == "superseded" and end.receipt.maybe:
             item.maybe = True
             item.until = max(item.until, end.receipt.unsure_until)
@@ -267,7 +267,7 @@ class Admission:
     # -- cancels
 
     def _cancel(self, cancel: Call) -> None:
-        """What waits in its scope is superseded; what is out is not tried again."""
+        """Supersede what waits in the scope of a cancel; what is out is not tried again."""
         self._open_cancels[cancel.ask] = cancel
         self._cancels.setdefault(cancel.profile_id, []).append(cancel)
         for item in self._lanes.of(cancel.profile_id):
@@ -282,7 +282,7 @@ class Admission:
         return any(takes_back(cancel, call) for cancel in self._cancels.get(call.profile_id, ()))
 
     def _end_cancels(self) -> None:
-        """Those that nothing in their scope can be read behind any more."""
+        """Settle cancels behind which nothing of their scope can be read any more."""
         if not self._open_cancels:
             return
         waits = min(self.flushes.first, self.dated.first, self.put_off.first, self.landing.first, self.blocked_first)
@@ -299,7 +299,7 @@ class Admission:
     # -- the end
 
     def settle(self, item: Item, outcome: Final, told: bool = False) -> None:
-        """The final outcome of a call; `told`: the vendor's word."""
+        """Write the final outcome of a call. `told`: it is the vendor's word."""
         call = item.call
         receipt = self.books.settle(item, outcome, self._wall())
         self._ends[call.ask] = End(receipt, item.before)
@@ -324,11 +324,11 @@ class Admission:
             self.settle(item, Superseded())
 
     def leave(self, item: Item, due: float | None) -> None:
-        """It leaves memory without an outcome, to come back then (seconds since 1970; None: not in this process)."""
+        """A call leaves memory without an outcome. It comes back at `due` (seconds since 1970; None: elsewhere)."""
         self._leave(item, due if due is not None else _NEVER, self.put_off)
 
     def leave_landing(self, item: Item) -> None:
-        """A deletion, until nothing may land behind it."""
+        """A deletion leaves memory until nothing may land behind it."""
         self._leave(item, self.waits_until(item.call), self.landing)
 
     def _leave(self, item: Item, due: float, holding: PutOff) -> None:
@@ -341,7 +341,7 @@ class Admission:
         self.flushes.entered(call, -1)
 
     def _shut(self, item: Item, holding: PutOff) -> None:
-        """What waits behind it leaves memory too, and what waits behind that."""
+        """Calls that wait behind this one leave memory too, and those behind them."""
         behind = [other for lane in item.lanes for other in lane.waiting if not other.gone and other is not item]
         while behind:
             other = behind.pop()
@@ -355,7 +355,7 @@ class Admission:
             self.flushes.entered(other.call, -1)
 
     def left_behind(self, item: Item) -> bool:
-        """Whether something of its lanes left memory: then it leaves memory too, for it must not pass that."""
+        """Whether an earlier call of its lanes left memory. Then this one leaves too, for it must not pass that one."""
         if not (self.put_off.any or self.landing.any):
             return False
         lanes, now = [lane.key for lane in item.lanes], self._wall()
@@ -370,7 +370,7 @@ class Admission:
         return False
 
     def block(self, item: Item) -> None:
-        """Its key waits until something is mended: it leaves memory, and what waits of the key."""
+        """The call's key is blocked: the call leaves memory until that is fixed."""
         call = item.call
         self.books.left([item])
         del self.items[call.ask]
@@ -384,7 +384,7 @@ class Admission:
         self.blocked_first = min(self.blocked_first, call.ask)
 
     def unblock(self) -> None:
-        """What was blocked is read again."""
+        """Read again what was blocked."""
         if self.blocked:
             self.read_again(int(self.blocked_first))
         self.blocked, self.blocked_first = 0, _NEVER

@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 
 class _SentAway(Exception):
-    """The request waited for its turn when it turned out that it cannot go yet."""
+    """A request that waits for its turn is sent away: it cannot go yet."""
 
 
 class Watch(NamedTuple):
-    """What the connection hears of its attempts, and tells."""
+    """What the attempts call to tell their connection something."""
 
     moved: Callable[[], None]  # there may be room
     learn: Callable[[str, str], None]  # the endpoint class of a route's first requests
@@ -53,7 +53,7 @@ class Watch(NamedTuple):
 
 
 class Attempts:
-    """Holds conversations. `stop` ends them softly; who holds one may cancel it."""
+    """Holds the conversations of one connection. `stop` ends them softly; whoever awaits one may cancel it."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Attempts:
         )
 
     def saving(self, saving: Callable[[], bool]) -> None:
-        """Whether what is kept of the limiter is on its way to the disk."""
+        """Set what says whether the limiter is on its way to the disk."""
         self._turnstile.saving = saving
 
     async def close(self) -> None:
@@ -116,7 +116,7 @@ class Attempts:
         return len(self._out)
 
     def stop(self) -> None:
-        """Conversations of which nothing was answered end at once; the others may come to their end."""
+        """End conversations of which nothing was answered. The others may come to their end."""
         self._stopping = True
         self._turnstile.clear(_interrupted, all_of_them=False)
         self._sleepers.wake()
@@ -124,7 +124,7 @@ class Attempts:
     # -- a conversation
 
     async def talk(self, conversation: Generator[Request, Reply, T], talk: Talk) -> T:
-        """Hold it to its end. Raises Ended, and what is wrong with the conversation."""
+        """Hold a conversation to its end; what it returns. Raises Ended, and whatever the conversation raises."""
         try:
             request = next(conversation)
             while True:
@@ -142,7 +142,7 @@ class Attempts:
             talk.turned()
 
     async def _exchange(self, request: Request, talk: Talk) -> Reply:
-        """One answered request."""
+        """Send one request until an answer counts."""
         talk.endpoint = request.endpoint
         if not talk.partly and talk.route:
             self._watch.learn(talk.route, request.endpoint)
@@ -204,7 +204,7 @@ class Attempts:
         return self._destination.classify(request, reply, talk.items).meaning != "stop"
 
     def _note(self, heard: Heard, reply: Reply | None, talk: Talk, now: float) -> None:
-        """What an attempt says of the connection."""
+        """Note what an attempt says about the connection."""
         if heard.meaning == "transient":
             talk.maybe = talk.maybe or talk.sent is not None
             if reply is None and talk.sent is not None:
@@ -242,7 +242,7 @@ class Attempts:
     # -- one attempt over the network
 
     async def _send(self, request: Request, talk: Talk) -> Reply | None:
-        """None where no whole answer came."""
+        """Send a request once; None where no whole answer came."""
         url = self._addressing.url(request.url)
         await talk.begins()
         while True:
@@ -285,7 +285,7 @@ class Attempts:
                     self.breaker.unused(talk.asked)
 
     async def _answer(self, request: Request, url: URL, talk: Talk) -> Reply:
-        """Raises TimeoutError where it is given up."""
+        """The whole answer. Raises TimeoutError where the request is given up."""
         proxy, proxy_headers = await self._addressing.through(url)
         async with asyncio.timeout(None) as limit:
             talk.give_up = lambda: limit.reschedule(0)
@@ -310,7 +310,7 @@ class Attempts:
         return {name.lower(): value for name, value in self._destination.signed(request).items()}
 
     async def _ask(self, talk: Talk) -> None:
-        """Until there are credentials for the request, and the breaker lets it pass."""
+        """Wait until there are credentials for the request, and the breaker lets it pass."""
         talk.sent, talk.went, talk.given_up, talk.head = None, 0, "", None
         while True:
             if self._stopping and not talk.partly:
@@ -335,7 +335,7 @@ class Attempts:
     # -- patience: one timer for all; one of its own for each request is a twentieth of what a request costs
 
     def _look_again(self) -> None:
-        """Give up what is overdue."""
+        """Give up the requests that are overdue."""
         now, silence = self._clock(), self._options.read_timeout
         delay = silence
         overdue = []
@@ -349,9 +349,10 @@ class Attempts:
             self._give_up(talk)
 
     def _give_up(self, talk: Talk) -> None:
-        """Its request first: where only a connection breaks off, aiohttp sends a PUT again by itself.
+        """Cancel the request, and then break off its connection.
 
-        The connection too: it would stay open until the vendor has read all of the request.
+        In this order, since aiohttp sends a PUT again by itself where only the connection breaks off. Left alone, the
+        connection would stay open until the vendor has read all of the request.
         """
         talk.given_up = talk.patience.why(self._options.read_timeout)
         talk.patience.waits()
@@ -361,7 +362,7 @@ class Attempts:
     # -- what holds the whole connection
 
     def _hold(self, now: float, seconds: float) -> None:
-        """Nothing of the connection goes for so long; the next run keeps to it too, however this one ends."""
+        """Send nothing of the connection for so many seconds. The next run keeps to that too, however this one ends."""
         self._limiter.hold(now, seconds)
         if seconds > _LONG_HOLD:
             self._watch.save(True)

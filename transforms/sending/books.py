@@ -25,7 +25,7 @@ from transforms.sending.delivery import Active
 from transforms.sending.log import Log, Mark, Writing
 
 _SAMPLES = 5  # rejected calls shown per connection
-_MEND = "mend what the answer complains of, then profilecast replay"
+_FIX = "fix what the answer complains of, then profilecast replay"
 _ADVICE = {
     "missing_required_key": "it goes by itself when the profile has the key",
     "expired": "profilecast replay tries it again",
@@ -36,7 +36,7 @@ Settled = Callable[[list[int]], None]
 
 
 class Books:
-    """Of one connection. `broken` hears that the log cannot be written; nothing is written after that."""
+    """Writes one connection's log. `broken` is called when it cannot be written; nothing is written after that."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Books:
         durable: Settled,
         masked: bool = False,
     ) -> None:
-        """`durable` hears of asks whose receipts are on disk. `masked`: dead letters hold nothing of people."""
+        """`durable` is called with asks whose receipts are on the disk. `masked`: dead letters show no people."""
         self._log, self._connection, self._active, self._report = log, connection, active, report
         self._broken, self._durable, self._masked = broken, durable, masked
         self._next, self._writing = Writing(marks={}, facts={}), False
@@ -60,14 +60,14 @@ class Books:
     # -- marks
 
     async def mark(self, items: Iterable[Item]) -> None:
-        """They are about to be sent: durable when this returns. Raises OSError."""
+        """Mark calls that are about to be sent; on the disk when this returns. Raises OSError."""
         for item in items:
             item.marked = True
             self._next.marks[item.call.ask] = Mark(item.since, True)
         await self._written()
 
     def unmark(self, items: Iterable[Item]) -> None:
-        """They did not go, or the vendor's answer shows that nothing arrived; or they wait, and may have arrived."""
+        """Take the marks of calls back that surely did not arrive. Of others the marks say what is known of them."""
         for item in items:
             if item.marked and not item.settled:
                 item.marked = item.maybe
@@ -75,7 +75,7 @@ class Books:
         self._write_soon()
 
     def left(self, items: Iterable[Item]) -> None:
-        """They leave memory, and come back as they are now."""
+        """Mark calls that leave memory with what is known of them, so that they come back as they are now."""
         for item in items:
             if _tells(item) or item.marked:
                 self._next.marks[item.call.ask] = Mark(item.since, item.maybe, item.until)
@@ -84,7 +84,7 @@ class Books:
     # -- receipts
 
     def settle(self, item: Item, outcome: Final, now: float) -> Receipt:
-        """The final outcome of a call; `now` in seconds since 1970. The vendor's words are without secrets."""
+        """Write the receipt of a call, and its dead letter. `now` in seconds since 1970. The words have no secrets."""
         assert not item.settled, f"{item} has two outcomes"
         item.settled = True
         call, maybe = item.call, item.maybe
@@ -116,7 +116,7 @@ class Books:
         return receipt
 
     def settle_cancel(self, call: Call, now: float) -> Receipt:
-        """It has done all that it can do."""
+        """Write the receipt of a cancel: there is nothing more that it could take back."""
         receipt = receipt_of(call, "superseded", now)
         self._next.receipts.append(receipt)
         self._write_soon()
@@ -130,7 +130,7 @@ class Books:
             connection=self._connection,
             payload={name: to_builtins(getattr(call, name)) for name in call.__struct_fields__ if name != "holds"},
             answer=words,
-            advice=_ADVICE.get(reason, _MEND),
+            advice=_ADVICE.get(reason, _FIX),
             attempts=item.attempts,
             refused=refused.hex(),
         )
@@ -155,14 +155,14 @@ class Books:
     # -- facts
 
     def remember(self, facts: dict[str, Any]) -> None:
-        """Small ones; None: forget it."""
+        """Write small facts; None forgets one."""
         self._next.facts.update(facts)
         self._write_soon()
 
     # -- writing
 
     async def flushed(self) -> None:
-        """Until everything is durable. Raises OSError."""
+        """Wait until everything is on the disk. Raises OSError."""
         if self.failure:
             raise self.failure
         if self._writing or self._soon:
@@ -179,7 +179,7 @@ class Books:
         await done
 
     def _write_soon(self) -> None:
-        """At the end of this step of the loop, with everything that it still brings."""
+        """Write at the end of this step of the loop, with everything that the step still brings."""
         if not (self._soon or self._writing or self.failure):
             self._soon = True
             asyncio.get_running_loop().call_soon(self._write)

@@ -1,4 +1,4 @@
-"""Conversation: one batch is delivered: what it needs is prepared, the vendor is told, every call gets its outcome.
+"""Conversation: delivers one batch. What it needs is prepared, the vendor is asked, every call gets its outcome.
 
 batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · blocked, with the others of their key
                            ├─ refused as a whole, or not answered alone ─► divided, until it is known whose fault
@@ -81,7 +81,7 @@ class Conversations:
             self._put_down(batch)
 
     def _put_down(self, batch: list[Item]) -> None:
-        """The sender ends, and what has no outcome goes back: the next one reads it again."""
+        """Put calls without an outcome back; where the sender ends, the next one reads them again."""
         for item in batch:
             if _mine(item) and item.call.ask in self._admission.items and not self.suspects.has(item):
                 self._lanes.put_back(item, 0.0)
@@ -89,7 +89,7 @@ class Conversations:
     # -- ahead of it
 
     def _recheck(self, batch: list[Item], first: bool = False) -> list[Item]:
-        """`prepare`, or a conversation, may have found out more than was known when the calls were admitted.
+        """The calls that are still to be sent, for more may be known now than when they were admitted.
 
         `first`: they come from their lanes; otherwise something may have been put back that is to go before them.
         """
@@ -184,7 +184,7 @@ class Conversations:
         return outcomes
 
     def _note(self, items: Sequence[Item], talk: Talk) -> None:
-        """These calls were carried by a conversation, and have no outcome yet."""
+        """Note that a conversation carried these calls, and that they have no outcome yet."""
         self._carried(items, talk)
         self._books.unmark(items)
 
@@ -200,7 +200,7 @@ class Conversations:
             self._admission.given_up(items)
 
     def _at_fault(self, batch: list[Item], talk: Talk, error: Exception) -> Answer:
-        """The destination's module failed. What it had sent may have arrived."""
+        """The destination's module failed. What it had sent by then may have arrived."""
         talk.maybe = talk.maybe or talk.partly
         self._note(batch, talk)
         self._faults += 1
@@ -209,7 +209,7 @@ class Conversations:
         return Answer("refused", f"{_FAULT}{place(error)}")
 
     async def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], talk: Talk, part: bool) -> Answer:
-        """The vendor has spoken of each call; those it refused together are told apart."""
+        """Take the vendor's word on each call. Calls that it refused together are sent again, to tell them apart."""
         self._carried(batch, talk)
         delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Delivered)]
         if delivered:
@@ -248,7 +248,7 @@ class Conversations:
                 self._settle(item, Rejected("fault", f"{type(outcome).__name__} is no outcome"))
 
     def _succeeded(self, items: list[Item], talk: Talk) -> None:
-        """Somebody was told: who was refused before is refused for what they are."""
+        """The vendor took something: refusals of requests sent before are their records' own."""
         if self.needs.any:
             for key in {key_of(item.call) for item in items}:
                 self._keys.delivered(key)
@@ -307,7 +307,7 @@ class Conversations:
         return [item for item in items if _mine(item) and not item.settled]
 
     def _whole(self, items: list[Item], words: str, answer: Answer, accusation: Accusation | None) -> None:
-        """It is none of the records: the key's calls wait, or the connection's."""
+        """The fault is none of the records': the calls of the key wait, or those of the connection."""
         if accusation and items:
             self.suspects.weigh(accusation._replace(refusal=accusation.refusal._replace(split=True), items=items))
             return
@@ -323,14 +323,14 @@ class Conversations:
             raise Stopped(f"a fault in its destination's module: {words.removeprefix(_FAULT)}; its calls wait")
         keys = {key_of(item.call) for item in items}
         if len(keys) > 1 or not self.suspects.acknowledged:
-            raise Stopped(f"the vendor refuses whatever it is told: {words}; mend that, its calls wait")
+            raise Stopped(f"the vendor refuses whatever it is told: {words}; fix that; its calls wait")
         for key in keys:
             self.needs.block(key, words)
         for item in self._still(items):
             self._admission.block(item)
 
     def _theirs(self, accusation: Accusation) -> None:
-        """It is the calls' own fault: which ones', dividing finds."""
+        """The refusal is the fault of these calls: find whose, by dividing them."""
         items = [item for item in accusation.items if item.out and not item.settled]
         if accusation.refusal.units > 1 and items:
             self._begin(items, accusation)
@@ -339,7 +339,7 @@ class Conversations:
             self._settle(item, accusation.outcome, told=True)
 
     async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
-        """What its key needs at the vendor is missing or refused."""
+        """What the call's key needs at the vendor is missing or refused."""
         words = self._mask(outcome.words)
         if not await self.needs.blocked(item.call, Blocked(words, outcome.prepare), talk.sent or 0.0):
             self._admission.block(item)
@@ -349,7 +349,7 @@ class Conversations:
     # -- what waits
 
     def _leave(self, batch: list[Item], end: Ended) -> None:
-        """No outcome: the calls wait for a later time, and their lanes with them; or it was their last chance."""
+        """The batch has no outcome: its calls wait for later, with their lanes, or expire."""
         if end.since is not None:
             since = self._wall() - (self._clock() - end.since)
             for item in self._still(batch):
@@ -368,14 +368,14 @@ class Conversations:
         return self._wall() + _AGAIN if self._follow else None
 
     def _expire(self, item: Item, words: str) -> bool:
-        """Whether it did."""
+        """Expire a call that has been tried for too long; whether it has."""
         if not outlived(item.since, item.since, self._wall(), self._options.give_up_after):
             return False
         self._settle(item, Expired(words, item.maybe, item.attempts))
         return True
 
     def _put_off(self, item: Item, outcome: Later) -> None:
-        """A call that the vendor could not take now: its lanes wait."""
+        """Put off a call that the vendor could not take now; its lanes wait with it."""
         if item.taken_back:
             self._settle(item, Superseded())
             return

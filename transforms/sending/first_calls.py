@@ -15,7 +15,7 @@ _JUDGED = "canary"  # and that they are being looked at
 
 
 class FirstCalls:
-    """Of one connection: the slots and epochs of its workspace are new, or something of them was acknowledged."""
+    """The first calls of one connection, where nothing of its slots and epochs was acknowledged before."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class FirstCalls:
         return None if self._canary is None else max(0, self._canary.size - admitted)
 
     def heard(self, outcome: Final) -> None:
-        """The vendor's word on a call."""
+        """Count what the vendor said to a call."""
         if self._canary and not isinstance(outcome, Superseded):
             self._canary.settled(outcome)
 
@@ -51,8 +51,8 @@ class FirstCalls:
         if verdict := self._canary.verdict():
             if more:
                 self._report.paused = True
-                mend = "mend that, or raise --max-reject-rate, and run again for the rest"
-                raise Stopped(f"{verdict}; {mend}; those that were rejected go with profilecast replay")
+                fix = "fix that, or raise --max-reject-rate, and run again for the rest"
+                raise Stopped(f"{verdict}; {fix}; those that were rejected go with profilecast replay")
             return
         if more or self._report.delivered:
             self._canary = None

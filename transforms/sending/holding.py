@@ -3,7 +3,7 @@
     a list's     wait for its flush: all that was there when it began goes, then nothing for an interval
     dated        not before a time of their own
     put off      for long, and with them everything behind them in their lanes
-    blocked      until what their key needs at the vendor is mended
+    blocked      until what their key needs at the vendor is there, or allowed
 
 When the time has come they are read once more, from the first of them on.
 """
@@ -31,7 +31,7 @@ class _Held(Struct):
 
 
 class _Flush(Struct):
-    """Under way."""
+    """A flush that is under way."""
 
     began: float
     limit: int  # takes asks up to this one
@@ -71,7 +71,7 @@ class Flushes:
         return self._last[slot] + self._every[slot] - _EARLY
 
     def entered(self, call: Call, number: int) -> bool:
-        """A call of a flush came into memory (1), or left it (-1). Whether it was the last one."""
+        """Count a call of a flush that came into memory (1), or left it (-1). Whether it was the last one there."""
         flush = self._now.get(call.slot)
         if flush is None:
             return False
@@ -79,12 +79,12 @@ class Flushes:
         return not flush.out
 
     def cut_short(self, slot: int) -> None:
-        """Calls of it wait until something is mended: then it is still due."""
+        """Calls of the flush are blocked: so it is still due when that is fixed."""
         if flush := self._now.get(slot):
             flush.whole = False
 
     def ended(self, read: int) -> dict[str, float]:
-        """Flushes that are over, where asks up to this one were read: facts to write."""
+        """End the flushes that are over, where everything up to the ask `read` was read; facts to write."""
         facts: dict[str, float] = {}
         for slot, flush in list(self._now.items()):
             if flush.whole and not flush.out and flush.limit <= read:
@@ -99,7 +99,7 @@ class Flushes:
         return min((self._held.pop(each).first for each in due), default=None)
 
     def next(self) -> float:
-        """When the next one is due that has calls."""
+        """When the next list that has calls is due."""
         return min((self.due(slot) for slot, _ in self._held if slot not in self._now), default=inf)
 
     @property
@@ -154,7 +154,7 @@ class PutOff:
         return int(first)
 
     def gone(self, ask: int) -> None:
-        """It was settled meanwhile."""
+        """A call was settled meanwhile."""
         self._due.pop(ask, None)
 
     def next(self) -> float:

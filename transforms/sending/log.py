@@ -55,13 +55,13 @@ class Log(Protocol):
         """How many calls (not cancels) have no receipt. Counted, so it may take a moment."""
 
     def receipt(self, ask: int) -> Receipt | None:
-        """Of this call, whatever process wrote it; receipts that were folded long ago are forgotten."""
+        """The receipt of this call, whatever process wrote it. Receipts that were folded long ago are forgotten."""
 
     def mark(self, ask: int) -> Mark:
-        """Of a call without a receipt."""
+        """The mark of a call without a receipt."""
 
     def write(self, writing: Writing) -> "Future[None]":
-        """Durable, in the order of the calls, when the future is done. The future raises OSError where it cannot be."""
+        """Write, in the order of these calls: on the disk when the future is done. The future raises OSError if not."""
 
     def facts(self) -> dict[str, Any]:
         """All small facts."""
@@ -79,7 +79,7 @@ class Caps(Protocol):
     def load(self) -> dict[str, Any]: ...
 
     def save(self, kept: dict[str, Any]) -> None:
-        """Whole or not at all; blocks for a file's writing."""
+        """Keep it, whole or not at all. Blocks while a file is written."""
 
 
 def fields_of(receipts: Sequence[Receipt]) -> dict[str, int]:

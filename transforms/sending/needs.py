@@ -22,7 +22,7 @@ Key = tuple[str, str]
 
 
 class Needs:
-    """Of one connection."""
+    """What the keys of one connection need."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Needs:
         self._remembered = deepcopy(memory)
 
     async def prepare(self, calls: Sequence[Call]) -> None:
-        """Before the first call of a key. Raises Ended."""
+        """Prepare the keys of these calls that are not prepared yet. Raises Ended."""
         if all(key_of(call) in self._prepared for call in calls):
             return
         async with self._lock:
@@ -73,13 +73,13 @@ class Needs:
         self._prepared.update(key_of(call) for call in samples)
 
     def remember(self) -> None:
-        """What the destination has learnt is kept for later runs."""
+        """Keep what the destination has learnt, for later runs."""
         if self._memory != self._remembered:
             self._remembered = deepcopy(self._memory)
             self._books.remember({MEMORY: self._remembered})
 
     async def blocked(self, call: Call, outcome: Blocked, sent: float) -> bool:
-        """What a call of a request that left then needs is missing or refused. Whether it is to be tried again."""
+        """A call of a request that left at `sent` is blocked. Whether it is to be tried again."""
         key = key_of(call)
         match self._keys.blocked(key, outcome, sent):
             case "prepare":
@@ -96,12 +96,12 @@ class Needs:
         return True
 
     def block(self, key: Key, words: str) -> None:
-        """Its calls wait until somebody mends what they need."""
+        """Let the calls of the key wait until somebody fixes what they need."""
         self._keys.waiting[key] = words
         self._report.blocked[key[1]] = words
 
     def forget(self) -> None:
-        """It may have been mended: everything is looked at anew."""
+        """Something may have been fixed: look at everything anew."""
         self._keys.waiting.clear()
         self._suspects.scopes.clear()
         self._prepared.clear()

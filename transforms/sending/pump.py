@@ -81,7 +81,7 @@ class Pump:
         self._counted = 0  # of `report.calls`: settled when the log was counted
 
     def stop(self) -> None:
-        """Take no new work; what is in flight ends within a bounded time."""
+        """Take no new work. Requests in flight end within a bounded time."""
         if self._stopping:
             return
         self._stopping = True
@@ -95,7 +95,7 @@ class Pump:
             task.cancel()
 
     async def run(self) -> Report:
-        """Until nothing more can go, the connection stops, or the sender is stopping."""
+        """Deliver until nothing more can go, the connection stops, or the sender is stopping."""
         self._started = self._clock()
         self._change, self._room = asyncio.Event(), asyncio.Event()
         try:
@@ -215,7 +215,7 @@ class Pump:
             admission.unblock()
 
     async def _look(self) -> None:
-        """There is nothing to read: until there is room, something is due, or there may be news."""
+        """Wait while there is nothing to read: until there is room, something is due, or there may be news."""
         if self._filling is not None:
             self._filling = None
             self._moved()
@@ -282,7 +282,7 @@ class Pump:
         await reader
 
     def _take(self) -> None:
-        """Begin as many conversations as may be."""
+        """Begin as many conversations as may begin now."""
         while self._may_begin():
             full = self._filling is not None and self._clock() - self._filling < _LONGEST_READ
             batch = self._lanes.take(self._clock(), self._turns.may_go, full)
@@ -324,7 +324,7 @@ class Pump:
             self._moved()
 
     async def _wait(self) -> None:
-        """Until something has changed, or a call is due that was put off."""
+        """Wait until something has changed, or a call that was put off is due."""
         if self._change.is_set():
             return
         due = self._lanes.next_due() if not self._tasks or self._may_begin() else None
@@ -364,7 +364,7 @@ class Pump:
     # -- the end
 
     def _end(self, error: Exception) -> None:
-        """End the connection."""
+        """Let the connection stop, with this error."""
         self._fail(error)
         self.stop()
 
@@ -381,7 +381,7 @@ class Pump:
         return asyncio.create_task(self._keep(anyway))
 
     async def _keep(self, anyway: bool, ahead: bool = True) -> None:
-        """What long windows counted, and holds, are kept for whoever sends next."""
+        """Keep what long windows counted, and waits, for whoever sends next."""
         async with self._saving:
             if not anyway and not self._limiter.unsaved:
                 return
@@ -416,7 +416,7 @@ class Pump:
             report.estimate_error = estimate.error(now)
 
     def _tell_the_rest(self) -> None:
-        """What the report says of those that wait; and what is known of them is written down."""
+        """Say in the report what waits, and write down what is known of it."""
         report, admission = self.report, self._admission
         self._books.left(admission.items.values())
         if (routes := self._conversations.suspects.acknowledged) - self._routes:

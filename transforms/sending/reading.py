@@ -28,7 +28,7 @@ class Rows(NamedTuple):
 
 
 class Reading:
-    """Of one log. One read at a time."""
+    """Reads one log, on a thread of its own. One read at a time."""
 
     def __init__(self, log: Log, name: str) -> None:
         self._log = log
@@ -42,7 +42,7 @@ class Reading:
         return await self.do(lambda: (self._log.newest(), self._log.workspace()))
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Something else that blocks. Raises Stopped where the log cannot be used."""
+        """Do something else that blocks. Raises Stopped where the log cannot be used."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except OSError as error:

@@ -66,7 +66,7 @@ class Sender:
             self._loop.call_soon_threadsafe(pump.stop)
 
     def end(self, connection: str) -> None:
-        """Softly, the deliveries of one connection only."""
+        """Stop the deliveries of one connection only, softly."""
         for pump in list(self._pumps):
             if pump.report.connection == connection and not pump.over:
                 self._loop.call_soon_threadsafe(pump.stop)
@@ -76,7 +76,7 @@ class Sender:
         return [pump.look() for pump in list(self._pumps)]
 
     def close(self) -> None:
-        """Its loop must have ended before the interpreter does."""
+        """End the loop, which must not outlive the interpreter."""
         with suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(_abandon(), self._loop).result(_LAST)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -91,7 +91,7 @@ class Sender:
 
 
 async def _abandon() -> None:
-    """The process ends in the middle of deliveries: what is in flight may have arrived, as its marks say."""
+    """Cancel what is left when the process ends. Requests in flight may have arrived, as their marks say."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -4,13 +4,13 @@ import asyncio
 
 
 class Sleepers:
-    """Of one connection."""
+    """The conversations of one connection that wait for time to pass."""
 
     def __init__(self) -> None:
         self._all: dict[asyncio.Future[None], bool] = {}  # whether the breaker wakes them
 
     async def sleep(self, seconds: float, at_breaker: bool = False) -> None:
-        """So long, or until woken."""
+        """Sleep for so many seconds, or until woken."""
         loop = asyncio.get_running_loop()
         sleeper = loop.create_future()
         timer = loop.call_later(seconds, _wake, sleeper)
@@ -22,7 +22,7 @@ class Sleepers:
             del self._all[sleeper]
 
     def wake(self, at_breaker: bool = False) -> None:
-        """All; or those only that wait at the breaker."""
+        """Wake all, or only those that wait at the breaker."""
         for sleeper, waits_there in self._all.items():
             if waits_there or not at_breaker:
                 _wake(sleeper)

@@ -22,7 +22,7 @@ class Accusation(NamedTuple):
 
 
 class Suspects:
-    """Of one connection. `theirs`: it is known to be the fault of these calls."""
+    """The suspects of one connection. `theirs` is called when a refusal turns out to be the calls' own fault."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class Suspects:
         return Accusation(refusal, items, refused(end.reply, words=end.words))
 
     def weigh(self, accusation: Accusation) -> None:
-        """Its calls wait, or it is their own fault."""
+        """Decide on a refusal: its calls wait as suspects, or it is their own fault."""
         if self._blame.refused(accusation.refusal, accusation.items[0].route) == "record":
             self._theirs(accusation)
         else:
             self._waiting[accusation.refusal.calls] = accusation
 
     def succeeded(self, sent: float, route: str) -> None:
-        """Somebody was told: who was refused before may be refused for what they are."""
+        """The vendor took something: refusals of requests sent before may be their calls' own fault."""
         self.acknowledged.add(route)
         for cleared in self._blame.succeeded(sent, route):
             self._clear(cleared)
@@ -92,7 +92,7 @@ class Suspects:
         return True
 
     def _refuse(self, scope: str) -> None:
-        """All calls of the route wait."""
+        """Let all calls of the route wait."""
         self.scopes[scope] = self._report.blocked[scope] = self._words
         for calls, each in list(self._waiting.items()):
             if each.items[0].route == scope:
@@ -102,7 +102,7 @@ class Suspects:
                         self._admission.block(item)
 
     def weigh_last(self) -> None:
-        """There is nothing more to send, and nothing out. Raises Stopped where nobody succeeded."""
+        """Judge the suspects: nothing more can be sent, and nothing is out. Raises Stopped where nobody succeeded."""
         if not self._waiting:
             return
         records, waiting = self._blame.ended()

@@ -23,7 +23,7 @@ class Stopped(Ended):
 
 
 class Unanswered(Ended):
-    """Repeating was given up."""
+    """No answer counted, and repeating was given up."""
 
 
 class Divided(Ended):
@@ -43,7 +43,7 @@ class Accused(Ended):
 
 
 class Overtaken(Ended):
-    """Before it was repeated, calls of it were taken back or replaced."""
+    """Calls of the request were taken back or replaced before it was repeated."""
 
 
 class Interrupted(Ended):
@@ -98,7 +98,7 @@ class Talk:
         return self.partly
 
     async def begins(self) -> None:
-        """Ahead of the first request, the attempt is written down."""
+        """Write the attempt down, ahead of the first request."""
         if self.marked:
             return
         self.marked = True
@@ -108,7 +108,7 @@ class Talk:
             raise Stopped(unwritable(error)) from error
 
     def goes(self, now: float) -> None:
-        """A request goes now."""
+        """A request is sent now."""
         self.sent = now
         self.patience.leaves(now)
         self.went += 1
@@ -121,13 +121,13 @@ class Talk:
         self.attempts -= 1
 
     def heard(self, status: int, words: str) -> None:
-        """The vendor said why it does not take it now."""
+        """The vendor said why it does not take the request now."""
         words = " ".join(words.split())[:_WORDS]
         self.words = words or self.words
         self.cause = f"HTTP {status}: {words}" if words else f"HTTP {status}"
 
     def let_go(self) -> None:
-        """Of what its request was on: or each would be a cycle for the collector."""
+        """Let go of what the request used, or each would be a cycle for the garbage collector."""
         self.give_up = self.break_off = _nothing
         self.sign = dict
 

@@ -30,7 +30,7 @@ class Turns:
         return rate == self._limiter.rate or self._own[endpoint] < waiting(rate)
 
     def begin(self, route: str) -> Callable[[], None]:
-        """A conversation begins; to be called when it waits no more."""
+        """A conversation begins. Call what this returns when the conversation waits no more."""
         endpoint = self._endpoints.get(route)
         own = endpoint is not None and self._limiter.rate_of(endpoint) != self._limiter.rate
         self._count(endpoint, own, 1)
@@ -51,7 +51,7 @@ class Turns:
             self._unknown += number
 
     def learn(self, route: str, endpoint: str) -> None:
-        """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""
+        """Note the endpoint class of a route. Of several classes the one with the strictest limit counts."""
         known = self._endpoints.setdefault(route, endpoint)
         if known != endpoint:
             rate_of = self._limiter.rate_of

@@ -24,7 +24,7 @@ class Asking(Protocol):
 
     @property
     def patient(self) -> bool:
-        """It goes on although the sender is stopping."""
+        """Whether the request goes on although the sender is stopping."""
 
     @property
     def patience(self) -> Patience: ...
@@ -33,13 +33,13 @@ class Asking(Protocol):
     """The connection that it is on."""
 
     def goes(self, now: float) -> None:
-        """It has its token and goes now."""
+        """The request has its token, and is sent now."""
 
     turned: Callable[[], None]
     """It waits no more."""
 
     def stays(self) -> None:
-        """It does not go after all."""
+        """The request is not sent after all."""
 
     head: Reply | None
     """Status and headers of its answer, as soon as they are there."""
@@ -71,7 +71,7 @@ class Turnstile:
         self._timer: asyncio.TimerHandle | None = None
 
     async def turn(self, asking: Asking) -> float:
-        """Until the request may go; when that was. Raises what `clear` was given, and TooLong."""
+        """Wait until the request may go; when that was. Raises what `clear` was given, and TooLong."""
         queue = self._queues.get(asking.endpoint)
         if not queue:
             now = self._clock()
@@ -91,7 +91,7 @@ class Turnstile:
         return taken
 
     async def _keep(self) -> None:
-        """A long window is on disk before what it counts leaves."""
+        """Keep a long window: it is on the disk before the requests that it counts leave."""
         if self._limiter.unsaved or self.saving():
             await self._save()
 

@@ -77,7 +77,7 @@ class Connector(aiohttp.TCPConnector):
             connection.close()  # by the vendor, while it waited
 
     def _sign(self, req: "ClientRequest", asking: Asking) -> None:
-        """Now, so that no signature gets old in the queue."""
+        """Sign the request now, so that no signature gets old in the queue."""
         try:
             req.headers.update(asking.sign())
         except BaseException:
@@ -102,7 +102,7 @@ class Names(AbstractResolver):
         return results
 
     def guard(self, host: str, results: list[ResolveResult]) -> None:
-        """Raises what `refuse` makes."""
+        """Raise what `refuse` makes of an address that is not allowed."""
         for each in results:
             if self._refuse and inside(each["host"]):
                 raise self._refuse(host, each["host"])
@@ -116,7 +116,7 @@ class Names(AbstractResolver):
         return [_result(host, port, *each) for each in found]
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 def _result(host: str, port: int, family: int, kind: int, protocol: int, name: str, address: Any) -> ResolveResult:
@@ -149,7 +149,7 @@ async def whole(answer: aiohttp.ClientResponse, asking: Asking, clock: Callable[
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """In lower case; with a `date` that can be read, for delays are told by it: ours, where the vendor has none."""
+    """Headers in lower case, with a `date` that can be read, since delays are told by it; ours where there is none."""
     found = {name.lower(): value for name, value in answer.headers.items()}
     if answer.status >= 400:
         try:

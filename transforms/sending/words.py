@@ -58,7 +58,7 @@ class Mask:
 
 
 def _parts(secret: str) -> Iterator[str]:
-    """Of a secret URL."""
+    """The parts of a secret URL that are secrets themselves."""
     for part in _URL_PARTS.split(secret):
         if len(part) >= _MASKED and part != secret:
             yield part
@@ -77,7 +77,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _encoded(text: str) -> set[str]:
-    """In base64, by itself or within something longer: it begins at one of three places."""
+    """A text in base64, by itself or within something longer: it begins at one of three places."""
     found, raw = set(), text.encode()
     for place in range(3):
         inner = base64.b64encode(bytes(place) + raw).decode()
@@ -127,7 +127,7 @@ def cause(error: Exception, host: str, options: SenderOptions) -> str:
 
 
 def refusal(destination: Destination, reply: Reply, what: str, words: str) -> str:
-    """That the vendor wants nothing of this connection, and what to look at; `words`: its own, masked."""
+    """Why a connection stops that the vendor refuses, and what to check. `words`: the vendor's own, masked."""
     variables = ", ".join(str(secret) for secret in secrets_in(destination.settings))
     advice = f"; check {variables} and what it may do" if variables else ""
     said = f": {words}" if words else ""
@@ -135,7 +135,7 @@ def refusal(destination: Destination, reply: Reply, what: str, words: str) -> st
 
 
 def fault(error: BaseException) -> Rejected:
-    """The end of a call that a destination's module fails for."""
+    """The rejection of a call for which a destination's module fails."""
     return Rejected("fault", place(error))
 
 
