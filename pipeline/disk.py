@@ -82,14 +82,14 @@ def unwritable(path: Path, error: OSError) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """With those that it is in, for the eyes of their owner. Raises OSError."""
+    """Make a folder and those above it, which only their owner can read. Raises OSError."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
 def private(path: str | Path, flags: int) -> int:
-    """An opener (see `open`): the file is for the eyes of its owner."""
+    """An opener for `open`: only its owner can read the file."""
     return os.open(path, flags, PRIVATE)
 
 
@@ -106,7 +106,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """The names in a folder are on the disk too."""
+    """Bring the names in a folder to the disk."""
     with writing(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:

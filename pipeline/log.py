@@ -101,7 +101,7 @@ class SqliteLog:
         return int(doubt)
 
     def _last_position(self) -> int:
-        """Of the last receipt that there ever was, though it may be forgotten."""
+        """The position of the last receipt that there ever was, though it may be forgotten."""
         row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'receipts'").fetchone()
         return int(row[0]) if row else 0
 
@@ -300,7 +300,7 @@ class SqliteLog:
                 self._writer.execute("ROLLBACK")
 
     def _forget(self, folded: int, now: float) -> None:
-        """Of receipts: from the oldest up to one that is kept, for of a slot the later ones may not go before earlier.
+        """Forget receipts, from the oldest on: of a slot, no later one may go before an earlier one.
 
         The last that is folded is kept: others count from it.
         """

@@ -137,7 +137,7 @@ class Receipts:
 
     @property
     def file_id(self) -> bytes:
-        """b"": there is no file."""
+        """The id of the file; b"" where there is none."""
         found = self.one("SELECT value FROM meta WHERE key = 'id'")
         return bytes(found[0]) if found else b""
 

@@ -24,7 +24,7 @@ Say = Callable[..., None]
 
 
 class Served:
-    """`step` now and then, from one thread; `connections` from any."""
+    """Delivers the connections of a service. `step` is called now and then, from one thread; `connections` from any."""
 
     def __init__(self, run: RunOptions, again: float, say: Say) -> None:
         """`again`: seconds until what stopped, or is blocked, is tried again."""
@@ -39,7 +39,7 @@ class Served:
         self._looked = 0.0
 
     def take_over(self, run: RunOptions, plan: Plan, registry: Registry) -> None:
-        """Whatever stopped may be mended by it: it is tried at once. Those that run hand over by themselves."""
+        """Deliver with this workspace from now on. What stopped is tried at once; what runs hands over by itself."""
         self._run, self._plan = run, plan
         self._deliveries = Deliveries(run, plan, registry, follow=True)
         self._due.clear()
@@ -74,7 +74,7 @@ class Served:
         self._last[name] = report
 
     def _say_troubles(self) -> None:
-        """Each once, and when it is over."""
+        """Say each trouble once, and when it is over."""
         for name, report in self._reports().items():
             running = name in self._running
             if report.stopped:
@@ -110,14 +110,14 @@ class Served:
     # -- the end
 
     def end_one(self, name: str) -> None:
-        """A connection, and wait for it."""
+        """End one connection's delivery, and wait for it."""
         if running := self._running.get(name):
             shared_sender().end(name)
             with suppress(Exception):
                 running.result(_ENDING)
 
     def end(self) -> None:
-        """All of them, softly."""
+        """End all deliveries, after requests in flight have ended."""
         shared_sender().stop()
         for name, running in self._running.items():
             try:
@@ -129,7 +129,7 @@ class Served:
     # -- what is said of it
 
     def _reports(self) -> dict[str, Report]:
-        """Each connection's newest."""
+        """The newest report of each connection."""
         names = {connection.name for connection in self._run.workspace.connections}
         found = dict(self._last)
         found.update({each.connection: each for each in reports() if each.connection in self._running})

@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve; the exit code. Raises WorkspaceError."""
+    """Serve until stopped; the exit code. Raises WorkspaceError."""
     mute_beam()
     args.now, args.runner = None, LOCAL_RUNNER
     workspace = loaded(args.workspace)
@@ -137,7 +137,7 @@ def _written(path: Path) -> float:
 
 @contextmanager
 def _signals(serving: "Serving") -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop softly, a second one at once; SIGHUP reloads."""
+    """While the block lasts: SIGTERM and Ctrl-C stop softly, a second one at once; SIGHUP reloads the workspace."""
 
     def stop(number: int, frame: object) -> None:
         if stopping:

@@ -15,6 +15,7 @@ class Shop:
 
     def __init__(self, root: Path, receiver: Receiver) -> None:
         self.root = root
+        root.mkdir(exist_ok=True)
         self.receiver = receiver
         self.state = root / "state"
         self.workspace = running.workspace(root / "workspace.yaml", "hook")
@@ -42,7 +43,7 @@ class Shop:
 
     def replay(self, *more: str) -> int:
         """The exit code of `profilecast replay`."""
-        return main(["replay", *self.common(), *more])
+        return main(["replay", *(each for each in self.common() if each != "--new-state"), *more])
 
 
 @pytest.fixture

@@ -128,10 +128,10 @@ def command(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-def summary_of(state: Path) -> dict[str, Any]:
-    """The summary of the last run."""
+def summary_of(state: Path, run: str = "") -> dict[str, Any]:
+    """The summary of a run, by default of the last one."""
     runs = [path for path in (state / "runs").iterdir() if (path / "summary.json").exists()]
-    found: dict[str, Any] = json.loads((max(runs) / "summary.json").read_text())
+    found: dict[str, Any] = json.loads(((state / "runs" / run if run else max(runs)) / "summary.json").read_text())
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.pipeline.killing import BRAZE, CAPS, DAYS, FACEBOOK, FORGOTTEN, HOOK, LATENCY, Shop, open_shop
 from tests.pipeline.running import summary_of
 
+PAIRS = 4
 SHOPS = 6  # each with a kill on both days: each phase twice
 PHASES = ("decides", "commits", HOOK, BRAZE, FACEBOOK, "folds")  # what the killed run is at; or whom it is telling
 
@@ -66,6 +67,32 @@ def test_a_run_killed_at_any_moment_is_made_good_by_the_next(
             assert {} == shop.above_their_caps()
 
 
+@pytest.mark.parametrize("number", range(PAIRS))
+def test_either_of_two_processes_may_be_killed(undisturbed: list[Day], tmp_path: Path, number: int) -> None:
+    """One delivers the first day, the other decides the second one and waits, or goes on, or both."""
+    random = Random(number)
+    with open_shop(tmp_path) as shop:
+        processes = [shop.start(0)]
+        while processes[0].is_alive() and shop.requests().total() < 1 + 20 * random.random():
+            time.sleep(0.005)
+        processes.append(shop.start(1))
+        newest = shop.newest()
+        while processes[1].is_alive() and shop.newest() == newest:
+            time.sleep(0.005)
+        time.sleep(random.random())
+        victim = processes.pop(number % 2)
+        victim.kill()
+        victim.join()
+        processes[0].join(60)
+        assert processes[0].exitcode in (0, 4)  # 4: the other left calls for whom this one was done already
+        for day in range(len(DAYS)):
+            finish(shop.start(day, minute=10))
+            assert [] == summary_of(shop.state)["mistakes"]
+        assert dict.fromkeys(CAPS, 0) == shop.waiting()
+        assert without_falsehood(undisturbed[-1].known) == without_falsehood(shop.known())
+        assert {} == shop.above_their_caps()
+
+
 def finish(process: BaseProcess) -> None:
     process.join(60)
     assert 0 == process.exitcode
@@ -104,3 +131,20 @@ def without_the_forgotten(known: dict[str, Any]) -> dict[str, Any]:
         }
         for vendor, each in known.items()
     }
+
+
+def without_falsehood(known: dict[str, Any]) -> dict[str, Any]:
+    """Who was to be told `true` and then `false` while both waited is told neither."""
+    found = without_the_forgotten(known)
+    for each in found.values():
+        people = {
+            who: {key: value for key, value in told.items() if value is not False}
+            for who, told in each["people"].items()
+        }
+        each["people"] = {who: told for who, told in people.items() if not names_only(who, told)}
+    return found
+
+
+def names_only(who: str, told: dict[str, Any]) -> bool:
+    """A vendor may keep the identifier among the traits."""
+    return all(isinstance(value, str) and value in who for value in told.values())

@@ -298,7 +298,7 @@ class Pump:
         if self._attempts.breaker.open:
             return not held
         return room(
-            held, self._turns.waiting(), self._limiter.rate, self._at_once
+            held, self._turns.waiting, self._limiter.rate, self._at_once
         ) and self._conversations.suspects.stand(held)
 
     def _begin(self, batch: list[Item], known: Accusation | None = None) -> None:
