@@ -78,6 +78,7 @@ class Place:
         self.vendors = profilecast(*sandbox, "--ready-file", ready, log=self.log)
         while not ready.exists():
             time.sleep(0.05)
+        self.service: subprocess.Popen[bytes] | None = None
         self.gateway = ready.read_text().strip()
         self._read = 0
 
@@ -88,7 +89,7 @@ class Place:
 
     def serve(self) -> subprocess.Popen[bytes]:
         new = [] if self.state.exists() else ["--new-state"]
-        process = profilecast(
+        process = self.service = profilecast(
             "serve", "--workspace", self.workspace, "--state", self.state, "--gateway", self.gateway, "--status-port",
             self.status_port(), "--events", self.events / "*.jsonl", *new, log=self.log,
         )  # fmt: skip
@@ -125,6 +126,13 @@ class Place:
         self._read += len(content)
         return [json.loads(line) for line in content.splitlines()]
 
+    def end(self) -> None:
+        """Whatever happened, nothing of it runs on."""
+        for process in (self.service, self.vendors):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         process.wait()
@@ -137,7 +145,7 @@ def place(cap: int) -> Iterator[Place]:
         try:
             yield made
         finally:
-            made.stop(made.vendors)
+            made.end()
 
 
 def now() -> str:
