@@ -29,6 +29,9 @@ class MadeCalls:
     def newest(self) -> int:
         return self.number
 
+    def stamp(self) -> object:
+        return None
+
     def waiting(self) -> int:
         return self.number - self.settled
 

@@ -70,8 +70,8 @@ def _main(given: Sequence[str]) -> int:
 
 
 def _unheard_run(error: OSError) -> None:
-    told = "The run goes on; its summary.json will tell what it did."
-    print(f"Standard output cannot be written: {error.strerror}. {told}", file=sys.stderr)
+    goes_on = "The run goes on; its summary.json will say what it did."
+    print(f"Standard output cannot be written: {error.strerror}. {goes_on}", file=sys.stderr)
 
 
 def _unheard_service(error: OSError) -> None:

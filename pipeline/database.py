@@ -14,7 +14,7 @@ WAIT = 60.0  # seconds for another process's transaction
 
 
 def make_database(path: Path, schema: str, meta: Mapping[str, object]) -> None:
-    """A new one, and on the disk; what lay there is gone."""
+    """Make a new database file, on the disk when this returns. A file that was there is replaced."""
     path.unlink(missing_ok=True)
     remove_beside(path)
     descriptor = private(path, os.O_CREAT | os.O_RDWR)  # what SQLite puts beside it gets the same mode
@@ -31,7 +31,7 @@ def make_database(path: Path, schema: str, meta: Mapping[str, object]) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """To read and write, on any thread; one that is not there is an error."""
+    """Open a database file to read and write, on any thread. A file that is not there is an error."""
     database = opener(uri(path, "rw"), uri=True, isolation_level=None, timeout=WAIT, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")
@@ -43,8 +43,17 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def give_back(database: sqlite3.Connection) -> None:
-    """Some of the space that is free in the file, to the disk."""
+    """Give some of the file's free space back to the disk."""
     database.executescript("PRAGMA incremental_vacuum(2000)")  # `execute` would free one page of the 2,000
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Another one after every transaction, as good as always; None: not known. Cheap, where thousands look often."""
+    try:
+        beside = os.stat(f"{path}-wal")
+    except OSError:
+        return None
+    return beside.st_mtime_ns, beside.st_size
 
 
 def uri(path: Path, mode: str) -> str:
@@ -52,6 +61,6 @@ def uri(path: Path, mode: str) -> str:
 
 
 def remove_beside(path: Path) -> None:
-    """What SQLite left beside a file that is gone; it would take it for a part of the next one."""
+    """Remove what SQLite left beside a file that is gone: it would take it for a part of the next one."""
     for ending in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + ending).unlink(missing_ok=True)

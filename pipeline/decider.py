@@ -63,9 +63,10 @@ class Decider:
         self.folder, self.plan, self.registry, self.run, self.masked = folder, plan, registry, run, masked
         self._db: StateDb | None = None
         self._open: dict[str, Receipts] = {}
+        self._read: dict[str, object] = {}  # stamps of logs of which every receipt is folded
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_db": None, "_open": {}}
+        return {**self.__dict__, "_db": None, "_open": {}, "_read": {}}
 
     @property
     def db(self) -> StateDb:
@@ -82,14 +83,14 @@ class Decider:
 
     @property
     def outdated(self) -> bool:
-        """Somebody decided with a newer workspace: what this one wants counts no more."""
+        """Whether somebody decided with a newer workspace: what this one wants counts no more."""
         number = self.db.meta("workspace_number")
         return isinstance(number, int) and number > self.registry.number
 
     # -- facts
 
     def fold_parsed(self, parsed: Parsed) -> Decided:
-        """The events of one shard of input, and what was no event."""
+        """Fold the events of one shard of input, and keep what was no event as dead letters."""
         decided = Decided(dict(parsed.counts), sources=parsed.sources)
         letters = [mask(letter) for letter in parsed.dead_letters] if self.masked else parsed.dead_letters
         if letters:
@@ -101,16 +102,19 @@ class Decider:
         return decided
 
     def fold_receipts(self) -> Decided:
-        """What the senders wrote since the last time, of every connection that there ever was."""
+        """Fold the receipts that came since the last time, of every connection that there ever was."""
         decided = Decided()
         for part in self.receipts():
             decided.add(part)
         return decided
 
-    def receipts(self, most: int = RECEIPTS) -> Iterator[Decided]:
-        """The same, a portion at a time."""
+    def receipts(self, most: int = RECEIPTS, passing: bool = False) -> Iterator[Decided]:
+        """`fold_receipts`, a portion at a time. `passing` over logs that seem to have nothing new."""
         for number, name in enumerate(self.registry.connections):
             log = self._receipts(name)
+            stamp = log.stamp()
+            if passing and stamp is not None and stamp == self._read.get(name):
+                continue
             known = self.db.folded(number)
             file, position = log.file_id, log.place(known)
             if known and file not in (b"", known[0]):  # it was lost, or an older copy was put back
@@ -126,9 +130,10 @@ class Decider:
                 decided = self._fold(facts, (number, file, position, freed))
                 decided.settled = fields_of([each.receipt for each in found])
                 yield decided
+            self._read[name] = stamp
 
     def _receipts(self, connection: str) -> Receipts:
-        """They stay open: while many connections are served, each is looked at twice a second."""
+        """The open receipts of a connection. They stay open, for a service looks at each twice a second."""
         if connection not in self._open:
             log = Receipts(self.folder, connection)
             if not log.file_id:
@@ -137,7 +142,7 @@ class Decider:
         return self._open[connection]
 
     def fold_retries(self, retries: Iterable[Retry]) -> Decided:
-        """Dead letters that are to be tried again."""
+        """Fold dead letters that are to be tried again."""
         facts: dict[str, Facts] = {}
         deletions: list[tuple[int, int]] = []
         for retry in retries:
@@ -159,7 +164,7 @@ class Decider:
         return decided
 
     def ticks(self, most: int = PROFILES) -> Iterator[Decided]:
-        """The same, a portion at a time. What was not reached is begun again by whoever decides next."""
+        """`tick`, a portion at a time. What was not reached is begun again by whoever decides next."""
         digest = self.plan.digest()
         if self.registry.digest == digest:
             return
@@ -171,7 +176,7 @@ class Decider:
         write_registry(self.db, self.registry)
 
     def at(self, now: datetime) -> "Decider":
-        """The same, with another clock."""
+        """This decider with another clock."""
         self.plan = msgspec.structs.replace(self.plan, now=micros(now))
         return self
 

@@ -65,7 +65,7 @@ class Deliveries:
             done.set_exception(error)
 
     def _deliver(self, plan: ConnectionPlan) -> Report:
-        """Until nothing more can be sent. Who ends looks once more: something may have come while it let go."""
+        """Deliver until nothing more can be sent, and then look once more: calls may have come meanwhile."""
         total, connection = self._nothing(plan.name), self._connections[plan.name]
         while True:
             at_hand = made(self._options.workspace, [connection])
@@ -86,7 +86,7 @@ class Deliveries:
                 return total
 
     def _lease(self, plan: ConnectionPlan, destination: Destination) -> Lease | None:
-        """Waits while another process has it; None: that one has delivered everything, or we are to stop."""
+        """The lease, when it is free. None: the process that had it delivered everything, or this one is to stop."""
         report, group = self._nothing(plan.name, elsewhere=True), self._group(destination)
         try:
             while True:

@@ -2,10 +2,8 @@
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -84,14 +82,14 @@ def unwritable(path: Path, error: OSError) -> str:
 
 
 def make_folder(path: Path) -> None:
-    """With those that it is in, for the eyes of their owner. Raises OSError."""
+    """Make a folder and those above it, which only their owner can read. Raises OSError."""
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
 def private(path: str | Path, flags: int) -> int:
-    """An opener (see `open`): the file is for the eyes of its owner."""
+    """An opener for `open`: only its owner can read the file."""
     return os.open(path, flags, PRIVATE)
 
 
@@ -108,69 +106,10 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """The names in a folder are on the disk too."""
+    """Bring the names in a folder to the disk."""
     with writing(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-class Appended:
-    """A file that only grows, and is brought to the disk behind its writer's back.
-
-    What is written survives the end of the process at once, and a power cut when it is at most
-    `SECONDS` or `ITEMS` old: a thread of its own does the waiting for the disk.
-    """
-
-    SECONDS = 1.0
-    ITEMS = 500
-
-    def __init__(self, path: Path) -> None:
-        self._file = FileIO(path, "ab")
-        self._unsynced = 0
-        self._hurry = threading.Event()
-        self._closing = False
-        self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._follow, name=f"disk {path.name}", daemon=True)
-        self._thread.start()
-
-    @property
-    def empty(self) -> bool:
-        return self._file.tell() == 0
-
-    def write(self, content: bytes, items: int) -> None:
-        """Append. Raises OSError, also for what the disk refused of earlier writes."""
-        if self._error:
-            raise self._error
-        rest = memoryview(content)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._unsynced += items
-        if self._unsynced >= self.ITEMS:
-            self._hurry.set()
-
-    def close(self) -> None:
-        """Everything is on the disk. Raises OSError."""
-        self._closing = True
-        self._hurry.set()
-        self._thread.join()
-        self._file.close()
-        if self._error:
-            raise self._error
-
-    def _follow(self) -> None:
-        while not self._closing:
-            self._hurry.wait(self.SECONDS)
-            self._hurry.clear()
-            if self._unsynced:
-                self._unsynced = 0
-                self._sync()
-        self._sync()
-
-    def _sync(self) -> None:
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            self._error = error

@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 
 
 def check_patterns(patterns: Iterable[str]) -> None:
-    """Raises WrongPattern where one of them can never be watched."""
+    """Raise WrongPattern where a pattern can never be watched."""
     for pattern in patterns:
         if "://" in pattern:
             advice = "copy the files here, or read them with `profilecast run`"
@@ -45,7 +45,7 @@ def check_patterns(patterns: Iterable[str]) -> None:
             look_up(pattern)
         except WrongPattern:
             raise
-        except InputError:  # what is not there yet, or may not be read, may be mended meanwhile
+        except InputError:  # what is not there yet, or may not be read, may be fixed meanwhile
             pass
 
 
@@ -64,7 +64,7 @@ class Feed:
         self._given_up: dict[str, tuple[Found, float]] = {}
 
     def look(self) -> None:
-        """At the files, where that is due."""
+        """Look at the files, if that is due."""
         now, began = self._clock(), time.monotonic()
         if began < self._due:
             return
@@ -85,7 +85,7 @@ class Feed:
         return pieces
 
     def took(self, pieces: Iterable[Piece]) -> None:
-        """They are folded, and that is on the disk."""
+        """The pieces are folded, and that is on the disk."""
         for piece in pieces:
             if piece.seen is not None:
                 self._seen[piece.path] = piece.seen
@@ -93,13 +93,13 @@ class Feed:
                 self._given_up.pop(piece.path, None)
 
     def begin_anew(self) -> None:
-        """What was taken could not be folded: it is found again, from what is on the disk on."""
+        """What was taken could not be folded: go back to what the disk says was read."""
         self._waiting.clear()
         self._whole = None
         self._due = 0.0
 
     def forget(self) -> list[str]:
-        """Files that have not been there for long: nobody needs to remember how far they were read."""
+        """Forget files that have not been there for long."""
         there = set(self._paths())
         old = [
             path for path, seen in self._seen.items() if path not in there and seen.changed < self._clock() - _FORGET

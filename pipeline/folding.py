@@ -32,6 +32,7 @@ from transforms.logic.portion import parse_lines
 TURN = 0.5  # seconds between turns in which there is nothing to do
 _PROFILES = 1_000  # in a portion, when all are looked at anew
 _RECEIPTS = 1_000  # in a portion
+_SURE = 5.0  # seconds between looks into logs that seem to have nothing new
 _RECEIPTS_FOR = 0.1  # seconds of one turn
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds until the state is tried again that could not be used
 _PRUNE = 3600.0  # seconds
@@ -41,7 +42,7 @@ Order = Decider | Literal["pause", "go on", "stop"]
 
 
 class Turned(NamedTuple):
-    """What a turn brought."""
+    """What one turn of folding did."""
 
     counts: dict[str, int] = {}
     trouble: str = ""  # why nothing can be folded now
@@ -80,6 +81,7 @@ class _Folding:
         self._counts: Counter[str] = Counter()
         self._ticking: Iterator[Decided] = iter(())
         self._troubles = 0
+        self._sure = 0.0  # when every log was looked into
         self._told, self._last = 0.0, Turned()
         self._pruned = time.monotonic()
 
@@ -108,7 +110,7 @@ class _Folding:
         return 0.0
 
     def _begin_folding(self) -> None:
-        """With what is on the disk."""
+        """Begin with what is on the disk."""
         assert self._decider
         self._receipts = iter(())
         self._ticking = self._decider.ticks(_PROFILES)
@@ -116,7 +118,7 @@ class _Folding:
             self._feed.begin_anew()
 
     def _turn(self) -> float:
-        """A portion of everything that there is to do; how long to wait for the next turn."""
+        """Fold a portion of everything that there is to do; how long to wait for the next turn."""
         assert self._decider
         trouble, pause = "", 0.0
         try:
@@ -126,7 +128,7 @@ class _Folding:
             self._troubles = 0
             if time.monotonic() - self._pruned > _PRUNE:
                 self._tidy(self._decider)
-        except StoreError as error:  # the disk is full, perhaps: nothing is lost, and it may be mended meanwhile
+        except StoreError as error:  # the disk is full, perhaps: nothing is lost, and it may be fixed meanwhile
             trouble = str(error)
             self._troubles += 1
             pause = _PAUSES[min(self._troubles, len(_PAUSES)) - 1]
@@ -135,7 +137,7 @@ class _Folding:
         return pause
 
     def _fold_files(self, decider: Decider) -> bool:
-        """One portion; whether there was any."""
+        """Fold one portion of news of the files; whether there was any."""
         if self._feed is None:
             seen = {path: watch.decode_seen(known) for path, known in decider.db.files().items()}
             self._feed = Feed(self._events, seen)
@@ -149,18 +151,21 @@ class _Folding:
         return True
 
     def _fold_receipts(self, decider: Decider) -> bool:
-        """For a while; whether there were more."""
+        """Fold receipts for a while; whether there are more."""
         until = time.monotonic() + _RECEIPTS_FOR
         while time.monotonic() < until:
             if (part := next(self._receipts, None)) is None:
-                self._receipts = decider.receipts(_RECEIPTS)
+                passing = time.monotonic() - self._sure < _SURE
+                if not passing:
+                    self._sure = time.monotonic()
+                self._receipts = decider.receipts(_RECEIPTS, passing)
                 if (part := next(self._receipts, None)) is None:
                     return False
             self._count(part)
         return True
 
     def _fold_tick(self) -> bool:
-        """One portion; whether there was any."""
+        """Fold one portion of the profiles that are looked at anew; whether there was any."""
         part = next(self._ticking, None)
         if part is not None:
             self._count(part)
@@ -177,7 +182,7 @@ class _Folding:
         self._counts.update(counted(decided))
 
     def _tell(self, trouble: str) -> None:
-        """Now and then, that it is alive."""
+        """Tell the main process now and then that folding goes on."""
         unreadable = tuple(self._feed.unreadable.values()) if self._feed else ()
         turned = Turned(dict(self._counts), trouble, unreadable)
         if turned != self._last or time.monotonic() - self._told > TURN:
@@ -187,7 +192,7 @@ class _Folding:
 
 
 def counted(decided: Decided) -> dict[str, int]:
-    """What is said of it."""
+    """The counts of a portion that a service shows."""
     told = {"events": decided.input.get("read", 0), "unusable": decided.input.get("dead_letters", 0)}
     told |= {"calls": sum(decided.made.values())} | decided.settled
     return {name: number for name, number in told.items() if number}

@@ -24,7 +24,7 @@ from pipeline.disk import SenderError, StoreError, make_folder, private, replace
 
 
 class Busy(Exception):
-    """Somebody else has it; the text says who."""
+    """Another process has the lease; the text says which."""
 
 
 class _Lock:
@@ -70,7 +70,7 @@ def deciding(folder: Path) -> Iterator[None]:
 
 
 class GroupCaps:
-    """What is kept of a vendor account's caps over processes and state directories: long windows, told holds."""
+    """What is kept of a vendor account's caps over processes and state directories: long windows, and waits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

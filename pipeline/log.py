@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect, give_back
+from pipeline.database import connect, give_back, stamp
 from pipeline.disk import SenderError, StoreError, sender_errors, sqlite_errors
 from pipeline.sent import (
     MEND,
@@ -101,7 +101,7 @@ class SqliteLog:
         return int(doubt)
 
     def _last_position(self) -> int:
-        """Of the last receipt that there ever was, though it may be forgotten."""
+        """The position of the last receipt that there ever was, though it may be forgotten."""
         row = self._writer.execute("SELECT seq FROM sqlite_sequence WHERE name = 'receipts'").fetchone()
         return int(row[0]) if row else 0
 
@@ -159,6 +159,9 @@ class SqliteLog:
         statement = "SELECT max(ask) FROM calls WHERE connection = ? AND backfill = ?"
         with self._read():
             return max(self._reader.execute(statement, (self._number, each)).fetchone()[0] or 0 for each in (0, 1))
+
+    def stamp(self) -> object:
+        return stamp(self._state_path)
 
     def waiting(self) -> int:
         with sender_errors():
@@ -297,7 +300,7 @@ class SqliteLog:
                 self._writer.execute("ROLLBACK")
 
     def _forget(self, folded: int, now: float) -> None:
-        """Of receipts: from the oldest up to one that is kept, for of a slot the later ones may not go before earlier.
+        """Forget receipts, from the oldest on: of a slot, no later one may go before an earlier one.
 
         The last that is folded is kept: others count from it.
         """

@@ -52,7 +52,7 @@ def deliveries(reports: Sequence[Report]) -> Table:
     rejections = any(report.rejections for report in reports)
     table = Table(box=None, pad_edge=False)
     table.add_column("connection", overflow="fold")
-    for head in ("told", "waiting", *(["rejected"] if rejections else []), "time left", "requests/s", "cap"):
+    for head in ("delivered", "waiting", *(["rejected"] if rejections else []), "time left", "requests/s", "cap"):
         table.add_column(head, justify="right", no_wrap=True)
     for report in reports:
         numbers = (report.delivered, report.pending, *([report.rejections] if rejections else []))
@@ -80,7 +80,7 @@ def _plain(console: Console, done: threading.Event) -> None:
 def _line(report: Report) -> str:
     rejected = f", {report.rejections:,} rejected" if report.rejections else ""
     left = f", about {_time(report.seconds_left)} left" if report.seconds_left else ""
-    so_far = f"{report.delivered:,} told, {report.pending:,} waiting{rejected}{left}"
+    so_far = f"{report.delivered:,} delivered, {report.pending:,} waiting{rejected}{left}"
     return f"{report.connection}: {so_far}; {_rate(report)} requests/s (cap {report.cap})"
 
 
@@ -109,16 +109,17 @@ def announce(console: Console, run: Run) -> None:
 def _ahead_of(destination: Destination, connection: Connection, waiting: int) -> str:
     items = destination.batch.items
     requests = -(-waiting // items)
-    told = f"{counted(waiting, 'call')} to send"
+    ahead = f"{counted(waiting, 'call')} to send"
     if items > 1:
-        told += f" in about {counted(requests, 'request')}"
+        ahead += f" in about {counted(requests, 'request')}"
     limits = effective_limits(type(destination).limits, connection)
     limits = [each for each in limits if not each.endpoint and each.unit == "requests"]
     if not limits:
-        return told
+        return ahead
     cap = max(limits, key=lambda each: each.seconds / each.requests)
     seconds = requests * cap.seconds / cap.requests
-    return f"{told}, {_time(seconds)} or more at its cap of {per(cap.requests, cap.seconds)}"
+    least = f"{_time(seconds)} or more" if seconds >= 1 else "less than a second"
+    return f"{ahead}, {least} at its cap of {per(cap.requests, cap.seconds)}"
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -140,23 +141,23 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 
 def _input(summary: Summary) -> Iterator[str]:
-    told = summary.input
-    if told.get("read"):
+    counts = summary.input
+    if counts.get("read"):
         yield (
-            f"Read {counted(told['read'], 'event')}: {told.get('applied', 0):,} told something new, "
-            f"{told.get('unchanged', 0):,} did not, {told.get('dead_letters', 0):,} could not be used. "
+            f"Read {counted(counts['read'], 'event')}: {counts.get('applied', 0):,} said something new, "
+            f"{counts.get('unchanged', 0):,} did not, {counts.get('dead_letters', 0):,} could not be used. "
             f"{counted(summary.profiles, 'profile')} known."
         )
     for line in summary.unusable:
         yield f"  {line}"
-    if told.get("retried"):
-        yield f"{counted(told['retried'], 'failed call')} may be tried again."
-    if told.get("dropped"):
+    if counts.get("retried"):
+        yield f"{counted(counts['retried'], 'failed call')} may be tried again."
+    if counts.get("dropped"):
         yield (
-            f"{counted(told['dropped'], 'occurrence')} dropped: of those that wait for a required key, only the newest "
-            "of each person are kept."
+            f"{counted(counts['dropped'], 'occurrence')} dropped: of those that wait for a required key, only the "
+            "newest of each person are kept."
         )
-    for name, number in told.items():
+    for name, number in counts.items():
         if name.startswith("unknown_field "):
             yield f"Ignored the unknown field {name.split(' ', 1)[1]!r} {number:,} times."
 
@@ -189,7 +190,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if report.stopped:
         yield f"STOPPED: {report.stopped}."
     for key, words in sorted(report.blocked.items()):
-        yield f"STOPPED for {key}: {words}. Its calls wait."
+        yield f"BLOCKED {key}: {words}. Its calls wait, the others go on."
     if each.elsewhere:
         yield f"another process {'delivers' if each.unfinished else 'delivered'} it."
     if report.handed_over:
@@ -201,15 +202,15 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         words = next((sample.words for sample in report.samples if sample.reason == reason), "")
         yield f"{number:,} rejected, {reason}{': ' + words if words else ''}"
     if each.expired:
-        yield f"{each.expired:,} expired: for hours the vendor gave no answer. When it does: profilecast replay"
+        yield f"{each.expired:,} expired: for hours the vendor gave no useful answer. When it does: profilecast replay"
     if each.scheduled:
-        yield f"{counted(each.scheduled, 'call')} waiting for their time, the first until {each.scheduled_until}."
+        yield f"{counted(each.scheduled, 'call')} scheduled, the first for {each.scheduled_until}."
     if report.unconfirmed:
-        yield f"{report.unconfirmed:,} delivered calls are unconfirmed: the vendor answers with a count only."
+        yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
     if each.kept:
         yield (
-            f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request: "
-            "the vendor keeps what it was told of them until somebody deletes it by hand."
+            f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request. The vendor "
+            "keeps what it was told about them until somebody deletes it by hand."
         )
     if each.no_identifier:
         yield f"{counted(each.no_identifier, 'profile')} without an identifier that it understands."
@@ -235,5 +236,5 @@ def _why_nothing(summary: Summary) -> str:
         return "no profile is known yet"
     scheduled = sum(each.scheduled for each in summary.connections.values())
     if scheduled:
-        return f"{counted(scheduled, 'call')} waiting for their time"
+        return f"{counted(scheduled, 'call')} scheduled for later"
     return "there is no news for any connection"

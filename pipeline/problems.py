@@ -1,4 +1,4 @@
-"""Mistakes of a workspace file, told so that they can be mended without reading the code."""
+"""Mistakes of a workspace file, in words by which they can be fixed without reading the code."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -60,7 +60,7 @@ class RunOptions:
 
 @dataclass
 class Heard:
-    """Who wants to hear how far a run is."""
+    """What is called while a run goes on."""
 
     decided: Callable[["Run"], None] = lambda run: None  # before anything is sent
 
@@ -133,7 +133,7 @@ class Run:
         return {name: before.waiting + self.decided.made.get(name, 0) for name, before in self.before.items()}
 
     def _deliver(self, db: StateDb) -> dict[str, Report]:
-        """Until there is nothing more to do: what came of calls may ask for others."""
+        """Deliver and fold the receipts, until these ask for no more calls."""
         names = [connection.name for connection in self.workspace.connections]
         reports: dict[str, Report] = {}
         for _ in range(_ROUNDS):
@@ -148,7 +148,7 @@ class Run:
         return reports
 
     def _fold_receipts(self) -> int:
-        """What the vendors said goes into the state; how many calls that asked for."""
+        """Fold what the vendors said; how many calls that asked for."""
         try:
             with leases.deciding(self.options.state):
                 if self.decider.outdated:
@@ -203,7 +203,7 @@ def run(options: RunOptions, heard: Heard | None = None, replay: Replay = NOTHIN
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """What a step could not do with the disk, without what the engine wraps around it."""
+    """Raise what a step could not do with the disk as a StoreError, without what the engine wraps around it."""
     try:
         yield
     except Exception as error:  # engines wrap what a step raised in exceptions of their own

@@ -20,7 +20,7 @@ _NAME = re.compile(r"(\d{8}T\d{6}Z)(-\d\d)?")  # nothing else in `runs` is ours
 
 
 class RunFolder:
-    """Picklable."""
+    """The folder of one run. Picklable."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

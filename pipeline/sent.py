@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline import state_db
-from pipeline.database import connect, connect_to_read, make_database, remove_beside, uri
+from pipeline.database import connect, connect_to_read, make_database, remove_beside, stamp, uri
 from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from pipeline.leases import log_lease
 from pipeline.traces import Trace
@@ -131,9 +131,13 @@ class Receipts:
             with sqlite_errors(self._path, MEND):
                 self._db = connect_to_read(self._path)
 
+    def stamp(self) -> object:
+        """See `pipeline.database.stamp`."""
+        return stamp(self._path)
+
     @property
     def file_id(self) -> bytes:
-        """b"": there is no file."""
+        """The id of the file; b"" where there is none."""
         found = self.one("SELECT value FROM meta WHERE key = 'id'")
         return bytes(found[0]) if found else b""
 

@@ -1,4 +1,4 @@
-"""`serve`: the run in a loop. Events are folded as they come, and every connection is delivered all the time.
+"""`serve`: events are folded as they come, and every connection is delivered all the time.
 
     this process:   senders, which never stop; the workspace; what is said of it all
     folding:        what is new in files and receipts, every half second (`pipeline/folding.py`)
@@ -49,7 +49,8 @@ class Serving:
     def __init__(self, options: ServeOptions, say: Say) -> None:
         """Raises WrongPattern. To be made while the process has no other thread."""
         check_patterns(options.run.events)
-        self.options, self.say, self.run = options, say, options.run
+        self.options, self.say = options, say
+        self.run = replace(options.run, sender=replace(options.run.sender, retry_blocked=options.again))
         self.page = ""  # the address of its status
         self.counted: Counter[str] = Counter()
         self.folded_at = 0.0  # when something was last folded, seconds since 1970
@@ -64,7 +65,7 @@ class Serving:
         self._pipe, self._folding = start_folding(self.run.events)
 
     def stop(self) -> None:
-        """Softly: what is in flight ends. Safe in a signal handler."""
+        """Stop, after requests in flight have ended. Safe in a signal handler."""
         self._stopping = True
 
     def reload(self) -> None:
@@ -72,12 +73,12 @@ class Serving:
         self._reloading = True
 
     def close(self) -> None:
-        """Afterwards there is no folding process any more."""
+        """End the folding process."""
         self._pipe.close()
         self._folding.join()
 
     def loop(self) -> None:
-        """Raises StoreError, Busy, NeedsConsent and NoState: nothing was begun."""
+        """Serve until `stop`. Raises StoreError, Busy, NeedsConsent and NoState before anything is begun."""
         run = self.run
         with StateDb.use(run.state, run.new_state) as db, leases.deciding(run.state):
             self._db = db
@@ -100,7 +101,7 @@ class Serving:
             self._say_news()
 
     def _listen(self, seconds: float) -> None:
-        """To what folding says."""
+        """Hear what folding says."""
         while self._pipe.poll(seconds):
             self._hear_next()
             seconds = 0.0
@@ -141,7 +142,7 @@ class Serving:
         self.say("ended")
 
     def _fold_last(self) -> None:
-        """What the vendors said in the end."""
+        """Fold what the vendors said last."""
         assert self._decider
         for part in self._decider.receipts():
             self._hear(Turned(counted(part)))
@@ -150,7 +151,7 @@ class Serving:
     # -- the workspace
 
     def _take_over(self, workspace: Workspace, accepted: bool) -> None:
-        """Folding waits meanwhile. Whatever it raises, nothing was changed."""
+        """Decide and deliver with this workspace from now on. Folding waits. If it raises, nothing changed."""
         self._db.bind(workspace.workspace, self.run.sender.gateway)
         vendors = made(workspace).vendors
         plan, registry, notices = enter_workspace(self._db, workspace, vendors, micros(datetime.now(UTC)))
@@ -170,7 +171,7 @@ class Serving:
         self.served.take_over(self.run, plan, registry)
 
     def _reload(self) -> None:
-        """A file with mistakes changes nothing."""
+        """Take the workspace file over as it is now. A file with mistakes changes nothing."""
         try:
             workspace = self.options.load()
             self._pause()
@@ -187,7 +188,7 @@ class Serving:
         self.say("not reloaded", f"{self.refused}\nThe workspace stays as it was.")
 
     def _pause(self) -> None:
-        """Until folding has ended its portion: the registry is written by one at a time."""
+        """Wait until folding has ended its portion: only one process writes the registry at a time."""
         self._pipe.send("pause")
         while not self.now.paused:
             self._hear_next()
@@ -195,7 +196,7 @@ class Serving:
     # -- what is said of it
 
     def _say_news(self, anyway: bool = False) -> None:
-        """What was done since the last time: at once after a quiet time, then every ten seconds."""
+        """Say what was done since the last time: at once after a quiet time, then every ten seconds."""
         now = time.monotonic()
         if self._news and (now - self._said >= _SAY or anyway):
             self._said = now
@@ -217,7 +218,7 @@ class Serving:
         }
 
     def well(self) -> bool:
-        """`GET /healthz`: it folds what comes."""
+        """`GET /healthz`: whether folding goes on."""
         return not self._stopping and not self.now.trouble and time.monotonic() - self._turned < _STUCK
 
 

@@ -17,33 +17,32 @@ from transforms.sending.sender import shared_sender
 
 _LOOK = 0.3  # seconds between looks at what those that run say
 _ELSEWHERE = 5.0  # seconds between looks whether another process still delivers it
+_WELL = 5.0  # seconds without trouble, until that is said
 _ENDING = 30.0  # seconds that a connection may take to end
 
 Say = Callable[..., None]
 
 
 class Served:
-    """`step` now and then, from one thread; `connections` from any."""
+    """Delivers the connections of a service. `step` is called now and then, from one thread; `connections` from any."""
 
     def __init__(self, run: RunOptions, again: float, say: Say) -> None:
         """`again`: seconds until what stopped, or is blocked, is tried again."""
         self._run, self._again, self._say = run, again, say
         self._running: dict[str, Future[Report]] = {}
-        self._began: dict[str, float] = {}
         self._last: dict[str, Report] = {}  # of connections that do not run now
         self._due: dict[str, float] = {}  # when these are tried again
         self._words: dict[str, str] = {}  # what was said of a connection's trouble
         self._plan: Plan | None = None
+        self._well: dict[str, float] = {}  # since when there is none
         self._deliveries: Deliveries | None = None
         self._looked = 0.0
 
     def take_over(self, run: RunOptions, plan: Plan, registry: Registry) -> None:
-        """Whatever stopped may be mended by it: it is tried at once. Those that run hand over by themselves."""
+        """Deliver with this workspace from now on. What stopped is tried at once; what runs hands over by itself."""
         self._run, self._plan = run, plan
         self._deliveries = Deliveries(run, plan, registry, follow=True)
         self._due.clear()
-        for name in self._blocked():
-            shared_sender().end(name)
 
     def step(self) -> None:
         """Look after each connection."""
@@ -54,15 +53,10 @@ class Served:
         for connection in self._run.workspace.connections:
             name = connection.name
             if name not in self._running and now >= self._due.get(name, 0.0):
-                self._began[name] = now
                 self._running[name] = self._deliveries.start(name)
         if now - self._looked < _LOOK:
             return
         self._looked = now
-        for name in self._blocked():
-            if now - self._began.get(name, now) > self._again:
-                self._began[name] = now
-                shared_sender().end(name)
         self._say_troubles()
 
     def _over(self, name: str, running: "Future[Report]", now: float) -> None:
@@ -80,7 +74,7 @@ class Served:
         self._last[name] = report
 
     def _say_troubles(self) -> None:
-        """Each once, and when it is over."""
+        """Say each trouble once, and when it is over."""
         for name, report in self._reports().items():
             running = name in self._running
             if report.stopped:
@@ -93,10 +87,17 @@ class Served:
             elif report.trouble:
                 self._trouble(name, "trouble", report.trouble)
             elif running and name in self._words and report.delivered:
-                del self._words[name]
-                self._say("goes on", connection=name)
+                self._goes_on(name)
+
+    def _goes_on(self, name: str) -> None:
+        """What was blocked is tried again, and may be blocked again."""
+        now = time.monotonic()
+        if now - self._well.setdefault(name, now) >= _WELL:
+            del self._words[name], self._well[name]
+            self._say("goes on", connection=name)
 
     def _trouble(self, name: str, event: str, words: str, more: str = "") -> None:
+        self._well.pop(name, None)
         if self._words.get(name) != words:
             self._words[name] = words
             self._say(event, f"{words}; {more}" if more else words, connection=name)
@@ -106,21 +107,17 @@ class Served:
             return "a reload (SIGHUP) tries it again"
         return f"tried again in {self._again:.0f} s, and after a reload"
 
-    def _blocked(self) -> list[str]:
-        running = self._running
-        return [each.connection for each in shared_sender().reports() if each.blocked and each.connection in running]
-
     # -- the end
 
     def end_one(self, name: str) -> None:
-        """A connection, and wait for it."""
+        """End one connection's delivery, and wait for it."""
         if running := self._running.get(name):
             shared_sender().end(name)
             with suppress(Exception):
                 running.result(_ENDING)
 
     def end(self) -> None:
-        """All of them, softly."""
+        """End all deliveries, after requests in flight have ended."""
         shared_sender().stop()
         for name, running in self._running.items():
             try:
@@ -132,7 +129,7 @@ class Served:
     # -- what is said of it
 
     def _reports(self) -> dict[str, Report]:
-        """Each connection's newest."""
+        """The newest report of each connection."""
         names = {connection.name for connection in self._run.workspace.connections}
         found = dict(self._last)
         found.update({each.connection: each for each in reports() if each.connection in self._running})

@@ -320,7 +320,7 @@ class Portion:
         self._db.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'next_ask'", (newest + 1,))
 
     def free(self, connection: int, asks: Iterable[int]) -> None:
-        """The receipts of these are folded: their calls are needed no more."""
+        """Remove calls whose receipts are folded."""
         rows = [(connection, ask) for ask in asks]
         which = "DELETE FROM calls WHERE connection = ? AND backfill IN (0, 1) AND ask = ?"
         calls = self._db.executemany(f"{which} AND slot != 0", rows).rowcount
@@ -331,7 +331,7 @@ class Portion:
         )
 
     def folded(self, connection: int, file: bytes, position: int) -> None:
-        """Up to there the receipts of this file are folded."""
+        """Note up to where the receipts of this file are folded."""
         self._db.execute("INSERT OR REPLACE INTO folded VALUES (?, ?, ?)", (connection, file, position))
 
     def knows_file(self, connection: int) -> bool:
@@ -353,7 +353,7 @@ class Portion:
 
 
 def _slot(call: Call) -> int:
-    """Cancels stand under none: they are read whatever else waits."""
+    """The slot that a call is filed under. Cancels have none: they are read whatever else waits."""
     return 0 if call.kind == "cancel" else call.slot
 
 

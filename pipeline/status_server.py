@@ -37,7 +37,7 @@ def serving_status(port: int, status: Callable[[], dict[str, Any]], well: Callab
             self.wfile.write(content)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Who asks is no event of note."""
+            """Requests for the status are not logged."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True

@@ -26,7 +26,7 @@ class _Left(Struct, array_like=True):
 
 
 class Trace:
-    """Of one SQLite file; its one writer keeps it."""
+    """How one SQLite file was left; its one writer keeps this up to date."""
 
     def __init__(self, path: Path) -> None:
         self._of, self._path = path, path.with_name(f"{path.name}.trace")
@@ -43,7 +43,7 @@ class Trace:
         return (left.inode, left.changed) == (now.inode, now.changed) and now.beside >= left.beside
 
     def leave(self) -> None:
-        """It is right as it is now. Raises OSError where it is another file than before."""
+        """Note the file as it is now. Raises OSError where it is another file than before."""
         now = self._now()
         if self._known is not None and self._known.inode != now.inode:
             raise OSError(errno.ESTALE, "it was replaced while it was written", str(self._of))

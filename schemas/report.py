@@ -7,7 +7,7 @@ _SAMPLES = 10  # rejected calls that are kept of two deliveries in a row
 
 
 class Sample(Struct, frozen=True):
-    """One rejected call, without personal data: enough to know what to mend."""
+    """One rejected call, without personal data: enough to know what to fix."""
 
     reason: str
     key: str
@@ -20,7 +20,7 @@ class Report(Struct, kw_only=True):
     connection: str
     destination: str
     cap: str = "none"  # as people say it: `100/s`
-    calls: int = 0  # that waited when it began, and that came since
+    calls: int = 0  # that waited when the delivery began, and that came since
     delivered: int = 0
     unconfirmed: int = 0  # of the delivered: the vendor gave a count only
     rejected: dict[str, int] = {}  # by reason
@@ -33,7 +33,7 @@ class Report(Struct, kw_only=True):
     stopped: str = ""  # why the connection stopped though there was more to do
     paused: bool = False  # it stopped since too many of the first calls were rejected: somebody has to look
     trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
-    blocked: dict[str, str] = {}  # keys whose calls wait until somebody mends what they need: the vendor's words
+    blocked: dict[str, str] = {}  # keys whose calls wait until somebody fixes what they need: the vendor's words
     scheduled: int = 0  # of those that wait: for a list's next flush, or for a time of their own
     scheduled_until: str = ""  # when the first of them go, RFC 3339
     held_until: str = ""  # the vendor, or a long cap, takes nothing before, RFC 3339

@@ -43,7 +43,7 @@ class Open(Struct, array_like=True, gc=False):
 
 
 class Rest(Struct, array_like=True, gc=False):
-    """What few entries have."""
+    """What only few entries of the ledger have."""
 
     refused: bytes | None = None  # digest of the rejected or expired call, see `ledger.refusal` and `expiry`
     excused: Kept | None = None  # the value that a sync without resync keeps from a new identifier

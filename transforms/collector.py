@@ -4,7 +4,7 @@ import gc
 
 
 def collect_seldom() -> None:
-    """What is loaded by now is never looked at again, what comes is looked at seldom.
+    """Let the garbage collector never look again at what is loaded by now, and seldom at what comes.
 
     With Python's own thresholds a third of the time of detection went to looking, and what Beam has
     loaded took 70 ms to look at: so long no request was sent.

@@ -18,7 +18,7 @@ class Deliverer(Protocol):
 
 
 class Deliver(beam.PTransform):
-    """Names of connections → a `Report` of each, when its log is done, held, or out of time."""
+    """Names of connections → a `Report` of each, when nothing more of its log can be sent."""
 
     def __init__(self, deliverer: Deliverer) -> None:
         super().__init__()

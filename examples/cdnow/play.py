@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 
 _STEP = 0.5  # seconds
-_HEADS = ("waiting", "delivered", "rejected", "superseded")
+_HEADS = ("waiting", "scheduled", "delivered", "rejected", "superseded")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

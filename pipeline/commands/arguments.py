@@ -20,7 +20,7 @@ def time(text: str) -> datetime:
 
 
 def duration(text: str) -> float:
-    """Seconds."""
+    """The seconds of `30s`, `10m` or `2h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 30s, 10m or 2h")
@@ -28,7 +28,7 @@ def duration(text: str) -> float:
 
 
 def address(text: str) -> str:
-    """Of a server: http or https."""
+    """The address of an http or https server."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -39,7 +39,7 @@ def address(text: str) -> str:
 
 
 def share(text: str) -> float:
-    """From 0 to 1."""
+    """`50%` as 0.5."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
     if not match or float(match[1]) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 50%")

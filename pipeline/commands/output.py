@@ -37,7 +37,7 @@ class Surviving:
     """A stream that may break while its writer goes on: what comes after that is left out."""
 
     def __init__(self, stream: TextIO, tell: Callable[[OSError], None]) -> None:
-        """`tell` hears of it once."""
+        """`tell` is called once, when the stream breaks."""
         self._stream, self._tell, self._broken = stream, tell, False
 
     def write(self, text: str) -> int:
@@ -75,7 +75,7 @@ def surviving(tell: Callable[[OSError], None]) -> Iterator[None]:
 
 
 def _open(stream: TextIO | None) -> TextIO:
-    """None: the process was started with it closed."""
+    """`stream` is None where the process was started with it closed."""
     return stream or Path(os.devnull).open("w")
 
 

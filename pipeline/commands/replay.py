@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code. Raises WorkspaceError."""
+    """Try the dead letters again; the exit code. Raises WorkspaceError."""
     mute_beam()
     if fault := wrong_option(args):
         return _wrong(fault)

@@ -123,7 +123,7 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code. Raises WorkspaceError."""
+    """Do one run; the exit code. Raises WorkspaceError."""
     mute_beam()
     if fault := wrong_option(args):
         print(f"profilecast run: {fault}", file=sys.stderr)
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def mute_beam() -> None:
-    """Ahead of its import: it warns of extras that are not there, and logs what comes out as one line of ours."""
+    """To be called before Beam is imported: it warns of missing extras, and logs errors that we print as one line."""
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
@@ -182,7 +182,7 @@ def carry_out(
 
 
 def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str]) -> "RunOptions":
-    """What `add_run_arguments` were given."""
+    """The options of a run, as the command line has them."""
     from pipeline.run import RunOptions, clock
     from transforms.sending.sender import SenderOptions
 

@@ -38,7 +38,7 @@ exit codes:
   0  it was stopped
   1  wrong usage or configuration
   3  needs a person: the state cannot be used, or a change needs --accept-changes
-  4  another process is deciding in this state directory"""
+  4  another process is deciding in this state directory; or a fault in profilecast: start it again"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve; the exit code. Raises WorkspaceError."""
+    """Serve until stopped; the exit code. Raises WorkspaceError."""
     mute_beam()
     args.now, args.runner = None, LOCAL_RUNNER
     workspace = loaded(args.workspace)
@@ -119,7 +119,7 @@ def _served(serving: "Serving") -> int:
         return _ended(error, PERSON)
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
-        return _ended("This is a fault in profilecast. The state is good: start it again.", PERSON)
+        return _ended("This is a fault in profilecast. The state is good: start it again.", AGAIN)
     return DONE
 
 
@@ -137,7 +137,7 @@ def _written(path: Path) -> float:
 
 @contextmanager
 def _signals(serving: "Serving") -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop softly, a second one at once; SIGHUP reloads."""
+    """While the block lasts: SIGTERM and Ctrl-C stop softly, a second one at once; SIGHUP reloads the workspace."""
 
     def stop(number: int, frame: object) -> None:
         if stopping:

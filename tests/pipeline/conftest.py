@@ -43,7 +43,7 @@ class Shop:
 
     def replay(self, *more: str) -> int:
         """The exit code of `profilecast replay`."""
-        return main(["replay", *self.common(), *more])
+        return main(["replay", *(each for each in self.common() if each != "--new-state"), *more])
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_every_bad_record_is_one_dead_letter_and_the_run_goes_on(shop: Shop, cap
     path = shop.root / "events.jsonl"
     path.write_bytes(b"\n".join(lines) + b"\n")
     assert 0 == shop.run(files=(path,), more=("--now", NOW))
-    assert f"Read {len(BAD) + 2} events: 2 told something new, 0 did not, {len(BAD)} could not be used." in (
+    assert f"Read {len(BAD) + 2} events: 2 said something new, 0 did not, {len(BAD)} could not be used." in (
         capsys.readouterr().out
     )
     letters = sorted(dead_letters(shop.state), key=lambda letter: letter["line"])

@@ -185,7 +185,7 @@ class TestAnnounced:
 
         shop.receiver.answer = listen
         assert 0 == shop.run(*ANA)
-        ahead = "3 calls to send, 1 s or more at its cap of 4/s"
+        ahead = "3 calls to send, less than a second at its cap of 4/s"
         assert f"  hook: {ahead}\n  other: {ahead}\n" == said[0]  # by the first request
 
     def test_a_pattern_that_matches_nothing_sends_what_waits(self, shop: Shop, capsys: Capture) -> None:

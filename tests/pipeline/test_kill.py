@@ -141,5 +141,10 @@ def without_falsehood(known: dict[str, Any]) -> dict[str, Any]:
             who: {key: value for key, value in told.items() if value is not False}
             for who, told in each["people"].items()
         }
-        each["people"] = {who: told for who, told in people.items() if told}
+        each["people"] = {who: told for who, told in people.items() if not names_only(who, told)}
     return found
+
+
+def names_only(who: str, told: dict[str, Any]) -> bool:
+    """A vendor may keep the identifier among the traits."""
+    return all(isinstance(value, str) and value in who for value in told.values())

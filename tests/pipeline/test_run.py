@@ -36,7 +36,7 @@ class TestWhatItSays:
     def test_a_run_that_told_something_prints_a_table(self, shop: Shop, capsys: Capture) -> None:
         assert 0 == shop.run(*ANA)
         printed = capsys.readouterr().out
-        assert "Read 3 events: 3 told something new, 0 did not, 0 could not be used. 1 profile known." in printed
+        assert "Read 3 events: 3 said something new, 0 did not, 0 could not be used. 1 profile known." in printed
         [row] = [line.split() for line in printed.splitlines() if line.startswith("hook")]
         assert ["hook", "6", "6", "0", "0", "6", "none"] == row
         assert "Done: 6 calls delivered." == printed.splitlines()[-1]

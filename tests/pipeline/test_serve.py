@@ -82,9 +82,11 @@ def test_a_person_who_leaves_is_told_so(service: Service, receiver: Receiver) ->
     until(lambda: [m for m in told(receiver, "vip", True) if m["userId"] == "eve"])
     service.append("first.jsonl", vip("eve", now(), member=False))
     until(lambda: [m for m in told(receiver, "vip", False) if m["userId"] == "eve"])
-    assert ["Audience Entered", "Audience Exited"] == [
-        m["event"] for m in receiver.messages if m["userId"] == "eve" and m["type"] == "track"
-    ]
+
+    def tracked() -> list[str]:
+        return [m["event"] for m in receiver.messages if m["userId"] == "eve" and m["type"] == "track"]
+
+    until(lambda: ["Audience Entered", "Audience Exited"] == tracked())
 
 
 def test_the_pages(service: Service) -> None:

@@ -126,7 +126,7 @@ class TestUnheard:
     def test_a_run_says_so_and_goes_on(self, shop: Shop, broken: Callable[[], Any], why: str) -> None:
         with broken() as output:
             done = profilecast("run", *shop.arguments(*ANA), stdout=output)
-        told = "The run goes on; its summary.json will tell what it did."
+        told = "The run goes on; its summary.json will say what it did."
         assert (0, f"Standard output cannot be written: {why}. {told}\n") == (done.returncode, done.stderr)
         assert 3 == summary_of(shop.state)["connections"]["hook"]["delivered"]
         assert 3 == len(shop.receiver.messages)
@@ -208,7 +208,7 @@ class TestProgress:
             console.print(deliveries(CONNECTIONS))
         assert max(map(len, captured.get().splitlines())) <= width
         assert [
-            ["connection", "told", "waiting", "rejected", "time left", "requests/s", "cap"],
+            ["connection", "delivered", "waiting", "rejected", "time left", "requests/s", "cap"],
             ["hubspot-production-eu-marketing-contacts", "412,345", "723,457", "98,765", "11 h", "18.9", "190/10s"],
             ["braze", "299,000", "1,000", "0", "12 s", "0.0", "50/s"],
             ["zendesk-support", "0", "25,000", "0", "0.0", "700/min"],
@@ -219,7 +219,7 @@ class TestProgress:
 
     def test_rejections_have_a_column_where_there_are_any(self) -> None:
         heads = [column.header for column in deliveries(CONNECTIONS[1:]).columns]
-        assert ["connection", "told", "waiting", "time left", "requests/s", "cap"] == heads
+        assert ["connection", "delivered", "waiting", "time left", "requests/s", "cap"] == heads
 
     def test_what_is_said_meanwhile_has_a_line_of_its_own(self, shop: Shop) -> None:
         workspace(shop.workspace, "hook", cap="20/s")

@@ -78,6 +78,9 @@ class MemoryLog:
         with self._lock:
             return max(self.calls, default=0)
 
+    def stamp(self) -> object:
+        return None
+
     def waiting(self) -> int:
         with self._lock:
             return sum(self.calls[ask].kind != "cancel" for asks in self._asks.values() for ask in asks)

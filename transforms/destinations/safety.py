@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from schemas.canonical import canonical
-from schemas.secret import Secret, secrets_in
+from schemas.secret import Secret
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -17,11 +17,6 @@ def check_texts(settings: Any) -> None:
         value = getattr(settings, name)
         if isinstance(value, str) and CONTROLS.search(value):
             raise ValueError(f"{name} has a line break or another control character in it")
-
-
-def broken_secrets(settings: Any) -> list[str]:
-    """The variables whose value would break a header: a line break is easily pasted with it. Reveals secrets."""
-    return [secret.variable for secret in secrets_in(settings) if CONTROLS.search(secret.reveal())]
 
 
 def fingerprint(*parts: str) -> str:

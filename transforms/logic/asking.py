@@ -50,9 +50,9 @@ class Asking(Struct):
         new: bool = False,
         last: bool = False,
     ) -> None:
-        """Hand it to the log; unless it is one that was refused, where it is not `new` anyway.
+        """Write the call into the log, as asked. A call that was refused before is left out, unless it is `new`.
 
-        `last`: an exit of whom nothing more is told.
+        `last`: an exit of somebody who is told nothing more.
         """
         entries = self.state.ledger.setdefault(call.slot, {})
         entry = entries.get(place)
@@ -107,7 +107,7 @@ def carried(call: Call) -> bytes:
 
 
 def _holds(entry: Entry, sync: SyncPlan) -> bytes | None:
-    """What the vendor has, if nothing that is asked lands."""
+    """Digest of what the vendor has if nothing that is asked lands; None: not known."""
     if entry.rest and entry.rest.stray:
         return None
     if entry.told is not None:
@@ -116,7 +116,7 @@ def _holds(entry: Entry, sync: SyncPlan) -> bytes | None:
 
 
 def _not_before(entry: Entry, call: Call, now: int) -> float:
-    """A value that was acknowledged while an older one might land is asked again behind that one."""
+    """When the call may go: behind an older value that may still land. 0: at once."""
     rest = entry.rest
     if rest is None or rest.said is None or rest.said != kept(call.value) or rest.stray * 1_000_000 <= now:
         return 0.0
@@ -124,7 +124,7 @@ def _not_before(entry: Entry, call: Call, now: int) -> float:
 
 
 def gone_since(state: ProfileState) -> Fact:
-    """That the person left, where no event says so: since the latest one. Not since now, or each look would be news."""
+    """An exit that no event says, since the person's latest event. Since now, it would be another one each time."""
     mentions = (max(known.latest, known.removed) for known in state.ids)
     facts = (fact[0] for facts in (state.traits, state.values) for fact in facts.values())
     return max([*mentions, *facts], default=0), False
@@ -134,7 +134,7 @@ def gone_since(state: ProfileState) -> Fact:
 
 
 def heard(entries: Entries, wanted: Kept) -> bool:
-    """Whether somebody was asked or told this value before: it is no news to an identifier that is new."""
+    """Whether any identifier was asked or told this value. Then it is no change that a new identifier is told of."""
     return any(
         entry.told == wanted or (entry.open is not None and entry.open.asked == wanted) for entry in entries.values()
     )
@@ -145,7 +145,7 @@ def excused(entry: Entry, value: Any) -> bool:
 
 
 def end_excuses(entries: Entries, wanted: Kept) -> None:
-    """The value changed: the next one that is told goes to everyone."""
+    """The value changed: identifiers that were kept out of the earlier value are told again."""
     for entry in entries.values():
         if entry.rest and entry.rest.excused is not None and entry.rest.excused != wanted:
             entry.rest.excused = None

@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
 
 @dataclass
 class _Evidence:
-    """Of one scope."""
+    """What the vendor answered in one scope."""
 
     successes: int = 0
     newest: float = -inf  # when the latest request left that was a success
@@ -47,14 +47,16 @@ class _Evidence:
 
     @property
     def enough(self) -> bool:
-        """Whether so long a row is not by chance, as often as records are refused."""
+        """Whether the row is too long for chance, given how often records are refused."""
         share = self.records / (self.records + self.successes + 1)
         needed = min(_MOST, max(ENOUGH, ceil(log(_CHANCE) / log(share)))) if self.records else ENOUGH
         return self.row >= needed
 
 
 class Blame:
-    """Of one connection's delivery. `known`: scopes in which the vendor account acknowledged something before.
+    """Weighs the refusals of one connection.
+
+    `known`: scopes in which the vendor account acknowledged something before.
 
     A verdict `stop` needs no weighing. A refusal of several units that is the record's is split
     (`transforms.logic.splitting`) to find whose: each unit that is refused alone is told as a refusal of its own,
@@ -66,7 +68,7 @@ class Blame:
         self._scopes: dict[str, _Evidence] = {}
 
     def refused(self, refusal: Refusal, scope: str = "") -> Literal["record", "suspect"]:
-        """What to do with its calls. A suspect's wait, and their lanes; look at `stands` then."""
+        """Whose fault it seems. The calls of a suspect wait, and their lanes with them; ask `stands` after this."""
         evidence = self._scopes.setdefault(scope, _Evidence())
         if refusal.split or not refusal.subjects <= evidence.people:
             evidence.row += _MOST if refusal.split else 1
@@ -78,9 +80,10 @@ class Blame:
         return "suspect"
 
     def succeeded(self, sent: float, scope: str = "") -> list[Refusal]:
-        """The vendor took a request that left then. The suspects that it clears: each is its record's.
+        """The vendor took a request that left at `sent`. Returns the suspects that this clears: each is its record's.
 
-        One of `credentials` is cleared by what left when it was known: for they may have ended meanwhile.
+        A suspect of `credentials` is cleared only by a request that left after its answer, for the credentials may
+        have ended between the two.
         """
         evidence = self._scopes.setdefault(scope, _Evidence())
         evidence.successes += 1
@@ -94,7 +97,7 @@ class Blame:
         return cleared
 
     def stands(self, out: int, scope: str = "") -> Literal["goes", "holds", "splits", "scope", "connection"]:
-        """How it stands while so many requests are out.
+        """What to do while `out` requests have no answer yet.
 
         `holds`: nothing new is sent until what is out is answered. `splits`: that, and `to_split` is split, for
         there may be somebody bad in each batch. `scope`, `connection`: it is the fault of that; its suspects wait
@@ -112,7 +115,7 @@ class Blame:
         return "scope" if elsewhere and not who else "connection"
 
     def to_split(self, scope: str = "") -> Refusal:
-        """One of the suspects: no suspect any more."""
+        """Take one of the suspects out, to be split. Raises ValueError where there is none to split."""
         evidence = self._scopes[scope]
         refusal = _to_split(evidence)
         if refusal is None:
@@ -121,7 +124,7 @@ class Blame:
         return refusal
 
     def ended(self) -> tuple[list[Refusal], list[Refusal]]:
-        """There is nothing more to send, and nothing out: those that are the record's, and those that wait.
+        """Judge what is left when nothing more can be sent and nothing is out: the record's own, and those that wait.
 
         Batches that are split then may bring more: ask again. What waits stops the connection, if nobody succeeded.
         """
@@ -145,7 +148,7 @@ class Blame:
 
 
 def _cleared(refusal: Refusal, success: float) -> bool:
-    """By a success that left then."""
+    """Whether a request that left at `success`, and was taken, shows that the refusal is its record's."""
     return not refusal.split and (refusal.sent if refusal.meaning == "refused" else refusal.at) <= success
 
 
@@ -163,7 +166,7 @@ class Keys:
         self._prepared: dict[Hashable, float] = {}  # once more, when; inf: that is under way
 
     def blocked(self, key: Hashable, blocked: Blocked, sent: float) -> Literal["prepare", "again", "wait"]:
-        """Of a request that left then. `prepare` the key and try again, or only try `again` when that is done."""
+        """What to do with a blocked call of a request that left at `sent`: `prepare` its key, try `again`, `wait`."""
         if blocked.prepare and key not in self.waiting:
             if key not in self._prepared:
                 self._prepared[key] = inf
@@ -174,10 +177,10 @@ class Keys:
         return "wait"
 
     def prepared(self, key: Hashable, now: float) -> None:
-        """It is, once more."""
+        """The key was prepared again."""
         self._prepared[key] = now
 
     def delivered(self, key: Hashable) -> None:
-        """The vendor has what it needs: should that go, it may be prepared again."""
+        """The vendor took a call of the key. If it loses the key later, the key may be prepared again."""
         if self._prepared.get(key, inf) < inf:
             del self._prepared[key]

@@ -26,12 +26,12 @@ class Breaker:
         return float("inf") if self._probe is not None else max(0.0, self._closed_until - now)
 
     def sending(self, now: float) -> None:
-        """A request goes."""
+        """A request is sent now."""
         if self.open:
             self._probe = now
 
     def unused(self, sent: float) -> None:
-        """The request sent at `sent` came to nothing that tells of the vendor."""
+        """The request sent at `sent` ended without saying anything about the vendor."""
         if self._probe == sent:
             self._probe = None
 

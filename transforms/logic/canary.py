@@ -19,7 +19,7 @@ class Canary:
         self._reasons: Counter[str] = Counter()
 
     def settled(self, outcome: Delivered | Rejected | Expired) -> None:
-        """The vendor's word on one call."""
+        """Count what the vendor said to one call."""
         if isinstance(outcome, Delivered):
             self._delivered += 1
         elif isinstance(outcome, Rejected):

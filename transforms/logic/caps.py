@@ -9,7 +9,7 @@ from transforms.logic.limit import EVEN
 
 
 def effective_limits(published: Sequence[Limit], connection: Connection) -> list[Limit]:
-    """The destination's limits and the workspace's cap; one that the vendor raised is in place of the first."""
+    """The destination's limits and the workspace's cap. A cap that the vendor raised replaces the published one."""
     limits = list(published)
     if connection.cap is None:
         return limits
@@ -20,7 +20,7 @@ def effective_limits(published: Sequence[Limit], connection: Connection) -> list
 
 
 def at_once(bears: int, limits: Sequence[Limit]) -> int:
-    """How many conversations use the cap up before the slowest answers; or as many as the vendor bears."""
+    """How many conversations at once use the cap up, however slow the answers; at most what the vendor bears."""
     even = [each for each in limits if not each.endpoint and each.unit == "requests" and each.seconds <= EVEN]
     return min(bears, needed(min((limit.requests / limit.seconds for limit in even), default=0.0)))
 

@@ -6,7 +6,7 @@ _SPAN = 10.0  # seconds over which the rate is measured
 
 
 class Estimate:
-    """Fed now and then with what was done so far. What a request settles is learnt from all of them."""
+    """Estimates the time left, from counts that it is given now and then."""
 
     def __init__(self, cap: float, start: float) -> None:
         self._cap = cap  # requests per second; 0 is none

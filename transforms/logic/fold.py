@@ -98,7 +98,7 @@ def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int
 
 
 def _owed(state: ProfileState, connection: ConnectionPlan, out: Folded) -> dict[int, Entry]:
-    """Everybody who may be known to the vendor, by whom it can forget.
+    """Entries for the identifiers that the vendor may know, of those by which it can forget.
 
     What was asked may have been told by now; and what was taken back may have been behind a call that is under way.
     """
@@ -131,7 +131,7 @@ def _ask_deletions(
 
 
 def _retry(state: ProfileState, retry: Retry) -> bool:
-    """A deletion that failed is known only to its dead letter."""
+    """Whether the failed call may be asked again. A deletion that failed is known only to its dead letter."""
     call = retry.call
     if call.kind != "delete":
         return release(state, retry)

@@ -24,7 +24,7 @@ def needed(rate: float) -> int:
 
 
 def room(held: int, wait: int, rate: float, most: int) -> bool:
-    """Whether one more conversation may begin beside those held, of which so many wait for their turn, or are to.
+    """Whether one more conversation may begin. `held`: those under way; `wait`: those of them that wait for a turn.
 
     `rate`: of the cap, requests per second; 0 is none. `most`: as the vendor bears, see `caps.at_once`.
     """

@@ -72,9 +72,11 @@ class _Lane:
 
     def head(self) -> Item | None:
         waiting = self.waiting
-        while waiting and waiting[0].gone:
+        while waiting:
+            if not waiting[0].gone:
+                return waiting[0]
             waiting.popleft()
-        return waiting[0] if waiting else None
+        return None
 
 
 class _Forming:
@@ -92,7 +94,7 @@ class _Forming:
         return len(self._units) >= self.size.items or self.weight >= self.size.bytes
 
     def takes(self, item: Item) -> bool:
-        """Whether it fits and repeats no key; then it is in."""
+        """Add the call if it fits and repeats no key; whether it was added."""
         call, unit = item.call, item.unit
         key = (call.kind, call.identifier, call.key)
         # Two spellings of one identifier are one object at the vendor: it cannot have two values of a key.
@@ -138,10 +140,11 @@ class Lanes:
             return (call.profile_id, call.identifier, (unit,))
         return (call.profile_id, call.identifier)
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, unit: Hashable = None) -> None:
         """At its place, by ask. What a destination's module raises comes before anything is changed."""
         call = item.call
-        item.route, item.unit, item.weight = self._route(call), self._unit(call), weigh(call)
+        item.route, item.weight = self._route(call), weigh(call)
+        item.unit = self._unit(call) if unit is None else unit
         if item.route not in self._sizes:
             self._sizes[item.route] = size = self._batch_of(item.route)
             self.largest = max(self.largest, size.items)
@@ -162,10 +165,18 @@ class Lanes:
         return lane
 
     def _put(self, item: Item) -> None:
-        for lane in item.lanes:
-            _insert(lane.waiting, item)
         self.waiting[item.call.backfill] += 1
-        self._offer(item)
+        alone = True
+        for lane in item.lanes:
+            if lane.waiting or lane.out:
+                alone = False
+                _insert(lane.waiting, item)
+            else:
+                lane.waiting.append(item)
+        if alone:
+            self._make_ready(item)
+        else:
+            self._offer(item)
 
     def room(self, backfill: bool, most: int) -> bool:
         """Whether more calls of this class may be read, where one connection may hold so many bytes."""
@@ -189,7 +200,7 @@ class Lanes:
     # -- what becomes of a batch that was taken
 
     def done(self, item: Item) -> None:
-        """It has its outcome, or leaves memory."""
+        """The call has its outcome, or leaves memory: its lanes go on."""
         if not item.out:
             self._remove(item)
             return
@@ -198,7 +209,7 @@ class Lanes:
         self._release(item)
 
     def _remove(self, item: Item) -> None:
-        """It waited."""
+        """Forget a call that waited."""
         if item.gone:
             return
         item.gone = True
@@ -215,7 +226,10 @@ class Lanes:
             lane.out -= 1
             if not lane.out:
                 lane.holder = None
-                self._next(lane)
+                if lane.waiting:
+                    self._next(lane)
+                else:
+                    self._lanes.pop(lane.key, None)
 
     def _next(self, lane: _Lane) -> None:
         if head := lane.head():
@@ -224,7 +238,7 @@ class Lanes:
             self._lanes.pop(lane.key, None)
 
     def put_back(self, item: Item, due: float) -> None:
-        """To its place; it and what is behind it wait until then."""
+        """Put a call back to its place in its lanes. It waits until `due`, and what is behind it too."""
         item.out = None
         item.due = due
         for lane in item.lanes:
@@ -233,7 +247,7 @@ class Lanes:
         self._release(item)
 
     def behind(self, item: Item) -> bool:
-        """Whether something of its lanes was put back that is to go before it."""
+        """Whether an earlier call of its lanes was put back and has to go first."""
         return any((head := lane.head()) is not None and head.call.ask < item.call.ask for lane in item.lanes)
 
     # -- what goes next
@@ -262,6 +276,10 @@ class Lanes:
 
     def _best(self, may_go: Callable[[str], bool], full: bool) -> tuple[str, bool] | None:
         """Route and class to begin the batch with."""
+        if len(self._queues) == 1 and not full:
+            (only,) = self._queues
+            self._turn += 1
+            return only if may_go(only[0]) else None
         fills = {
             (route, backfill): min(len(queue) / self._sizes[route].items, 1.0)
             for (route, backfill), queue in self._queues.items()
@@ -323,10 +341,15 @@ class Lanes:
 
     def _first(self, item: Item, forming: _Forming | None) -> bool:
         """Whether it is the first in all its lanes, and none of them is busy with another batch."""
-        return all(lane.head() is item and (not lane.out or lane.holder is forming) for lane in item.lanes)
+        for lane in item.lanes:
+            if lane.out and lane.holder is not forming:
+                return False
+            if lane.head() is not item:
+                return False
+        return True
 
     def _offer(self, item: Item) -> None:
-        """Make it ready, if it is."""
+        """Note the call as ready, if it may go."""
         if item.ready or item.gone or not self._first(item, None):
             return
         if item.due:
@@ -334,6 +357,9 @@ class Lanes:
                 item.scheduled = item.due
                 heappush(self._due, (item.due, next(self._numbers), item))
             return
+        self._make_ready(item)
+
+    def _make_ready(self, item: Item) -> None:
         item.ready = True
         backfill = item.call.backfill
         self.ready[backfill] += 1

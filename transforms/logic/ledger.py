@@ -23,12 +23,12 @@ def kept(value: Any) -> Kept:
 
 
 def kept_digest(of: bytes) -> Kept:
-    """The same, of a digest."""
+    """A value as the ledger keeps it, from its digest."""
     return _BOOLEANS.get(of, of)
 
 
 def digest_kept(of: Kept) -> bytes:
-    """The inverse."""
+    """The digest of a value that the ledger keeps."""
     return _DIGESTS[of] if isinstance(of, bool) else of
 
 
@@ -43,7 +43,7 @@ def refusal(call: Call, settings: bytes) -> bytes:
 
 
 def expiry(call: Call, settings: bytes) -> bytes:
-    """What an expiry depends on: the same, and the time of the value. If it is said again, it is told again."""
+    """What an expiry depends on: the same, and the time of the value. So an event with a later time asks again."""
     return blake2b(encode((refusal(call, settings), call.at)), digest_size=16).digest()
 
 
@@ -144,7 +144,7 @@ def _settle_deletion(state: ProfileState, receipt: Receipt, plan: Plan) -> None:
 
 
 def _may_land(state: ProfileState, receipt: Receipt, plan: Plan) -> None:
-    """An attempt of it may land over what is told since the deletion."""
+    """Note until when a request of it may land over what is told since the deletion."""
     number = plan.connection_of(receipt.slot)
     if receipt.unsure_until and number >= 0:
         state.stray[number] = max(state.stray.get(number, 0), ceil(receipt.unsure_until))

@@ -57,7 +57,7 @@ class Spaced:
         self._sent.append(now)
 
     def left(self, taken: float, now: float) -> None:
-        """The request of the token taken then has left only now."""
+        """The request that took its token at `taken` left only at `now`."""
         for place in range(len(self._sent) - 1, -1, -1):
             if self._sent[place] <= taken:
                 self._sent[place] = now
@@ -112,7 +112,7 @@ class Counted:
 
     @property
     def unsaved(self) -> bool:
-        """More was sent than the last `save` foresaw."""
+        """Whether more was sent than the last `save` reserved."""
         return self._unsaved > self._reserved
 
     def save(self, shift: float, ahead: bool) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Limiter:
         self.join(limits, now)
 
     def join(self, limits: Sequence[Limit], now: float) -> None:
-        """Another connection shares the credential: the strictest limits hold for all."""
+        """Add the limits of a connection that shares the credential: the strictest ones count for all."""
         known = {window.limit for window in self._windows}
         for limit in dict.fromkeys(limits):
             if limit not in known:
@@ -183,14 +183,14 @@ class Limiter:
         return max(0.0, ready - now)
 
     def take(self, now: float, endpoint: str, items: int = 1) -> None:
-        """A request goes now. Every attempt takes its token, repeats too."""
+        """Take the token of a request that is sent now. Every attempt takes one, repeats too."""
         for window in self._windows:
             if window.limit.endpoint in ("", endpoint):
                 window.take(now, items)
         self.learned.take(now)
 
     def left(self, taken: float, now: float, endpoint: str) -> None:
-        """A busy sender was late to send what took its token at `taken`."""
+        """A busy sender sent the request that took its token at `taken` only at `now`."""
         for window in self._windows:
             if isinstance(window, Spaced) and window.limit.endpoint in ("", endpoint):
                 window.left(taken, now)
@@ -198,7 +198,7 @@ class Limiter:
     # -- what the vendor says
 
     def hold(self, now: float, seconds: float) -> None:
-        """Nothing goes for so long, as the vendor said; later runs keep to it too."""
+        """Send nothing for so many seconds, as the vendor said. Later runs keep to it too."""
         self._told_until = max(self._told_until, now + seconds)
         self._hold(now, seconds)
 
@@ -207,7 +207,7 @@ class Limiter:
             self._held_since, self._held_until = now, now + seconds
 
     def held(self, now: float) -> float:
-        """Seconds for which nothing goes because the vendor said so."""
+        """Seconds for which nothing is sent because the vendor said so."""
         return max(0.0, self._held_until - now)
 
     def throttled(self, now: float, after: float | None, sent: float) -> None:
@@ -232,7 +232,7 @@ class Limiter:
 
     @property
     def unsaved(self) -> bool:
-        """A long window has to be saved before more is sent."""
+        """Whether a long window has to be saved before more is sent."""
         return any(window.unsaved for window in self._long)
 
     def save(self, now: float, wall: float, ahead: bool) -> dict[str, Any]:

@@ -10,20 +10,20 @@ WHOLE = 10  # times: an answer that comes drop by drop would have no end
 
 
 class Patience:
-    """With one request after the other."""
+    """How long the request of a conversation is waited for; a conversation has one request out at a time."""
 
     def __init__(self) -> None:
         self._left = self._heard = inf
 
     def waits(self) -> None:
-        """The request waits for a connection, or for its turn: for that there is no limit here."""
+        """The request waits for a connection or for its turn. For that there is no limit here."""
         self._left = self._heard = inf
 
     def leaves(self, now: float) -> None:
         self._left, self._heard = now, inf
 
     def hears(self, now: float) -> None:
-        """Of the vendor; or the vendor has all of the request."""
+        """A part of the answer came; or all of the request is written."""
         self._heard = now
 
     def ends(self, silence: float) -> float:
@@ -31,7 +31,7 @@ class Patience:
         return min(self._heard + silence, self._left + WHOLE * silence)
 
     def why(self, silence: float) -> str:
-        """It was given up."""
+        """Why the request was given up, in words."""
         if self._heard + silence <= self._left + WHOLE * silence:
             return f"no answer within {silence:g} s"
         return f"no whole answer within {WHOLE * silence:g} s"

@@ -79,7 +79,7 @@ class Plan(Struct, frozen=True):
         return datetime.fromtimestamp(self.now / 1_000_000, UTC)
 
     def digest(self) -> bytes:
-        """Changes when a profile without news could be wanted to know something else."""
+        """Changes when something else may be wanted of profiles without news: then each is looked at."""
         facts = [
             (c.name, c.understood, c.required, c.deletions, [_facts(sync) for sync in c.syncs])
             for c in self.connections

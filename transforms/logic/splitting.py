@@ -18,7 +18,7 @@ Unit = tuple[int, ...]  # calls that must stay together, by place or number
 
 
 class Answer(NamedTuple):
-    """What a part came to."""
+    """What the vendor said to a part."""
 
     what: Literal["taken", "partly", "refused", "unanswered"]
     words: str = ""  # the vendor's
@@ -75,7 +75,7 @@ class Splitting:
         return None if self._part is None else sorted(call for unit in part for call in unit)
 
     def told(self, answer: Answer) -> None:
-        """What the part that `next` gave came to."""
+        """Say what the vendor answered to the part that `next` gave."""
         if self._part is None:
             raise ValueError("the search is over")
         self._go_on(answer)
@@ -86,7 +86,7 @@ class Splitting:
 
     @property
     def waiting(self) -> list[int]:
-        """What has neither been taken nor been dropped: after `whole`, or when the search is broken off."""
+        """Calls that were neither taken nor dropped: after `whole`, or when the search is broken off."""
         return sorted(self._open)
 
     # -- the search
@@ -111,7 +111,7 @@ class Splitting:
             yield from self._find(units)
 
     def _find(self, units: list[Unit]) -> _Parts:
-        """Something in `units` is bad: it is found by halves, then all the rest is told together."""
+        """Find what is bad in `units` by halves; then send all the rest together."""
         aside: list[Unit] = []
         while len(units) > 1:
             first, second = _halves(units)
@@ -131,7 +131,7 @@ class Splitting:
             yield from self._rest(rest, answer)
 
     def _rest(self, rest: list[Unit], answer: Answer) -> _Parts:
-        """There is more that is bad; or it is none of them."""
+        """Search the rest: there is more that is bad, or the fault is none of the units'."""
         enough = max(FEWEST, ceil(log2(len(self._units))))
         known = not answer.large
         for unit in _spread(rest, enough - 1) if len(self._units) >= FEWEST else ():
@@ -163,7 +163,7 @@ class Splitting:
             yield from self._tell_by_halves(second)
 
     def _tell(self, units: list[Unit]) -> _Asking:
-        """One part; a unit alone has its end with the answer."""
+        """Send one part. A unit that is sent alone is judged by its answer."""
         part = self._left(units)
         if not part:
             return PARTLY
@@ -194,7 +194,7 @@ def _halves(units: list[Unit]) -> tuple[list[Unit], list[Unit]]:
 
 
 def _spread(units: list[Unit], number: int) -> list[Unit]:
-    """So many, from all over."""
+    """So many of the units, evenly spread."""
     number = min(number, len(units))
     return [units[(2 * n + 1) * len(units) // (2 * number)] for n in range(number)]
 

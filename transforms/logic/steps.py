@@ -60,7 +60,7 @@ class Around(NamedTuple):
 
 
 class Steps:
-    """Of one request. `units` in it; `tries` before trouble that only it has is its own (a part: fewer)."""
+    """The steps of one request. `units` in it; `tries` before trouble that only it has is its own (a part: fewer)."""
 
     def __init__(
         self, bounds: Bounds, random: Random, units: int = 1, tries: int = TRIES, renewing: bool = False

@@ -45,6 +45,8 @@ class Addressing:
 
     async def through(self, url: URL) -> tuple[URL | None, dict[str, str] | None]:
         """The proxy that the environment names for this URL, and the headers for it. The target is looked up too."""
+        if not self._proxies:
+            return None, None
         proxy, headers = self.proxy(url.origin())
         if proxy is not None and url.host and url.host not in self._checked:
             await self._check(url.host)

@@ -137,7 +137,7 @@ class Admission:
             return
         if self.flushes.holds(call, rows.newest, now):
             return
-        if key_of(call) in self._keys.waiting:
+        if self._keys.waiting and key_of(call) in self._keys.waiting:
             self._block(call)
             return
         try:
@@ -184,18 +184,19 @@ class Admission:
     def _enter(self, item: Item, rows: Rows, now: float) -> None:
         call = item.call
         unit = self._destination.unit(call)
-        lanes = self._lanes.keys(call, unit)
-        if self.put_off.holds(call.ask, now, lanes) or self.landing.holds(call.ask, now, lanes):
-            return
-        if (until := self.waits_until(call)) > now:
-            self.landing.add(call.ask, until, lanes)
-            return
+        if call.kind == "delete" or self.put_off.any or self.landing.any:
+            lanes = self._lanes.keys(call, unit)
+            if self.put_off.holds(call.ask, now, lanes) or self.landing.holds(call.ask, now, lanes):
+                return
+            if (until := self.waits_until(call)) > now:
+                self.landing.add(call.ask, until, lanes)
+                return
         if self._net(item, rows):
             return
         if rejected := self._destination.check(call):
             self.settle(item, rejected)
             return
-        self._lanes.add(item)
+        self._lanes.add(item, unit)
         self.items[call.ask] = item
         self.flushes.entered(call, 1)
         self.admitted += 1
@@ -355,6 +356,8 @@ class Admission:
 
     def left_behind(self, item: Item) -> bool:
         """Whether something of its lanes left memory: then it leaves memory too, for it must not pass that."""
+        if not (self.put_off.any or self.landing.any):
+            return False
         lanes, now = [lane.key for lane in item.lanes], self._wall()
         for holding in (self.put_off, self.landing):
             if holding.holds(item.call.ask, now, lanes):

@@ -199,11 +199,15 @@ class Books:
         except (OSError, RuntimeError) as error:  # the second: the process ends
             self._wrote(waiting, asks, error if isinstance(error, OSError) else OSError(str(error)))
             return
-        future.add_done_callback(lambda done: _tell(loop, partial(self._wrote, waiting, asks, done)))
+        if future.done():
+            loop.call_soon(self._wrote, waiting, asks, future)
+        else:
+            future.add_done_callback(lambda done: _tell(loop, partial(self._wrote, waiting, asks, done)))
 
     @property
     def _empty(self) -> bool:
-        return self._next == Writing() and not self._waiting
+        then = self._next
+        return not (then.marks or then.receipts or then.facts or self._waiting)
 
     def _wrote(self, waiting: list[asyncio.Future[None]], asks: list[int], done: "Future[None] | OSError") -> None:
         self._writing = False

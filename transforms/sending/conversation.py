@@ -75,7 +75,7 @@ class Conversations:
                 return
             if self.needs.any:
                 await self.needs.prepare([item.call for item in batch])
-            if batch := self._recheck(batch):
+            if batch := self._recheck(batch, first=True):
                 await self._deliver(batch)
         finally:
             self._put_down(batch)
@@ -88,22 +88,26 @@ class Conversations:
 
     # -- ahead of it
 
-    def _recheck(self, batch: list[Item]) -> list[Item]:
-        """`prepare`, or a conversation, may have found out more than was known when the calls were admitted."""
+    def _recheck(self, batch: list[Item], first: bool = False) -> list[Item]:
+        """`prepare`, or a conversation, may have found out more than was known when the calls were admitted.
+
+        `first`: they come from their lanes; otherwise something may have been put back that is to go before them.
+        """
+        waiting, scopes = self._keys.waiting, self.suspects.scopes
         good = []
         for item in batch:
             call = item.call
             if item.settled or not _mine(item):
                 continue
-            if key_of(call) in self._keys.waiting or item.route in self.suspects.scopes:
+            if (waiting and key_of(call) in waiting) or item.route in scopes:
                 self._admission.block(item)
             elif item.taken_back:
                 self._settle(item, Superseded())
+            elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
+                self._admission.leave_landing(item)
             elif self._admission.left_behind(item):
                 continue
-            elif self._admission.waits_until(call) > self._wall():
-                self._admission.leave_landing(item)
-            elif self._lanes.behind(item):
+            elif not first and self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
             elif self.needs.any and (rejected := self._check(call)):
                 self._settle(item, rejected)
@@ -245,8 +249,9 @@ class Conversations:
 
     def _succeeded(self, items: list[Item], talk: Talk) -> None:
         """Somebody was told: who was refused before is refused for what they are."""
-        for key in {key_of(item.call) for item in items}:
-            self._keys.delivered(key)
+        if self.needs.any:
+            for key in {key_of(item.call) for item in items}:
+                self._keys.delivered(key)
         self.suspects.succeeded(talk.sent or 0.0, talk.route)
 
     def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:

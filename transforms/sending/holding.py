@@ -133,7 +133,7 @@ class PutOff:
 
     def holds(self, ask: int, now: float, keys: Sequence[Hashable] = ()) -> bool:
         """Whether a call waits, or is behind one that does."""
-        if not self._due and not self._shut:
+        if not self.any:
             return False
         waits = self._due.get(ask, -inf) > now or (bool(self._shut) and not self._shut.isdisjoint(keys))
         if waits:
@@ -161,6 +161,11 @@ class PutOff:
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else inf
+
+    @property
+    def any(self) -> bool:
+        """Something waits."""
+        return bool(self._due or self._shut)
 
     @property
     def full(self) -> bool:

@@ -48,6 +48,9 @@ class Log(Protocol):
     def newest(self) -> int:
         """The greatest ask so far; 0: none."""
 
+    def stamp(self) -> object:
+        """As good as always another one when something was added; None: not known. Cheap, for the event loop."""
+
     def waiting(self) -> int:
         """How many calls (not cancels) have no receipt. Counted, so it may take a moment."""
 

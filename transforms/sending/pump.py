@@ -40,8 +40,8 @@ _CHUNK = 1_000  # calls of one read
 _LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
 _LOOK = 0.5  # seconds between looks for news in the log
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
+_SURE = 5.0  # seconds between looks into a log that seems to have nothing new
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
-_MENDED = 900.0  # seconds until keys that wait for somebody to mend something are tried again
 _ROUTES = "acknowledged"  # the fact that holds routes of which something was taken
 _TENANT = "tenant"  # the fact that holds the vendor account that all this was learnt of
 _LIVE, _BACKFILL = False, True
@@ -74,6 +74,8 @@ class Pump:
         self._reads = 0
         self._filling: float | None = None  # since when the lanes are being filled
         self._looked = 0.0
+        self._sure = -inf  # when the log was looked into
+        self._stamp: object = None  # of the log then
         self._mended = wall()
         self._looks_again, self._requests = _LOOK, 0
         self._counted = 0  # of `report.calls`: settled when the log was counted
@@ -207,7 +209,7 @@ class Pump:
         for holding in (admission.flushes, admission.dated, admission.landing, admission.put_off):
             if (first := holding.come(now)) is not None:
                 admission.read_again(first)
-        if self._delivery.follow and admission.blocked and now - self._mended > _MENDED:
+        if self._delivery.follow and admission.blocked and now - self._mended > self._options.retry_blocked:
             self._mended = now
             self._conversations.needs.forget()
             admission.unblock()
@@ -230,6 +232,14 @@ class Pump:
             stuck = waits and self.report.requests == self._requests
             self._looks_again = min(_SELDOM, 2 * self._looks_again) if stuck else _LOOK
             self._requests = self.report.requests
+            await self._look_closely()
+
+    async def _look_closely(self) -> None:
+        """Where the log seems to have changed, and now and then in any case."""
+        self._looked = self._clock()
+        stamp = self._delivery.log.stamp()
+        if stamp is None or stamp != self._stamp or self._looked - self._sure >= _SURE:
+            self._stamp, self._sure = stamp, self._looked
             await self._look_for_news()
 
     async def _look_for_news(self) -> bool:
@@ -288,7 +298,7 @@ class Pump:
         if self._attempts.breaker.open:
             return not held
         return room(
-            held, self._turns.waiting(), self._limiter.rate, self._at_once
+            held, self._turns.waiting, self._limiter.rate, self._at_once
         ) and self._conversations.suspects.stand(held)
 
     def _begin(self, batch: list[Item], known: Accusation | None = None) -> None:

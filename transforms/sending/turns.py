@@ -9,17 +9,14 @@ from transforms.logic.limit import Limiter
 
 
 class Turns:
-    """Conversations that wait for their first turn, by endpoint class."""
+    """Of one connection, by endpoint class."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._endpoints: dict[str, str] = {}  # by route
-        self._waiting: Counter[str | None] = Counter()
-
-    def waiting(self) -> int:
-        """Those that wait for a limit of their own class are in nobody's way."""
-        rate_of, rate = self._limiter.rate_of, self._limiter.rate
-        return sum(n for endpoint, n in self._waiting.items() if endpoint is None or rate_of(endpoint) == rate)
+        self._own: Counter[str] = Counter()  # those that wait for a limit of their own class
+        self._unknown = 0  # those of whose route no request has asked yet
+        self.waiting = 0  # all but those that wait for a limit of their own class: these are in nobody's way
 
     def may_go(self, route: str) -> bool:
         """Whether a request of this route would not wait long for the limit of its own endpoint class.
@@ -28,21 +25,30 @@ class Turns:
         """
         endpoint = self._endpoints.get(route)
         if endpoint is None:  # it is known when the first one asks
-            return not self._waiting[None]
+            return not self._unknown
         rate = self._limiter.rate_of(endpoint)
-        return rate == self._limiter.rate or self._waiting[endpoint] < waiting(rate)
+        return rate == self._limiter.rate or self._own[endpoint] < waiting(rate)
 
     def begin(self, route: str) -> Callable[[], None]:
         """A conversation begins; to be called when it waits no more."""
         endpoint = self._endpoints.get(route)
-        self._waiting[endpoint] += 1
-        turns: list[str | None] = [endpoint]
+        own = endpoint is not None and self._limiter.rate_of(endpoint) != self._limiter.rate
+        self._count(endpoint, own, 1)
+        waits = [1]
 
         def done() -> None:
-            if turns:
-                self._waiting[turns.pop()] -= 1
+            if waits:
+                self._count(endpoint, own, -waits.pop())
 
         return done
+
+    def _count(self, endpoint: str | None, own: bool, number: int) -> None:
+        if own and endpoint is not None:
+            self._own[endpoint] += number
+            return
+        self.waiting += number
+        if endpoint is None:
+            self._unknown += number
 
     def learn(self, route: str, endpoint: str) -> None:
         """A single call may go to an endpoint of its own: what counts is the class with the strictest limit."""

@@ -6,12 +6,11 @@ import msgspec
 import pytest
 
 from schemas.calls import Call, Identifier
-from schemas.secret import Secret
 from schemas.workspace import Connection, Workspace
 from tests.transforms.destinations.driver import secret
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
-from transforms.destinations.safety import breaks_path, broken_secrets
+from transforms.destinations.safety import breaks_path
 
 KEYS = {"KEY": "one", "SAME": "one", "OTHER": "another", "URL": "https://ann:p%40w@hooks.example/in", "LINE": "one\n"}
 
@@ -132,12 +131,6 @@ def test_a_user_in_a_secret_url_becomes_a_header_unless_there_is_one() -> None:
 def _request(webhook: Destination) -> Any:
     call = Call("p1", "delete", Identifier("user_id", "u1"), "", None, 0, 1)
     return next(webhook.forget([call], {}))
-
-
-def test_a_secret_with_a_line_break_is_named() -> None:
-    kind = catalogue()["iterable"]
-    assert ["LINE"] == broken_secrets(kind.Settings(api_key=Secret("${LINE}")))
-    assert [] == broken_secrets(kind.Settings(api_key=Secret("${KEY}")))
 
 
 @pytest.mark.parametrize("name", [".", "..", "", "a/../b", "a/./b", "/a", "a/", "a//b", r"..\a", "a\nb", "a\0"])
