@@ -176,3 +176,35 @@ def test_a_workspace_that_is_not_there_is_named(
     monkeypatch.chdir(tmp_path)
     assert 1 == main(["run", "--state", str(tmp_path / "state")])
     assert "workspace.yaml: there is no such file" in capsys.readouterr().err
+
+
+BOB_TYPE = {"type": "what", "profile_id": "bob", "at": AT, "traits": {"name": "Bob Miller"}}
+
+
+class TestTooMany:
+    def test_a_run_says_for_each_reason_how_many_and_gives_one_example(self, shop: Shop, capsys: Capture) -> None:
+        bad = [{**BOB_TYPE, "profile_id": f"b{n}"} for n in range(3)]
+        assert 0 == shop.run(profile("ana", AT), score("ana", AT, 0), *bad, {**score("ana", AT, 1), "computation": "x"})
+        lines = capsys.readouterr().out.splitlines()
+        [first] = [line for line in lines if "unknown_event_type" in line]
+        assert first.startswith("  3 unknown_event_type: $.type; expected one of ")
+        assert f"for example {shop.root}/events-1.jsonl line 3." in first
+        assert 1 == sum("1 unknown_computation: $.computation" in line for line in lines)
+        assert not [line for line in lines if "Bob" in line]
+
+    @pytest.mark.parametrize(("limit", "code"), [("1", 2), ("2", 0), ("10%", 2), ("90%", 0)])
+    def test_more_unusable_records_than_the_limit_exit_with_2(
+        self, shop: Shop, capsys: Capture, limit: str, code: int
+    ) -> None:
+        events = (profile("ana", AT), score("ana", AT, 0), BOB_TYPE, BOB_TYPE)
+        assert code == shop.run(*events, more=("--max-bad", limit))
+        assert 1 == len(shop.receiver.messages)
+        assert bool(code) == ("2 of 4 records could not be used" in capsys.readouterr().err)
+
+    def test_a_file_in_which_nothing_can_be_used_exits_with_2_whatever_the_limit(
+        self, shop: Shop, capsys: Capture
+    ) -> None:
+        other = write_events(shop.root / "other.jsonl", BOB_TYPE)
+        assert 2 == shop.run(profile("ana", AT), score("ana", AT, 0), files=(other,), more=("--max-bad", "9"))
+        assert f"{other}: none of the records could be used." in capsys.readouterr().err
+        assert 1 == len(shop.receiver.messages)
