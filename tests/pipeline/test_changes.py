@@ -147,12 +147,33 @@ def test_a_renamed_connection_goes_on_under_its_new_name(shop: Shop, capsys: Cap
     assert [] == sent(shop)
 
 
-def test_calls_that_wait_go_under_the_new_name(shop: Shop) -> None:
+def test_a_connection_that_is_renamed_without_was_tells_nobody_again_without_consent(
+    shop: Shop, capsys: Capture
+) -> None:
+    shop.run(*ANA)
+    sent(shop)
+    edit(shop, "- name: hook\n", "- name: new\n")
+    assert 3 == shop.run()
+    assert "everybody is told again (renamed? write `was: hook` beside its new name)" in capsys.readouterr().err
+    assert [] == sent(shop)
+    assert 0 == shop.run(more=("--accept-changes",))
+    assert 3 == len(sent(shop))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("- name: hook\n", "- name: new\n    was: hook\n"),
+        ("{computation: score, as: identify}", "{computation: score, name: points, as: identify}"),
+    ],
+    ids=["connection", "sync"],
+)
+def test_calls_that_wait_go_under_the_new_name(shop: Shop, old: str, new: str) -> None:
     shop.receiver.answer = lambda host, message: 503
     shop.run(*ANA, more=("--retry-for", "0s"))
     sent(shop)
     shop.receiver.answer = lambda host, message: 200
-    edit(shop, "- name: hook\n", "- name: new\n    was: hook\n")
+    edit(shop, old, new)
     assert 0 == shop.run()
     assert 3 == len(sent(shop))
     assert [] == summary_of(shop.state)["mistakes"]

@@ -50,26 +50,34 @@ def enter(
     """
     registry = deepcopy(known)
     registry.workspace = workspace.workspace
-    notices = [*_gone(registry, workspace)]
+    notices = [*_renamed(registry, workspace), *_gone(registry, workspace)]
     for computation in workspace.computations:
         if computation.key not in registry.computations:
             registry.computations.append(computation.key)
     for connection in workspace.connections:
         if connection.name in vendors:
             notices += _connection(registry, connection, vendors[connection.name], now)
+    notices += _told_again(registry, known)
     return registry, notices
+
+
+def _renamed(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
+    """What has another name now; what it was told under the old one counts."""
+    for connection in workspace.connections:
+        if connection.was in registry.connections and connection.name not in registry.connections:
+            _rename(registry, connection.was, connection.name)
+            yield Notice(f"{connection.name} was {connection.was}: what it was told under that name counts")
+        for sync in connection.syncs:
+            yield from _renamed_sync(registry, connection, sync)
 
 
 def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
     """What the workspace has no more. The vendors keep what they were told."""
-    taken_over = {connection.was for connection in workspace.connections if _is_renamed(registry, connection)}
-    syncs = {
-        sync_id(connection.was if _is_renamed(registry, connection) else connection.name, sync_name(sync))
-        for connection in workspace.connections
-        for sync in connection.syncs
-    }
     names = {connection.name for connection in workspace.connections}
-    for name in [name for name in registry.tenants if name not in names | taken_over]:
+    syncs = {
+        sync_id(connection.name, sync_name(sync)) for connection in workspace.connections for sync in connection.syncs
+    }
+    for name in [name for name in registry.tenants if name not in names]:
         yield Notice(
             f"{name} is not in the workspace any more: nothing is sent there; its vendor keeps what it was told "
             f"(renamed? write `was: {name}` beside its new name)"
@@ -87,9 +95,6 @@ def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
 
 def _connection(registry: Registry, connection: Connection, vendor: Vendor, now: int) -> Iterator[Notice]:
     name = connection.name
-    if _is_renamed(registry, connection):
-        _rename(registry, connection.was, name)
-        yield Notice(f"{name} was {connection.was}: what it was told under that name counts")
     if name not in registry.connections:
         registry.connections.append(name)
     before = registry.tenants.get(name)
@@ -105,13 +110,31 @@ def _connection(registry: Registry, connection: Connection, vendor: Vendor, now:
         yield from _sync(registry, connection, sync, vendor, now, before not in (None, vendor.tenant))
 
 
-def _is_renamed(registry: Registry, connection: Connection) -> bool:
-    """Whether what its old name was told is still to be taken over."""
-    return connection.was in registry.tenants and connection.name not in registry.tenants
+def _told_again(registry: Registry, known: Registry) -> Iterator[Notice]:
+    """New names for what the same vendor account was told already, by syncs that are gone."""
+    gone: dict[tuple[str, str, str], SlotKey] = {}
+    for slot in known.slots:
+        record = registry.syncs.get(sync_id(slot.connection, slot.sync))
+        if slot.form != "delete" and record and not record.present:
+            gone[slot.tenant, slot.form, slot.key] = slot
+    found: dict[tuple[str, str], SlotKey] = {}
+    for slot in registry.slots[len(known.slots) :]:
+        before = gone.get((slot.tenant, slot.form, slot.key))
+        if before and sync_id(slot.connection, slot.sync) not in known.syncs:
+            found[slot.connection, before.connection] = before
+    for (name, other), before in found.items():
+        renamed = name not in known.connections and other not in registry.tenants
+        way = f" (renamed? write `was: {other}` beside its new name)" if renamed else ""
+        yield Notice(
+            f"{name} points at the vendor account that was told `{before.key}` by {other}/{before.sync}, which is not "
+            f"in the workspace any more: everybody is told again{way}",
+            grave=True,
+        )
 
 
 def _rename(registry: Registry, old: str, new: str) -> None:
-    registry.tenants[new] = registry.tenants.pop(old)
+    if old in registry.tenants:
+        registry.tenants[new] = registry.tenants.pop(old)
     registry.connections[registry.connections.index(old)] = new
     for slot in registry.slots:
         if slot.connection == old:
@@ -149,6 +172,23 @@ def _sync(
     record.present, record.computation, record.key, record.forms = True, sync.computation, key, [*sync.forms]
     for form in sync.forms:
         _slot(registry, SlotKey(connection.name, vendor.tenant, sync_name(sync), form, key))
+
+
+def _renamed_sync(registry: Registry, connection: Connection, sync: Sync) -> Iterator[Notice]:
+    """A sync that is new, where one of the same computation, key and forms is gone."""
+    names, new = {sync_name(each) for each in connection.syncs}, sync_name(sync)
+    if sync_id(connection.name, new) in registry.syncs:
+        return
+    for place, record in registry.syncs.items():
+        owner, _, old = place.partition("/")
+        same = (record.computation, record.key, record.forms) == (sync.computation, sent_as(sync), [*sync.forms])
+        if owner == connection.name and old not in names and same:
+            registry.syncs[sync_id(owner, new)] = registry.syncs.pop(place)
+            for slot in registry.slots:
+                if (slot.connection, slot.sync) == (owner, old):
+                    slot.sync = new
+            yield Notice(f"{owner}/{new} was {owner}/{old}: what was told under that name counts")
+            return
 
 
 def _rename_key(registry: Registry, connection: str, sync: str, old: str, new: str) -> None:

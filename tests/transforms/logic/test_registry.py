@@ -1,5 +1,7 @@
 """The registry: what is remembered of connections and syncs, and what is said of their changes."""
 
+import pytest
+
 from schemas.registry import Registry
 from schemas.workspace import Connection, Sync, Workspace
 from tests.transforms.logic.histories import SCORE, VIP
@@ -59,6 +61,46 @@ def test_another_account_a_name_and_another_computation_are_said_before_they_tel
     ):
         _, notices = entered(shop(mailer()), shop(changed))
         assert [True] == [notice.grave for notice in notices]
+
+
+@pytest.mark.parametrize("between", [(), (shop(),)], ids=["at once", "after a while"])
+class TestTheSameAccountUnderAnotherName:
+    def test_it_is_said_before_everybody_is_told_again(self, between: tuple[Workspace, ...]) -> None:
+        _, notices = entered(shop(mailer()), *between, shop(mailer("post")))
+        [words] = [notice.words for notice in notices if notice.grave]
+        assert "everybody is told again (renamed? write `was: mailer` beside its new name)" in words
+
+    def test_with_was_it_goes_on(self, between: tuple[Workspace, ...]) -> None:
+        registry, notices = entered(shop(mailer()), *between, shop(mailer("post", was="mailer")))
+        assert not [notice for notice in notices if notice.grave]
+        assert ["post"] == registry.connections
+        assert {"post"} == {slot.connection for slot in registry.slots}
+
+    def test_a_sync_that_moves_to_another_connection_is_said(self, between: tuple[Workspace, ...]) -> None:
+        moved = shop(mailer(syncs=()), mailer("post"))
+        _, notices = entered(shop(mailer(), mailer("post", syncs=())), *between, moved)
+        [words] = [notice.words for notice in notices if notice.grave]
+        assert "everybody is told again" in words and "write `was" not in words
+
+    def test_a_sync_with_another_name_alone_goes_on(self, between: tuple[Workspace, ...]) -> None:
+        named = mailer(syncs=(Sync("vip", name="golden", forms=("identify",)),))
+        registry, notices = entered(shop(mailer()), *between, shop(named))
+        assert ["mailer/golden was mailer/vip: what was told under that name counts"] == [
+            notice.words for notice in notices
+        ]
+        assert 1 + len(between) == registry.syncs["mailer/golden"].epoch
+        assert ["golden"] == [slot.sync for slot in registry.slots if slot.sync]
+        assert ["mailer/golden"] == [*registry.syncs]
+
+
+def test_another_account_under_another_name_is_nobodys_old_one() -> None:
+    _, notices = entered(shop(mailer()), shop(mailer("post", account="other")))
+    assert [False] == [notice.grave for notice in notices]
+
+
+def test_two_connections_of_one_account_are_meant() -> None:
+    _, notices = entered(shop(mailer()), shop(mailer(), mailer("post")))
+    assert [] == notices
 
 
 def test_what_is_only_renamed_at_the_vendor_is_not_grave() -> None:
