@@ -54,6 +54,10 @@ _LIVE = "\x01"  # before it are the keys of those that were deleted
 _VARIABLES = 500  # in one statement
 
 
+class StateExists(Exception):
+    """A new state is asked for where one was used already."""
+
+
 class NoState(Exception):
     """There is no state directory where one was expected; the text says how to make one."""
 
@@ -69,12 +73,17 @@ class StateDb:
     @classmethod
     @contextmanager
     def use(cls, folder: Path, make: bool = False) -> Iterator["StateDb"]:
-        """Open it while the block lasts; `make` it where there is none. Raises NoState and StoreError."""
+        """Open it while the block lasts; `make` it where there is none. Raises NoState, StateExists and StoreError."""
         if make and not (folder / NAME).exists():
             cls._refuse_other(folder)
             cls.create(folder)
         db = cls.open(folder)
         try:
+            if make and db.registry():
+                raise StateExists(
+                    f"{folder}: there is a state here already, so leave --new-state out. In a command that runs every "
+                    "day, it would make a lost state a second first sync"
+                )
             yield db
         finally:
             db.close()

@@ -7,7 +7,7 @@ from msgspec.msgpack import Decoder, Encoder
 
 from schemas.calls import Identifier
 
-FORMAT = 2  # of everything in a state directory; a reader refuses what is newer
+FORMAT = 3  # of everything in a state directory; a reader refuses what is newer
 
 # A value as the ledger keeps it: true, false, or its digest (`schemas.canonical`).
 Kept = bytes | bool

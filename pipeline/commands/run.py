@@ -157,7 +157,7 @@ def carry_out(
     from pipeline.replay import NOTHING
     from pipeline.run import Heard, NeedsConsent
     from pipeline.run import run as run_once
-    from pipeline.state_db import NoState
+    from pipeline.state_db import NoState, StateExists
 
     say = partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     try:
@@ -165,7 +165,7 @@ def carry_out(
             heard = Heard(decided=partial(announce, console))
             options = run_options(args, workspace, events)
             summary = run_once(options, heard, prepare() if prepare else NOTHING)
-    except (NoState, WrongPattern) as error:
+    except (NoState, StateExists, WrongPattern) as error:
         say(str(error))
         return USAGE
     except Busy as error:

@@ -107,11 +107,11 @@ def _served(serving: "Serving") -> int:
     from pipeline.disk import StoreError
     from pipeline.leases import Busy
     from pipeline.run import NeedsConsent
-    from pipeline.state_db import NoState
+    from pipeline.state_db import NoState, StateExists
 
     try:
         serving.loop()
-    except NoState as error:
+    except (NoState, StateExists) as error:
         return _ended(error, USAGE)
     except Busy as error:
         return _ended(error, AGAIN)

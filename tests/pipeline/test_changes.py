@@ -41,10 +41,11 @@ class TestState:
         assert not (shop.root / "sttae").exists()
         assert [] == sent(shop)
 
-    def test_new_state_for_one_that_is_there_goes_on_from_it(self, shop: Shop) -> None:
+    def test_new_state_for_one_that_was_used_is_an_error(self, shop: Shop, capsys: Capture) -> None:
         shop.run(*ANA)
         sent(shop)
-        assert 0 == shop.run(*ANA, more=("--new-state",))
+        assert 1 == shop.run(score("ana", DAY_2, 8), more=("--new-state",))
+        assert f"{shop.state}: there is a state here already, so leave --new-state out." in capsys.readouterr().err
         assert [] == sent(shop)
 
     def test_it_belongs_to_one_gateway(self, shop: Shop, capsys: Capture) -> None:

@@ -73,7 +73,7 @@ def test_a_mode_of_the_process_does_not_change_by_it(folder: Path) -> None:
         os.umask(before)
 
 
-def test_new_state_where_one_is_opens_it(folder: Path, db: StateDb) -> None:
+def test_new_state_where_nothing_was_decided_yet_opens_it(folder: Path, db: StateDb) -> None:
     db.bind("shop", "")
     with StateDb.use(folder, make=True) as again:
         assert "shop" == again.meta("workspace")
@@ -108,14 +108,14 @@ def test_a_directory_of_version_1_is_refused(folder: Path, old: str, make: bool)
     assert [old] == [path.name for path in folder.iterdir()]
 
 
-@pytest.mark.parametrize("written", [1, 3, "two", None])
+@pytest.mark.parametrize("written", [1, 2, 4, "two", None])
 def test_another_format_is_refused(folder: Path, db: StateDb, written: object) -> None:
     with db.transaction() as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'format'", (written,))
     with pytest.raises(StoreError) as told, StateDb.use(folder):
         pass
     assert str(told.value) == (
-        f"{folder / NAME}: another version of profilecast wrote it (format {written}, this one reads 2); use that "
+        f"{folder / NAME}: another version of profilecast wrote it (format {written}, this one reads 3); use that "
         "version, or begin anew in another folder with --new-state"
     )
 
