@@ -19,9 +19,11 @@ setup(
         "msgspec>=0.20,<1",
         "phonenumbers>=9,<10",
         "pyarrow>=18",
+        "PyJWT[crypto]>=2.9,<3",
         "PyYAML>=6,<7",
         "requests>=2.32,<3",
         "rich>=14",
+        "urllib3>=2,<3",
         "uvloop>=0.23,<1",  # before, a connect that was cancelled could close another connection's socket
         "yarl>=1.18,<2",
     ],

@@ -19,7 +19,8 @@ from schemas.workspace import Cap
 from transforms.sending.sender import Sender
 
 TURNS = ((2, 5, 8, 10, 30), (100,), (200,), (500,))
-LATE = ((30, 0.6), (100, 0.2), (100, 0.9), (500, 0.1), (500, 0.4), (100, 3.0), (30, 10.0), (100, 10.0))  # caps, and seconds to an answer
+# Caps, and seconds to an answer.
+LATE = ((30, 0.6), (100, 0.2), (100, 0.9), (500, 0.1), (500, 0.4), (100, 3.0), (30, 10.0), (100, 10.0))
 
 
 def measure(cap: int, seconds: float, late: float) -> None:

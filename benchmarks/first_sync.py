@@ -26,7 +26,7 @@ from schemas.calls import Call, Identifier
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
 from transforms.destinations import find
-from transforms.destinations.contract import Destination, Reply, Request, headers
+from transforms.destinations.contract import Destination, Reply, Request, headers, target_of
 from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.limit import Limiter
@@ -156,10 +156,10 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
             return simulation.requests, simulation.now, alone
         told = [item.call for item in batch]
         if not number:
-            simulation.talk(destination.prepare(told[:1], simulation.memory))
+            simulation.talk(destination.prepare({target_of(told[0]): told[0]}))
             alone = _alone(destination, told[:1])
         if number < TALKED:
-            pattern = simulation.talk(destination.deliver(told, simulation.memory))
+            pattern = simulation.talk(destination.deliver(told))
         else:
             for endpoint in pattern:
                 simulation.ask(endpoint)
@@ -171,8 +171,8 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
 def _alone(destination: Destination, calls: list[Call]) -> int:
     """How many requests a single call takes."""
     simulation = Simulation(destination, Limiter((), 0.0))
-    simulation.talk(destination.prepare(calls, simulation.memory))
-    return len(simulation.talk(destination.deliver(calls, simulation.memory)))
+    simulation.talk(destination.prepare({target_of(call): call for call in calls}))
+    return len(simulation.talk(destination.deliver(calls)))
 
 
 def real(slug: str, people: int) -> tuple[int, float, int, int]:

@@ -51,7 +51,7 @@ def bare(post: Callable[[str, bytes], Coroutine[Any, Any, None]]) -> tuple[float
 
 
 def _body(destination: Destination) -> bytes:
-    request = next(destination.deliver([call(0)], {}))
+    request = next(destination.deliver([call(0)]))
     return request.body() or b""
 
 

@@ -121,6 +121,7 @@ class Deliveries:
             self._options.sender,
             self._follow,
             self._ahead(),
+            lease.tokens,
             destination,
         )
         return shared_sender().start(delivery).result(), newest

@@ -69,11 +69,12 @@ def deciding(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-class GroupCaps:
-    """What is kept of a vendor account's caps over processes and state directories: long windows, and waits."""
+class Kept:
+    """A small file that only its owner reads: what is kept of a vendor account's caps, or a new refresh token."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, lost: str) -> None:
+        """`lost`: what it means to remove the file."""
+        self._path, self._lost = path, lost
 
     def load(self) -> dict[str, Any]:
         """Raises SenderError, as `save`."""
@@ -86,9 +87,7 @@ class GroupCaps:
                 f"{self._path}: cannot be read: {error.strerror or error}; set its permissions"
             ) from error
         except msgspec.MsgspecError as error:
-            raise SenderError(
-                f"{self._path}: it is damaged ({error}); remove it: what was sent today is then not counted again"
-            ) from error
+            raise SenderError(f"{self._path}: it is damaged ({error}); remove it: {self._lost}") from error
 
     def save(self, kept: dict[str, Any]) -> None:
         if kept or self._path.exists():
@@ -99,8 +98,8 @@ class GroupCaps:
 class Lease:
     """The right to deliver a connection."""
 
-    def __init__(self, locks: "list[_Lock | _Shared]", caps: GroupCaps) -> None:
-        self._locks, self.caps = locks, caps
+    def __init__(self, locks: "list[_Lock | _Shared]", caps: Kept, tokens: Kept) -> None:
+        self._locks, self.caps, self.tokens = locks, caps, tokens
 
     def release(self) -> None:
         for lock in reversed(self._locks):
@@ -117,7 +116,8 @@ def delivering(folder: Path, connection: str, group: str) -> Lease:
     except BaseException:
         own.release()
         raise
-    return Lease([own, shared], GroupCaps(path))
+    tokens = Kept(folder / "tokens" / f"{name}.json", "the refresh token of the settings is taken then")
+    return Lease([own, shared], Kept(path, "what was sent today is then not counted again"), tokens)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from sandbox.vendors import serving
 from schemas.calls import Call, Identifier
 from schemas.workspace import Connection, Sync, Workspace
 from transforms.destinations import catalogue
-from transforms.destinations.contract import Destination, headers
+from transforms.destinations.auth import NO_SESSION
+from transforms.destinations.contract import Destination, headers, target_of
 
 
 def accounts(workspace: Workspace) -> tuple[dict[str, str], dict[str, set[str]]]:
@@ -36,11 +37,17 @@ def _first_requests(workspace: Workspace) -> Iterator[tuple[Connection, Request]
 
 
 def _first_request(destination: Destination, call: Call) -> Request:
-    with closing(destination.prepare([call], {})) as before, closing(destination.deliver([call], {})) as then:
-        asked = next(chain(before, then))
-    url = urlsplit(asked.url)
+    auth, settings = destination.auth, destination.settings
+    with closing(destination.prepare({target_of(call): call})) as before, closing(destination.deliver([call])) as then:
+        if auth.signs_in:
+            asked = next(auth.sign_in(settings, "", 0.0))
+            carried = asked.all_headers
+        else:
+            asked = auth.complete(next(chain(before, then)), settings, NO_SESSION)
+            carried = headers(destination, asked)
+    url = urlsplit(asked.full_url)
     target = f"{url.path}?{url.query}" if url.query else url.path
-    return Request(asked.method, url.netloc.lower(), target, headers(destination, asked), asked.body() or b"", 0.0)
+    return Request(asked.method, url.netloc.lower(), target, carried, asked.body() or b"", 0.0)
 
 
 def _anybody(destination: Destination, sync: Sync) -> Call:

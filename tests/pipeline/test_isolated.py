@@ -1,7 +1,7 @@
 """A fault in one destination's module, or in what it makes, ends neither the run nor another connection."""
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from schemas.workspace import Connection, Workspace
 from tests.pipeline.conftest import Shop
 from tests.pipeline.running import dead_letters, profile, score, summary_of
 from transforms.destinations import catalogue
-from transforms.destinations.contract import Conversation, Memory, Request
+from transforms.destinations.contract import Auth, Conversation, Request, Session
 from transforms.destinations.webhook import Webhook
 
 Capture = pytest.CaptureFixture[str]
@@ -67,23 +67,27 @@ class InUnit(Webhook):
 
 
 class InDeliver(Webhook):
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         raise Fault("on purpose")
 
 
-class InSigned(Webhook):
-    def signed(self, request: Request) -> Any:
+class FaultyAuth(Auth):
+    def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
         raise Fault("on purpose")
+
+
+class InAuth(Webhook):
+    auth = FaultyAuth()
 
 
 class InBody(Webhook):
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         yield Request("POST", "https://hook.example/in", json=object())
         raise AssertionError("it cannot be sent")
 
 
 AT_ONCE = (InConstructor, InTenant, InLimitGroup, InAtOnce)
-CALL_BY_CALL = (InBatchOf, InRoute, InCheck, InUnit, InDeliver, InSigned, InBody)
+CALL_BY_CALL = (InBatchOf, InRoute, InCheck, InUnit, InDeliver, InAuth, InBody)
 FEW = 5  # calls that are rejected until it is clear that the fault is not theirs
 
 

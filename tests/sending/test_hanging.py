@@ -15,7 +15,7 @@ from schemas.outcomes import Delivered, Expired
 from schemas.workspace import Cap
 from tests.sending.delivering import FAST, failing, identify, people, start, until, webhook
 from tests.sending.vendor_server import Answer, VendorServer
-from transforms.destinations.contract import Conversation, Memory, Request, all_of
+from transforms.destinations.contract import Conversation, Request, all_of
 from transforms.destinations.webhook import Webhook
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -27,7 +27,7 @@ def deliver_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes the webhook send other requests."""
 
     def use(method: str, content: bytes | None = None) -> None:
-        def deliver(hook: Webhook, calls: Sequence[Call], memory: Memory) -> Conversation:
+        def deliver(hook: Webhook, calls: Sequence[Call]) -> Conversation:
             yield Request(method, hook.settings.url, content=content)
             return all_of(calls, Delivered())
 

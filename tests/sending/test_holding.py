@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from schemas.outcomes import Blocked, Delivered, Outcome
 from tests.sending.delivering import FAST, delivery_of, identify, placed, slot_of, start, track, until, webhook
 from tests.sending.memory_log import MemoryLog
 from tests.sending.vendor_server import Answer, VendorServer
-from transforms.destinations.contract import Conversation, Memory, Preparation, Request
+from transforms.destinations.contract import Conversation, Preparation, Request, Target
 from transforms.destinations.webhook import Webhook
 from transforms.sending.holding import PutOff
 from transforms.sending.pump import Pump
@@ -123,12 +123,13 @@ class Needy(Webhook):
     ready: set[str] = set()
     prepared: list[str] = []
 
-    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
-        for call in samples:
-            Needy.prepared.append(call.key)
-            yield Request("POST", "https://needy.example/prepare", json={"key": call.key})
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
+        for target in targets:
+            Needy.prepared.append(target.key)
+            yield Request("POST", "https://needy.example/prepare", json={"key": target.key})
+        return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         yield Request("POST", "https://needy.example/in", json=[call.key for call in calls])
         return [self._outcome(call) for call in calls]
 
@@ -159,11 +160,12 @@ def test_calls_of_a_key_that_is_missing_wait_and_others_go_on(
 def test_what_was_missing_and_is_made_again_is_told(
     server: VendorServer, options: Any, needy: type[Needy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prepare(self: Needy, samples: Sequence[Call], memory: Memory) -> Preparation:
+    def prepare(self: Needy, targets: Mapping[Target, Call]) -> Preparation:
         yield Request("POST", "https://needy.example/prepare", json={})
-        needy.prepared += [call.key for call in samples]
+        needy.prepared += [target.key for target in targets]
         if needy.prepared.count("big_spenders") == 2:
             needy.ready.add("big_spenders")
+        return None
 
     monkeypatch.setattr(needy, "prepare", prepare)
     connected = webhook()

@@ -19,7 +19,7 @@ from schemas.outcomes import Delivered
 from tests.sending.delivering import FAST, delivery_of, slot_of, webhook
 from tests.sending.memory_log import MemoryCaps, MemoryLog
 from tests.sending.skipping import SkippingLoop
-from transforms.destinations.contract import Batch, Conversation, Memory, Reply, Request, Verdict, all_of, by_status
+from transforms.destinations.contract import Batch, Conversation, Reply, Request, Verdict, all_of, by_status
 from transforms.destinations.webhook import Webhook
 from transforms.logic.netting import LANDING
 from transforms.sending.attempts import Attempts
@@ -41,7 +41,7 @@ class Hook(Webhook):
     def unit(self, call: Call) -> Any:
         return call.identifier
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         body = [(call.ask, call.identifier.id, call.value) for call in calls]
         yield Request("POST", "https://vendor.example/in", json=body)
         return all_of(calls, Delivered())

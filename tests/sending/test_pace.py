@@ -48,8 +48,8 @@ def test_the_cap_is_kept_and_used_while_a_backlog_waits(cap: int, requests: int)
         running = start(people(requests), webhook(cap=Cap(cap), url=there.url, private_addresses=True), FAST)
         assert requests == running.report().delivered
         seen = there.figures()
-    assert seen["peak"] <= cap * 1.05  # as they come in: on a busy machine some are late, and meet later ones
-    edge = 0.3  # seconds by which the very last one may be late, where other work has the cores
+    assert seen["peak"] <= cap
+    edge = 0.1  # seconds by which the very last one may be late
     assert seen["seconds"] <= (requests - 1) / cap / 0.98 + edge
 
 
@@ -102,7 +102,8 @@ def test_as_many_requests_are_under_way_as_the_cap_needs(server: VendorServer) -
     busy = take_its_time(server)
     running = start(people(120), webhook(cap=Cap(80)), replace(PATIENT, gateway=server.url))
     assert 120 == running.report().delivered
-    assert 30 <= max(busy), "half a second of 80/s, and some room for other work on the cores"
+    assert 35 <= max(busy), "half a second of 80/s"
+    assert server.peak() <= 80
 
 
 def test_without_a_cap_the_first_requests_do_not_wait_for_each_other(server: VendorServer) -> None:
@@ -117,7 +118,7 @@ def test_so_many_calls_are_read_ahead_that_every_conversation_has_a_full_batch(s
     hook = webhook(cap=Cap(20), batch=1000)
     assert 12_000 == start(people(12_000), hook, replace(PATIENT, gateway=server.url)).report().delivered
     assert 12 == len(server.seen)
-    assert 3 <= max(busy), "of a second at 20/s: a body of 1,000 takes its time to make, too"
+    assert 7 <= max(busy), "of a second at 20/s: a body of 1,000 takes its time to make, too"
 
 
 def test_requests_leave_nothing_to_the_garbage_collector(server: VendorServer) -> None:

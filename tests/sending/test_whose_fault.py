@@ -17,7 +17,17 @@ from schemas.workspace import Cap
 from tests.sending.delivering import FAST, delivery_of, failing, finals, identify, people, start, track, until, webhook
 from tests.sending.skipping import SkippingLoop, run
 from tests.sending.vendor_server import Answer, Seen, VendorServer
-from transforms.destinations.contract import Batch, Conversation, Memory, Reply, Request, Verdict, all_of, by_status
+from transforms.destinations.contract import (
+    Auth,
+    Batch,
+    Conversation,
+    Reply,
+    Request,
+    Session,
+    Verdict,
+    all_of,
+    by_status,
+)
 from transforms.destinations.webhook import Webhook
 from transforms.sending.pump import Pump
 from transforms.sending.sender import Sender
@@ -52,7 +62,7 @@ class Faulty(Webhook):
     def batch_of(self, route: str) -> Batch:
         return Batch(10)
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         self._fail(calls, "deliver")
         body: Any = [call.profile_id for call in calls]
         if self.where == "encode" and "p3" in body:
@@ -78,7 +88,7 @@ def test_a_fault_about_one_call_ends_that_call_alone(
     assert "person-3" not in letter.answer
 
 
-@pytest.mark.parametrize("what", ["__init__", "at_once", "limit_group", "batch_of", "classify", "signed"])
+@pytest.mark.parametrize("what", ["__init__", "at_once", "limit_group", "batch_of", "classify"])
 def test_a_module_that_fails_for_everything_stops_its_connection_alone(
     server: VendorServer, options: Any, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,7 +195,7 @@ def test_headers_that_break_the_message_stop_the_connection_with_a_sentence(
     options: Any, headers: dict[str, str], server: VendorServer
 ) -> None:
     class Unchecked(Webhook):
-        def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        def deliver(self, calls: Sequence[Call]) -> Conversation:
             yield Request("POST", self._url, json={}, headers=headers)
             return all_of(calls, Delivered())
 
@@ -199,7 +209,7 @@ def test_headers_that_break_the_message_stop_the_connection_with_a_sentence(
 
 def test_credentials_in_the_address_beside_others_are_no_crash(server: VendorServer, options: Any) -> None:
     class Twice(Webhook):
-        def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+        def deliver(self, calls: Sequence[Call]) -> Conversation:
             yield Request("POST", "http://ann:pw@hook.example/c", json={}, headers={"Authorization": "Bearer x"})
             return all_of(calls, Delivered())
 
@@ -213,9 +223,12 @@ def test_credentials_in_the_address_beside_others_are_no_crash(server: VendorSer
 
 
 def test_a_signature_is_made_when_its_request_has_its_turn(server: VendorServer, options: Any) -> None:
-    class Signed(Webhook):
-        def signed(self, request: Request) -> Mapping[str, str]:
+    class Stamp(Auth):
+        def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
             return {"X-Signed-At": f"{time.monotonic()}"}
+
+    class Signed(Webhook):
+        auth = Stamp()
 
     connected = webhook(cap=Cap(2))
     delivery = delivery_of(people(6), connected, options, destination=Signed(*connected))

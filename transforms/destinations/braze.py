@@ -6,13 +6,14 @@ errors; Braze's own request collection. Where they differ the narrower form is u
 """
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
+from transforms.destinations.auth import Bearer
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
@@ -22,7 +23,6 @@ from transforms.destinations.contract import (
     Destination,
     Form,
     Limit,
-    Memory,
     Outcome,
     Rejected,
     Reply,
@@ -93,6 +93,7 @@ class Braze(Destination):
     )
     batch = Batch(75, 4_000_000)
     forgets = True
+    auth = Bearer("{api_key}")
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """A Braze workspace."""
@@ -159,7 +160,7 @@ class Braze(Destination):
         values = {call.key: call.value} if call.kind == "track" else {call.key: call.value, **call.traits}
         return next(filter(None, (unfit(call.kind, key, value) for key, value in values.items())), None)
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         arrays: dict[str, list[dict[str, Any]]] = {"attributes": [], "events": []}
         places: list[tuple[str, int]] = [("", 0)] * len(calls)
         for positions in units(self, calls).values():
@@ -173,7 +174,7 @@ class Braze(Destination):
         reply = yield self.post("track", body)
         return outcomes(reply, places)
 
-    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def forget(self, calls: Sequence[Call]) -> Conversation:
         kind = calls[0].identifier.type
         whom = [self.name_of(calls[positions[0]]) for positions in units(self, calls).values()]
         if kind in ("email", "phone"):
@@ -228,10 +229,6 @@ class Braze(Destination):
         named = {self.name_at_vendor("track", key): value for key, value in self.properties(call).items()}
         properties = {key: value for key, value in named.items() if value is not None}
         return {"name": self.event(call), "time": timestamp(call.at), "properties": properties}
-
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        return {"authorization": f"Bearer {self.settings.api_key.reveal()}"}
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:

@@ -3,19 +3,15 @@
 A conversation is a generator: it yields a `Request`, is sent the `Reply`, and returns its result.
 The sender does the rest: caps, waiting, repeating, credentials that must be renewed, time-outs.
 
-    def deliver(self, calls, memory):
+    def deliver(self, calls):
         reply = yield self.post("/contacts/batch", [contact(c) for c in calls])
         return [outcome(row) for row in reply.json()["results"]]
 """
 
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.canonical import canonical
@@ -23,8 +19,18 @@ from schemas.limits import Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
+from transforms.destinations.auth import NO_SESSION, Auth, Session
+from transforms.destinations.http import (
+    File,
+    Reply,
+    Request,
+    Verdict,
+    bounded,
+    by_status,
+    refused,
+    retry_after,
+)
 from transforms.destinations.safety import fingerprint, named
-from transforms.logic.hints import plausible, wait
 from transforms.logic.message import message, properties, timestamp
 
 # What a conversation keeps between runs (ids of lists and fields): JSON, no secrets, no people.
@@ -34,86 +40,17 @@ Memory = dict[str, Any]
 CAPS_TABLE = "https://segment.com/docs/personas/using-personas-data/"
 
 
-class Request(Struct, frozen=True, dict=True):
-    """One HTTP request: full vendor URL; `json` or `content` is the body."""
-
-    method: str
-    url: str
-    json: Any = None
-    content: bytes | None = None
-    headers: Mapping[str, str] = {}
-    endpoint: str = ""  # the class of `Limit.endpoint` it counts for, besides the connection's cap
-    after: float = 0.0  # seconds to wait before it is sent: polls
-
-    def __repr__(self) -> str:
-        """The method and the host only: people and credentials may be in the rest."""
-        return f"Request({self.method!r}, {urlsplit(self.url).hostname or ''!r})"
-
-    def body(self) -> bytes | None:
-        """The exact bytes that travel; encoded once."""
-        return self._body
-
-    @cached_property
-    def _body(self) -> bytes | None:
-        return self.content if self.json is None else msgspec.json.encode(self.json)
-
-
-class Reply(Struct, frozen=True):
-    """The vendor's answer, whole. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str] = {}
-    body: bytes = b""
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def json(self) -> Any:
-        """The body as JSON; None where it is not JSON."""
-        try:
-            return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-
-    @property
-    def object(self) -> dict[str, Any]:
-        """The body as a JSON object; empty where it is none."""
-        body = self.json()
-        return body if isinstance(body, dict) else {}
-
-    def words(self) -> str:
-        """The body as text for people, cut."""
-        return self.body[:500].decode("utf-8", "replace")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a reply means for the sender, where the conversation is not the one to say.
-
-    A status code is evidence, not a verdict: the sender weighs it (`transforms.logic.blame`).
-
-    `answered`: the conversation reads it. `throttled`: hold the connection for `after` seconds,
-    then repeat the request. `transient`: repeat with backoff; a batch that keeps getting it alone is
-    divided. `halve`: the batch was refused as a whole for what may be in it: find the bad item by
-    halving; a batch of one is rejected in the vendor's words. `credentials` and `refused`: the
-    vendor says no to who asks, or to what is asked of it (401, 403, 404 of a URL): the connection
-    stops if nobody succeeds; where others do, it is the record's. `stop`: surely not the record's
-    (terms, version retired, quota of the account): the connection stops now, and its calls wait.
-    """
-
-    meaning: Literal["answered", "throttled", "transient", "credentials", "refused", "stop", "halve"]
-    after: float | None = None  # seconds, where the vendor says how long
-    words: str = ""
-
-
-def bounded(verdict: Verdict) -> Verdict:
-    """The verdict without a delay that is not plausible: then the sender's own backoff decides."""
-    return verdict if verdict.after is None else replace(verdict, after=plausible(verdict.after))
-
-
 Conversation = Generator[Request, Reply, "list[Outcome]"]
-Preparation = Generator[Request, Reply, None]
+
+
+class Target(NamedTuple):
+    """The list, field or event that the calls of one key need at the vendor."""
+
+    form: str
+    key: str
+
+
+Preparation = Generator[Request, Reply, "Mapping[Target, str] | None"]
 
 
 class Destination:
@@ -141,6 +78,7 @@ class Destination:
     one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
     flush_every: ClassVar[float] = 0.0  # seconds between flushes of the list form: 3600
+    auth: Auth = Auth()  # how the vendor knows who asks
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
     counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
@@ -151,6 +89,7 @@ class Destination:
         self.namespace = workspace.workspace
         self.computations: dict[str, Computation] = {c.key: c for c in workspace.computations}
         self.syncs: dict[str, Sync] = {s.name or s.computation: s for s in connection.syncs}
+        self.memory: Memory = {}  # kept between runs, for this vendor account
 
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
@@ -197,14 +136,14 @@ class Destination:
         return False
 
     # -- conversations
-    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
-        """Make or find at the vendor what calls like these need; keep ids in `memory`.
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
+        """Make or find at the vendor what calls of these targets need; keep ids in `self.memory`.
 
-        `samples` has one call of every (kind, key) that is about to be delivered for the first
-        time in this process, or that was `Blocked`; `memory` may already hold what it needs from
-        an earlier run. What cannot be had is said by `deliver`, as `Blocked`, without a request.
+        Called ahead of the first call of a target in this process, and again where one was `Blocked`; each comes with
+        one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait.
         """
         yield from ()
+        return None
 
     def route(self, call: Call) -> str:
         """Calls with the same route may share a request."""
@@ -234,24 +173,13 @@ class Destination:
                 return Rejected("missing_required_key", f"{self.name} requires {key!r}")
         return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         """Deliver calls of one route; one outcome per call, in their order."""
         raise AssertionError(f"{self.slug} does not say how it delivers")
 
-    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def forget(self, calls: Sequence[Call]) -> Conversation:
         """Ask the vendor to delete these identifiers (`kind` is `delete`); where `forgets`."""
         raise AssertionError(f"{self.slug} has no deletion call")
-
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        """Headers that carry the credentials, made at the moment of sending. Reveals secrets."""
-        return {}
-
-    def renew(self) -> Preparation:
-        """Fetch a new token, after the vendor refused the old one. Default: there is none."""
-        yield from ()
-
-    renews: ClassVar[bool] = False  # `renew` can help
 
     # -- reading replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -297,49 +225,15 @@ def form_of(call: Call) -> Form:
     return "list" if call.kind in ("add", "remove") else call.kind  # type: ignore[return-value]
 
 
-def headers(destination: Destination, request: Request) -> dict[str, str]:
-    """All headers that the conversation asks for, credentials too; names in lower case."""
-    kind = {} if request.json is None else {"content-type": "application/json"}
-    asked = {**kind, **request.headers, **destination.signed(request)}
-    return {name.lower(): value for name, value in asked.items()}
+def target_of(call: Call) -> Target:
+    """What a call needs at the vendor."""
+    return Target(form_of(call), call.key)
 
 
-def by_status(reply: Reply, items: int) -> Verdict:
-    """The meaning of a status code where the vendor has no habits of its own.
-
-    An error that names nobody, of a request about many, is not each one's: it is looked for by halving.
-    """
-    status = reply.status
-    if status == 429:
-        return Verdict("throttled", retry_after(reply), reply.words())
-    if status == 401:
-        return Verdict("credentials", words=reply.words())
-    if status in (403, 404, 405, 410) or 300 <= status < 400:  # of who asks, or of the URL, as far as can be seen here
-        return Verdict("refused", words=reply.words())
-    if status == 408 or status >= 500:
-        return Verdict("transient", retry_after(reply), reply.words())
-    if status >= 400 and items > 1:
-        return Verdict("halve", words=reply.words())
-    return Verdict("answered")
-
-
-def retry_after(reply: Reply) -> float | None:
-    """`Retry-After` in seconds, where it is plausible."""
-    return wait(reply.headers.get("retry-after", ""), reply.headers)
-
-
-_REASONS: dict[int, Reason] = {
-    403: "forbidden",
-    404: "not_found",
-    409: "conflict",
-    413: "too_large",
-    422: "invalid_value",
-}
-
-
-def refused(reply: Reply, reason: Reason | None = None, words: str = "") -> Rejected:
-    """A rejection in the vendor's own words; the reason by status where none is given."""
-    return Rejected(reason or _REASONS.get(reply.status, "refused"), words or reply.words())
+def headers(destination: Destination, request: Request, session: Session = NO_SESSION) -> dict[str, str]:
+    """All headers of a request that is sent at the beginning of 1970, credentials too; names in lower case."""
+    signed = destination.auth.headers(request, destination.settings, session, 0.0)
+    return {**request.all_headers, **{name.lower(): value for name, value in signed.items()}}
 
 
 def all_of(calls: Sequence[Call], outcome: Outcome) -> list[Outcome]:
@@ -366,7 +260,39 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 __all__ = [
     "CAPS_TABLE",
-    "Batch", "Blocked", "Call", "Conversation", "Delivered", "Destination", "Form", "Identifier", "Kind", "Later",
-    "Limit", "Memory", "Outcome", "Preparation", "Reason", "Rejected", "Reply", "Request", "Secret", "Verdict",
-    "all_of", "besides", "bounded", "by_status", "form_of", "headers", "refused", "retry_after", "timestamp", "units",
+    "Auth",
+    "Batch",
+    "Blocked",
+    "Call",
+    "Conversation",
+    "Delivered",
+    "Destination",
+    "File",
+    "Form",
+    "Identifier",
+    "Kind",
+    "Later",
+    "Limit",
+    "Memory",
+    "Outcome",
+    "Preparation",
+    "Reason",
+    "Rejected",
+    "Reply",
+    "Request",
+    "Secret",
+    "Session",
+    "Target",
+    "Verdict",
+    "all_of",
+    "besides",
+    "bounded",
+    "by_status",
+    "form_of",
+    "headers",
+    "refused",
+    "retry_after",
+    "target_of",
+    "timestamp",
+    "units",
 ]  # fmt: skip

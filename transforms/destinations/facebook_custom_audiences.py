@@ -14,7 +14,9 @@ from msgspec import Meta, Struct
 
 from schemas.outcomes import Later
 from schemas.workspace import Connection, Workspace
+from transforms.destinations.auth import with_params
 from transforms.destinations.contract import (
+    Auth,
     Batch,
     Blocked,
     Call,
@@ -22,13 +24,14 @@ from transforms.destinations.contract import (
     Delivered,
     Destination,
     Identifier,
-    Memory,
     Outcome,
     Preparation,
     Rejected,
     Reply,
     Request,
     Secret,
+    Session,
+    Target,
     Verdict,
     all_of,
     by_status,
@@ -66,6 +69,20 @@ CLOSED = frozenset({1487301, 1713228, 1713230, 1713231})
 PAGES = (200, 50, 20, 5)  # audiences in an answer; Meta recommends 20 where more are too much
 
 
+class _Token(Auth):
+    """The access token, and where the app demands it a proof that the app knows its secret."""
+
+    def complete(self, request: Request, settings: Any, session: Session) -> Request:
+        if not settings.app_secret:
+            return request
+        secret, token = settings.app_secret.reveal(), settings.access_token.reveal()
+        proof = hmac.new(secret.encode(), token.encode(), "sha256").hexdigest()
+        return with_params(request, {"appsecret_proof": proof})
+
+    def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
+        return {"authorization": f"Bearer {settings.access_token.reveal()}"}
+
+
 class FacebookCustomAudiences(Destination):
     slug = "facebook-custom-audiences"
     name = "Facebook Custom Audiences"
@@ -79,6 +96,7 @@ class FacebookCustomAudiences(Destination):
     flush_every = 3600.0
     forgets = True
     counts_only = True
+    auth = _Token()
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The ad account that owns the audiences, and the access to it."""
@@ -116,7 +134,6 @@ class FacebookCustomAudiences(Destination):
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
-        self._missing: dict[str, Blocked] = {}  # keys without an audience, and why
         self._young = Young()  # audiences, by id
 
     def tenant(self) -> str:
@@ -127,29 +144,28 @@ class FacebookCustomAudiences(Destination):
         return f"{self.slug}-{self._account()}"
 
     # -- conversations
-    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
         """Find the audiences by name, create those that are missing; keep their ids."""
-        audiences = memory.setdefault("audiences", {})
-        wanted = {call.key: call for call in samples if call.kind != "delete" and call.key not in audiences}
-        for key in wanted:
-            self._missing.pop(key, None)
+        audiences = self.memory.setdefault("audiences", {})
+        wanted = {target: call for target, call in targets.items() if target.key not in audiences}
         if not wanted:
-            return
+            return None
         existing = yield from self._existing()
-        for key in sorted(wanted):
-            # Creating is not idempotent: without the list, nothing is created.
-            if isinstance(existing, Blocked):
-                self._missing[key] = existing
-            elif key in existing:
+        if isinstance(existing, Blocked):  # creating is not idempotent: without the list, nothing is created
+            return dict.fromkeys(wanted, existing.words)
+        refusals = {}
+        for target, call in sorted(wanted.items()):
+            key = target.key
+            if key in existing:
                 audiences[key] = existing[key]
+                continue
+            reply = yield self._request("POST", f"{self._account()}/customaudiences", json=self._audience(call))
+            if made := word(reply.object, "id"):
+                audiences[key] = made
+                self._young.made(made)
             else:
-                audience = self._audience(wanted[key])
-                reply = yield self._request("POST", f"{self._account()}/customaudiences", json=audience)
-                if made := word(reply.object, "id"):
-                    audiences[key] = made
-                    self._young.made(made)
-                else:
-                    self._missing[key] = Blocked(f"Facebook does not make the audience {key!r}: {_words(reply)}")
+                refusals[target] = f"Facebook does not make the audience {key!r}: {_words(reply)}"
+        return refusals
 
     def route(self, call: Call) -> str:
         """One audience and one direction per request."""
@@ -168,44 +184,39 @@ class FacebookCustomAudiences(Destination):
             return Rejected("invalid_identifier", f"this {kind} cannot be right: expected {EXPECTED[kind]}")
         return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         key = calls[0].key
-        audience = memory.get("audiences", {}).get(key)
+        audience = self.memory.get("audiences", {}).get(key)
         if audience is None:
-            missing = self._missing.get(key) or Blocked(f"Facebook has no audience {key!r}", prepare=True)
-            return all_of(calls, missing)
+            return all_of(calls, Blocked(f"Facebook has no audience {key!r}", prepare=True))
         reply = yield self._members("POST" if calls[0].kind == "add" else "DELETE", audience, calls)
         codes = _codes(reply)
         if not GONE.isdisjoint(codes):
-            return all_of(calls, self._gone(key, audience, reply, memory))
+            return all_of(calls, self._gone(key, audience, reply))
         if not CLOSED.isdisjoint(codes):
             return all_of(calls, Blocked(f"Facebook lets nobody change the audience {key!r}: {_words(reply)}"))
         if reply.ok:
             self._young.seen(audience)
         return all_of(calls, outcome(reply))
 
-    def _gone(self, key: str, audience: str, reply: Reply, memory: Memory) -> Outcome:
+    def _gone(self, key: str, audience: str, reply: Reply) -> Outcome:
         """Note that the audience is not there: not yet, or not any more."""
         if wait := self._young.wait(audience):
             return Later(wait, _words(reply))
         if audience not in self._young:
-            memory["audiences"].pop(key, None)
+            self.memory["audiences"].pop(key, None)
             words = f"the audience {key!r} ({audience}) was deleted at Facebook, or the token does not see it any more"
             return Blocked(words, prepare=True)
         return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")
 
-    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def forget(self, calls: Sequence[Call]) -> Conversation:
         """Remove the identifiers from every audience that this connection keeps."""
         result: Outcome = Delivered()
-        for audience in sorted(memory.get("audiences", {}).values()):
+        for audience in sorted(self.memory.get("audiences", {}).values()):
             reply = yield self._members("DELETE", audience, calls)
             if GONE.isdisjoint(_codes(reply)) and not isinstance(result, Rejected):
                 result = outcome(reply)
         return all_of(calls, result)
-
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        return {"authorization": f"Bearer {self.settings.access_token.reveal()}"}
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -275,10 +286,6 @@ class FacebookCustomAudiences(Destination):
         return self._request(method, f"{audience}/users", json={"payload": {"schema": SCHEMA, "data": rows}})
 
     def _request(self, method: str, path: str, query: str = "", json: Any = None) -> Request:
-        if self.settings.app_secret:
-            secret, token = self.settings.app_secret.reveal(), self.settings.access_token.reveal()
-            proof = hmac.new(secret.encode(), token.encode(), "sha256").hexdigest()
-            query = f"{query}&appsecret_proof={proof}".lstrip("&")
         url = f"https://graph.facebook.com/{self.settings.api_version}/{path}"
         return Request(method, f"{url}?{query}" if query else url, json=json)
 

@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from msgspec import Meta, Struct
 
 from schemas.outcomes import Later
 from schemas.workspace import Connection, EventNames, Workspace
+from transforms.destinations.auth import Bearer, RefreshToken
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
@@ -21,16 +20,15 @@ from transforms.destinations.contract import (
     Form,
     Identifier,
     Limit,
-    Memory,
     Outcome,
     Preparation,
     Rejected,
     Reply,
     Request,
     Secret,
+    Target,
     Verdict,
     all_of,
-    besides,
     by_status,
     refused,
     retry_after,
@@ -74,7 +72,6 @@ class HubSpot(Destination):
     limits = (Limit(10, source=f"{CAPS_TABLE} (5 objects/s, 2 calls per object)"),)
     batch = Batch(100)
     forgets = True
-    renews = True
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Access by the token of a private app, or by OAuth; and how people are found."""
@@ -112,7 +109,7 @@ class HubSpot(Destination):
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
-        self._token = ""  # of OAuth
+        self.auth = Bearer("{access_token}") if self.settings.access_token else RefreshToken(TOKEN)
         self._set_up = SetUp()
 
     def understands(self) -> tuple[str, ...]:
@@ -134,21 +131,18 @@ class HubSpot(Destination):
         return property_name(name)
 
     # -- conversations
-    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
         """Create the contact properties and event definitions that are missing; keep their names."""
-        yield from self._sign_in()
-        for call in samples:
-            wanted = [*self._needs(call), ("property", self.settings.user_id_property)]
-            for need in chain(wanted, *(self._event_needs(call, label) for label in self._labels(call))):
-                self._set_up.missing.pop(need, None)
-        known: list[str] = memory.setdefault("properties", [])
+        samples = [*targets.values()]
+        self._set_up.missing.clear()
+        known: list[str] = self.memory.setdefault("properties", [])
         fields: Fields = {}
         for name, field in (pair for call in samples for pair in self._contact_fields(call)):
             if name not in known and (name not in fields or field["type"] != "string"):
                 fields[name] = field
         if fields:
             yield from self._set_up.properties(fields, known)
-        defined: dict[str, dict[str, Any]] = memory.setdefault("events", {})
+        defined: dict[str, dict[str, Any]] = self.memory.setdefault("events", {})
         events: dict[str, Fields] = {}
         for call in samples:
             for label in self._labels(call):
@@ -158,6 +152,13 @@ class HubSpot(Destination):
                     events.setdefault(label, {}).update(new)
         if events:
             yield from self._set_up.events(events, defined)
+        missing = self._set_up.missing
+        return {
+            target: missing[need].words
+            for target, call in targets.items()
+            for need in self._needs_of_all(call)
+            if need in missing
+        }
 
     def route(self, call: Call) -> str:
         """A request names its people by one property."""
@@ -181,16 +182,14 @@ class HubSpot(Destination):
             return Rejected("invalid_identifier", "this email cannot be right: expected name@host")
         return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
-        yield from self._sign_in()
-        missing = [self._blocked(call) for call in calls]
-        converse = self._track if calls[0].kind == "track" else self._identify
-        return (yield from besides(calls, missing, lambda left: converse(left, memory)))
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
+        if calls[0].identifier.type == "user_id":
+            unique = self._set_up.missing.get(("property", self.settings.user_id_property))
+            if unique:
+                return all_of(calls, unique)
+        return (yield from (self._track(calls) if calls[0].kind == "track" else self._identify(calls)))
 
-    def _blocked(self, call: Call) -> Blocked | None:
-        return next((self._set_up.missing[need] for need in self._needs(call) if need in self._set_up.missing), None)
-
-    def _identify(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def _identify(self, calls: Sequence[Call]) -> Conversation:
         lost: set[str] = set()
         contacts: dict[str, dict[str, str]] = {}
         for call in calls:
@@ -208,7 +207,7 @@ class HubSpot(Destination):
         missed = Rejected("conflict", "HubSpot says that the contact exists, but does not find it")
         told = [results.get(name_of(call.identifier), missed) for call in calls]
         # A property is gone: what sets it waits until there is one again, the rest of the request goes once more.
-        lost_by_need = {("property", name): self._set_up.lose_property(name, memory) for name in lost}
+        lost_by_need = {("property", name): self._set_up.lose_property(name, self.memory) for name in lost}
         for call, now in zip(calls, told, strict=True):
             if isinstance(now, Delivered):
                 for need in self._needs(call):
@@ -232,9 +231,8 @@ class HubSpot(Destination):
             return Later(words="something else about the contact was refused")
         return now
 
-    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def forget(self, calls: Sequence[Call]) -> Conversation:
         """Delete the contact for good. HubSpot also bars an address that it does not know from ever coming in."""
-        yield from self._sign_in()
         identifier = calls[0].identifier
         order = {"objectId": name_of(identifier), "idProperty": "email"}
         if identifier.type == "user_id":
@@ -248,39 +246,11 @@ class HubSpot(Destination):
         gone = reply.status == 404 and word(reply.object, "category") == "OBJECT_NOT_FOUND"
         return all_of(calls, Delivered() if reply.ok or gone else refused(reply))
 
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        if request.url == TOKEN:
-            return {}
-        token = self.settings.access_token.reveal() if self.settings.access_token else self._token
-        return {"authorization": f"Bearer {token}"}
-
-    def renew(self) -> Preparation:
-        """A new access token of OAuth; that of a private app does not change."""
-        settings = self.settings
-        if settings.refresh_token is None or settings.client_secret is None:
-            return
-        form = {
-            "grant_type": "refresh_token",
-            "client_id": settings.client_id,
-            "client_secret": settings.client_secret.reveal(),
-            "refresh_token": settings.refresh_token.reveal(),
-        }
-        kind = {"content-type": "application/x-www-form-urlencoded"}
-        reply = yield Request("POST", TOKEN, content=urlencode(form).encode(), headers=kind)
-        self._token = word(reply.object, "access_token")
-
-    def _sign_in(self) -> Preparation:
-        if not (self.settings.access_token or self._token):
-            yield from self.renew()
-
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
         status = reply.status
         if reply.ok and status != 204 and not reply.object:
             return Verdict("transient", words=reply.words())
-        if request.url == TOKEN and status in (400, 401, 403):
-            return Verdict("stop", words="HubSpot does not renew the access: are refresh token and client right?")
         if status == 423:  # somebody else is writing the same records
             return Verdict("transient", max(2.0, retry_after(reply) or 0.0), reply.words())
         if status == 477:  # the account is being moved to another data centre
@@ -327,6 +297,14 @@ class HubSpot(Destination):
             name = self.name_at_vendor("track", key)
             yield name, {"name": name, "label": key, **type_of(value)}
 
+    def _needs_of_all(self, call: Call) -> Iterator[Need]:
+        """What calls like this one need, whatever their identifier, value and enrichment."""
+        for name, _ in self._contact_fields(call):
+            if name != self.settings.user_id_property:
+                yield "property", name
+        for label in self._labels(call):
+            yield from self._event_needs(call, label)
+
     def _needs(self, call: Call) -> Iterator[Need]:
         """The properties and events that HubSpot must have before it can take this call."""
         if call.identifier.type == "user_id":
@@ -355,17 +333,17 @@ class HubSpot(Destination):
         return self.settings.user_id_property if identifier.type == "user_id" else "email"
 
     # -- events
-    def _track(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def _track(self, calls: Sequence[Call]) -> Conversation:
         people = {name_of(call.identifier): {"email": name_of(call.identifier)} for call in calls}
         if calls[0].identifier.type == "user_id":
             id_property, lost = self.settings.user_id_property, set[str]()
             records = yield from read(id_property, list(people), lost)
             if lost:
-                return all_of(calls, self._set_up.lose_property(id_property, memory))
+                return all_of(calls, self._set_up.lose_property(id_property, self.memory))
             if not isinstance(records, dict):
                 return all_of(calls, records)
             people = {value: {"objectId": record} for value, record in records.items()}
-        events = memory.get("events", {})
+        events = self.memory.get("events", {})
         results: dict[int, Outcome] = {}
         inputs: dict[int, dict[str, Any]] = {}
         for position, call in enumerate(calls):
@@ -383,10 +361,10 @@ class HubSpot(Destination):
             for label in dict.fromkeys(self.event(calls[p]) for p in inputs):
                 same = {p: one for p, one in inputs.items() if self.event(calls[p]) == label}
                 reply = yield from self._send(same.values())
-                results |= dict.fromkeys(same, self._sent(reply, label, memory))
+                results |= dict.fromkeys(same, self._sent(reply, label))
         else:
             labels = {self.event(calls[position]) for position in inputs}
-            told = {label: self._sent(reply, label, memory) for label in labels}
+            told = {label: self._sent(reply, label) for label in labels}
             results |= {position: told[self.event(calls[position])] for position in inputs}
         return [results[position] for position in range(len(calls))]
 
@@ -404,7 +382,7 @@ class HubSpot(Destination):
     def _send(self, events: Collection[dict[str, Any]]) -> Generator[Request, Reply, Reply]:
         return (yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(events)}))
 
-    def _sent(self, reply: Reply, label: str, memory: Memory) -> Outcome:
+    def _sent(self, reply: Reply, label: str) -> Outcome:
         """What became of the events of one name that a request had."""
         if reply.ok:
             self._set_up.young.seen(("event", label))
@@ -412,5 +390,5 @@ class HubSpot(Destination):
         if reply.status == 403:
             return Blocked(f"HubSpot does not take events: {message_of(reply)}")
         if reply.status == 404 or (reply.status == 400 and UNDEFINED.search(message_of(reply))):
-            return self._set_up.lose_event(label, memory, message_of(reply))
+            return self._set_up.lose_event(label, self.memory, message_of(reply))
         return refusal(reply)

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote
 
-from transforms.destinations.contract import Blocked, Later, Memory, Outcome, Preparation, Reply, Request
+from transforms.destinations.contract import Blocked, Later, Memory, Outcome, Reply, Request
 from transforms.destinations.hubspot_shapes import (
     EVENTS,
     PROPERTIES,
@@ -20,6 +20,7 @@ from transforms.destinations.young import Young
 
 # What a call needs: ("property", name), ("events",), ("event", label), ("event", label, property).
 Need = tuple[str, ...]
+Asking = Generator[Request, Reply, None]
 
 
 class SetUp:
@@ -43,7 +44,7 @@ class SetUp:
         memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more
         return gone(f"event {label!r} as it was defined", words)
 
-    def properties(self, fields: Fields, known: list[str]) -> Preparation:
+    def properties(self, fields: Fields, known: list[str]) -> Asking:
         """Make the contact properties that are missing; the names of those that are there go to `known`."""
         reply = yield Request("GET", PROPERTIES)
         existing = by_name(reply) if reply.ok else None
@@ -66,7 +67,7 @@ class SetUp:
             elif name not in known:
                 known.append(name)
 
-    def events(self, wanted: dict[str, Fields], defined: dict[str, dict[str, Any]]) -> Preparation:
+    def events(self, wanted: dict[str, Fields], defined: dict[str, dict[str, Any]]) -> Asking:
         """Define the events, and the properties of events, that are missing; what is there goes to `defined`."""
         if not wanted.keys() <= defined.keys():
             existing = yield from self._definitions()

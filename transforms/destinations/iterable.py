@@ -5,7 +5,7 @@ answer names as failed, both are understood.
 """
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from schemas.outcomes import Later
+from transforms.destinations.auth import Header
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
@@ -23,7 +24,6 @@ from transforms.destinations.contract import (
     Destination,
     Form,
     Limit,
-    Memory,
     Outcome,
     Reason,
     Rejected,
@@ -92,6 +92,7 @@ class Iterable(Destination):
     )
     batch = Batch(1000, 4_000_000)
     forgets = True
+    auth = Header("api-key", "{api_key}")
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """An Iterable project."""
@@ -138,7 +139,7 @@ class Iterable(Destination):
             return Rejected("invalid_identifier", words)
         return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         groups = [[calls[p] for p in positions] for positions in units(self, calls).values()]
         if calls[0].kind == "track":
             one, many, array = "events/track", "events/trackBulk", "events"
@@ -152,7 +153,7 @@ class Iterable(Destination):
         reply = yield self.post(many, {array: objects})
         return self.outcomes(calls, reply) if succeeded(reply) else all_of(calls, rejected(reply))
 
-    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def forget(self, calls: Sequence[Call]) -> Conversation:
         kind, name = whom(calls[0])
         path = quote(name, safe="") if kind == "email" else f"byUserId/{quote(name, safe='')}"
         reply = yield Request("DELETE", f"{self.url}/users/{path}", endpoint="users/delete")
@@ -192,10 +193,6 @@ class Iterable(Destination):
                 self.name_at_vendor("track", key): dated(value) for key, value in self.properties(call).items()
             },
         }
-
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        return {"api-key": self.settings.api_key.reveal()}
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:

@@ -2,24 +2,25 @@
 
 import hmac
 import re
-from base64 import b64encode
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from msgspec import Meta, Struct
 
+from transforms.destinations.auth import basic
 from transforms.destinations.contract import (
+    Auth,
     Batch,
     Call,
     Conversation,
     Delivered,
     Destination,
-    Memory,
     Rejected,
     Reply,
     Request,
     Secret,
+    Session,
     Verdict,
     all_of,
     by_status,
@@ -37,6 +38,26 @@ FRAMING = (
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 
+def url_of(settings: Any) -> str:
+    """Where the messages go. Reveals a secret."""
+    url: str = settings.secret_url.reveal() if settings.secret_url else settings.url
+    return url
+
+
+class _Signature(Auth):
+    """The secret headers, the user that the URL names, and a signature of the body."""
+
+    def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
+        headers = {name.lower(): value.reveal() for name, value in settings.secret_headers.items()}
+        user, _, password = urlsplit(url_of(settings)).netloc.rpartition("@")[0].partition(":")
+        if user and "authorization" not in headers:
+            headers["authorization"] = basic(unquote(user), unquote(password))
+        if settings.shared_secret:
+            key = settings.shared_secret.reveal().encode()
+            headers["x-signature"] = hmac.new(key, request.body() or b"", "sha1").hexdigest()
+        return headers
+
+
 class Webhook(Destination):
     slug = "webhook"
     name = "Webhook"
@@ -46,6 +67,7 @@ class Webhook(Destination):
     identifiers = ("*",)
     limits = ()  # a receiver that has one is given a `cap` in the workspace
     forgets = True
+    auth = _Signature()
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Where the messages go, and how the receiver knows who sent them."""
@@ -94,15 +116,11 @@ class Webhook(Destination):
         return f"{self.slug}:{host}{fingerprint(self.settings.url or str(self.settings.secret_url))}"
 
     def limit_group(self) -> str:
-        return f"{self.slug}-{fingerprint(self._url)}"
-
-    @property
-    def _url(self) -> str:
-        return self.settings.secret_url.reveal() if self.settings.secret_url else self.settings.url
+        return f"{self.slug}-{fingerprint(url_of(self.settings))}"
 
     def _address(self) -> str:
-        """The URL without the user that it may name, which `signed` makes a header of."""
-        parts = urlsplit(self._url)
+        """The URL without the user that it may name, which `auth` makes a header of."""
+        parts = urlsplit(url_of(self.settings))
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
     def reaches_inside(self) -> bool:
@@ -116,24 +134,13 @@ class Webhook(Destination):
     def batch_of(self, route: str) -> Batch:
         return Batch(self.settings.batch or 1)
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         messages = [self.message(call) for call in calls]
         body = messages if self.settings.batch else messages[0]
         reply = yield Request("POST", self._address(), json=body, headers=self.settings.headers)
         return all_of(calls, outcome(reply))
 
     forget = deliver  # a message of type `delete`
-
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        headers = {name.lower(): value.reveal() for name, value in self.settings.secret_headers.items()}
-        user = urlsplit(self._url).netloc.rpartition("@")[0]
-        if user and "authorization" not in headers:
-            headers["authorization"] = f"Basic {b64encode(unquote(user).encode()).decode()}"
-        if self.settings.shared_secret:
-            key = self.settings.shared_secret.reveal().encode()
-            headers["x-signature"] = hmac.new(key, request.body() or b"", "sha1").hexdigest()
-        return headers
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:

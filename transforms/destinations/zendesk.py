@@ -1,6 +1,5 @@
 """Zendesk: user fields and profile events of Zendesk Support, API v2."""
 
-from base64 import b64encode
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -10,6 +9,7 @@ from msgspec import Meta, Struct
 from schemas.canonical import canonical
 from schemas.outcomes import Later, Reason
 from schemas.workspace import Connection, Workspace
+from transforms.destinations.auth import Basic, Bearer, ClientCredentials
 from transforms.destinations.contract import (
     CAPS_TABLE,
     Batch,
@@ -21,16 +21,15 @@ from transforms.destinations.contract import (
     Form,
     Identifier,
     Limit,
-    Memory,
     Outcome,
     Preparation,
     Rejected,
     Reply,
     Request,
     Secret,
+    Target,
     Verdict,
     all_of,
-    besides,
     by_status,
     refused,
     retry_after,
@@ -80,6 +79,8 @@ class Zendesk(Destination):
         email: Annotated[str, Meta(description="Address of the admin whom the API token belongs to.")] = ""
         api_token: Annotated[Secret | None, Meta(description="API token: Admin Center > Apps and integrations.")] = None
         oauth_token: Annotated[Secret | None, Meta(description="OAuth access token, instead of an API token.")] = None
+        client_id: Annotated[str, Meta(description="Identifier of an OAuth client; with client_secret.")] = ""
+        client_secret: Annotated[Secret | None, Meta(description="Secret of the OAuth client.")] = None
         bulk: Annotated[
             bool,
             Meta(
@@ -95,14 +96,22 @@ class Zendesk(Destination):
 
         def __post_init__(self) -> None:
             check_texts(self)
-            if (self.api_token is None) == (self.oauth_token is None) or (self.api_token and not self.email):
-                raise ValueError("expected either email and api_token, or oauth_token")
+            given = [bool(self.api_token), bool(self.oauth_token), bool(self.client_secret or self.client_id)]
+            half = bool(self.client_id) != bool(self.client_secret) or (self.api_token and not self.email)
+            if sum(given) != 1 or half:
+                raise ValueError("expected one of: email and api_token; oauth_token; client_id and client_secret")
 
     settings: Settings
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
-        self._missing: dict[str, Blocked] = {}  # user fields that cannot be had, and why
+        if self.settings.client_id:
+            url = "https://{subdomain}.zendesk.com/oauth/tokens"
+            self.auth = ClientCredentials(url, scope="read write", send="json")
+        elif self.settings.oauth_token:
+            self.auth = Bearer("{oauth_token}")
+        else:
+            self.auth = Basic("{email}/token", "{api_token}")
         self._young = Young()  # keys of fields that were just made
         self._doubted: set[str] = set()  # fields that an answer did not show
         self._unseen: set[str] = set()  # of these, those that are there all the same: answers do not show every field
@@ -124,22 +133,30 @@ class Zendesk(Destination):
         return field_key(name.lower())
 
     # -- conversations
-    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
         """Create the user fields that are missing; keep the types of all that are needed."""
-        fields: dict[str, str] = memory.setdefault("fields", {})
+        fields: dict[str, str] = self.memory.setdefault("fields", {})
         wanted: dict[str, Any] = {}
         titles: dict[str, str] = {}
-        for title, value in (pair for call in samples for pair in self._samples(call)):
+        for title, value in (pair for call in targets.values() for pair in self._samples(call)):
             key = field_key(title)
-            self._missing.pop(key, None)
             if key not in fields and (value is not None or key not in wanted):
                 wanted[key], titles[key] = value, title
         if not wanted:
-            return
+            return None
+        missing = yield from self._make(wanted, titles)
+        return {
+            target: missing[key]
+            for target, call in targets.items()
+            for key in (field_key(title) for title, _ in self._samples(call))
+            if key in missing
+        }
+
+    def _make(self, wanted: Mapping[str, Any], titles: Mapping[str, str]) -> Generator[Request, Reply, dict[str, str]]:
+        """Find or create these user fields, each with a value; those that cannot be had, and why."""
         existing = yield from self._existing()
         if isinstance(existing, Blocked):
-            self._missing |= dict.fromkeys(wanted, existing)
-            return
+            return dict.fromkeys(wanted, existing.words)
         failed: dict[str, Reply] = {}
         for key in [key for key in wanted if key not in existing]:
             kind = _type(wanted[key])
@@ -153,17 +170,18 @@ class Zendesk(Destination):
         if failed:  # a key is taken by a field that somebody else just made, or by one that was deleted
             again = yield from self._existing()
             existing |= {} if isinstance(again, Blocked) else again
+        missing = {}
         for key in wanted:
             if key not in existing:
-                words = f"Zendesk has no user field {key!r}, and does not make one: {failed[key].words()}"
-                self._missing[key] = Blocked(words)
+                missing[key] = f"Zendesk has no user field {key!r}, and does not make one: {failed[key].words()}"
                 continue
             kind, active = existing[key]
             if active:
-                fields[key] = kind
+                self.memory["fields"][key] = kind
                 self._unseen |= {key} & self._doubted
             else:
-                self._missing[key] = Blocked(f"the user field {key!r} is deactivated in Zendesk")
+                missing[key] = f"the user field {key!r} is deactivated in Zendesk"
+        return missing
 
     def at_once(self) -> int:
         return 30 if self.settings.bulk else super().at_once()  # jobs that may be queued or running
@@ -188,21 +206,17 @@ class Zendesk(Destination):
             )
         return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         if calls[0].kind == "track":
             reply = yield self._request("POST", EVENTS, json=self._event(calls[0]))
             if reply.status == 403:  # not every plan has events
                 return all_of(calls, Blocked(f"Zendesk does not take events: {reply.words()}"))
             return all_of(calls, outcome(reply))
-        missing = [self._blocked(call) for call in calls]
-        return (yield from besides(calls, missing, lambda left: self._identify(left, memory)))
+        return (yield from self._identify(calls))
 
-    def _blocked(self, call: Call) -> Blocked | None:
-        return next((self._missing[key] for key, _ in self._fields(call) if key in self._missing), None)
-
-    def _identify(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def _identify(self, calls: Sequence[Call]) -> Conversation:
         positions = list(units(self, calls).values())
-        users = [self._user([calls[position] for position in one], memory) for one in positions]
+        users = [self._user([calls[position] for position in one]) for one in positions]
         if self.settings.bulk:
             results = yield from self._bulk(users)
         else:
@@ -210,7 +224,7 @@ class Zendesk(Destination):
             busy = reply.status == 429
             results = [Later(retry_after(reply), reply.words()) if busy else outcome(reply)]
             if reply.ok:
-                gone = {key: self._lose(key, memory) for key in self._unshown(reply, users[0]["user_fields"])}
+                gone = {key: self._lose(key) for key in self._unshown(reply, users[0]["user_fields"])}
                 return [next((gone[key] for key, _ in self._fields(c) if key in gone), Delivered()) for c in calls]
         found = {position: result for one, result in zip(positions, results, strict=True) for position in one}
         return [found[position] for position in range(len(calls))]
@@ -224,15 +238,15 @@ class Zendesk(Destination):
             self._young.seen(key)
         return [key for key in sent if key not in shown and key not in self._unseen]
 
-    def _lose(self, key: str, memory: Memory) -> Outcome:
+    def _lose(self, key: str) -> Outcome:
         """Note that Zendesk does not have a field: not yet, or not any more."""
         if wait := self._young.wait(key):
             return Later(wait, f"Zendesk does not know its new user field {key!r} everywhere yet")
-        memory.get("fields", {}).pop(key, None)
+        self.memory.get("fields", {}).pop(key, None)
         self._doubted.add(key)
         return Blocked(f"Zendesk has no user field {key!r} any more", prepare=True)
 
-    def forget(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def forget(self, calls: Sequence[Call]) -> Conversation:
         """Find the user and delete it. Zendesk keeps deleted users until they are permanently deleted there."""
         kind, value = calls[0].identifier
         if kind == "user_id":
@@ -252,14 +266,6 @@ class Zendesk(Destination):
             if not reply.ok and not not_found(reply):
                 return all_of(calls, outcome(reply))
         return all_of(calls, Delivered())
-
-    # -- credentials
-    def signed(self, request: Request) -> Mapping[str, str]:
-        if self.settings.oauth_token:
-            return {"authorization": f"Bearer {self.settings.oauth_token.reveal()}"}
-        assert self.settings.api_token
-        pair = f"{self.settings.email}/token:{self.settings.api_token.reveal()}"
-        return {"authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -323,8 +329,8 @@ class Zendesk(Destination):
             yield from ((key, None) for key in enrich if key not in STANDARD)
         yield from self._own(call)
 
-    def _user(self, calls: Sequence[Call], memory: Memory) -> dict[str, Any]:
-        types = memory.get("fields", {})
+    def _user(self, calls: Sequence[Call]) -> dict[str, Any]:
+        types = self.memory.get("fields", {})
         user: dict[str, Any] = {"skip_verify_email": True}
         fields: dict[str, Any] = {}
         for call in calls:

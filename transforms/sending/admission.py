@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from schemas.calls import Call
 from schemas.outcomes import Final, Superseded
 from schemas.receipts import Receipt
-from transforms.destinations.contract import Destination
+from transforms.destinations.contract import Destination, target_of
 from transforms.logic.blame import Keys
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.netting import known, may_land_until, needless, opens_nothing, takes_back
@@ -137,7 +137,7 @@ class Admission:
             return
         if self.flushes.holds(call, rows.newest, now):
             return
-        if self._keys.waiting and key_of(call) in self._keys.waiting:
+        if self._keys.waiting and target_of(call) in self._keys.waiting:
             self._block(call)
             return
         try:
@@ -394,9 +394,4 @@ class Admission:
             self.books.remember(facts)
 
 
-def key_of(call: Call) -> tuple[str, str]:
-    """What a call needs at the vendor: a field, an event, a list."""
-    return ("list" if call.kind in ("add", "remove") else call.kind, call.key)
-
-
-__all__ = ["Admission", "End", "key_of"]
+__all__ = ["Admission", "End"]

@@ -6,8 +6,9 @@ what is done next, `transforms.logic.steps` says.
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from importlib.metadata import version
 from random import Random
 from typing import NamedTuple, TypeVar
 
@@ -16,19 +17,22 @@ from yarl import URL
 
 from schemas.report import Report
 from schemas.secret import MissingSecret
-from transforms.destinations.contract import Destination, Reply, Request, bounded
+from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded
 from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import exhausted
 from transforms.logic.steps import Around, Bounds, Heard, Steps
 from transforms.sending.addressing import Addressing
 from transforms.sending.delivery import SenderOptions
+from transforms.sending.log import Kept
+from transforms.sending.signing import Signing
 from transforms.sending.sleepers import Sleepers
 from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.turnstile import Asking, TooLong, Turnstile
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
 from transforms.sending.words import TRUST, Mask, cause, lasting, moment, refusal
 
+_AGENT = f"profilecast/{version('profilecast')}"
 _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
 _TICK = 0.05  # seconds
@@ -63,25 +67,25 @@ class Attempts:
         most: int,
         report: Report,
         watch: Watch,
+        tokens: Kept | None,
     ) -> None:
         """`most`: conversations at once."""
         self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
         self._watch, self._clock, self._most = watch, watch.clock, most
         self._random = Random()
-        self._bounds = Bounds(options.retry_for, options.give_up_after, destination.renews)
+        self._bounds = Bounds(options.retry_for, options.give_up_after, destination.auth.signs_in)
         self.breaker = Breaker()
         self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, _turned, self._save)
         self._throttled_since: float | None = None
         self._answers = 0  # useful ones
-        self._renewing = asyncio.Lock()
-        self._renewals = 0
+        self._signing = Signing(destination, tokens, watch.wall)
         self._out: set[Talk] = set()  # with a request that has no whole answer yet
         self._sleepers = Sleepers()
         self._stopping = False
         self._tick = asyncio.get_running_loop().call_later(_TICK, self._look_again)
         self._addressing = Addressing(destination, options.gateway, options.connect_timeout)
         self._session = self._open()
-        self.mask = Mask(destination)
+        self.mask = Mask(self._signing)
 
     def _open(self) -> aiohttp.ClientSession:
         options = self._options
@@ -153,7 +157,6 @@ class Attempts:
         if request.after:
             await asyncio.sleep(request.after)
         while True:
-            renewals = self._renewals
             reply = await self._send(request, talk)
             now = self._clock()
             heard = self._hear(request, reply, talk)
@@ -172,7 +175,7 @@ class Attempts:
                     self._throttled(talk, now, step.after or None)
                     self._may_repeat(talk)
                 case "renew":
-                    await self._renew(renewals)
+                    await self._renew(talk.session)
                 case "divide" | "reject":
                     raise Divided(step.words, step.large, step.unanswered)
                 case "refused":
@@ -192,7 +195,7 @@ class Attempts:
             return Heard("transient")
         if 300 <= reply.status < 400 and self._redirects(request, reply, talk):  # followed, secrets would go there
             raise Stopped(f"{_host(request.url)} redirects (HTTP {reply.status}); check its address")
-        verdict = bounded(self._destination.classify(request, reply, talk.items))
+        verdict = bounded(self._verdict(request, reply, talk))
         if verdict.meaning == "throttled" and verdict.after is None and (spent := exhausted(reply.headers)):
             verdict = replace(verdict, after=spent[1])
         words = self.mask(verdict.words)
@@ -201,7 +204,12 @@ class Attempts:
         return Heard(verdict.meaning, reply.status, verdict.after, words)
 
     def _redirects(self, request: Request, reply: Reply, talk: Talk) -> bool:
-        return self._destination.classify(request, reply, talk.items).meaning != "stop"
+        return self._verdict(request, reply, talk).meaning != "stop"
+
+    def _verdict(self, request: Request, reply: Reply, talk: Talk) -> Verdict:
+        if talk.renewing:
+            return self._signing.auth.refused(reply)
+        return self._destination.classify(request, reply, talk.items)
 
     def _note(self, heard: Heard, reply: Reply | None, talk: Talk, now: float) -> None:
         """Note what an attempt says about the connection."""
@@ -243,14 +251,15 @@ class Attempts:
 
     async def _send(self, request: Request, talk: Talk) -> Reply | None:
         """Send a request once; None where no whole answer came."""
-        url = self._addressing.url(request.url)
         await talk.begins()
         while True:
             failed = False
             await self._ask(talk)
+            talk.session, made = self._signing.renewals, self._signing.complete(request)
+            url = self._addressing.url(made.full_url)
             asking_now.set(talk)
             try:
-                reply = await self._answer(request, url, talk)
+                reply = await self._answer(made, url, talk)
                 self._count(str(reply.status))
                 return reply
             except _SentAway:
@@ -279,7 +288,7 @@ class Attempts:
             except MissingSecret as error:
                 raise Stopped(str(error)) from error
             finally:
-                self.mask.last = request
+                self.mask.last = made
                 self._report.requests += talk.went
                 if talk.sent is None and not failed:
                     self.breaker.unused(talk.asked)
@@ -289,14 +298,14 @@ class Attempts:
         proxy, proxy_headers = await self._addressing.through(url)
         async with asyncio.timeout(None) as limit:
             talk.give_up = lambda: limit.reschedule(0)
-            talk.sign = lambda: self._signature(request)
+            talk.sign = lambda: {} if talk.renewing else self._signing.headers(request)
             self._out.add(talk)
             try:
                 async with self._session.request(
                     request.method,
                     url,
                     data=request.body(),
-                    headers=unsigned(request),
+                    headers={"user-agent": _AGENT, **request.all_headers},
                     allow_redirects=False,
                     proxy=proxy,
                     proxy_headers=proxy_headers,
@@ -306,17 +315,18 @@ class Attempts:
                 self._out.discard(talk)
                 talk.let_go()
 
-    def _signature(self, request: Request) -> Mapping[str, str]:
-        return {name.lower(): value for name, value in self._destination.signed(request).items()}
-
     async def _ask(self, talk: Talk) -> None:
         """Wait until there are credentials for the request, and the breaker lets it pass."""
         talk.sent, talk.went, talk.given_up, talk.head = None, 0, "", None
         while True:
             if self._stopping and not talk.partly:
                 raise Interrupted(_NOT_NOW)
-            if self._renewing.locked() and not talk.renewing:
-                async with self._renewing:
+            if not talk.renewing:
+                if self._signing.renewing:
+                    await self._signing.renewed()
+                    continue
+                if self._signing.due:
+                    await self._renew(self._signing.renewals)
                     continue
             now = self._clock()
             delay = self.breaker.delay(now)
@@ -374,21 +384,13 @@ class Attempts:
         self._throttled_since = now if self._throttled_since is None else self._throttled_since
 
     async def _renew(self, seen: int) -> None:
-        """Fetch new credentials, unless somebody has done so since."""
-        async with self._renewing:
-            if self._renewals == seen:
-                self._turnstile.clear(_SentAway)  # they would go with the old ones
-                try:
-                    await self.talk(self._destination.renew(), Talk(1, renewing=True))
-                except Unanswered as error:  # each batch would wait as long again
-                    raise Stopped(f"its credentials could not be renewed: {error}") from error
-                self._renewals += 1
-
-
-def unsigned(request: Request) -> dict[str, str]:
-    """The headers that the conversation asks for, without the credentials; names in lower case."""
-    kind = {} if request.json is None else {"content-type": "application/json"}
-    return {name.lower(): value for name, value in {**kind, **request.headers}.items()}
+        """Sign in, or again, unless somebody has done so since."""
+        if self._signing.renewals == seen and not self._signing.renewing:
+            self._turnstile.clear(_SentAway)  # they would go with the old credentials
+        try:
+            await self._signing.renew(seen, lambda signing_in: self.talk(signing_in, Talk(1, renewing=True)))
+        except Unanswered as error:  # each batch would wait as long again
+            raise Stopped(f"its credentials could not be renewed: {error}") from error
 
 
 def _since(end: Ended, since: float | None) -> Ended:

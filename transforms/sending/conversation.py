@@ -11,19 +11,18 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from itertools import zip_longest
 from random import Random
-from typing import Any
 
 from msgspec.structs import replace
 
 from schemas.calls import Call
 from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Superseded
-from transforms.destinations.contract import Destination
+from transforms.destinations.contract import Destination, target_of
 from transforms.logic.blame import Blame, Keys
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.netting import may_land_until
 from transforms.logic.retry import backoff, outlived
 from transforms.logic.splitting import PARTLY, TAKEN, Answer, Found, Splitting
-from transforms.sending.admission import FAULTS, Admission, key_of
+from transforms.sending.admission import FAULTS, Admission
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
@@ -51,7 +50,6 @@ class Conversations:
         books: Books,
         blame: Blame,
         keys: Keys,
-        memory: dict[str, Any],
         clock: Callable[[], float],
         wall: Callable[[], float],
         begin: Callable[[list[Item], Accusation], None],
@@ -59,10 +57,10 @@ class Conversations:
         """`begin` a conversation about calls that are refused for their own fault."""
         self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
         self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
-        self._books, self._keys, self._memory = books, keys, memory
+        self._books, self._keys = books, keys
         self._clock, self._wall, self._begin = clock, wall, begin
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
-        self.needs = Needs(destination, attempts, keys, memory, books, self.suspects, delivery.report, clock)
+        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, clock)
         self._faults = 0
         self._random = Random()
 
@@ -99,7 +97,7 @@ class Conversations:
             call = item.call
             if item.settled or not _mine(item):
                 continue
-            if (waiting and key_of(call) in waiting) or item.route in scopes:
+            if (waiting and target_of(call) in waiting) or item.route in scopes:
                 self._admission.block(item)
             elif item.taken_back:
                 self._settle(item, Superseded())
@@ -178,7 +176,7 @@ class Conversations:
     async def _converse(self, batch: list[Item], talk: Talk) -> Sequence[Outcome]:
         calls = [item.call for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
-        outcomes = await self._attempts.talk(converse(calls, self._memory), talk)
+        outcomes = await self._attempts.talk(converse(calls), talk)
         if len(outcomes) != len(batch):
             raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} calls")
         return outcomes
@@ -250,7 +248,7 @@ class Conversations:
     def _succeeded(self, items: list[Item], talk: Talk) -> None:
         """The vendor took something: refusals of requests sent before are their records' own."""
         if self.needs.any:
-            for key in {key_of(item.call) for item in items}:
+            for key in {target_of(item.call) for item in items}:
                 self._keys.delivered(key)
         self.suspects.succeeded(talk.sent or 0.0, talk.route)
 
@@ -298,7 +296,7 @@ class Conversations:
             self.suspects.weigh(unit[0].accused)
             return
         for item in unit:
-            if key_of(item.call) in self._keys.waiting:  # meanwhile others have shown that it is not the record
+            if target_of(item.call) in self._keys.waiting:  # meanwhile others have shown that it is not the record
                 self._admission.block(item)
             else:
                 self._settle(item, item.refused or _refused(found.words, found.large), told=True)
@@ -321,7 +319,7 @@ class Conversations:
                     self._settle(item, _refused(words, False))
                 return
             raise Stopped(f"a fault in its destination's module: {words.removeprefix(_FAULT)}; its calls wait")
-        keys = {key_of(item.call) for item in items}
+        keys = {target_of(item.call) for item in items}
         if len(keys) > 1 or not self.suspects.acknowledged:
             raise Stopped(f"the vendor refuses whatever it is told: {words}; fix that; its calls wait")
         for key in keys:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from schemas.report import Report
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.contract import Destination
-from transforms.sending.log import Caps, Log
+from transforms.sending.log import Kept, Log
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,13 @@ class Delivery:
     workspace: Workspace
     connection: Connection
     log: Log
-    caps: Caps
+    caps: Kept  # the long windows and holds of its `limit_group`, over processes and state directories
     active: dict[int, Active]  # by slot; deletions have one too
     number: int = 0  # of the workspace; when the log knows of a newer one, the sender drains and hands over
     options: SenderOptions = field(default_factory=SenderOptions)
     follow: bool = False  # wait for more calls, and for those that wait for their time, until stopped
     ahead: float = 0.0  # seconds by which the clock that lists are flushed by is ahead of this machine's
+    tokens: Kept | None = None  # the refresh token that took the place of the one in the settings
     destination: Destination | None = None  # by default it is made by the sender
     report: Report = field(init=False)
 

@@ -73,8 +73,8 @@ class Log(Protocol):
         """Wait until everything written is durable, and let go of the files."""
 
 
-class Caps(Protocol):
-    """What is kept of a `limit_group` over processes and state directories: the long windows and holds."""
+class Kept(Protocol):
+    """Something small that outlives a process: of a `limit_group`, or a refresh token."""
 
     def load(self) -> dict[str, Any]: ...
 

@@ -128,7 +128,7 @@ class Pump:
         self._lanes = Lanes(destination.route, destination.unit, destination.batch_of, objects)
         self._saving = asyncio.Lock()
         self._turns = Turns(self._limiter)
-        keys, memory = Keys(), dict(facts.get(MEMORY) or {})
+        keys, destination.memory = Keys(), dict(facts.get(MEMORY) or {})
         self._routes = frozenset(facts.get(_ROUTES) or ())
         self._blame = Blame(self._routes)
         flushes = Flushes(delivery.active, facts, delivery.ahead)
@@ -145,10 +145,12 @@ class Pump:
         if learnt != tenant:
             self._books.remember({_TENANT: tenant, **({MEMORY: None, _ROUTES: None} if other else {})})
         watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall)
-        self._attempts = Attempts(destination, self._options, self._limiter, self._at_once, self.report, watch)
+        self._attempts = Attempts(
+            destination, self._options, self._limiter, self._at_once, self.report, watch, delivery.tokens
+        )
         self._attempts.saving(self._saving.locked)
         self._conversations = Conversations(
-            delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys, memory,
+            delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys,
             self._clock, self._wall, self._begin,
         )  # fmt: skip
         self._estimate = Estimate(self._limiter.rate, self._started)

@@ -80,6 +80,7 @@ class Talk:
         self.maybe = False  # an attempt had no useful answer, and may have arrived
         self.gave_up: float | None = None  # when one without any answer was given up last, by the clock
         self.asked = 0.0  # when the breaker let it pass
+        self.session = 0  # the number of the session that its request was signed with
         self.sent: float | None = None  # when it took its token
         self.went = 0  # how many of one attempt: a connection that died at once is tried again
         self.attempts = 0  # requests of it that went

@@ -17,6 +17,7 @@ from schemas.outcomes import Rejected
 from schemas.secret import MissingSecret, secrets_in
 from transforms.destinations.contract import Destination, Reply, Request
 from transforms.sending.delivery import SenderOptions
+from transforms.sending.signing import Signing
 from transforms.sending.wire import Endless
 
 _URL_PARTS = re.compile(r"[/?&=:@]")
@@ -27,8 +28,8 @@ _OURS = Path(__file__).parents[2]
 class Mask:
     """Takes secrets out of a vendor's words: those of the settings, and what was made of them, in any spelling."""
 
-    def __init__(self, destination: Destination) -> None:
-        self._destination = destination
+    def __init__(self, signing: Signing) -> None:
+        self._signing = signing
         self.last: Request | None = None  # its signature is a secret too
 
     def __call__(self, words: str) -> str:
@@ -41,8 +42,7 @@ class Mask:
 
     def _secrets(self) -> set[str]:
         try:
-            known = [secret.reveal() for secret in secrets_in(self._destination.settings)]
-            signed = list(self._destination.signed(self.last).values()) if self.last else []
+            known, signed = list(self._signing.secrets()), list(self._signing.signatures(self.last))
         except Exception:  # there is none, or none that can be signed with
             known, signed = [], []
         found: set[str] = set()

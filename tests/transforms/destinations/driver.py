@@ -5,7 +5,7 @@ Their format is described in `tests/data/destinations/README.md`.
 
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -21,13 +21,17 @@ from schemas.calls import Call, Identifier, Kind
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Rejected
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
+from transforms.destinations.auth import NO_SESSION
 from transforms.destinations.contract import (
     Destination,
     Memory,
     Reply,
     Request,
+    Session,
+    Target,
     Verdict,
     headers,
+    target_of,
     units,
 )
 
@@ -203,7 +207,8 @@ T = TypeVar("T")
 
 def play(destination: Destination, case: Case) -> Played:
     """Do with the calls of a case what the sender does; its vendor answers from the transcript."""
-    played = Played(memory=deepcopy(case.memory))
+    destination.memory = deepcopy(case.memory)
+    played = Played(memory=destination.memory)
     everyone = calls(case)
     vendor = _Vendor(destination, case.talk, everyone, played)
     results: dict[str, Outcome | str] = {}
@@ -237,11 +242,16 @@ def _deliver(destination: Destination, fit: list[Call], prepare: bool, vendor: "
 
 
 def _once(destination: Destination, fit: list[Call], prepare: bool, vendor: "_Vendor") -> list[Outcome]:
-    memory = vendor.played.memory
+    refusals: Mapping[Target, str] = {}
     if prepare:
-        vendor.converse(destination.prepare(fit, memory), 1)
-    converse = destination.forget if fit[0].kind == "delete" else destination.deliver
-    return vendor.converse(converse(fit, memory), len(units(destination, fit)))
+        refusals = vendor.converse(destination.prepare({target_of(call): call for call in fit}), 1) or {}
+    refused = [Blocked(refusals[target_of(call)]) if target_of(call) in refusals else None for call in fit]
+    good = [call for call, words in zip(fit, refused, strict=True) if not words]
+    told: Iterator[Outcome] = iter(())
+    if good:
+        converse = destination.forget if good[0].kind == "delete" else destination.deliver
+        told = iter(vendor.converse(converse(good), len(units(destination, good))))
+    return [words or next(told) for words in refused]
 
 
 class _Vendor:
@@ -250,6 +260,7 @@ class _Vendor:
     def __init__(self, destination: Destination, talk: list[Step], calls: dict[str, Call], played: Played) -> None:
         self.destination = destination
         self.played = played
+        self.session: Session | None = None  # there is none while it is begun
         self.steps = iter([filled(step, destination, calls) for step in talk])
 
     def converse(self, conversation: Generator[Request, Reply, T], items: int, renewing: bool = False) -> T:
@@ -264,10 +275,13 @@ class _Vendor:
 
     def exchange(self, request: Request, items: int, renewing: bool) -> Reply:
         """Send one request until there is an answer for the conversation."""
-        renewed = renewing or not self.destination.renews
+        auth = self.destination.auth
+        if not (renewing or self.session):
+            self.sign_in()
+        renewed = renewing or not auth.signs_in
         while True:
             reply = self.send(request)
-            verdict = self.destination.classify(request, reply, items)
+            verdict = auth.refused(reply) if renewing else self.destination.classify(request, reply, items)
             self.played.meanings.append(_meaning(verdict))
             self.played.spoken.append(verdict.words)
             match verdict.meaning:
@@ -276,7 +290,7 @@ class _Vendor:
                 case "throttled" | "transient":
                     continue
                 case "credentials" if not renewed:
-                    self.converse(self.destination.renew(), 1, renewing=True)
+                    self.sign_in()
                     renewed = True
                 case "credentials" | "stop":
                     raise _End("stopped")
@@ -286,29 +300,39 @@ class _Vendor:
                     assert items > 1, "a batch of one cannot be halved: its answer is for the conversation"
                     raise _End("halved")
 
+    def sign_in(self) -> None:
+        """Begin a session with the vendor."""
+        self.session = None if self.destination.auth.signs_in else NO_SESSION
+        if self.destination.auth.signs_in:
+            signing_in = self.destination.auth.sign_in(self.destination.settings, "", 0.0)
+            self.session = self.converse(signing_in, 1, renewing=True)
+
     def send(self, request: Request) -> Reply:
         """One attempt."""
+        if self.session:
+            request = self.destination.auth.complete(request, self.destination.settings, self.session)
         step = next(self.steps, None)
         if step is None:
-            raise Unwritten(f"the transcript has no such request: {request.method} {request.url} {request.body()!r}")
-        self.played.sent.append(_sent(self.destination, request, step.send))
-        self.played.spoken += [repr(request), request.url]
+            asked = f"{request.method} {request.full_url} {request.body()!r}"
+            raise Unwritten(f"the transcript has no such request: {asked}")
+        self.played.sent.append(_sent(self.destination, request, self.session, step.send))
+        self.played.spoken.append(repr(request))
         if step.timeout or step.refused:
             raise _End("unanswered")
-        assert step.reply, f"the transcript has no reply to {request.method} {request.url}"
+        assert step.reply, f"the transcript has no reply to {request.method} {request.full_url}"
         body = step.reply.body.encode() if step.reply.json is UNSET else msgspec.json.encode(step.reply.json)
         return Reply(step.reply.status, {name.lower(): v for name, v in step.reply.headers.items()}, body)
 
 
-def _sent(destination: Destination, request: Request, expected: Send) -> Send:
-    travels = headers(destination, request)
+def _sent(destination: Destination, request: Request, session: Session | None, expected: Send) -> Send:
+    travels = headers(destination, request, session) if session else request.all_headers
     named = {name: travels.get(name.lower(), "(none)") for name in expected.headers}
     body = request.body()
     if body is None:
-        return Send(request.method, request.url, named)
+        return Send(request.method, request.full_url, named)
     if request.json is not None:
-        return Send(request.method, request.url, named, json=msgspec.json.decode(body))
-    return Send(request.method, request.url, named, content=body.decode())
+        return Send(request.method, request.full_url, named, json=msgspec.json.decode(body))
+    return Send(request.method, request.full_url, named, content=body.decode())
 
 
 def filled(step: Step, destination: Destination, calls: dict[str, Call]) -> Step:

@@ -183,7 +183,6 @@ def test_lists_are_flushed_on_an_interval(kind: type[Destination]) -> None:
 def test_what_is_offered_is_written(kind: type[Destination]) -> None:
     assert kind.deliver is not Destination.deliver
     assert kind.forgets == (kind.forget is not Destination.forget)
-    assert kind.renews == (kind.renew is not Destination.renew)
 
 
 @every_destination

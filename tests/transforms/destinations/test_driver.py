@@ -8,16 +8,28 @@ import pytest
 
 from schemas.calls import Call
 from tests.transforms.destinations.driver import Case, connect, play
+from transforms.destinations.auth import Auth, Session, SigningIn
 from transforms.destinations.contract import (
     Batch,
     Conversation,
     Delivered,
     Destination,
-    Memory,
     Preparation,
     Request,
+    Target,
     all_of,
 )
+
+
+class AcmeToken(Auth):
+    signs_in = True
+
+    def sign_in(self, settings: Any, kept: str, now: float) -> SigningIn:
+        reply = yield Request("POST", "https://acme.example/token")
+        return Session(reply.json())
+
+    def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
+        return {"Authorization": session.token}
 
 
 class Acme(Destination):
@@ -27,27 +39,22 @@ class Acme(Destination):
     identifiers = ("email",)
     limits = ()
     batch = Batch(2)
-    renews = True
 
     class Settings(msgspec.Struct):
         pass
 
-    token = "old"
-
-    def prepare(self, samples: Sequence[Call], memory: Memory) -> Preparation:
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
         reply = yield Request("GET", "https://acme.example/list")
-        memory["list"] = reply.json()
+        self.memory["list"] = reply.json()
+        return None
 
-    def deliver(self, calls: Sequence[Call], memory: Memory) -> Conversation:
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
         yield Request("POST", "https://acme.example/people", json=[call.identifier.id for call in calls])
         return all_of(calls, Delivered())
 
-    def renew(self) -> Preparation:
-        reply = yield Request("POST", "https://acme.example/token")
-        self.token = reply.json()
 
-    def signed(self, request: Request) -> Mapping[str, str]:
-        return {"Authorization": self.token}
+class SignedAcme(Acme):
+    auth = AcmeToken()
 
 
 JSON = dict[str, Any]
@@ -74,17 +81,19 @@ def test_preparation_comes_first_and_its_finds_are_kept() -> None:
 
 
 def test_refused_credentials_are_renewed_and_the_request_is_repeated() -> None:
-    told = case((PEOPLE, {"status": 401}), (TOKEN, {"status": 200, "json": "new"}), (PEOPLE, {"status": 200}))
-    played = play(connect(Acme, told), told)
+    old, new = ((TOKEN, {"status": 200, "json": word}) for word in ("old", "new"))
+    told = case(old, (PEOPLE, {"status": 401}), new, (PEOPLE, {"status": 200}))
+    played = play(connect(SignedAcme, told), told)
     assert ["old", "new"] == [sent.headers["authorization"] for sent in played.sent if sent.headers]
     assert {"ana0": "delivered"} == played.outcomes
 
 
 @pytest.mark.parametrize("second", [PEOPLE, TOKEN])
 def test_second_refusal_stops(second: JSON) -> None:
-    renewal = [] if second is TOKEN else [(TOKEN, {"status": 200, "json": "new"})]
-    told = case((PEOPLE, {"status": 401}), *renewal, (second, {"status": 401}))
-    assert {"ana0": "stopped"} == play(connect(Acme, told), told).outcomes
+    token = (TOKEN, {"status": 200, "json": "new"})
+    renewal = [] if second is TOKEN else [token]
+    told = case(token, (PEOPLE, {"status": 401}), *renewal, (second, {"status": 401}))
+    assert {"ana0": "stopped"} == play(connect(SignedAcme, told), told).outcomes
 
 
 def test_bad_batch_is_halved_by_the_sender() -> None:

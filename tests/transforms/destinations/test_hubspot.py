@@ -26,7 +26,7 @@ def upsert(fates: list[Fate], traced: bool, chance: Random) -> list[Outcome]:
     hubspot = HubSpot(Workspace("acme-shop", (), ()), Connection("hubspot", "hubspot", (), SETTINGS))
     people = [Identifier("email", f"person-{n}@example.com") for n in range(len(fates))]
     calls = [Call(f"p{n}", "identify", person, "vip", True, 0, n + 1) for n, person in enumerate(people)]
-    conversation = hubspot.deliver(calls, {})
+    conversation = hubspot.deliver(calls)
     inputs = next(conversation).json["inputs"]
     lists: dict[str, list[dict[str, Any]]] = {"results": [], "errors": []}
     for n, fate in enumerate(fates):
@@ -100,7 +100,7 @@ def test_second_addresses_cost_few_requests_and_reject_nobody(seconds: int, show
     people = [f"person-{n}@example.com" for n in range(60)]
     calls = [Call(f"p{n}", "identify", Identifier("email", one), "vip", True, 0, n + 1) for n, one in enumerate(people)]
     vendor = Merged(set(people[17 : 17 + seconds]), shows)
-    conversation = hubspot.deliver(calls, {})
+    conversation = hubspot.deliver(calls)
     requests, request = 1, next(conversation)
     while True:
         reply = vendor.answer(request)

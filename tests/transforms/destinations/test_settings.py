@@ -1,5 +1,6 @@
 """What settings say: which account they lead to, and what they must not do to a request."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from schemas.calls import Call, Identifier
 from schemas.workspace import Connection, Workspace
 from tests.transforms.destinations.driver import secret
 from transforms.destinations import catalogue
+from transforms.destinations.auth import NO_SESSION
 from transforms.destinations.contract import Destination
 from transforms.destinations.safety import breaks_path
 
@@ -122,15 +124,19 @@ def test_headers_that_break_nothing_are_taken() -> None:
 
 def test_a_user_in_a_secret_url_becomes_a_header_unless_there_is_one() -> None:
     webhook = made("webhook", secret_url="${URL}")
-    assert {"authorization": "Basic YW5uOnBAdw=="} == webhook.signed(_request(webhook))
+    assert {"authorization": "Basic YW5uOnBAdw=="} == _signed(webhook)
     assert "https://hooks.example/in" == _request(webhook).url
     webhook = made("webhook", secret_url="${URL}", secret_headers={"Authorization": "${KEY}"})
-    assert {"authorization": "one"} == webhook.signed(_request(webhook))
+    assert {"authorization": "one"} == _signed(webhook)
+
+
+def _signed(webhook: Destination) -> Mapping[str, str]:
+    return webhook.auth.headers(_request(webhook), webhook.settings, NO_SESSION, 0.0)
 
 
 def _request(webhook: Destination) -> Any:
     call = Call("p1", "delete", Identifier("user_id", "u1"), "", None, 0, 1)
-    return next(webhook.forget([call], {}))
+    return next(webhook.forget([call]))
 
 
 @pytest.mark.parametrize("name", [".", "..", "", "a/../b", "a/./b", "/a", "a/", "a//b", r"..\a", "a\nb", "a\0"])

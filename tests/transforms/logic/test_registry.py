@@ -80,7 +80,8 @@ class TestTheSameAccountUnderAnotherName:
         moved = shop(mailer(syncs=()), mailer("post"))
         _, notices = entered(shop(mailer(), mailer("post", syncs=())), *between, moved)
         [words] = [notice.words for notice in notices if notice.grave]
-        assert "everybody is told again" in words and "write `was" not in words
+        assert "everybody is told again" in words
+        assert "write `was" not in words
 
     def test_a_sync_with_another_name_alone_goes_on(self, between: tuple[Workspace, ...]) -> None:
         named = mailer(syncs=(Sync("vip", name="golden", forms=("identify",)),))
