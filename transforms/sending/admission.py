@@ -152,7 +152,7 @@ class Admission:
 
     def _item(self, waiting: Waiting) -> Item:
         item, mark = Item(waiting.call), waiting.mark
-        item.since, item.maybe, item.marked = mark.since, mark.maybe, mark.maybe
+        item.since, item.maybe, item.marked, item.job = mark.since, mark.maybe, mark.maybe, mark.job
         if mark.maybe:  # if it was out when an earlier process ended, that was before this one began
             item.until = mark.until or may_land_until(self._began)
             self.given_up([item])
@@ -209,7 +209,7 @@ class Admission:
         if call.replaces:
             item.before = None
             if replaced := self.items.get(call.replaces):
-                if replaced.out:
+                if replaced.out or replaced.job:
                     replaced.taken_back = True
                     self._followers.setdefault(call.replaces, []).append(item)
                 else:
@@ -235,7 +235,7 @@ class Admission:
         if end := self._known_end(ask, rows):
             return end
         match rows.known.get(ask):
-            case Waiting() as waiting if ask not in self.items and waiting.call.kind != "track":
+            case Waiting() as waiting if ask not in self.items and _gives_way(waiting):
                 replaced = self._item(waiting)
                 before = waiting.call.holds
                 if waiting.call.replaces:
@@ -392,6 +392,11 @@ class Admission:
     def end_flushes(self) -> None:
         if facts := self.flushes.ended(min(self.at.values())):
             self.books.remember(facts)
+
+
+def _gives_way(waiting: Waiting) -> bool:
+    """Whether a call that waits in the log may be superseded: not an occurrence, and not what is in a job."""
+    return waiting.call.kind != "track" and not waiting.mark.job
 
 
 __all__ = ["Admission", "End"]

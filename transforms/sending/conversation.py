@@ -9,13 +9,13 @@ batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · bl
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from random import Random
 
 from msgspec.structs import replace
 
 from schemas.calls import Call
-from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Superseded
+from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Submitted, Superseded
 from transforms.destinations.contract import Destination, target_of
 from transforms.logic.blame import Blame, Keys
 from transforms.logic.lanes import Item, Lanes
@@ -99,7 +99,7 @@ class Conversations:
                 continue
             if (waiting and target_of(call) in waiting) or item.route in scopes:
                 self._admission.block(item)
-            elif item.taken_back:
+            elif item.taken_back and not item.job:
                 self._settle(item, Superseded())
             elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
                 self._admission.leave_landing(item)
@@ -170,16 +170,36 @@ class Conversations:
         talk = Talk(objects, lambda: self._books.mark(batch), self._lanes.size_of(route).bytes, route)
         if part:
             talk.tries = _PART
-        talk.overtaken = lambda: any(item.taken_back for item in batch)
+        talk.overtaken = lambda: any(item.taken_back and not item.job for item in batch)
         return talk
 
     async def _converse(self, batch: list[Item], talk: Talk) -> Sequence[Outcome]:
+        if batch[0].job:
+            return await self._collect(batch, talk)
         calls = [item.call for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
         outcomes = await self._attempts.talk(converse(calls), talk)
         if len(outcomes) != len(batch):
             raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} calls")
         return outcomes
+
+    async def _collect(self, batch: list[Item], talk: Talk) -> list[Outcome]:
+        """Ask about the jobs that these calls are in."""
+        outcomes: dict[int, Outcome] = {}
+        for job, of_job in groupby(sorted(batch, key=lambda item: item.job), lambda item: item.job):
+            items = list(of_job)
+            try:
+                told = await self._attempts.talk(self._destination.collect(job, [i.call for i in items]), talk)
+            except (Divided, Accused) as end:
+                if isinstance(end, Accused) and end.meaning == "credentials":
+                    raise Stopped(self.suspects.words(end)) from end
+                told = [Later(words=str(end))] * len(items)
+            for item, outcome in zip(items, told, strict=True):
+                outcomes[item.call.ask] = outcome
+                if not isinstance(outcome, Submitted):  # the job has ended, or is lost
+                    item.job = ""
+                    item.route = self._lanes.route_of(item)
+        return [outcomes[item.call.ask] for item in batch]
 
     def _note(self, items: Sequence[Item], talk: Talk) -> None:
         """Note that a conversation carried these calls, and that they have no outcome yet."""
@@ -209,7 +229,8 @@ class Conversations:
     async def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], talk: Talk, part: bool) -> Answer:
         """Take the vendor's word on each call. Calls that it refused together are sent again, to tell them apart."""
         self._carried(batch, talk)
-        delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Delivered)]
+        taken = Delivered | Submitted
+        delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, taken)]
         if delivered:
             self._succeeded(delivered, talk)
         told = list(zip(batch, outcomes, strict=True))
@@ -221,8 +242,13 @@ class Conversations:
             return Answer("refused", self._mask(rejected[0][1].words))
         apart = self._refused_together(told) if len(told) > talk.items else []
         again = {item.call.ask for each in apart for item in each}
+        now, waits = self._clock(), dict[Hashable, float]()
         for item, outcome in told:
-            if item.call.ask not in again and not isinstance(outcome, Blocked):
+            if isinstance(outcome, Later):
+                self._put_off(item, outcome, waits)
+            elif isinstance(outcome, Submitted):
+                self._submitted(item, outcome, now)
+            elif item.call.ask not in again and not isinstance(outcome, Blocked):
                 self._outcome(item, outcome)
         if len(delivered) < len(batch):
             self._books.unmark(batch)
@@ -236,8 +262,6 @@ class Conversations:
 
     def _outcome(self, item: Item, outcome: Outcome) -> None:
         match outcome:
-            case Later():
-                self._put_off(item, outcome)
             case Delivered():
                 self._settle(item, outcome, told=True)
             case Rejected():
@@ -286,9 +310,10 @@ class Conversations:
             return
         for found in splitting.bad:
             self._bad(self._still([items[ask] for ask in found.calls]), found)
+        waits: dict[Hashable, float] = {}
         for found in splitting.later:
             for item in self._still([items[ask] for ask in found.calls]):
-                self._put_off(item, Later(words=found.words))
+                self._put_off(item, Later(words=found.words), waits)
 
     def _bad(self, unit: list[Item], found: Found) -> None:
         """One unit that was refused alone."""
@@ -310,8 +335,9 @@ class Conversations:
             self.suspects.weigh(accusation._replace(refusal=accusation.refusal._replace(split=True), items=items))
             return
         if answer.what == "unanswered":
+            waits: dict[Hashable, float] = {}
             for item in self._still(items):
-                self._put_off(item, Later(words=words))
+                self._put_off(item, Later(words=words), waits)
             return
         if words.startswith(_FAULT):
             if self.suspects.acknowledged:
@@ -372,8 +398,11 @@ class Conversations:
         self._settle(item, Expired(words, item.maybe, item.attempts))
         return True
 
-    def _put_off(self, item: Item, outcome: Later) -> None:
-        """Put off a call that the vendor could not take now; its lanes wait with it."""
+    def _put_off(self, item: Item, outcome: Later, waits: dict[Hashable, float]) -> None:
+        """Put off a call that the vendor could not take now; its lanes wait with it.
+
+        `waits`: when the others of its batch are due again, so that they stay together.
+        """
         if item.taken_back:
             self._settle(item, Superseded())
             return
@@ -381,7 +410,8 @@ class Conversations:
         item.put_off += 1
         if item.put_off == 1:
             item.trouble = now
-        wait = backoff(item.put_off, outcome.after, self._random)
+        due = waits.setdefault((item.put_off, outcome.after), now + backoff(item.put_off, outcome.after, self._random))
+        wait = due - now
         words = self._mask(outcome.words)
         item.since = item.since or wall - (now - item.trouble)
         if now + wait - item.trouble > self._options.retry_for:
@@ -391,7 +421,21 @@ class Conversations:
         elif wait > _LONG:
             self._admission.leave(item, wall + wait)
         else:
-            self._lanes.put_back(item, now + wait)
+            self._lanes.put_back(item, due)
+
+    def _submitted(self, item: Item, outcome: Submitted, now: float) -> None:
+        """The vendor has the call in a job: it is asked about that later, by whatever process delivers then."""
+        if outcome.job != item.job or not item.trouble:
+            item.job, item.trouble = outcome.job, now
+        item.maybe, item.put_off, item.since = True, 0, 0.0
+        item.until = may_land_until(self._wall() + outcome.after)
+        if not self._follow and now + outcome.after - item.trouble > self._options.retry_for:
+            self._admission.leave(item, None)
+        elif outcome.after > _LONG:
+            self._admission.leave(item, self._wall() + outcome.after)
+        else:
+            self._books.left([item])
+            self._lanes.put_back(item, now + outcome.after)
 
     # -- the end
 
