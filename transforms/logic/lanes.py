@@ -23,7 +23,7 @@ from schemas.outcomes import Rejected
 COLLECT = "collect"  # the route of calls that are in a job of the vendor's
 _ASKED_ABOUT = Batch(100_000, 2**40)
 _ENVELOPE = 300  # bytes around the value of a call in a request's body
-_HELD = 1_200  # bytes that a call takes in memory beside those
+_OVERHEAD = 1_200  # bytes that a call takes in memory beside those
 _SHARE = 10  # one batch in so many is of the backfill, while live calls wait
 
 
@@ -38,7 +38,7 @@ class Item:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.before: bytes | None = call.holds  # digest of what the vendor has until this lands; None: not known
+        self.before: bytes | None = call.before  # digest of what the vendor has until this lands; None: not known
         self.attempts = 0  # requests that carried it, in this process
         self.maybe = False  # an attempt of it, or of one whose place it took, may have landed
         self.until = 0.0  # and may do so until then; seconds since 1970
@@ -134,7 +134,7 @@ class Lanes:
         self._turn = 0
         self.waiting = {False: 0, True: 0}  # calls, by whether they are backfill
         self.ready = {False: 0, True: 0}
-        self.held = 0  # bytes of calls in memory, those in requests too
+        self.bytes = 0  # bytes of calls in memory, those in requests too
         self.largest = 1  # units that a batch of the routes met so far may have
         self.shared = 0  # calls for an identifier that another person's call waited for
 
@@ -155,7 +155,7 @@ class Lanes:
         item.lanes = tuple([self._lane(key) for key in self.keys(call, item.unit)])
         others = item.lanes[1].waiting
         self.shared += bool(others) and others[-1].call.profile_id != call.profile_id
-        self.held += item.weight + _HELD
+        self.bytes += item.weight + _OVERHEAD
         self._put(item)
 
     def route_of(self, item: Item) -> str:
@@ -191,7 +191,7 @@ class Lanes:
         window = max(_FEWEST, 4 * self.largest)
         full = self.ready[backfill] >= window or self.waiting[backfill] >= _CALLS_EACH * window
         share = most if not backfill else most * 3 // 4  # what happens must find room beside any backlog
-        return not full and self.held < share
+        return not full and self.bytes < share
 
     def plenty(self) -> bool:
         """Some route has a full batch."""
@@ -213,7 +213,7 @@ class Lanes:
             self._remove(item)
             return
         item.out = None
-        self.held -= item.weight + _HELD
+        self.bytes -= item.weight + _OVERHEAD
         self._release(item)
 
     def _remove(self, item: Item) -> None:
@@ -222,7 +222,7 @@ class Lanes:
             return
         item.gone = True
         self.waiting[item.call.backfill] -= 1
-        self.held -= item.weight + _HELD
+        self.bytes -= item.weight + _OVERHEAD
         if item.ready:
             item.ready = False
             self.ready[item.call.backfill] -= 1

@@ -74,7 +74,7 @@ class Books:
                 self._next.marks[item.call.ask] = _mark(item) if _tells(item) else Mark()
         self._write_soon()
 
-    def left(self, items: Iterable[Item]) -> None:
+    def put_aside(self, items: Iterable[Item]) -> None:
         """Mark calls that leave memory with what is known of them, so that they come back as they are now."""
         for item in items:
             if _tells(item) or item.marked:
@@ -128,7 +128,7 @@ class Books:
             step="Deliver",
             reason=reason,
             connection=self._connection,
-            payload={name: to_builtins(getattr(call, name)) for name in call.__struct_fields__ if name != "holds"},
+            payload={name: to_builtins(getattr(call, name)) for name in call.__struct_fields__ if name != "before"},
             answer=words,
             advice=_ADVICE.get(reason, _FIX),
             attempts=item.attempts,

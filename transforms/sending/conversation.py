@@ -64,9 +64,9 @@ class Conversations:
         self._faults = 0
         self._random = Random()
 
-    async def hold(self, batch: list[Item], known: Accusation | None = None) -> None:
+    async def run(self, batch: list[Item], known: Accusation | None = None) -> None:
         """Deliver a batch; each of its calls is settled, or waits, when it ends. `known`: it was refused already."""
-        _HOLDS.set(batch[0].out)
+        _BATCH.set(batch[0].out)
         try:
             if known:
                 await self._divide(batch, Answer("refused", known.refusal.words), known)
@@ -102,8 +102,8 @@ class Conversations:
             elif item.taken_back and not item.job:
                 self._settle(item, Superseded())
             elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
-                self._admission.leave_landing(item)
-            elif self._admission.left_behind(item):
+                self._admission.put_aside_until_landed(item)
+            elif self._admission.is_behind(item):
                 continue
             elif not first and self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
@@ -149,7 +149,7 @@ class Conversations:
             return PARTLY
         except Ended as end:
             self._note(batch, talk)
-            self._leave(batch, end)
+            self._unanswered(batch, end)
             if not isinstance(end, Unanswered):
                 raise
             return PARTLY
@@ -178,7 +178,7 @@ class Conversations:
             return await self._collect(batch, talk)
         calls = [item.call for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
-        outcomes = await self._attempts.talk(converse(calls), talk)
+        outcomes = await self._attempts.converse(converse(calls), talk)
         if len(outcomes) != len(batch):
             raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} calls")
         return outcomes
@@ -189,12 +189,12 @@ class Conversations:
         for job, of_job in groupby(sorted(batch, key=lambda item: item.job), lambda item: item.job):
             items = list(of_job)
             try:
-                told = await self._attempts.talk(self._destination.collect(job, [i.call for i in items]), talk)
+                answers = await self._attempts.converse(self._destination.collect(job, [i.call for i in items]), talk)
             except (Divided, Accused) as end:
                 if isinstance(end, Accused) and end.meaning == "credentials":
                     raise Stopped(self.suspects.words(end)) from end
-                told = [Later(words=str(end))] * len(items)
-            for item, outcome in zip(items, told, strict=True):
+                answers = [Later(words=str(end))] * len(items)
+            for item, outcome in zip(items, answers, strict=True):
                 outcomes[item.call.ask] = outcome
                 if not isinstance(outcome, Submitted):  # the job has ended, or is lost
                     item.job = ""
@@ -233,17 +233,17 @@ class Conversations:
         delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, taken)]
         if delivered:
             self._succeeded(delivered, talk)
-        told = list(zip(batch, outcomes, strict=True))
-        rejected = [(item, outcome) for item, outcome in told if isinstance(outcome, Rejected)]
-        if part and talk.items == 1 and len(rejected) == len(told):
+        pairs = list(zip(batch, outcomes, strict=True))
+        rejected = [(item, outcome) for item, outcome in pairs if isinstance(outcome, Rejected)]
+        if part and talk.items == 1 and len(rejected) == len(pairs):
             for item, refused in rejected:
                 item.refused = self._masked(refused)
             self._books.unmark(batch)
             return Answer("refused", self._mask(rejected[0][1].words))
-        apart = self._refused_together(told) if len(told) > talk.items else []
+        apart = self._refused_together(pairs) if len(pairs) > talk.items else []
         again = {item.call.ask for each in apart for item in each}
         now, waits = self._clock(), dict[Hashable, float]()
-        for item, outcome in told:
+        for item, outcome in pairs:
             if isinstance(outcome, Later):
                 self._put_off(item, outcome, waits)
             elif isinstance(outcome, Submitted):
@@ -252,7 +252,7 @@ class Conversations:
                 self._outcome(item, outcome)
         if len(delivered) < len(batch):
             self._books.unmark(batch)
-        for item, outcome in told:
+        for item, outcome in pairs:
             if isinstance(outcome, Blocked):
                 await self._blocked(item, outcome, talk)
         for each in apart:
@@ -263,9 +263,9 @@ class Conversations:
     def _outcome(self, item: Item, outcome: Outcome) -> None:
         match outcome:
             case Delivered():
-                self._settle(item, outcome, told=True)
+                self._settle(item, outcome, by_vendor=True)
             case Rejected():
-                self._settle(item, self._masked(outcome), told=True)
+                self._settle(item, self._masked(outcome), by_vendor=True)
             case _:
                 self._settle(item, Rejected("fault", f"{type(outcome).__name__} is no outcome"))
 
@@ -276,13 +276,13 @@ class Conversations:
                 self._keys.delivered(key)
         self.suspects.succeeded(talk.sent or 0.0, talk.route)
 
-    def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
+    def _refused_together(self, pairs: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
         """Calls that the vendor refused as one object, for what may be wrong with one of them only.
 
         To be told apart: in rounds of one call of each object.
         """
         objects: dict[Hashable, list[tuple[Item, Outcome]]] = {}
-        for item, outcome in told:
+        for item, outcome in pairs:
             objects.setdefault(item.unit, []).append((item, outcome))
         together = [
             [item for item, _ in found]
@@ -304,7 +304,7 @@ class Conversations:
             if len(part) < len(asks):
                 splitting.drop(set(asks) - {item.call.ask for item in part})
                 continue
-            splitting.told(await self._tell(part, part=True))
+            splitting.answered(await self._tell(part, part=True))
         if splitting.verdict == "whole":
             self._whole(self._still([items[ask] for ask in splitting.waiting]), splitting.words, answer, accusation)
             return
@@ -324,7 +324,7 @@ class Conversations:
             if target_of(item.call) in self._keys.waiting:  # meanwhile others have shown that it is not the record
                 self._admission.block(item)
             else:
-                self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+                self._settle(item, item.refused or _refused(found.words, found.large), by_vendor=True)
 
     def _still(self, items: list[Item]) -> list[Item]:
         return [item for item in items if _mine(item) and not item.settled]
@@ -360,7 +360,7 @@ class Conversations:
             self._begin(items, accusation)
             return
         for item in items:
-            self._settle(item, accusation.outcome, told=True)
+            self._settle(item, accusation.outcome, by_vendor=True)
 
     async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
         """What the call's key needs at the vendor is missing or refused."""
@@ -372,7 +372,7 @@ class Conversations:
 
     # -- what waits
 
-    def _leave(self, batch: list[Item], end: Ended) -> None:
+    def _unanswered(self, batch: list[Item], end: Ended) -> None:
         """The batch has no outcome: its calls wait for later, with their lanes, or expire."""
         if end.since is not None:
             since = self._wall() - (self._clock() - end.since)
@@ -386,7 +386,7 @@ class Conversations:
             if item.taken_back:
                 self._settle(item, Superseded())
             else:
-                self._admission.leave(item, self._later())
+                self._admission.put_aside(item, self._later())
 
     def _later(self) -> float | None:
         return self._wall() + _AGAIN if self._follow else None
@@ -417,9 +417,9 @@ class Conversations:
         if now + wait - item.trouble > self._options.retry_for:
             self._report.trouble = words or self._report.trouble
             if not self._expire(item, words):
-                self._admission.leave(item, self._later())
+                self._admission.put_aside(item, self._later())
         elif wait > _LONG:
-            self._admission.leave(item, wall + wait)
+            self._admission.put_aside(item, wall + wait)
         else:
             self._lanes.put_back(item, due)
 
@@ -430,18 +430,18 @@ class Conversations:
         item.maybe, item.put_off, item.since = True, 0, 0.0
         item.until = may_land_until(self._wall() + outcome.after)
         if not self._follow and now + outcome.after - item.trouble > self._options.retry_for:
-            self._admission.leave(item, None)
+            self._admission.put_aside(item, None)
         elif outcome.after > _LONG:
-            self._admission.leave(item, self._wall() + outcome.after)
+            self._admission.put_aside(item, self._wall() + outcome.after)
         else:
-            self._books.left([item])
+            self._books.put_aside([item])
             self._lanes.put_back(item, now + outcome.after)
 
     # -- the end
 
-    def _settle(self, item: Item, outcome: Final, told: bool = False) -> None:
+    def _settle(self, item: Item, outcome: Final, by_vendor: bool = False) -> None:
         if not item.settled:
-            self._admission.settle(item, outcome, told)
+            self._admission.settle(item, outcome, by_vendor)
 
     def _masked(self, outcome: Rejected) -> Rejected:
         return replace(outcome, words=self._mask(outcome.words))
@@ -453,12 +453,12 @@ class Conversations:
 _FAULT = "\x00"  # ahead of words that are ours: no vendor's begin so
 
 
-_HOLDS: ContextVar[object] = ContextVar("holds")  # the batch of the conversation that a task holds
+_BATCH: ContextVar[object] = ContextVar("batch")  # the batch of the conversation that a task holds
 
 
 def _mine(item: Item) -> bool:
     """Whether a call is still in the conversation: what was put back may be in another one already."""
-    return item.out is not None and item.out is _HOLDS.get()
+    return item.out is not None and item.out is _BATCH.get()
 
 
 def _units(batch: list[Item]) -> list[tuple[int, ...]]:
