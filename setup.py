@@ -36,6 +36,7 @@ setup(
             "apache-beam[aws]>=2.77,<3",
             "boto3>=1.34,<2",
             "botocore>=1.34,<2",
+            "cryptography>=43",  # keys for tests of signatures
             "flask-cors>=5",  # it and flask: what moto's server wants of its own extra, which brings much more
             "flask>=3,<4",
             "hypothesis>=6.100,<7",
