@@ -2,6 +2,7 @@
 
 import gc
 import re
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ from tests.sending.vendor_server import Answer, Seen, VendorServer
 from transforms.destinations.braze import Braze
 from transforms.destinations.contract import Batch, Limit
 from transforms.destinations.iterable import Iterable
+from transforms.destinations.webhook import Webhook
 from transforms.logic.caps import effective_limits
 from transforms.logic.inflight import FEWEST
 from transforms.sending.sender import Sender
@@ -175,3 +177,30 @@ def test_a_batch_is_not_formed_long_before_it_can_go(server: VendorServer, monke
     assert len(server.seen) <= 14, (
         "12 full ones: what is left over from one fills up those that wait for the 5 per second"
     )
+
+
+def test_a_route_has_no_more_requests_under_way_than_its_batch_says(server: VendorServer) -> None:
+    class Routed(Webhook):
+        def batch_of(self, route: str) -> Batch:
+            return Batch(1, at_once=2 if route == "identify" else 0)
+
+        def route(self, call: Call) -> str:
+            return call.kind
+
+    busy: dict[str, int] = {"identify": 0, "track": 0}
+    most = dict(busy)
+
+    def answer(seen: Seen) -> Answer:
+        kind = seen.json["type"]
+        busy[kind] += 1
+        most[kind] = max(most[kind], busy[kind])
+        threading.Timer(0.1, lambda: busy.update({kind: busy[kind] - 1})).start()
+        return Answer(delay=0.12)
+
+    server.script = answer
+    connected = webhook()
+    calls = [*people(30), *(track(100 + n, 1, n) for n in range(30))]
+    options = replace(PATIENT, gateway=server.url)
+    assert 60 == start(calls, connected, options, destination=Routed(*connected)).report().delivered
+    assert 2 == most["identify"]
+    assert most["track"] > 4

@@ -8,6 +8,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any
@@ -69,6 +70,7 @@ class Pump:
         self._stopping = self._draining = False
         self._ready = False  # it has everything that it needs
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()  # of these, by route
         self._cutting: asyncio.TimerHandle | None = None
         self._estimate: Estimate | None = None  # while it runs
         self._reads = 0
@@ -287,7 +289,7 @@ class Pump:
         """Begin as many conversations as may begin now."""
         while self._may_begin():
             full = self._filling is not None and self._clock() - self._filling < _LONGEST_READ
-            batch = self._lanes.take(self._clock(), self._turns.may_go, full)
+            batch = self._lanes.take(self._clock(), self._may_go, full)
             if batch is None:
                 break
             self._begin(batch)
@@ -303,12 +305,20 @@ class Pump:
             running, self._turns.waiting, self._limiter.rate, self._at_once
         ) and self._conversations.suspects.stand(running)
 
+    def _may_go(self, route: str) -> bool:
+        most = self._lanes.size_of(route).at_once
+        return (not most or self._running[route] < most) and self._turns.may_go(route)
+
     def _begin(self, batch: list[Item], known: Accusation | None = None) -> None:
-        turned = self._turns.begin(batch[0].route)
-        task = asyncio.create_task(self._converse(batch, known, turned))
+        route = batch[0].route
+        turned = self._turns.begin(route)
+        self._running[route] += 1
+        task = asyncio.create_task(self._converse(batch, route, known, turned))
         self._tasks.add(task)
 
-    async def _converse(self, batch: list[Item], known: Accusation | None, turned: Callable[[], None]) -> None:
+    async def _converse(
+        self, batch: list[Item], route: str, known: Accusation | None, turned: Callable[[], None]
+    ) -> None:
         def moved() -> None:
             turned()
             self._moved()
@@ -322,6 +332,7 @@ class Pump:
             self._end(error)
         finally:
             turned()
+            self._running[route] -= 1
             self._tasks.discard(asyncio.current_task())
             self._moved()
 
