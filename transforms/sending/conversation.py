@@ -101,7 +101,7 @@ class Conversations:
                 self._admission.block(item)
             elif item.taken_back:
                 self._settle(item, Superseded())
-            elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
+            elif self._admission.waits_until(call) > self._wall():
                 self._admission.leave_landing(item)
             elif self._admission.left_behind(item):
                 continue
