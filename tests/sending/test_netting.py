@@ -236,10 +236,11 @@ def test_what_is_told_anew_waits_until_the_vendor_is_through_with_a_deletion(
     assert reborn.profile_id not in name
     assert 290.0 < until - time.time() <= 300.0
 
-    again = start([reborn], webhook(), options, facts={name: until})
-    assert (1, {}) == (again.report().scheduled, again.log.fates())
-    over = start([reborn], webhook(), options, facts={name: time.time() - 1.0})
-    assert 1 == over.report().delivered
+    both = [reborn, ask(6, 9)]
+    again = start(both, webhook(), options, facts={name: until})
+    assert (2, {}) == (again.report().scheduled, again.log.fates())
+    over = start(both, webhook(), options, facts={name: time.time() - 1.0})
+    assert 2 == over.report().delivered
 
 
 def test_a_deletion_that_was_refused_holds_nobody(

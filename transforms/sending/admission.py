@@ -205,10 +205,10 @@ class Admission:
         unit = self._destination.unit(call)
         if call.kind == "delete" or self.put_off.any or self.landing.any or self._deleted:
             lanes = self._lanes.keys(call, unit)
-            if self.put_off.holds(call.ask, now, lanes) or self.landing.holds(call.ask, now, lanes):
-                return
             if (until := self.waits_until(call)) > now:
                 self.landing.add(call.ask, until, lanes)
+                return
+            if self.put_off.holds(call.ask, now, lanes) or self.landing.holds(call.ask, now, lanes):
                 return
         if self._net(item, rows):
             return
