@@ -1,6 +1,6 @@
 """Braze: `/users/track`, `identify` and `delete`. https://www.braze.com/docs/api/endpoints/user_data/"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -25,6 +25,7 @@ MAX_IDENTIFIED = 50
 IDENTIFIED = {
     "aliases_to_identify": "user_alias", "emails_to_identify": "email", "phone_numbers_to_identify": "phone",
 }  # fmt: skip
+SETTLES = 300.0  # seconds after a deletion in which a profile made anew goes with it: the worst that Braze warns of
 ELEMENTS = 25  # of an array; the others are cut off without a word
 PROPERTIES = 100_000  # bytes of an event's properties
 IDENTIFIERS = ("external_id", "user_alias", "braze_id", "email", "phone")
@@ -38,6 +39,10 @@ class Braze(Vendor):
     hosts = (r"rest\.[a-z]+-\d\d\.braze\.(com|eu)",)
     caps = (Cap(100), Cap(3000, 3.0, "track"), Cap(20_000, 60.0, "shared"))
     max_bytes = 4 * 1024 * 1024
+
+    def __init__(self, refuses: Callable[[str], bool]) -> None:
+        super().__init__(refuses)
+        self._deleted: dict[tuple[str, str], float] = {}  # when, by kind and value of the identifier
 
     def unauthorized(self) -> Answer:
         return Answer(401, {"message": "Error authenticating credentials: invalid API key"})
@@ -95,6 +100,7 @@ class Braze(Vendor):
             values = [_text(value.get(kind)).lower() for value in values]
         found = [self.people.find(kind, _text(value)) for value in values]
         for person in filter(None, found):
+            self._deleted.update(dict.fromkeys(person.known_as, request.at))
             self.people.forget(person)
         return Answer(201, {"deleted": sum(p is not None for p in found), "message": "success"})
 
@@ -156,6 +162,8 @@ class Braze(Vendor):
         return None
 
     def _take(self, array: str, item: dict[str, Any], identifiers: dict[str, str], at: float) -> None:
+        if any(at - self._deleted.get(known, -SETTLES) < SETTLES for known in identifiers.items()):
+            return
         person = self._person(identifiers, item.get("_update_existing_only"))
         if array == "attributes":
             if person:

@@ -89,6 +89,18 @@ def test_a_deleted_user_is_gone(sandbox, gateway, track):
     assert person(sandbox, "u1") is None
 
 
+def test_a_user_made_anew_within_five_minutes_goes_with_the_deletion(sandbox, clock, gateway, track):
+    anew = {"external_id": "u1", "vip": True}
+    track(attributes=[anew])
+    gateway.send("POST", DELETE, {"external_ids": ["u1"]}, headers=KEY)
+    clock.now += 299
+    assert 201 == track(attributes=[anew]).status_code
+    assert person(sandbox, "u1") is None
+    clock.now += 1
+    track(attributes=[anew])
+    assert {"vip": True} == person(sandbox, "u1")
+
+
 @pytest.mark.parametrize(("kind", "value"), [("email", "ana@example.com"), ("phone", "+14155550100")])
 def test_a_user_is_deleted_by_address_or_number_with_a_priority(sandbox, gateway, track, kind, value):
     many = {"email": "email_addresses", "phone": "phone_numbers"}[kind]
