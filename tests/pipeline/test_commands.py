@@ -174,6 +174,16 @@ class TestInit:
         assert f"# {destination.name} keeps one record per person" in text
         assert dict(destination.one_record) == load(str(path), environment={}).connections[0].identifiers
 
+    def test_what_it_writes_for_one_record_holds_where_only_one_identifier_is_understood(
+        self, tmp_path: Path, capsys: Capture
+    ) -> None:
+        path = tmp_path / "workspace.yaml"
+        main(["init", "--workspace", str(path), "--destination", "iterable"])
+        by_user_id = path.read_text().replace("# project: email", "project: user_id")
+        path.write_text(by_user_id)
+        assert "project: user_id" in by_user_id
+        assert 0 == report(str(path), catalogue(), {"ITERABLE_API_KEY": "set"})
+
     def test_options_are_there_as_comments(self) -> None:
         text = first_workspace([Planned("one", Acme)])
         assert "      endpoint: https://eu.acme.example\n" in text

@@ -11,7 +11,7 @@ from pipeline.cli import main
 from pipeline.workspace import load
 from sandbox.testing import running_sandbox
 from sandbox.vendors import serving
-from sandbox.workspace import accounts
+from sandbox.workspace import accounts, secrets_of
 from schemas.secret import Secret
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.webhook import Webhook
@@ -39,6 +39,10 @@ def test_the_secrets_of_each_connection_are_right_at_its_host(workspace: Workspa
     assert expected == {secret for found in secrets.values() for secret in found}
     assert {1} == {len(found) for found in secrets.values()}
     assert names.keys() == secrets.keys()
+
+
+def test_its_secrets_are_all_that_recordings_must_not_show(workspace: Workspace) -> None:
+    assert {f"secret-{name}" for name in (*SECRETS, "WEBHOOK_SHARED_SECRET")} == secrets_of(workspace)
 
 
 def test_another_secret_is_refused_and_the_recording_names_the_connection(workspace: Workspace, tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ class Destination:
     auth: Auth = Auth()  # how the vendor knows who asks
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
+    deletion_takes: ClassVar[float] = 0.0  # seconds after its answer in which it may still hit what is told anew
     counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:

@@ -101,7 +101,7 @@ class Conversations:
                 self._admission.block(item)
             elif item.taken_back and not item.job:
                 self._settle(item, Superseded())
-            elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
+            elif self._admission.waits_until(call) > self._wall():
                 self._admission.put_aside_until_landed(item)
             elif self._admission.is_behind(item):
                 continue
