@@ -189,6 +189,10 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     report = each.report
     if report.stopped:
         yield f"STOPPED: {report.stopped}."
+    for place in sorted(report.remade):
+        form, _, key = place.partition("/")
+        what = "list" if form == "list" else "field"
+        yield f"the {what} `{key}` was gone at the vendor and was made again; everybody is told it once more."
     for key, words in sorted(report.blocked.items()):
         yield f"BLOCKED {key}: {words}. Its calls wait, the others go on."
     if each.elsewhere:

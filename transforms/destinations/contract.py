@@ -91,6 +91,7 @@ class Destination:
         self.computations: dict[str, Computation] = {c.key: c for c in workspace.computations}
         self.syncs: dict[str, Sync] = {s.name or s.computation: s for s in connection.syncs}
         self.memory: Memory = {}  # kept between runs, for this vendor account
+        self.made: set[Target] = set()  # what `prepare` made at the vendor, and did not find there
 
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
@@ -141,7 +142,8 @@ class Destination:
         """Make or find at the vendor what calls of these targets need; keep ids in `self.memory`.
 
         Called ahead of the first call of a target in this process, and again where one was `Blocked`; each comes with
-        one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait.
+        one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait. What it
+        makes and did not find goes into `self.made`: where it had been there before, everybody is told again.
         """
         yield from ()
         return None

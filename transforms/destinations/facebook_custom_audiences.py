@@ -162,6 +162,7 @@ class FacebookCustomAudiences(Destination):
             reply = yield self._request("POST", f"{self._account()}/customaudiences", json=self._audience(call))
             if made := word(reply.object, "id"):
                 audiences[key] = made
+                self.made.add(target)
                 self._young.made(made)
             else:
                 refusals[target] = f"Facebook does not make the audience {key!r}: {_words(reply)}"

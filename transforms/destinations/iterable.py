@@ -165,6 +165,7 @@ class Iterable(Destination):
             reply = yield self.post("lists", {"name": key, "description": self._description(call)}, "lists")
             if made := count(reply.object, "listId"):
                 lists[key] = made
+                self.made.add(target)
                 self._young.made(made)
             else:
                 refusals[target] = f"Iterable does not make the list {key!r}: {reply.words()}"

@@ -153,7 +153,7 @@ class Pump:
         self._attempts.saving(self._saving.locked)
         self._conversations = Conversations(
             delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys,
-            self._clock, self._wall, self._begin,
+            facts, self._clock, self._wall, self._begin,
         )  # fmt: skip
         self._estimate = Estimate(self._limiter.rate, self._started)
         rate = 1.0 if destination.counts_only else self._options.max_reject_rate
