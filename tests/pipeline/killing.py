@@ -222,8 +222,13 @@ def knowledge(told: dict[str, Any]) -> dict[str, Any]:
     return {
         "people": {text(person["identifiers"]): person["values"] for person in told["people"]},
         "events": {text([event["name"], event["identifiers"], event["properties"]]) for event in told["events"]},
-        "lists": sorted([each["name"], *sorted(map(text, each["members"]))] for each in told.get("lists", ())),
+        "lists": sorted([each["name"], *sorted(map(text, rows_of(each)))] for each in told.get("lists", ())),
     }
+
+
+def rows_of(audience: dict[str, Any]) -> list[dict[str, str]]:
+    """Those too that match nobody: these people have only a user id."""
+    return [*audience["members"], *audience["unmatched"]]
 
 
 def parts(destination: str, method: str, url: str, body: Any) -> Iterator[str]:
@@ -236,7 +241,7 @@ def parts(destination: str, method: str, url: str, body: Any) -> Iterator[str]:
             yield from (text(["attribute", who, key, told[key]]) for key in told.keys() - who.keys())
         yield from (text(["event", event]) for event in body.get("events", ()))
         yield from (text(["deletion", who]) for who in body.get("external_ids", ()))
-    elif url.endswith("/users"):
+    elif url.endswith(("/users", "/usersofanyaudience")):
         yield from (text([method, row]) for row in body["payload"]["data"])
 
 

@@ -113,7 +113,10 @@ def known(vendors: RunningSandbox) -> dict[str, Any]:
                 for person in each["people"]
                 if FORGOTTEN not in _text(person["identifiers"])
             },
-            sorted([entry["name"], *sorted(map(_text, entry["members"]))] for entry in each.get("lists", ())),
+            sorted(
+                [entry["name"], *sorted(map(_text, [*entry["members"], *entry["unmatched"]]))]
+                for entry in each.get("lists", ())
+            ),
         )
         for each in vendors.told()
     }

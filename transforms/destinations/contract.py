@@ -90,6 +90,7 @@ class Destination:
         self.computations: dict[str, Computation] = {c.key: c for c in workspace.computations}
         self.syncs: dict[str, Sync] = {s.name or s.computation: s for s in connection.syncs}
         self.memory: Memory = {}  # kept between runs, for this vendor account
+        self.notes: dict[str, int] = {}  # what the run says of this connection, once: words, and of how many calls
 
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
@@ -187,6 +188,10 @@ class Destination:
         return by_status(reply, items)
 
     # -- for the conversations
+    def note(self, words: str, calls: int = 0) -> None:
+        """Have the run say something that is no outcome. With `calls`, the words go on after their number."""
+        self.notes[words] = self.notes.get(words, 0) + calls
+
     def computation(self, call: Call) -> Computation:
         return self.computations[call.computation]
 

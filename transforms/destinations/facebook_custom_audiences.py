@@ -3,13 +3,10 @@
 import hmac
 import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from functools import lru_cache
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
-import phonenumbers
 from msgspec import Meta, Struct
 
 from schemas.outcomes import Later
@@ -38,20 +35,16 @@ from transforms.destinations.contract import (
     refused,
     retry_after,
 )
+from transforms.destinations.facebook_rows import EXPECTED, EXTERN_ID, Cell, Row, cell, leaving, row, table
 from transforms.destinations.reading import count, part, rows, word
 from transforms.destinations.safety import check_texts
 from transforms.destinations.young import Young
 
-# Columns of a member, and what fills them; a row has one of them, the others are "".
-COLUMNS = {"user_id": "EXTERN_ID", "email": "EMAIL", "phone": "PHONE", "ios.idfa": "MADID", "android.idfa": "MADID"}
-SCHEMA = tuple(dict.fromkeys(COLUMNS.values()))
-EXPECTED = {
-    "user_id": "an id that is not blank",
-    "email": "name@host",
-    "phone": "a possible number with its country code",
-    "ios.idfa": "an advertising id that is not all zeros",
-    "android.idfa": "an advertising id that is not all zeros",
-}
+# A row without any of these matches nobody, unless this ad account tied its EXTERN_ID to one in the last 90 days.
+UNMATCHED = (
+    "of people of whom only a user id is known: Facebook matches nobody by that alone, unless this ad account tied it "
+    "to an address, a number or a device in the last 90 days"
+)
 
 # Error codes, mostly inside an HTTP 400.
 # https://developers.facebook.com/docs/graph-api/guides/error-handling
@@ -90,6 +83,8 @@ class FacebookCustomAudiences(Destination):
     forms = ("list",)
     aliases = ("personas-facebook-custom-audiences", "personas-facebook-ads")
     identifiers = ("email", "phone", "ios.idfa", "android.idfa", "user_id")
+    # A row has all keys of its person, as Meta advises; several addresses are several rows.
+    one_record = {"phone": "attach", "ios.idfa": "attach", "android.idfa": "attach", "user_id": "attach"}
     limits = ()  # Meta counts by business use case and says when to go on
     batch = Batch(items=10_000, bytes=4_000_000)
     concurrency = 4
@@ -185,11 +180,15 @@ class FacebookCustomAudiences(Destination):
         return None
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
-        key = calls[0].key
+        """Add or remove. Without `session`: that takes the number of each batch and which is the last, of an upload
+        of 90 minutes, and requests go side by side, again, and in halves. All it tells more is a count of matches.
+        """
+        key, adds = calls[0].key, calls[0].kind == "add"
         audience = self.memory.get("audiences", {}).get(key)
         if audience is None:
             return all_of(calls, Blocked(f"Facebook has no audience {key!r}", prepare=True))
-        reply = yield self._members("POST" if calls[0].kind == "add" else "DELETE", audience, calls)
+        rows = self._rows(calls)
+        reply = yield self._request("POST" if adds else "DELETE", f"{audience}/users", json={"payload": table(rows)})
         codes = _codes(reply)
         if not GONE.isdisjoint(codes):
             return all_of(calls, self._gone(key, audience, reply))
@@ -197,6 +196,9 @@ class FacebookCustomAudiences(Destination):
             return all_of(calls, Blocked(f"Facebook lets nobody change the audience {key!r}: {_words(reply)}"))
         if reply.ok:
             self._young.seen(audience)
+            self._note_version(reply)
+            if adds and (unmatched := sum(each.keys() == {EXTERN_ID} for each in rows)):
+                self.note(UNMATCHED, unmatched)
         return all_of(calls, outcome(reply))
 
     def _gone(self, key: str, audience: str, reply: Reply) -> Outcome:
@@ -210,13 +212,11 @@ class FacebookCustomAudiences(Destination):
         return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")
 
     def forget(self, calls: Sequence[Call]) -> Conversation:
-        """Remove the identifiers from every audience that this connection keeps."""
-        result: Outcome = Delivered()
-        for audience in sorted(self.memory.get("audiences", {}).values()):
-            reply = yield self._members("DELETE", audience, calls)
-            if GONE.isdisjoint(_codes(reply)) and not isinstance(result, Rejected):
-                result = outcome(reply)
-        return all_of(calls, result)
+        """Remove the identifiers from all audiences of the account, those too that this connection does not know."""
+        payload = table(self._rows(calls))
+        reply = yield self._request("DELETE", f"{self._account()}/usersofanyaudience", json={"payload": payload})
+        self._note_version(reply)
+        return all_of(calls, outcome(reply))
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -224,7 +224,9 @@ class FacebookCustomAudiences(Destination):
         if not RETIRED.isdisjoint(codes):
             version = self.settings.api_version
             return Verdict("stop", words=f"Facebook has retired {version}: raise api_version in the settings. {words}")
-        members = urlsplit(request.url).path.endswith("/users")
+        path = urlsplit(request.url).path
+        audience = path.endswith("/users")
+        members = audience or path.endswith("/usersofanyaudience")
         if reply.status == 413 or (codes[:1] == [1] and TOO_MUCH.search(words)):
             return Verdict("halve" if members and items > 1 else "answered", words=words)
         if reply.status >= 500 or (reply.ok and not reply.object):
@@ -234,7 +236,7 @@ class FacebookCustomAudiences(Destination):
         if not THROTTLED.isdisjoint(codes):
             return Verdict("throttled", regained(reply), words)
         # An audience that is closed, or not there, is told by its subcode, whatever the code says.
-        if members and not {*codes}.isdisjoint(GONE | CLOSED):
+        if audience and not {*codes}.isdisjoint(GONE | CLOSED):
             return Verdict("answered")
         if part(reply.object, "error").get("is_transient") is True or not TRANSIENT.isdisjoint(codes):
             return Verdict("transient", retry_after(reply), words)
@@ -280,10 +282,14 @@ class FacebookCustomAudiences(Destination):
             "customer_file_source": self.settings.customer_file_source,
         }
 
-    def _members(self, method: str, audience: str, calls: Sequence[Call]) -> Request:
-        cells = dict.fromkeys(self._cell(call.identifier) for call in calls)
-        rows = [[cell[1] if column == cell[0] else "" for column in SCHEMA] for cell in cells if cell]
-        return self._request(method, f"{audience}/users", json={"payload": {"schema": SCHEMA, "data": rows}})
+    def _rows(self, calls: Sequence[Call]) -> list[Row]:
+        """One row for each identifier, with what its calls know; without one that cannot be right."""
+        rows: dict[Cell, Row] = {}
+        keys = row if calls[0].kind == "add" else leaving
+        for call in calls:
+            if told := self._cell(call.identifier):
+                rows[told] = {**keys(call, self.settings.phone_region), **rows.get(told, {})}
+        return list(rows.values())
 
     def _request(self, method: str, path: str, query: str = "", json: Any = None) -> Request:
         url = f"https://graph.facebook.com/{self.settings.api_version}/{path}"
@@ -292,52 +298,13 @@ class FacebookCustomAudiences(Destination):
     def _account(self) -> str:
         return f"act_{self.settings.ad_account_id.removeprefix('act_')}"
 
-    def _cell(self, identifier: Identifier) -> tuple[str, str] | None:
-        value = normalised(identifier, self.settings.phone_region)
-        return (COLUMNS[identifier.type], value) if value else None
+    def _cell(self, identifier: Identifier) -> Cell | None:
+        return cell(identifier, self.settings.phone_region)
 
-
-# -- members
-def normalised(identifier: Identifier, region: str = "") -> str:
-    """What stands in a row: normalised, and hashed where Meta wants it; "" if it cannot be right.
-
-    https://developers.facebook.com/docs/marketing-api/audiences/guides/custom-audiences (hashing and normalization)
-    """
-    plain = identifier.id.strip()
-    match identifier.type:
-        case "user_id":
-            return plain
-        case "ios.idfa" | "android.idfa":
-            return _device(plain.lower())
-    hashed = plain.lower()
-    if re.fullmatch("[0-9a-f]{64}", hashed):
-        return hashed
-    clear = _phone(plain, region) if identifier.type == "phone" else _email(plain.lower())
-    return sha256(clear.encode()).hexdigest() if clear else ""
-
-
-def _email(address: str) -> str:
-    return address if re.fullmatch(r"[^@\s]+@[^@\s]+", address) else ""
-
-
-def _device(number: str) -> str:
-    # All zeros is what a phone says whose owner does not want to be tracked.
-    fine = re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", number) and number.strip("0-")
-    return number if fine else ""
-
-
-@lru_cache(maxsize=1 << 15)
-def _phone(number: str, region: str) -> str:
-    """Digits with country code, without leading zeros."""
-    local = not number.startswith(("+", "00")) and (region or number.startswith("0"))
-    international = "+" + re.sub(r"\D", "", number).lstrip("0")
-    try:
-        parsed = phonenumbers.parse(number if local else international, region or None)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(parsed):
-        return ""
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
+    def _note_version(self, reply: Reply) -> None:
+        """Meta answered a call of a version that has ended as if it were of the next."""
+        if warning := reply.headers.get("x-ad-api-version-warning"):
+            self.note(f"raise api_version in the settings; Facebook says: {warning[:200]}")
 
 
 # -- replies

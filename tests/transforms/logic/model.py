@@ -258,15 +258,22 @@ class Model:
             of_kind = [i for i in told if i.type == kind]
             strategies = {"all": of_kind, "first": of_kind[:1], "last": of_kind[-1:], "none": []}
             chosen += strategies[self.strategy(connection, sync, kind)]
-        return chosen or self.understood(connection, sync, attached=True)
+        return chosen or self._of_first_type(connection, self.understood(connection, sync, attached=True))
+
+    def _of_first_type(self, connection: Connection, attached: list[Identifier]) -> list[Identifier]:
+        """Nobody but attached ones is there: those are told whose type the vendor puts first."""
+        takes = VENDORS[connection.destination].identifiers
+        kinds = sorted({i.type for i in attached}, key=lambda kind: (takes.index(kind) if kind in takes else 0, kind))
+        return [i for i in attached if i.type == kinds[0]]
 
     def traits(self, connection: Connection, sync: Sync, receiver: Identifier) -> dict[str, Any]:
         found = {name: self.trait(name) for name in sync.enrich if name != "score" and self.has_trait(name)}
         if "score" in sync.enrich and (score := self.value("score")):
             found["score"] = score[1]
-        attached = self.understood(connection, sync, attached=True)
-        if set(self.receivers(connection, sync)) - set(attached):
-            found |= {i.type: i.id for i in attached if i.type != receiver.type}
+        told = self.receivers(connection, sync)
+        if told and receiver in self.identifiers():
+            attached = self.understood(connection, sync, attached=True)
+            found |= {i.type: i.id for i in attached if i not in told and i.type != receiver.type}
         for key, alternatives in VENDORS[connection.destination].required.items():
             for parts in alternatives:
                 words = ["" if self.trait(part) is None else str(self.trait(part)).strip() for part in parts]
