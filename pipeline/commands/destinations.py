@@ -14,7 +14,7 @@ from pipeline.sync_reader import ANY_IDENTIFIER
 from pipeline.workspace import cap_of
 from pipeline.yaml_reader import described, in_words
 from transforms.destinations import catalogue, find
-from transforms.destinations.contract import Destination
+from transforms.destinations.contract import ApiVersion, Destination
 from transforms.logic.caps import per
 
 
@@ -82,6 +82,7 @@ def _show(destination: type[Destination]) -> None:
         ("sends", f"every {lasting(d.flush_every)}" if d.flush_every else "as changes come"),
         ("history", "taken" if d.history else "not taken: only changes after the sync was made"),
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
+        ("api version", ending(d.api_version)),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
     if d.one_record:
@@ -103,6 +104,13 @@ def _show(destination: type[Destination]) -> None:
         print(f"  {field.encode_name} ({in_words(annotation)}; {default_words(field)})")
         if described(annotation):
             print(f"      {described(annotation)}")
+
+
+def ending(version: ApiVersion | None) -> str:
+    """A version and its end."""
+    if version is None:
+        return "one that does not end"
+    return f"{version.name}, {f'until {version.ends}' if version.ends else 'its end is not announced'}"
 
 
 def default_words(field: FieldInfo) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.canonical import canonical
-from schemas.limits import Batch, Limit
+from schemas.limits import ApiVersion, Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
@@ -68,6 +68,7 @@ class Destination:
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
+    api_version: ClassVar[ApiVersion | None] = None  # that its requests name, where the vendor ends versions
     batch: ClassVar[Batch] = Batch()
     concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
@@ -95,6 +96,10 @@ class Destination:
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
         return self.identifiers
+
+    def version(self) -> ApiVersion | None:
+        """`api_version` as this connection's settings make it."""
+        return self.api_version
 
     def tenant(self) -> str:
         """Which account at the vendor the settings point at.
@@ -265,6 +270,7 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 __all__ = [
     "CAPS_TABLE",
+    "ApiVersion",
     "Auth",
     "Batch",
     "Blocked",

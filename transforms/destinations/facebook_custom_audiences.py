@@ -3,6 +3,7 @@
 import hmac
 import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +14,7 @@ from schemas.outcomes import Later
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.auth import with_params
 from transforms.destinations.contract import (
+    ApiVersion,
     Auth,
     Batch,
     Blocked,
@@ -59,6 +61,18 @@ TERMS = frozenset({2655, 1870090})  # the Custom Audience Terms are not accepted
 GONE = frozenset({33, 803, 1487366})  # the audience was deleted, or this token does not see it
 # The audience is not shared with the account; it may not be edited, or not be uploaded to.
 CLOSED = frozenset({1487301, 1713228, 1713230, 1713231})
+# A version of the Marketing API lives for about 13 months; its end is announced when another follows.
+CHANGELOG = "https://developers.facebook.com/documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"
+VERSIONS = {
+    each.name: each
+    for each in (
+        ApiVersion("v24.0", date(2026, 11, 10), CHANGELOG),
+        ApiVersion("v25.0", date(2027, 2, 23), CHANGELOG),
+        ApiVersion("v26.0", None, CHANGELOG),
+        ApiVersion("v27.0", None, CHANGELOG),
+    )
+}
+NEWEST = "v27.0"
 PAGES = (200, 50, 20, 5)  # audiences in an answer; Meta recommends 20 where more are too much
 
 
@@ -85,6 +99,7 @@ class FacebookCustomAudiences(Destination):
     identifiers = ("email", "phone", "ios.idfa", "android.idfa", "user_id")
     # A row has all keys of its person, as Meta advises; several addresses are several rows.
     one_record = {"phone": "attach", "ios.idfa": "attach", "android.idfa": "attach", "user_id": "attach"}
+    api_version = VERSIONS[NEWEST]
     limits = ()  # Meta counts by business use case and says when to go on
     batch = Batch(items=10_000, bytes=4_000_000)
     concurrency = 4
@@ -107,8 +122,8 @@ class FacebookCustomAudiences(Destination):
             Secret | None,
             Meta(description="Secret of the app, where it demands an appsecret_proof with every request."),
         ] = None
-        api_version: Annotated[str, Meta(pattern=r"^v[0-9]+\.[0-9]+$", description="Version of the Graph API.")] = (
-            "v27.0"
+        api_version: Annotated[str, Meta(pattern=r"^v[0-9]+\.[0-9]+$", description="Version of the Marketing API.")] = (
+            NEWEST
         )
         customer_file_source: Annotated[
             Literal["USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"],
@@ -130,6 +145,12 @@ class FacebookCustomAudiences(Destination):
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
         self._young = Young()  # audiences, by id
+
+    def version(self) -> ApiVersion:
+        """The end of one that is not in the table is not known, unless it came before all that are."""
+        name, oldest = self.settings.api_version, next(iter(VERSIONS.values()))
+        ended = float(name[1:]) < float(oldest.name[1:])
+        return VERSIONS.get(name) or ApiVersion(name, oldest.ends if ended else None, CHANGELOG)
 
     def tenant(self) -> str:
         return f"{self.slug}:{self._account()}"
