@@ -92,10 +92,10 @@ class Model:
                 self.created.setdefault((connection.name, sync.computation), micros(now))
         waited = dict(self.asked)
         self._look(workspace)  # at everybody, if the workspace changed: before the news
-        before = self.deleted()
+        before, had = self.deleted(), self.identifiers()
         self.events += events
         if self.deleted() > before:
-            self._forget(workspace, {**waited, **self.asked})
+            self._forget(workspace, {**waited, **self.asked}, sorted(had))
         calls = self._look(workspace)
         made: list[Told] = []
         self.strays = set()
@@ -302,19 +302,28 @@ class Model:
 
     # -- deletion
 
-    def _forget(self, workspace: Workspace, asked: dict[Place, Told]) -> None:
+    def _forget(self, workspace: Workspace, asked: dict[Place, Told], had: list[Identifier]) -> None:
         """Whoever may be known to a vendor that can forget is to be forgotten there; the rest starts anew."""
         still = []
         for connection in workspace.connections:
             known = [t.place for t in self.log if t.kind != "delete" and t.outcome in ("delivered", *UNANSWERED)]
             under_way = [place for place in self.ever if self.refused(place) is None]  # or may be, taken back or not
-            for tenant, _, identifier in [*known, *asked, *sorted(under_way)]:
+            maybe = [*known, *asked, *sorted(under_way)]
+            for tenant, _, identifier in [*maybe, *self._went_along(connection, maybe, had)]:
                 forgets = identifier.type in VENDORS[connection.destination].forgets
                 if tenant == account(connection) and forgets and (tenant, identifier) not in still:
                     still.append((tenant, identifier))
             still += [owed for owed in self.owed if owed[0] == account(connection) and owed not in still]
         self.owed = still
         self.log, self.met, self.excused, self.asked, self.ever = [], [], {}, {}, set()
+
+    def _went_along(self, connection: Connection, maybe: Sequence[Place], had: Sequence[Identifier]) -> Iterator[Place]:
+        """Identifiers that stand in the rows of lists, without calls of their own."""
+        for sync in connection.syncs:
+            slot = f"list {sync.computation}"
+            if "list" in sync.forms and (account(connection), slot) in {place[:2] for place in maybe}:
+                attached = [i for i in had if self.strategy(connection, sync, i.type) == "attach"]
+                yield from ((account(connection), slot, identifier) for identifier in attached)
 
     def _deletions(self, connection: Connection) -> list[Told]:
         return [
