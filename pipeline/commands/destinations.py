@@ -82,9 +82,10 @@ def _show(destination: type[Destination]) -> None:
         ("sends", f"every {lasting(d.flush_every)}" if d.flush_every else "as changes come"),
         ("history", "taken" if d.history else "not taken: only changes after the sync was made"),
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
-        ("api version", ending(d.api_version)),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
+    if d.api_version:
+        facts.append(("api version", _ending(d.api_version)))
     if d.one_record:
         facts.append(("per person", f"one record, if a connection has identifiers: {in_yaml(d.one_record)}"))
     for name, fact in facts:
@@ -106,10 +107,7 @@ def _show(destination: type[Destination]) -> None:
             print(f"      {described(annotation)}")
 
 
-def ending(version: ApiVersion | None) -> str:
-    """A version and its end."""
-    if version is None:
-        return "one that does not end"
+def _ending(version: ApiVersion) -> str:
     return f"{version.name}, {f'until {version.ends}' if version.ends else 'its end is not announced'}"
 
 

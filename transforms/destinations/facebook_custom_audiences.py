@@ -42,7 +42,7 @@ from transforms.destinations.reading import count, part, rows, word
 from transforms.destinations.safety import check_texts
 from transforms.destinations.young import Young
 
-# A row without any of these matches nobody, unless this ad account tied its EXTERN_ID to one in the last 90 days.
+# Said of rows with nothing but an EXTERN_ID. They go all the same: the account may have tied the id to something.
 UNMATCHED = (
     "of people of whom only a user id is known: Facebook matches nobody by that alone, unless this ad account tied it "
     "to an address, a number or a device in the last 90 days"
@@ -201,15 +201,15 @@ class FacebookCustomAudiences(Destination):
         return None
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
-        """Add or remove. Without `session`: that takes the number of each batch and which is the last, of an upload
-        of 90 minutes, and requests go side by side, again, and in halves. All it tells more is a count of matches.
-        """
+        # No `session`, which works though the guide lists it: batches would have to be numbered, and the last one be
+        # named, within 90 minutes, while these go side by side, again, and in halves. It tells no row's fate either.
         key, adds = calls[0].key, calls[0].kind == "add"
         audience = self.memory.get("audiences", {}).get(key)
         if audience is None:
             return all_of(calls, Blocked(f"Facebook has no audience {key!r}", prepare=True))
-        rows = self._rows(calls)
-        reply = yield self._request("POST" if adds else "DELETE", f"{audience}/users", json={"payload": table(rows)})
+        members = self._rows(calls)
+        method = "POST" if adds else "DELETE"
+        reply = yield self._request(method, f"{audience}/users", json={"payload": table(members)})
         codes = _codes(reply)
         if not GONE.isdisjoint(codes):
             return all_of(calls, self._gone(key, audience, reply))
@@ -218,9 +218,11 @@ class FacebookCustomAudiences(Destination):
         if reply.ok:
             self._young.seen(audience)
             self._note_version(reply)
-            if adds and (unmatched := sum(each.keys() == {EXTERN_ID} for each in rows)):
-                self.note(UNMATCHED, unmatched)
-        return all_of(calls, outcome(reply))
+        result = outcome(reply)
+        alone = sum(each.keys() == {EXTERN_ID} for each in members)
+        if adds and alone and isinstance(result, Delivered):
+            self.note(UNMATCHED, alone)
+        return all_of(calls, result)
 
     def _gone(self, key: str, audience: str, reply: Reply) -> Outcome:
         """Note that the audience is not there: not yet, or not any more."""
@@ -305,12 +307,12 @@ class FacebookCustomAudiences(Destination):
 
     def _rows(self, calls: Sequence[Call]) -> list[Row]:
         """One row for each identifier, with what its calls know; without one that cannot be right."""
-        rows: dict[Cell, Row] = {}
+        found: dict[Cell, Row] = {}
         keys = row if calls[0].kind == "add" else leaving
         for call in calls:
             if told := self._cell(call.identifier):
-                rows[told] = {**keys(call, self.settings.phone_region), **rows.get(told, {})}
-        return list(rows.values())
+                found[told] = {**keys(call, self.settings.phone_region), **found.get(told, {})}
+        return list(found.values())
 
     def _request(self, method: str, path: str, query: str = "", json: Any = None) -> Request:
         url = f"https://graph.facebook.com/{self.settings.api_version}/{path}"

@@ -87,13 +87,15 @@ def cell(identifier: Identifier, region: str = "") -> Cell | None:
 def row(call: Call, region: str = "") -> Row:
     """All keys that are known of a call's person: its identifier, those that travel with it, and traits."""
     told = cell(call.identifier, region)
+    if not call.traits:
+        return {told.column: told.value} if told else {}
     return {**_of_traits(call.traits), **_attached(call.traits, region), **({told.column: told.value} if told else {})}
 
 
 def leaving(call: Call, region: str = "") -> Row:
     """The keys of a call that are its person's alone: those by which the person is taken out.
 
-    Meta takes whoever has any key of the row, as far as it says, and a household may share a number, a device, a name.
+    Unsure: Meta seems to take whoever has any key of the row; a household may share a number, a device, a name.
     """
     own = {IDENTIFIERS[call.identifier.type], EXTERN_ID}
     return {column: value for column, value in row(call, region).items() if column in own}
