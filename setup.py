@@ -28,12 +28,15 @@ setup(
         "yarl>=1.18,<2",
     ],
     extras_require={
-        "aws": ["apache-beam[aws]>=2.77,<3", "boto3>=1.34,<2"],  # s3://; older ones do not heed AWS_ENDPOINT_URL
+        # s3://, and destinations at AWS; older ones do not heed AWS_ENDPOINT_URL
+        "aws": ["apache-beam[aws]>=2.77,<3", "boto3>=1.34,<2", "botocore>=1.34,<2"],
         "gcp": ["apache-beam[gcp]>=2.77,<3"],  # gs://
         "dev": [
             "apsw>=3.46",  # SQLite on a disk of our own, for the tests of a power cut
             "apache-beam[aws]>=2.77,<3",
             "boto3>=1.34,<2",
+            "botocore>=1.34,<2",
+            "cryptography>=43",  # keys for tests of signatures
             "flask-cors>=5",  # it and flask: what moto's server wants of its own extra, which brings much more
             "flask>=3,<4",
             "hypothesis>=6.100,<7",

@@ -148,9 +148,11 @@ class SqliteLog:
     def _marks(self, first: int, last: int) -> dict[int, Mark]:
         """They are few."""
         rows = self._reader.execute(
-            "SELECT ask, since, maybe, until FROM sent.marks WHERE ask BETWEEN ? AND ?", (first, last)
+            "SELECT ask, since, maybe, until, job FROM sent.marks WHERE ask BETWEEN ? AND ?", (first, last)
         )
-        return {ask: Mark(since, bool(maybe) or ask <= self._doubt, until) for ask, since, maybe, until in rows}
+        return {
+            ask: Mark(since, bool(maybe) or ask <= self._doubt, until, job) for ask, since, maybe, until, job in rows
+        }
 
     def _unmarked(self, ask: int) -> Mark:
         return _MAYBE if ask <= self._doubt else _UNMARKED
@@ -275,7 +277,7 @@ class SqliteLog:
             self._writer.executemany(
                 "DELETE FROM marks WHERE ask = ?", [(ask,) for ask in marks if marks[ask] == Mark()]
             )
-        self._writer.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", kept)
+        self._writer.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", kept)
 
     def _apply_receipts(self, receipts: list[Receipt]) -> None:
         rows = []

@@ -32,7 +32,7 @@ MEND = "put it back from a backup, or remove it: what waits, and what it alone k
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE ids (number INTEGER PRIMARY KEY, id BLOB, upto INTEGER);
-CREATE TABLE marks (ask INTEGER PRIMARY KEY, since REAL, maybe INTEGER, until REAL);
+CREATE TABLE marks (ask INTEGER PRIMARY KEY, since REAL, maybe INTEGER, until REAL, job TEXT);
 CREATE TABLE receipts (
     position INTEGER PRIMARY KEY AUTOINCREMENT, ask INTEGER, at REAL, calls INTEGER, receipt BLOB
 );
@@ -322,7 +322,7 @@ def attached(folder: Path, connection: str) -> sqlite3.Connection:
                     "meta (key, value)",
                     "ids (number, id, upto)",
                     "receipts (position, ask, calls)",
-                    "marks (ask, since, maybe, until)",
+                    "marks (ask, since, maybe, until, job)",
                     "counters (fate, number)",
                 ):
                     database.execute(f"CREATE TABLE sent.{table}")

@@ -62,6 +62,11 @@ def run(args: argparse.Namespace) -> int:
     gc.disable()
     sys.setswitchinterval(0.001)  # for the same reason
     names, secrets = _accounts(args.workspace) if args.workspace else ({}, {})
+    if args.workspace:
+        for connection in load(args.workspace).connections:
+            if connection.destination not in all_vendors():
+                words = f"there is no sandbox of {connection.destination}; a webhook receiver answers in its place"
+                print(f"{connection.name}: {words}", file=sys.stderr)
     options = Options(
         record=args.record, caps=dict(args.cap), capped=not args.no_caps, connections=names, credentials=secrets
     )

@@ -42,7 +42,7 @@ class Call(Struct, frozen=True, array_like=True, gc=False):
     computation: str = ""  # its key; "" in `delete` and `cancel`
     sync: str = ""  # its name
     replaces: int = 0  # the ask of this slot and identifier that had no outcome when this one was made; 0: none
-    holds: bytes | None = (
+    before: bytes | None = (
         None  # digest of what the vendor has if neither this nor what it replaces lands; None: unknown
     )
     opens: int = 0  # of a `track` exit: the ask of the entry that it closes; 0: an entry that was delivered

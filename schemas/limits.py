@@ -21,10 +21,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Batch:
-    """How much one request takes: distinct `unit`s, and bytes of body."""
+    """How much one request takes: distinct `unit`s, and bytes of body; and how many requests may be under way."""
 
     items: int = 1
     bytes: int = 1_000_000
+    at_once: int = 0  # of the route; 0: as many as the connection has
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,16 @@ class Blocked(Struct, frozen=True):
     prepare: bool = False
 
 
+class Submitted(Struct, frozen=True):
+    """The vendor took the call into a job, and says only later what became of it: the sender asks by `collect`.
+
+    The job may outlive the process. Until its end, nothing newer about the same person goes.
+    """
+
+    job: str  # the vendor's name of it
+    after: float = 60.0  # seconds until to ask
+
+
 class Superseded(Struct, frozen=True):
     """Final: a newer call took its place, the vendor has its value already, or it was taken back."""
 
@@ -70,4 +80,4 @@ class Superseded(Struct, frozen=True):
 
 
 Final = Delivered | Rejected | Expired | Superseded
-Outcome = Delivered | Rejected | Later | Blocked
+Outcome = Delivered | Rejected | Later | Blocked | Submitted

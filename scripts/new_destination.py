@@ -1,12 +1,11 @@
 """Begins a destination: `python -m scripts.new_destination acme`, or `make destination name=acme`.
 
-Copies the webhook's three parts (destination, transcripts, fake vendor) under the new name. They pass all tests as
-they stand, so what fails later is what was changed since.
+Copies the three parts of a plain destination, Vero (module, transcripts, fake vendor), under the new name. They pass
+all tests as they stand, so what fails later is what was changed since.
 """
 
 import argparse
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,27 +22,33 @@ def main(slug: str) -> int:
     if taken := [str(path) for path in (destination, vendor, transcripts) if (ROOT / path).exists()]:
         print(f"{', '.join(taken)}: there already; choose another name", file=sys.stderr)
         return 1
-    both = {"class Webhook(": f"class {title.replace(' ', '')}(", 'slug = "webhook"': f'slug = "{slug}"'}
-    head = f'"""{title}: how it is spoken to. API: (its page, and when it was read)."""'
-    own = {'name = "Webhook"': f'name = "{title}"', '    aliases = ("webhooks",)\n': ""}
-    _copy(DESTINATIONS / "webhook.py", destination, head, both | own)
-    hosts = rf'hosts = (r"api\.{slug}\.example",)'
-    _copy(VENDORS / "webhook.py", vendor, f'"""{title}: what it checks and answers."""', both | {"hosts = ()": hosts})
-    shutil.copytree(ROOT / TRANSCRIPTS / "webhook", ROOT / transcripts)
+    names = {
+        "class Vero(": f"class {title.replace(' ', '')}(",
+        'slug = "vero"': f'slug = "{slug}"',
+        'name = "Vero"': f'name = "{title}"',
+        "https://developers.getvero.com/": f"https://{slug}.example/docs",
+        r"api\.getvero\.com": rf"api\.{slug}\.example",
+        "api.getvero.com/api/v2": f"api.{slug}.example/api/v2",
+        "VERO_TOKEN": f"{module.upper()}_TOKEN",
+    }
+    heads = (f'"""{title}: (what it keeps of people)."""', f'"""{title}: what a request must carry. (Its page.)"""')
+    _copy(DESTINATIONS / "vero.py", destination, heads[0], names)
+    _copy(VENDORS / "vero.py", vendor, heads[1], names)
+    for path in sorted((ROOT / TRANSCRIPTS / "vero").iterdir()):
+        _copy(TRANSCRIPTS / "vero" / path.name, transcripts / path.name, "", names)
     subprocess.run([sys.executable, "-m", "scripts.update_docs"], cwd=ROOT, check=True)
-    print(f"Made {destination}, {vendor} and {transcripts}/: the webhook under another name.")
+    print(f"Made {destination}, {vendor} and {transcripts}/: Vero under another name.")
     print(f"Now make them {title}'s, and say `make check`.")
     return 0
 
 
 def _copy(source: Path, target: Path, head: str, changes: dict[str, str]) -> None:
-    """With another first line and these changes. Raises ValueError where one does not fit."""
-    text = (ROOT / source).read_text()
+    """With these changes, and with another first line where `head` is one."""
+    text = (ROOT / source).read_text("utf-8")
     for old, new in changes.items():
-        if old not in text:
-            raise ValueError(f"{source} has no {old!r} any more: scripts/new_destination.py has to follow")
         text = text.replace(old, new)
-    (ROOT / target).write_text(f"{head}\n{text.partition(chr(10))[2]}")
+    (ROOT / target).parent.mkdir(exist_ok=True)
+    (ROOT / target).write_text(f"{head}\n{text.partition(chr(10))[2]}" if head else text, "utf-8")
 
 
 def _slug(text: str) -> str:

@@ -1,9 +1,13 @@
 """`profilecast destinations`: what each destination is, from its own declaration."""
 
 import argparse
+import os
 import sys
+from importlib import import_module
+from pathlib import Path
 from typing import get_type_hints
 
+from msgspec import ValidationError
 from msgspec.structs import FieldInfo
 from msgspec.structs import fields as fields_of
 
@@ -13,19 +17,27 @@ from pipeline.problems import closest, shown
 from pipeline.sync_reader import ANY_IDENTIFIER
 from pipeline.workspace import cap_of
 from pipeline.yaml_reader import described, in_words
-from transforms.destinations import catalogue, find
+from transforms.destinations import catalogue, find, transcripts
 from transforms.destinations.contract import ApiVersion, Destination
 from transforms.logic.caps import per
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Lists the destinations, or describes one: its settings, limits, identifiers, and what it can do."
+        "Lists the destinations, or describes one: its settings, limits, identifiers, and what it can do. "
+        "`profilecast destinations test SLUG --transcripts DIR` plays the transcripts of one that you write."
     )
-    parser.add_argument("slug", nargs="?", metavar="SLUG", help="describe this destination")
+    parser.add_argument("slug", nargs="?", metavar="SLUG", help="describe this destination; `test` to test one")
+    parser.add_argument("tested", nargs="?", metavar="SLUG|MODULE:CLASS", help="behind `test`: the one to test")
+    parser.add_argument("--transcripts", type=Path, metavar="DIR", help="behind `test`: the folder with its cases")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.slug == "test" and args.tested and args.transcripts:
+        return _test(args.tested, args.transcripts)
+    if args.slug == "test" or args.tested or args.transcripts:
+        print("profilecast: expected `destinations test SLUG|MODULE:CLASS --transcripts DIR`", file=sys.stderr)
+        return 1
     if args.slug is None:
         _show_all(list(catalogue().values()))
         return 0
@@ -47,6 +59,52 @@ def unknown(slug: str) -> str:
 
 def identifiers(types: tuple[str, ...], every: str = "any") -> str:
     return every if ANY_IDENTIFIER in types else listed(types)
+
+
+def _test(named: str, folder: Path) -> int:
+    """Play the transcripts of one destination; 1 where it does something else, or a question is not answered."""
+    module, _, member = named.partition(":")
+    try:
+        kind = getattr(import_module(module), member) if member else find(named)
+    except (ImportError, AttributeError) as error:
+        print(f"profilecast: {named}: {error}; expected MODULE:CLASS, as in acme.profilecast:Acme", file=sys.stderr)
+        return 1
+    if not (isinstance(kind, type) and issubclass(kind, Destination)):
+        print(
+            f"profilecast: {unknown(named)}" if kind is None else f"profilecast: {named} is no destination",
+            file=sys.stderr,
+        )
+        return 1
+    if not folder.is_dir():
+        print(f"profilecast: --transcripts {folder}: there is no such folder", file=sys.stderr)
+        return 1
+    try:
+        played = [(f"{file}: {case.case}", _faults(kind, case)) for file, case in transcripts.cases(kind, folder)]
+    except ValueError as error:
+        print(f"profilecast: {error}", file=sys.stderr)
+        return 1
+    questions = transcripts.unanswered(kind, folder)
+    for name, faults in played:
+        print(f"{'FAILED' if faults else 'ok    '}  {name}")
+        for fault in faults:
+            print(f"        {fault}")
+    for question in questions:
+        print(f"OPEN    {question}: write a case, or a reason in {folder / transcripts.WAIVED}")
+    failed = sum(bool(faults) for _, faults in played)
+    print(f"\n{counted(len(played), 'case')}, {failed} failed, {counted(len(questions), 'question')} open.")
+    return int(bool(failed or questions or not played))
+
+
+def _faults(kind: type[Destination], case: transcripts.Case) -> list[str]:
+    before = dict(os.environ)
+    os.environ.update(transcripts.variables(case.settings))
+    try:
+        return transcripts.faults(transcripts.connect(kind, case), case)
+    except ValidationError as error:
+        return [f"its settings: {error}"]
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 OVERVIEW = ("destination", "forms", "cap", "per request", "identifiers", "requires")

@@ -1,7 +1,8 @@
-"""One fake vendor per file; they are found by themselves."""
+"""One fake vendor per file; they are found by themselves, and by entry points in the group `profilecast.sandbox`."""
 
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from re import fullmatch
 
@@ -16,6 +17,7 @@ def all_vendors() -> dict[str, type[Vendor]]:
         for member in vars(import_module(module.name)).values():
             if isinstance(member, type) and issubclass(member, Vendor) and member.__module__ == module.name:
                 found[member.slug] = member
+    found |= {point.load().slug: point.load() for point in entry_points(group="profilecast.sandbox")}
     return dict(sorted(found.items()))
 
 

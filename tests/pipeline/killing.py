@@ -153,7 +153,8 @@ class Shop:
     def _parts_of(self, name: str, call: Call) -> Iterator[str]:
         destination = self._destinations[name]
         converse = destination.forget if call.kind == "delete" else destination.deliver
-        if request := next(converse([call], self.memory(name)), None):  # a list that knows no audience asks nothing
+        destination.memory = self.memory(name)
+        if request := next(converse([call]), None):  # a list that knows no audience asks nothing
             yield from parts(name, request.method, request.url, json.loads(request.body() or b""))
 
     def memory(self, name: str) -> dict[str, Any]:

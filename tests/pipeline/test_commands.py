@@ -67,7 +67,7 @@ class TestCommandLine:
             assert word in printed
 
     @pytest.mark.parametrize(
-        "arguments", [["chekc"], ["check", "--worspace", "x"], ["destinations", "a", "b"], ["--verbose"]]
+        "arguments", [["chekc"], ["check", "--worspace", "x"], ["destinations", "a", "b", "c"], ["--verbose"]]
     )
     def test_wrong_usage_exits_with_1(self, arguments: list[str], capsys: Capture) -> None:
         with pytest.raises(SystemExit) as exit_:

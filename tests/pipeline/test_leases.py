@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.disk import StoreError
-from pipeline.leases import Busy, GroupCaps, deciding, delivering
+from pipeline.leases import Busy, Kept, deciding, delivering
 from tests.pipeline.stores import process, result_of, without_rights
 
 ME = rf"process {os.getpid()} on {re.escape(socket.gethostname())} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\dZ"
@@ -162,7 +162,7 @@ def test_caps_are_kept_by_account_over_directories(tmp_path: Path) -> None:
 
 
 def test_nothing_to_keep_leaves_no_file(tmp_path: Path) -> None:
-    caps = GroupCaps(tmp_path / "caps.json")
+    caps = Kept(tmp_path / "caps.json", "what was sent today is then not counted again")
     caps.save({})
     assert ({}, False) == (caps.load(), (tmp_path / "caps.json").exists())
 
@@ -171,7 +171,7 @@ def test_nothing_to_keep_leaves_no_file(tmp_path: Path) -> None:
 def test_damaged_caps_are_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "caps.json").write_bytes(content)
     with pytest.raises(StoreError) as told:
-        GroupCaps(tmp_path / "caps.json").load()
+        Kept(tmp_path / "caps.json", "what was sent today is then not counted again").load()
     assert isinstance(told.value, OSError), "the sender knows no StoreError"
     assert str(told.value).startswith(f"{tmp_path}/caps.json: it is damaged (")
     assert str(told.value).endswith("); remove it: what was sent today is then not counted again")

@@ -133,7 +133,7 @@ def test_everything_that_is_written_is_there_when_the_log_is_opened_again(db: St
     with opened_log(db.folder) as log:
         log.write(
             Writing(
-                marks={2: Mark(5.5, True, 7.5), 3: Mark(since=4.0)},
+                marks={2: Mark(5.5, True, 7.5, "job-7"), 3: Mark(since=4.0)},
                 receipts=[receipt],
                 dead_letters=[(1, letter("refused", payload={"profile_id": "p1"}))],
                 facts={"lists": {"vip": 7}, "gone": 1},
@@ -141,9 +141,13 @@ def test_everything_that_is_written_is_there_when_the_log_is_opened_again(db: St
         )
         log.write(Writing(facts={"gone": None}))
     with opened_log(db.folder) as log:
-        waiting = [Waiting(call(2), Mark(5.5, True, 7.5)), Waiting(call(3), Mark(4.0, False, 0.0))]
+        waiting = [Waiting(call(2), Mark(5.5, True, 7.5, "job-7")), Waiting(call(3), Mark(4.0, False, 0.0))]
         assert waiting == log.read(False, 0, 9)
-        assert (receipt, Mark(5.5, True, 7.5), {"lists": {"vip": 7}}) == (log.receipt(1), log.mark(2), log.facts())
+        assert (receipt, Mark(5.5, True, 7.5, "job-7"), {"lists": {"vip": 7}}) == (
+            log.receipt(1),
+            log.mark(2),
+            log.facts(),
+        )
     receipts = Receipts(db.folder, HOOK)
     assert [receipt] == [told.receipt for told in receipts.after(0, 10)]
     assert [(1, letter("refused", payload={"profile_id": "p1"}))] == [*receipts.letters()]
@@ -157,7 +161,7 @@ def test_a_mark_is_durable_when_its_future_is_done(db: StateDb, log: SqliteLog) 
     copyfile(path_of(db.folder, HOOK), db.folder / "copy.db")
     copyfile(f"{path_of(db.folder, HOOK)}-wal", db.folder / "copy.db-wal")
     copy = sqlite3.connect(db.folder / "copy.db")
-    assert [(1, 0.0, 1, 0.0)] == copy.execute("SELECT * FROM marks").fetchall()
+    assert [(1, 0.0, 1, 0.0, "")] == copy.execute("SELECT * FROM marks").fetchall()
     copy.close()
 
 

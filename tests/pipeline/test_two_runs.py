@@ -125,6 +125,7 @@ def test_no_call_is_left_to_nobody(street: Street) -> None:
     """Runs that begin while others end."""
     street.open(cap="50/s")
     random, processes = Random(3), [street.start(*everybody())]
+    street.wait("fast", 1)  # the state is there
     given = 0
     for day in range(3, 9):
         time.sleep(random.random())

@@ -104,7 +104,7 @@ class Offline(Attempts):
 
     async def _answer(self, request: Request, url: object, talk: Talk) -> Reply:
         taken = await self._turnstile.turn(talk)
-        self._turnstile.left(talk, taken)
+        self._turnstile.leaves(talk, taken)
         self._turnstile.gone(talk)
         async with asyncio.timeout(None) as limit:
             talk.give_up = lambda: limit.reschedule(0)
@@ -131,7 +131,7 @@ class Person:
     refused: bool | None = None
 
     @property
-    def holds(self) -> bytes | None:
+    def before(self) -> bytes | None:
         if self.stray:
             return None
         return digest(self.told) if self.told is not None else None if self.exposed else digest(False)
@@ -157,7 +157,7 @@ class Decider:
             return
         if not person.open and (person.told == value or person.refused == value):
             return
-        call = self._call(person, replaces=person.open, holds=person.holds, backfill=backfill)
+        call = self._call(person, replaces=person.open, before=person.before, backfill=backfill)
         person.open, person.asked = call.ask, value
         self.log.append(call)
 
@@ -196,7 +196,7 @@ class Decider:
                 self._again(person)
 
     def _again(self, person: Person) -> None:
-        call = self._call(person, holds=None if person.told is None else digest(person.told), not_before=person.stray)
+        call = self._call(person, before=None if person.told is None else digest(person.told), not_before=person.stray)
         person.open, person.asked = call.ask, person.wanted
         self.log.append(call)
 

@@ -21,7 +21,7 @@ NOT_TOLD = digest(False)
 
 def ask(number: int, value: Any, person: int = 0, **more: Any) -> Call:
     """A numbered call about one value."""
-    return structs.replace(identify(person, value), ask=number, holds=more.pop("holds", NOT_TOLD), **more)
+    return structs.replace(identify(person, value), ask=number, before=more.pop("before", NOT_TOLD), **more)
 
 
 def cancel(number: int, person: int = 0, **more: Any) -> Call:
@@ -52,7 +52,7 @@ def test_entering_and_leaving_before_anything_was_sent_costs_no_request(server: 
 
 
 def test_what_is_not_known_to_be_there_is_sent(server: VendorServer, options: Any) -> None:
-    calls = placed([ask(1, True, holds=None), ask(2, False, replaces=1, holds=None)])
+    calls = placed([ask(1, True, before=None), ask(2, False, replaces=1, before=None)])
     assert 1 == start(calls, webhook(), options).report().delivered
     assert [False] == values(server)
 

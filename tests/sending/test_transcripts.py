@@ -15,20 +15,21 @@ from tests.sending.delivering import FAST, delivery_of
 from tests.sending.memory_log import MemoryLog
 from tests.sending.skipping import SkippingLoop, run
 from tests.sending.vendor_server import Answer, Seen, vendor
-from tests.transforms.destinations.driver import (
+from tests.transforms.destinations.driver import cases
+from transforms.destinations import catalogue
+from transforms.destinations.contract import Destination
+from transforms.destinations.transcripts import (
     COMPUTATIONS,
     Case,
     Send,
     Step,
     calls,
-    cases,
     filled,
     secret,
     syncs,
     variables,
 )
-from transforms.destinations import catalogue
-from transforms.destinations.contract import Destination
+from transforms.sending.log import Mark, Waiting
 from transforms.sending.needs import MEMORY, Needs
 from transforms.sending.pump import Pump
 
@@ -101,7 +102,8 @@ def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch
         # Longer than the longest delay of a transcript.
         options = replace(FAST, gateway=server.url, retry_for=7200.0, give_up_after=1e9, read_timeout=30.0)
         facts = {MEMORY: deepcopy(case.memory)}
-        delivery = delivery_of(mine, (workspace, connection), options, facts=facts)
+        waiting = [Waiting(call, Mark(maybe=True, job=case.job)) if case.job else call for call in mine]
+        delivery = delivery_of(waiting, (workspace, connection), options, facts=facts)
         if not case.prepare:
             monkeypatch.setattr(Needs, "prepare", _prepared)
         pump = Pump(delivery, {}, loop.time)

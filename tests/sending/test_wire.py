@@ -60,7 +60,7 @@ def test_while_requests_wait_the_cap_is_used(cap: int, rounded: Callable[[float]
         while loop.time() < SECONDS:
             asking = Talk(1)
             taken = await turnstile.turn(asking)
-            turnstile.left(asking, taken)
+            turnstile.leaves(asking, taken)
             went.append(taken)
 
     async def ask() -> None:

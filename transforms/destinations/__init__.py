@@ -1,10 +1,16 @@
-"""The destinations, found by looking: every module here that defines one is listed."""
+"""The destinations, found by looking: every module here that defines one, and those of other packages.
+
+A package has destinations of its own by an entry point in the group `profilecast.destinations`, which names a class.
+"""
 
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from pkgutil import iter_modules
 
 from transforms.destinations.contract import Destination
+
+GROUP = "profilecast.destinations"
 
 
 @cache
@@ -15,6 +21,13 @@ def catalogue() -> dict[str, type[Destination]]:
         for item in vars(import_module(f"{__name__}.{module.name}")).values():
             if isinstance(item, type) and issubclass(item, Destination) and hasattr(item, "slug"):
                 found[item.slug] = item
+    for point in entry_points(group=GROUP):
+        item = point.load()
+        if not (isinstance(item, type) and issubclass(item, Destination) and hasattr(item, "slug")):
+            raise TypeError(f"the entry point {point.name} in {GROUP} names no destination: {point.value}")
+        if found.get(item.slug, item) is not item:
+            raise TypeError(f"the entry point {point.name} in {GROUP} has the slug of another destination: {item.slug}")
+        found[item.slug] = item
     return dict(sorted(found.items()))
 
 

@@ -133,6 +133,11 @@ class _Token(Auth):
     def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
         return {"authorization": f"Bearer {session.token}"}
 
+    def refused(self, reply: Reply) -> Verdict:
+        if reply.ok and not word(reply.object, "access_token"):
+            return Verdict("transient", words=reply.words())
+        return super().refused(reply)
+
     def session(self, reply: Reply, now: float) -> Session:
         """The session that the token endpoint's answer describes."""
         body = reply.object

@@ -16,7 +16,7 @@ import msgspec
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.canonical import canonical
 from schemas.limits import ApiVersion, Batch, Limit
-from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected
+from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected, Submitted
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
 from transforms.destinations.auth import NO_SESSION, Auth, Session
@@ -183,6 +183,10 @@ class Destination:
         """Deliver calls of one route; one outcome per call, in their order."""
         raise AssertionError(f"{self.slug} does not say how it delivers")
 
+    def collect(self, job: str, calls: Sequence[Call]) -> Conversation:
+        """Ask what became of calls that were `Submitted` in a job; `Later` where it is lost: they are sent again."""
+        raise AssertionError(f"{self.slug} has no jobs")
+
     def forget(self, calls: Sequence[Call]) -> Conversation:
         """Ask the vendor to delete these identifiers (`kind` is `delete`); where `forgets`."""
         raise AssertionError(f"{self.slug} has no deletion call")
@@ -292,7 +296,7 @@ __all__ = [
     "Reply",
     "Request",
     "Secret",
-    "Session",
+    "Session", "Submitted",
     "Target",
     "Verdict",
     "all_of",

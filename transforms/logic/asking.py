@@ -80,7 +80,7 @@ class Asking(Struct):
                     call,
                     ask=number,
                     replaces=before.ask if before and not track else 0,
-                    holds=None if track else _holds(entry, sync),
+                    before=None if track else _before(entry, sync),
                     opens=opens,
                     not_before=_not_before(entry, call, self.now),
                     backfill=backfill,
@@ -106,7 +106,7 @@ def carried(call: Call) -> bytes:
     return blake2b(encode(traits), digest_size=8).digest()
 
 
-def _holds(entry: Entry, sync: SyncPlan) -> bytes | None:
+def _before(entry: Entry, sync: SyncPlan) -> bytes | None:
     """Digest of what the vendor has if nothing that is asked lands; None: not known."""
     if entry.rest and entry.rest.stray:
         return None

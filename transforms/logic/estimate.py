@@ -22,7 +22,7 @@ class Estimate:
         since, before = self._seen[0]
         return (requests - before) / (now - since) if now > since else 0.0
 
-    def left(self, now: float, rate: float, requests: int, settled: int, pending: int) -> float:
+    def remaining(self, now: float, rate: float, requests: int, settled: int, pending: int) -> float:
         """Seconds for what is pending, at so many calls per request as were settled so far; 0: not known."""
         if not settled or not rate:
             return 0.0

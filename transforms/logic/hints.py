@@ -14,23 +14,23 @@ def plausible(seconds: float | None) -> float | None:
     return seconds if seconds is not None and 0.0 < seconds <= LONGEST else None
 
 
-def wait(told: str | float, headers: Mapping[str, str], now: float | None = None) -> float | None:
+def wait(text: str | float, headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Seconds that a vendor tells as a number of them, as a moment since 1970 in seconds or milliseconds, or as a date.
 
     A moment is read against the reply's own `date`, for clocks differ; against `now` where there is none.
     """
-    number = _number(told)
+    number = _number(text)
     if number is not None and number <= _MOMENT:
         return plausible(number)
-    moment = _moment(str(told)) if number is None else number / 1000 if number > _MILLISECONDS else number
+    moment = _moment(str(text)) if number is None else number / 1000 if number > _MILLISECONDS else number
     since = _moment(headers.get("date", ""))
     since = now if since is None else since
     return None if moment is None or since is None else plausible(moment - since)
 
 
-def _number(told: str | float) -> float | None:
+def _number(text: str | float) -> float | None:
     try:
-        return float(told)
+        return float(text)
     except (ValueError, OverflowError):
         return None
 

@@ -23,9 +23,9 @@ def needed(rate: float) -> int:
     return int(rate * SLOWEST) + waiting(rate) if rate else FEWEST
 
 
-def room(held: int, wait: int, rate: float, most: int) -> bool:
-    """Whether one more conversation may begin. `held`: those under way; `wait`: those of them that wait for a turn.
+def room(running: int, wait: int, rate: float, most: int) -> bool:
+    """Whether one more conversation may begin. `running`: those under way; `wait`: those of them that wait for a turn.
 
     `rate`: of the cap, requests per second; 0 is none. `most`: as the vendor bears, see `caps.at_once`.
     """
-    return held < most and (wait < waiting(rate) if rate else held < FEWEST)
+    return running < most and (wait < waiting(rate) if rate else running < FEWEST)

@@ -20,8 +20,10 @@ from schemas.calls import Call
 from schemas.limits import Batch
 from schemas.outcomes import Rejected
 
+COLLECT = "collect"  # the route of calls that are in a job of the vendor's
+_ASKED_ABOUT = Batch(100_000, 2**40)
 _ENVELOPE = 300  # bytes around the value of a call in a request's body
-_HELD = 1_200  # bytes that a call takes in memory beside those
+_OVERHEAD = 1_200  # bytes that a call takes in memory beside those
 _SHARE = 10  # one batch in so many is of the backfill, while live calls wait
 
 
@@ -29,17 +31,19 @@ class Item:
     """A call in the sender's memory, and what became of it so far."""
 
     __slots__ = (
-        "accused", "attempts", "before", "call", "due", "gone", "lanes", "marked", "maybe", "out", "put_off", "ready",
-        "refused", "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until", "weight",
+        "accused", "attempts", "before", "call", "due", "gone", "job", "lanes", "marked", "maybe", "out", "put_off",
+        "ready", "refused", "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until",
+        "weight",
     )  # fmt: skip
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.before: bytes | None = call.holds  # digest of what the vendor has until this lands; None: not known
+        self.before: bytes | None = call.before  # digest of what the vendor has until this lands; None: not known
         self.attempts = 0  # requests that carried it, in this process
         self.maybe = False  # an attempt of it, or of one whose place it took, may have landed
         self.until = 0.0  # and may do so until then; seconds since 1970
         self.since = 0.0  # when it first failed, seconds since 1970; 0: it did not
+        self.job = ""  # the vendor's, that it is in
         self.marked = False  # a mark of it stands in the log
         self.put_off = 0  # how often, in this process
         self.trouble = 0.0  # since when it is put off, by the clock
@@ -130,7 +134,7 @@ class Lanes:
         self._turn = 0
         self.waiting = {False: 0, True: 0}  # calls, by whether they are backfill
         self.ready = {False: 0, True: 0}
-        self.held = 0  # bytes of calls in memory, those in requests too
+        self.bytes = 0  # bytes of calls in memory, those in requests too
         self.largest = 1  # units that a batch of the routes met so far may have
         self.shared = 0  # calls for an identifier that another person's call waited for
 
@@ -143,16 +147,20 @@ class Lanes:
     def add(self, item: Item, unit: Hashable = None) -> None:
         """At its place, by ask. What a destination's module raises comes before anything is changed."""
         call = item.call
-        item.route, item.weight = self._route(call), weigh(call)
+        item.route, item.weight = self.route_of(item), weigh(call)
         item.unit = self._unit(call) if unit is None else unit
         if item.route not in self._sizes:
-            self._sizes[item.route] = size = self._batch_of(item.route)
-            self.largest = max(self.largest, size.items)
+            self._sizes[item.route] = size = _ASKED_ABOUT if item.job else self._batch_of(item.route)
+            self.largest = max(self.largest, 1 if item.job else size.items)
         item.lanes = tuple([self._lane(key) for key in self.keys(call, item.unit)])
         others = item.lanes[1].waiting
         self.shared += bool(others) and others[-1].call.profile_id != call.profile_id
-        self.held += item.weight + _HELD
+        self.bytes += item.weight + _OVERHEAD
         self._put(item)
+
+    def route_of(self, item: Item) -> str:
+        """Calls of the same route may share a request; those that are in a job of the vendor's are asked about."""
+        return COLLECT if item.job else self._route(item.call)
 
     def size_of(self, route: str) -> Batch:
         """How much one request of a route takes."""
@@ -183,7 +191,7 @@ class Lanes:
         window = max(_FEWEST, 4 * self.largest)
         full = self.ready[backfill] >= window or self.waiting[backfill] >= _CALLS_EACH * window
         share = most if not backfill else most * 3 // 4  # what happens must find room beside any backlog
-        return not full and self.held < share
+        return not full and self.bytes < share
 
     def plenty(self) -> bool:
         """Some route has a full batch."""
@@ -205,7 +213,7 @@ class Lanes:
             self._remove(item)
             return
         item.out = None
-        self.held -= item.weight + _HELD
+        self.bytes -= item.weight + _OVERHEAD
         self._release(item)
 
     def _remove(self, item: Item) -> None:
@@ -214,7 +222,7 @@ class Lanes:
             return
         item.gone = True
         self.waiting[item.call.backfill] -= 1
-        self.held -= item.weight + _HELD
+        self.bytes -= item.weight + _OVERHEAD
         if item.ready:
             item.ready = False
             self.ready[item.call.backfill] -= 1
@@ -241,6 +249,9 @@ class Lanes:
         """Put a call back to its place in its lanes. It waits until `due`, and what is behind it too."""
         item.out = None
         item.due = due
+        if (item.route == COLLECT) != bool(item.job):
+            item.route = self.route_of(item)
+            self._sizes.setdefault(COLLECT, _ASKED_ABOUT)
         for lane in item.lanes:
             _insert(lane.waiting, item)
         self.waiting[item.call.backfill] += 1

@@ -56,7 +56,7 @@ class Spaced:
         self._due = max(self._due, now) + self._interval
         self._sent.append(now)
 
-    def left(self, taken: float, now: float) -> None:
+    def leaves(self, taken: float, now: float) -> None:
         """The request that took its token at `taken` left only at `now`."""
         for place in range(len(self._sent) - 1, -1, -1):
             if self._sent[place] <= taken:
@@ -189,11 +189,11 @@ class Limiter:
                 window.take(now, items)
         self.learned.take(now)
 
-    def left(self, taken: float, now: float, endpoint: str) -> None:
+    def leaves(self, taken: float, now: float, endpoint: str) -> None:
         """A busy sender sent the request that took its token at `taken` only at `now`."""
         for window in self._windows:
             if isinstance(window, Spaced) and window.limit.endpoint in ("", endpoint):
-                window.left(taken, now)
+                window.leaves(taken, now)
 
     # -- what the vendor says
 
@@ -206,7 +206,7 @@ class Limiter:
         if now + seconds > self._held_until:
             self._held_since, self._held_until = now, now + seconds
 
-    def held(self, now: float) -> float:
+    def on_hold(self, now: float) -> float:
         """Seconds for which nothing is sent because the vendor said so."""
         return max(0.0, self._held_until - now)
 

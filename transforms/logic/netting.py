@@ -20,7 +20,7 @@ def known(call: Call, replaced: Receipt | None, before: bytes | None) -> bytes |
     `before`: what was `known` ahead of the replaced one, by the same process; else what this call `holds`.
     """
     if not call.replaces:
-        return call.holds
+        return call.before
     if replaced is None or replaced.maybe or replaced.unsure_until:
         return None
     if replaced.fate == "delivered":

@@ -48,8 +48,8 @@ def track(
             if entry and entry.open and entry.open.backfill and fact[0] <= sync.since:  # history that comes in parts
                 asking.cancel(connection, slot, place, entry)
             _occur(asking, connection, sync, form, place, fact, again=True)
-    told = frozenset(targets)
-    for place, entry in [each for each in had.items() if each[0] not in told]:
+    reached = frozenset(targets)
+    for place, entry in [each for each in had.items() if each[0] not in reached]:
         if out or not asking.state.ids[place].counts:
             if entry.open and entry.open.leaves < 2:
                 asking.cancel(connection, slot, place, entry)
@@ -114,8 +114,8 @@ def end(
 def _began(entry: Entry, sync: SyncPlan, end: Kept) -> bool:
     if entry.open:
         return not entry.open.leaves
-    told = entry.exposed or (not sync.audience and entry.told is not None)  # of a trait, false is a value like others
-    return told and entry.told != end
+    known = entry.exposed or (not sync.audience and entry.told is not None)  # of a trait, false is a value like others
+    return known and entry.told != end
 
 
 def _waits(state: ProfileState, slot: int, place: int) -> list[Occurrence]:

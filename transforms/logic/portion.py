@@ -71,15 +71,15 @@ def fold_portion(
     unknown = [profile_id for profile_id in facts if profile_id not in known]
     deleted = states([tombstone(profile_id) for profile_id in unknown]) if unknown else {}
     events = applied = retried = dropped = 0
-    for profile_id, told in facts.items():
-        events += len(told.events)
+    for profile_id, found in facts.items():
+        events += len(found.events)
         packed = known.get(profile_id)
         key = profile_id
         if packed is None and deleted and (packed := deleted.get(tombstone(profile_id))):
             key = tombstone(profile_id)
         out.new += packed is None
         state = ProfileState() if packed is None else decode_profile(packed)
-        folded = fold(profile_id, state, told, plan, asks)
+        folded = fold(profile_id, state, found, plan, asks)
         for connection, call in folded.calls:
             out.calls.setdefault(connection, []).append(call)
         applied += folded.applied

@@ -74,7 +74,7 @@ class Splitting:
             return self.next()
         return None if self._part is None else sorted(call for unit in part for call in unit)
 
-    def told(self, answer: Answer) -> None:
+    def answered(self, answer: Answer) -> None:
         """Say what the vendor answered to the part that `next` gave."""
         if self._part is None:
             raise ValueError("the search is over")

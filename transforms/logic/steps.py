@@ -70,7 +70,7 @@ class Steps:
         self._renewed = False
         self._failures = 0
         self._answers = 0  # that others had when it failed first
-        self._held: float | None = None  # since when it is throttled
+        self._throttled_since: float | None = None  # since when it is throttled
         self.trouble: float | None = None  # since when it has no useful answer
 
     def next(self, heard: Heard, now: float, around: Around) -> Step:
@@ -103,10 +103,10 @@ class Steps:
 
     def _throttled(self, heard: Heard, now: float, around: Around) -> Step:
         longest = self._bounds.retry_for
-        self._held = now if self._held is None else self._held
+        self._throttled_since = now if self._throttled_since is None else self._throttled_since
         if around.throttled_since is not None and now - around.throttled_since > longest:
             return Step("stop", words=f"the vendor has taken no request for {longest:.0f} s: they are too many")
-        if now - self._held > longest:
+        if now - self._throttled_since > longest:
             return Step("give up", words=f"the vendor had no room for it within {longest:.0f} s")
         return Step("throttled", after=heard.after or 0.0)
 

@@ -117,9 +117,9 @@ def _state_like(
                 asking.ask(connection, sync, call, place)
     if not entries:
         return
-    told = frozenset(targets) if not leaving else frozenset()
+    reached = frozenset(targets) if not leaving else frozenset()
     for place, entry in list(entries.items()):
-        if place in told:
+        if place in reached:
             continue
         if not sync.audience:
             asking.cancel(connection, form.slot, place, entry)

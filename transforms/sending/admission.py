@@ -1,7 +1,7 @@
 """Admission: what becomes of a call that was read, until it is in its lanes; and of everything once it is settled.
 
 log ─ read ─┬─ of another workspace's slot or epoch, taken back, needless ─► superseded
-            ├─ its time has not come ─► held, to be read again
+            ├─ its time has not come ─► deferred, to be read again
             ├─ refused by our own rules ─► rejected
             └─ lanes
 """
@@ -18,8 +18,8 @@ from transforms.logic.blame import Keys
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.netting import known, may_land_until, needless, opens_nothing, takes_back
 from transforms.sending.books import Books
+from transforms.sending.deferred import Flushes, PutOff
 from transforms.sending.delivery import Delivery
-from transforms.sending.holding import Flushes, PutOff
 from transforms.sending.log import Waiting
 from transforms.sending.reading import Rows
 from transforms.sending.talk import Stopped
@@ -135,7 +135,7 @@ class Admission:
         if call.not_before > now:
             self.dated.add(call.ask, call.not_before)
             return
-        if self.flushes.holds(call, rows.newest, now):
+        if self.flushes.waits(call, rows.newest, now):
             return
         if self._keys.waiting and target_of(call) in self._keys.waiting:
             self._block(call)
@@ -152,7 +152,7 @@ class Admission:
 
     def _item(self, waiting: Waiting) -> Item:
         item, mark = Item(waiting.call), waiting.mark
-        item.since, item.maybe, item.marked = mark.since, mark.maybe, mark.maybe
+        item.since, item.maybe, item.marked, item.job = mark.since, mark.maybe, mark.maybe, mark.job
         if mark.maybe:  # if it was out when an earlier process ended, that was before this one began
             item.until = mark.until or may_land_until(self._began)
             self.given_up([item])
@@ -186,7 +186,7 @@ class Admission:
         unit = self._destination.unit(call)
         if call.kind == "delete" or self.put_off.any or self.landing.any:
             lanes = self._lanes.keys(call, unit)
-            if self.put_off.holds(call.ask, now, lanes) or self.landing.holds(call.ask, now, lanes):
+            if self.put_off.waits(call.ask, now, lanes) or self.landing.waits(call.ask, now, lanes):
                 return
             if (until := self.waits_until(call)) > now:
                 self.landing.add(call.ask, until, lanes)
@@ -209,7 +209,7 @@ class Admission:
         if call.replaces:
             item.before = None
             if replaced := self.items.get(call.replaces):
-                if replaced.out:
+                if replaced.out or replaced.job:
                     replaced.taken_back = True
                     self._followers.setdefault(call.replaces, []).append(item)
                 else:
@@ -235,9 +235,9 @@ class Admission:
         if end := self._known_end(ask, rows):
             return end
         match rows.known.get(ask):
-            case Waiting() as waiting if ask not in self.items and waiting.call.kind != "track":
+            case Waiting() as waiting if ask not in self.items and _gives_way(waiting):
                 replaced = self._item(waiting)
-                before = waiting.call.holds
+                before = waiting.call.before
                 if waiting.call.replaces:
                     end = self._end_of(waiting.call.replaces, rows)
                     before = known(waiting.call, end.receipt, end.before) if end else None
@@ -298,8 +298,8 @@ class Admission:
 
     # -- the end
 
-    def settle(self, item: Item, outcome: Final, told: bool = False) -> None:
-        """Write the final outcome of a call. `told`: it is the vendor's word."""
+    def settle(self, item: Item, outcome: Final, by_vendor: bool = False) -> None:
+        """Write the final outcome of a call. `by_vendor`: it is the vendor's word."""
         call = item.call
         receipt = self.books.settle(item, outcome, self._wall())
         self._ends[call.ask] = End(receipt, item.before)
@@ -308,7 +308,7 @@ class Admission:
             if self.flushes.entered(call, -1):
                 self.end_flushes()
         self.dated.gone(call.ask)
-        if told:
+        if by_vendor:
             self.heard(outcome)
         for follower in self._followers.pop(call.ask, ()):
             self._follow(follower, End(receipt, item.before))
@@ -323,17 +323,17 @@ class Admission:
         ):
             self.settle(item, Superseded())
 
-    def leave(self, item: Item, due: float | None) -> None:
+    def put_aside(self, item: Item, due: float | None) -> None:
         """A call leaves memory without an outcome. It comes back at `due` (seconds since 1970; None: elsewhere)."""
-        self._leave(item, due if due is not None else _NEVER, self.put_off)
+        self._put_aside(item, due if due is not None else _NEVER, self.put_off)
 
-    def leave_landing(self, item: Item) -> None:
+    def put_aside_until_landed(self, item: Item) -> None:
         """A deletion leaves memory until nothing may land behind it."""
-        self._leave(item, self.waits_until(item.call), self.landing)
+        self._put_aside(item, self.waits_until(item.call), self.landing)
 
-    def _leave(self, item: Item, due: float, holding: PutOff) -> None:
+    def _put_aside(self, item: Item, due: float, holding: PutOff) -> None:
         call = item.call
-        self.books.left([item])
+        self.books.put_aside([item])
         del self.items[call.ask]
         holding.add(call.ask, due, [lane.key for lane in item.lanes])
         self._shut(item, holding)
@@ -347,21 +347,21 @@ class Admission:
             other = behind.pop()
             if other.call.ask not in self.items:
                 continue
-            holding.holds(other.call.ask, self._wall(), [lane.key for lane in other.lanes])
+            holding.waits(other.call.ask, self._wall(), [lane.key for lane in other.lanes])
             del self.items[other.call.ask]
-            self.books.left([other])
+            self.books.put_aside([other])
             behind += [each for lane in other.lanes for each in lane.waiting if not each.gone and each is not other]
             self._lanes.done(other)
             self.flushes.entered(other.call, -1)
 
-    def left_behind(self, item: Item) -> bool:
+    def is_behind(self, item: Item) -> bool:
         """Whether an earlier call of its lanes left memory. Then this one leaves too, for it must not pass that one."""
         if not (self.put_off.any or self.landing.any):
             return False
         lanes, now = [lane.key for lane in item.lanes], self._wall()
         for holding in (self.put_off, self.landing):
-            if holding.holds(item.call.ask, now, lanes):
-                self.books.left([item])
+            if holding.waits(item.call.ask, now, lanes):
+                self.books.put_aside([item])
                 del self.items[item.call.ask]
                 self._shut(item, holding)
                 self._lanes.done(item)
@@ -372,7 +372,7 @@ class Admission:
     def block(self, item: Item) -> None:
         """The call's key is blocked: the call leaves memory until that is fixed."""
         call = item.call
-        self.books.left([item])
+        self.books.put_aside([item])
         del self.items[call.ask]
         self._lanes.done(item)
         self.flushes.entered(call, -1)
@@ -392,6 +392,11 @@ class Admission:
     def end_flushes(self) -> None:
         if facts := self.flushes.ended(min(self.at.values())):
             self.books.remember(facts)
+
+
+def _gives_way(waiting: Waiting) -> bool:
+    """Whether a call that waits in the log may be superseded: not an occurrence, and not what is in a job."""
+    return waiting.call.kind != "track" and not waiting.mark.job
 
 
 __all__ = ["Admission", "End"]

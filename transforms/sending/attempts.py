@@ -127,7 +127,7 @@ class Attempts:
 
     # -- a conversation
 
-    async def talk(self, conversation: Generator[Request, Reply, T], talk: Talk) -> T:
+    async def converse(self, conversation: Generator[Request, Reply, T], talk: Talk) -> T:
         """Hold a conversation to its end; what it returns. Raises Ended, and whatever the conversation raises."""
         try:
             request = next(conversation)
@@ -388,7 +388,7 @@ class Attempts:
         if self._signing.renewals == seen and not self._signing.renewing:
             self._turnstile.clear(_SentAway)  # they would go with the old credentials
         try:
-            await self._signing.renew(seen, lambda signing_in: self.talk(signing_in, Talk(1, renewing=True)))
+            await self._signing.renew(seen, lambda signing_in: self.converse(signing_in, Talk(1, renewing=True)))
         except Unanswered as error:  # each batch would wait as long again
             raise Stopped(f"its credentials could not be renewed: {error}") from error
 

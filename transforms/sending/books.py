@@ -63,7 +63,7 @@ class Books:
         """Mark calls that are about to be sent; on the disk when this returns. Raises OSError."""
         for item in items:
             item.marked = True
-            self._next.marks[item.call.ask] = Mark(item.since, True)
+            self._next.marks[item.call.ask] = Mark(item.since, True, 0.0, item.job)
         await self._written()
 
     def unmark(self, items: Iterable[Item]) -> None:
@@ -71,14 +71,14 @@ class Books:
         for item in items:
             if item.marked and not item.settled:
                 item.marked = item.maybe
-                self._next.marks[item.call.ask] = Mark(item.since, item.maybe, item.until) if _tells(item) else Mark()
+                self._next.marks[item.call.ask] = _mark(item) if _tells(item) else Mark()
         self._write_soon()
 
-    def left(self, items: Iterable[Item]) -> None:
+    def put_aside(self, items: Iterable[Item]) -> None:
         """Mark calls that leave memory with what is known of them, so that they come back as they are now."""
         for item in items:
             if _tells(item) or item.marked:
-                self._next.marks[item.call.ask] = Mark(item.since, item.maybe, item.until)
+                self._next.marks[item.call.ask] = _mark(item)
         self._write_soon()
 
     # -- receipts
@@ -128,7 +128,7 @@ class Books:
             step="Deliver",
             reason=reason,
             connection=self._connection,
-            payload={name: to_builtins(getattr(call, name)) for name in call.__struct_fields__ if name != "holds"},
+            payload={name: to_builtins(getattr(call, name)) for name in call.__struct_fields__ if name != "before"},
             answer=words,
             advice=_ADVICE.get(reason, _FIX),
             attempts=item.attempts,
@@ -239,6 +239,10 @@ class Books:
 
 def _tells(item: Item) -> bool:
     return item.maybe or bool(item.since)
+
+
+def _mark(item: Item) -> Mark:
+    return Mark(item.since, item.maybe, item.until, item.job)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:

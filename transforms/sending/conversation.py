@@ -9,13 +9,13 @@ batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · bl
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from random import Random
 
 from msgspec.structs import replace
 
 from schemas.calls import Call
-from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Superseded
+from schemas.outcomes import Blocked, Delivered, Expired, Final, Later, Outcome, Rejected, Submitted, Superseded
 from transforms.destinations.contract import Destination, target_of
 from transforms.logic.blame import Blame, Keys
 from transforms.logic.lanes import Item, Lanes
@@ -64,9 +64,9 @@ class Conversations:
         self._faults = 0
         self._random = Random()
 
-    async def hold(self, batch: list[Item], known: Accusation | None = None) -> None:
+    async def run(self, batch: list[Item], known: Accusation | None = None) -> None:
         """Deliver a batch; each of its calls is settled, or waits, when it ends. `known`: it was refused already."""
-        _HOLDS.set(batch[0].out)
+        _BATCH.set(batch[0].out)
         try:
             if known:
                 await self._divide(batch, Answer("refused", known.refusal.words), known)
@@ -99,11 +99,11 @@ class Conversations:
                 continue
             if (waiting and target_of(call) in waiting) or item.route in scopes:
                 self._admission.block(item)
-            elif item.taken_back:
+            elif item.taken_back and not item.job:
                 self._settle(item, Superseded())
             elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
-                self._admission.leave_landing(item)
-            elif self._admission.left_behind(item):
+                self._admission.put_aside_until_landed(item)
+            elif self._admission.is_behind(item):
                 continue
             elif not first and self._lanes.behind(item):
                 self._lanes.put_back(item, 0.0)
@@ -149,7 +149,7 @@ class Conversations:
             return PARTLY
         except Ended as end:
             self._note(batch, talk)
-            self._leave(batch, end)
+            self._unanswered(batch, end)
             if not isinstance(end, Unanswered):
                 raise
             return PARTLY
@@ -170,16 +170,36 @@ class Conversations:
         talk = Talk(objects, lambda: self._books.mark(batch), self._lanes.size_of(route).bytes, route)
         if part:
             talk.tries = _PART
-        talk.overtaken = lambda: any(item.taken_back for item in batch)
+        talk.overtaken = lambda: any(item.taken_back and not item.job for item in batch)
         return talk
 
     async def _converse(self, batch: list[Item], talk: Talk) -> Sequence[Outcome]:
+        if batch[0].job:
+            return await self._collect(batch, talk)
         calls = [item.call for item in batch]
         converse = self._destination.forget if calls[0].kind == "delete" else self._destination.deliver
-        outcomes = await self._attempts.talk(converse(calls), talk)
+        outcomes = await self._attempts.converse(converse(calls), talk)
         if len(outcomes) != len(batch):
             raise ValueError(f"{len(outcomes)} outcomes for {len(batch)} calls")
         return outcomes
+
+    async def _collect(self, batch: list[Item], talk: Talk) -> list[Outcome]:
+        """Ask about the jobs that these calls are in."""
+        outcomes: dict[int, Outcome] = {}
+        for job, of_job in groupby(sorted(batch, key=lambda item: item.job), lambda item: item.job):
+            items = list(of_job)
+            try:
+                answers = await self._attempts.converse(self._destination.collect(job, [i.call for i in items]), talk)
+            except (Divided, Accused) as end:
+                if isinstance(end, Accused) and end.meaning == "credentials":
+                    raise Stopped(self.suspects.words(end)) from end
+                answers = [Later(words=str(end))] * len(items)
+            for item, outcome in zip(items, answers, strict=True):
+                outcomes[item.call.ask] = outcome
+                if not isinstance(outcome, Submitted):  # the job has ended, or is lost
+                    item.job = ""
+                    item.route = self._lanes.route_of(item)
+        return [outcomes[item.call.ask] for item in batch]
 
     def _note(self, items: Sequence[Item], talk: Talk) -> None:
         """Note that a conversation carried these calls, and that they have no outcome yet."""
@@ -209,24 +229,30 @@ class Conversations:
     async def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], talk: Talk, part: bool) -> Answer:
         """Take the vendor's word on each call. Calls that it refused together are sent again, to tell them apart."""
         self._carried(batch, talk)
-        delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, Delivered)]
+        taken = Delivered | Submitted
+        delivered = [item for item, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, taken)]
         if delivered:
             self._succeeded(delivered, talk)
-        told = list(zip(batch, outcomes, strict=True))
-        rejected = [(item, outcome) for item, outcome in told if isinstance(outcome, Rejected)]
-        if part and talk.items == 1 and len(rejected) == len(told):
+        pairs = list(zip(batch, outcomes, strict=True))
+        rejected = [(item, outcome) for item, outcome in pairs if isinstance(outcome, Rejected)]
+        if part and talk.items == 1 and len(rejected) == len(pairs):
             for item, refused in rejected:
                 item.refused = self._masked(refused)
             self._books.unmark(batch)
             return Answer("refused", self._mask(rejected[0][1].words))
-        apart = self._refused_together(told) if len(told) > talk.items else []
+        apart = self._refused_together(pairs) if len(pairs) > talk.items else []
         again = {item.call.ask for each in apart for item in each}
-        for item, outcome in told:
-            if item.call.ask not in again and not isinstance(outcome, Blocked):
+        now, waits = self._clock(), dict[Hashable, float]()
+        for item, outcome in pairs:
+            if isinstance(outcome, Later):
+                self._put_off(item, outcome, waits)
+            elif isinstance(outcome, Submitted):
+                self._submitted(item, outcome, now)
+            elif item.call.ask not in again and not isinstance(outcome, Blocked):
                 self._outcome(item, outcome)
         if len(delivered) < len(batch):
             self._books.unmark(batch)
-        for item, outcome in told:
+        for item, outcome in pairs:
             if isinstance(outcome, Blocked):
                 await self._blocked(item, outcome, talk)
         for each in apart:
@@ -236,12 +262,10 @@ class Conversations:
 
     def _outcome(self, item: Item, outcome: Outcome) -> None:
         match outcome:
-            case Later():
-                self._put_off(item, outcome)
             case Delivered():
-                self._settle(item, outcome, told=True)
+                self._settle(item, outcome, by_vendor=True)
             case Rejected():
-                self._settle(item, self._masked(outcome), told=True)
+                self._settle(item, self._masked(outcome), by_vendor=True)
             case _:
                 self._settle(item, Rejected("fault", f"{type(outcome).__name__} is no outcome"))
 
@@ -252,13 +276,13 @@ class Conversations:
                 self._keys.delivered(key)
         self.suspects.succeeded(talk.sent or 0.0, talk.route)
 
-    def _refused_together(self, told: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
+    def _refused_together(self, pairs: Sequence[tuple[Item, Outcome]]) -> list[list[Item]]:
         """Calls that the vendor refused as one object, for what may be wrong with one of them only.
 
         To be told apart: in rounds of one call of each object.
         """
         objects: dict[Hashable, list[tuple[Item, Outcome]]] = {}
-        for item, outcome in told:
+        for item, outcome in pairs:
             objects.setdefault(item.unit, []).append((item, outcome))
         together = [
             [item for item, _ in found]
@@ -280,15 +304,16 @@ class Conversations:
             if len(part) < len(asks):
                 splitting.drop(set(asks) - {item.call.ask for item in part})
                 continue
-            splitting.told(await self._tell(part, part=True))
+            splitting.answered(await self._tell(part, part=True))
         if splitting.verdict == "whole":
             self._whole(self._still([items[ask] for ask in splitting.waiting]), splitting.words, answer, accusation)
             return
         for found in splitting.bad:
             self._bad(self._still([items[ask] for ask in found.calls]), found)
+        waits: dict[Hashable, float] = {}
         for found in splitting.later:
             for item in self._still([items[ask] for ask in found.calls]):
-                self._put_off(item, Later(words=found.words))
+                self._put_off(item, Later(words=found.words), waits)
 
     def _bad(self, unit: list[Item], found: Found) -> None:
         """One unit that was refused alone."""
@@ -299,7 +324,7 @@ class Conversations:
             if target_of(item.call) in self._keys.waiting:  # meanwhile others have shown that it is not the record
                 self._admission.block(item)
             else:
-                self._settle(item, item.refused or _refused(found.words, found.large), told=True)
+                self._settle(item, item.refused or _refused(found.words, found.large), by_vendor=True)
 
     def _still(self, items: list[Item]) -> list[Item]:
         return [item for item in items if _mine(item) and not item.settled]
@@ -310,8 +335,9 @@ class Conversations:
             self.suspects.weigh(accusation._replace(refusal=accusation.refusal._replace(split=True), items=items))
             return
         if answer.what == "unanswered":
+            waits: dict[Hashable, float] = {}
             for item in self._still(items):
-                self._put_off(item, Later(words=words))
+                self._put_off(item, Later(words=words), waits)
             return
         if words.startswith(_FAULT):
             if self.suspects.acknowledged:
@@ -334,7 +360,7 @@ class Conversations:
             self._begin(items, accusation)
             return
         for item in items:
-            self._settle(item, accusation.outcome, told=True)
+            self._settle(item, accusation.outcome, by_vendor=True)
 
     async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
         """What the call's key needs at the vendor is missing or refused."""
@@ -346,7 +372,7 @@ class Conversations:
 
     # -- what waits
 
-    def _leave(self, batch: list[Item], end: Ended) -> None:
+    def _unanswered(self, batch: list[Item], end: Ended) -> None:
         """The batch has no outcome: its calls wait for later, with their lanes, or expire."""
         if end.since is not None:
             since = self._wall() - (self._clock() - end.since)
@@ -360,7 +386,7 @@ class Conversations:
             if item.taken_back:
                 self._settle(item, Superseded())
             else:
-                self._admission.leave(item, self._later())
+                self._admission.put_aside(item, self._later())
 
     def _later(self) -> float | None:
         return self._wall() + _AGAIN if self._follow else None
@@ -372,8 +398,11 @@ class Conversations:
         self._settle(item, Expired(words, item.maybe, item.attempts))
         return True
 
-    def _put_off(self, item: Item, outcome: Later) -> None:
-        """Put off a call that the vendor could not take now; its lanes wait with it."""
+    def _put_off(self, item: Item, outcome: Later, waits: dict[Hashable, float]) -> None:
+        """Put off a call that the vendor could not take now; its lanes wait with it.
+
+        `waits`: when the others of its batch are due again, so that they stay together.
+        """
         if item.taken_back:
             self._settle(item, Superseded())
             return
@@ -381,23 +410,38 @@ class Conversations:
         item.put_off += 1
         if item.put_off == 1:
             item.trouble = now
-        wait = backoff(item.put_off, outcome.after, self._random)
+        due = waits.setdefault((item.put_off, outcome.after), now + backoff(item.put_off, outcome.after, self._random))
+        wait = due - now
         words = self._mask(outcome.words)
         item.since = item.since or wall - (now - item.trouble)
         if now + wait - item.trouble > self._options.retry_for:
             self._report.trouble = words or self._report.trouble
             if not self._expire(item, words):
-                self._admission.leave(item, self._later())
+                self._admission.put_aside(item, self._later())
         elif wait > _LONG:
-            self._admission.leave(item, wall + wait)
+            self._admission.put_aside(item, wall + wait)
         else:
-            self._lanes.put_back(item, now + wait)
+            self._lanes.put_back(item, due)
+
+    def _submitted(self, item: Item, outcome: Submitted, now: float) -> None:
+        """The vendor has the call in a job: it is asked about that later, by whatever process delivers then."""
+        if outcome.job != item.job or not item.trouble:
+            item.job, item.trouble = outcome.job, now
+        item.maybe, item.put_off, item.since = True, 0, 0.0
+        item.until = may_land_until(self._wall() + outcome.after)
+        if not self._follow and now + outcome.after - item.trouble > self._options.retry_for:
+            self._admission.put_aside(item, None)
+        elif outcome.after > _LONG:
+            self._admission.put_aside(item, self._wall() + outcome.after)
+        else:
+            self._books.put_aside([item])
+            self._lanes.put_back(item, now + outcome.after)
 
     # -- the end
 
-    def _settle(self, item: Item, outcome: Final, told: bool = False) -> None:
+    def _settle(self, item: Item, outcome: Final, by_vendor: bool = False) -> None:
         if not item.settled:
-            self._admission.settle(item, outcome, told)
+            self._admission.settle(item, outcome, by_vendor)
 
     def _masked(self, outcome: Rejected) -> Rejected:
         return replace(outcome, words=self._mask(outcome.words))
@@ -409,12 +453,12 @@ class Conversations:
 _FAULT = "\x00"  # ahead of words that are ours: no vendor's begin so
 
 
-_HOLDS: ContextVar[object] = ContextVar("holds")  # the batch of the conversation that a task holds
+_BATCH: ContextVar[object] = ContextVar("batch")  # the batch of the conversation that a task holds
 
 
 def _mine(item: Item) -> bool:
     """Whether a call is still in the conversation: what was put back may be in another one already."""
-    return item.out is not None and item.out is _HOLDS.get()
+    return item.out is not None and item.out is _BATCH.get()
 
 
 def _units(batch: list[Item]) -> list[tuple[int, ...]]:

@@ -35,7 +35,7 @@ class FirstCalls:
         elif proved != self._active:
             books.remember({_PROVED: self._active})
 
-    def left(self, admitted: int) -> int | None:
+    def room(self, admitted: int) -> int | None:
         """How many more may be admitted before these are judged; None: any number."""
         return None if self._canary is None else max(0, self._canary.size - admitted)
 

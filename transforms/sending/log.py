@@ -21,6 +21,7 @@ class Mark(NamedTuple):
     since: float = 0.0  # when it first failed, seconds since 1970; 0: never
     maybe: bool = False  # a request of it may have arrived
     until: float = 0.0  # if it did not arrive yet, it may until then; seconds since 1970
+    job: str = ""  # the vendor's, that it is in
 
 
 class Waiting(NamedTuple):

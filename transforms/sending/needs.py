@@ -52,7 +52,7 @@ class Needs:
 
     async def _prepare(self, targets: dict[Target, Call]) -> None:
         try:
-            refusals = await self._attempts.talk(self._destination.prepare(targets), Talk(1))
+            refusals = await self._attempts.converse(self._destination.prepare(targets), Talk(1))
         except Unanswered as error:
             raise Stopped(f"what its calls need could not be prepared: {error}") from error
         except (Divided, Accused) as end:

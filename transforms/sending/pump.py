@@ -8,6 +8,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any
@@ -25,9 +26,9 @@ from transforms.sending.admission import Admission
 from transforms.sending.attempts import Attempts, Watch
 from transforms.sending.books import Books
 from transforms.sending.conversation import Conversations
+from transforms.sending.deferred import Flushes
 from transforms.sending.delivery import Delivery
 from transforms.sending.first_calls import FirstCalls
-from transforms.sending.holding import Flushes
 from transforms.sending.needs import MEMORY
 from transforms.sending.reading import Reading
 from transforms.sending.suspects import Accusation
@@ -69,6 +70,7 @@ class Pump:
         self._stopping = self._draining = False
         self._ready = False  # it has everything that it needs
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()  # of these, by route
         self._cutting: asyncio.TimerHandle | None = None
         self._estimate: Estimate | None = None  # while it runs
         self._reads = 0
@@ -186,7 +188,7 @@ class Pump:
     def _wanted(self) -> bool | None:
         """Which class to read on; None: neither."""
         admission, lanes, budget = self._admission, self._lanes, min(self._options.memory, self._share())
-        if self._first.left(admission.admitted) == 0 or admission.put_off.full:
+        if self._first.room(admission.admitted) == 0 or admission.put_off.full:
             return None
         live = not admission.ended[_LIVE] and lanes.room(_LIVE, budget)
         may = admission.ended[_LIVE] or admission.at[_BACKFILL] < admission.at[_LIVE]
@@ -199,8 +201,8 @@ class Pump:
         if self._filling is None:
             self._filling = self._clock()
         self._reads += 1
-        left = self._first.left(self._admission.admitted)
-        most = _CHUNK if left is None else min(_CHUNK, left)
+        room = self._first.room(self._admission.admitted)
+        most = _CHUNK if room is None else min(_CHUNK, room)
         self._admission.reading()
         rows = await self._reading.rows(backfill, self._admission.at[backfill], most)
         self._admission.read(backfill, rows)
@@ -287,7 +289,7 @@ class Pump:
         """Begin as many conversations as may begin now."""
         while self._may_begin():
             full = self._filling is not None and self._clock() - self._filling < _LONGEST_READ
-            batch = self._lanes.take(self._clock(), self._turns.may_go, full)
+            batch = self._lanes.take(self._clock(), self._may_go, full)
             if batch is None:
                 break
             self._begin(batch)
@@ -296,32 +298,41 @@ class Pump:
     def _may_begin(self) -> bool:
         if self._stopping or self._draining:
             return False
-        held = len(self._tasks)
+        running = len(self._tasks)
         if self._attempts.breaker.open:
-            return not held
+            return not running
         return room(
-            held, self._turns.waiting, self._limiter.rate, self._at_once
-        ) and self._conversations.suspects.stand(held)
+            running, self._turns.waiting, self._limiter.rate, self._at_once
+        ) and self._conversations.suspects.stand(running)
+
+    def _may_go(self, route: str) -> bool:
+        most = self._lanes.size_of(route).at_once
+        return (not most or self._running[route] < most) and self._turns.may_go(route)
 
     def _begin(self, batch: list[Item], known: Accusation | None = None) -> None:
-        turned = self._turns.begin(batch[0].route)
-        task = asyncio.create_task(self._converse(batch, known, turned))
+        route = batch[0].route
+        turned = self._turns.begin(route)
+        self._running[route] += 1
+        task = asyncio.create_task(self._converse(batch, route, known, turned))
         self._tasks.add(task)
 
-    async def _converse(self, batch: list[Item], known: Accusation | None, turned: Callable[[], None]) -> None:
+    async def _converse(
+        self, batch: list[Item], route: str, known: Accusation | None, turned: Callable[[], None]
+    ) -> None:
         def moved() -> None:
             turned()
             self._moved()
 
         TURNED.set(moved)
         try:
-            await self._conversations.hold(batch, known)
+            await self._conversations.run(batch, known)
         except (asyncio.CancelledError, Interrupted):
             pass
         except Exception as error:  # a fault in one conversation ends this connection, not the sender
             self._end(error)
         finally:
             turned()
+            self._running[route] -= 1
             self._tasks.discard(asyncio.current_task())
             self._moved()
 
@@ -348,7 +359,7 @@ class Pump:
             return False
         if self._stopping or self._draining:
             return True
-        judged = self._first.left(self._admission.admitted) == 0
+        judged = self._first.room(self._admission.admitted) == 0
         if not self._lanes.stuck or self._filling is not None or not (self._read_all or judged):
             return False
         self._conversations.suspects.weigh_last()  # what waits may be behind them
@@ -420,12 +431,12 @@ class Pump:
     def _tell_the_rest(self) -> None:
         """Say in the report what waits, and write down what is known of it."""
         report, admission = self.report, self._admission
-        self._books.left(admission.items.values())
+        self._books.put_aside(admission.items.values())
         if (routes := self._conversations.suspects.acknowledged) - self._routes:
             self._books.remember({_ROUTES: sorted(routes | self._routes)})
         self._tell_scheduled()
         report.handed_over = admission.handed_over
-        if (held := self._limiter.held(self._clock())) > 0:
+        if (held := self._limiter.on_hold(self._clock())) > 0:
             report.held_until = moment(self._wall() + held)
         report.shared_identifiers = self._lanes.shared
         report.notes = {self._attempts.mask(words): calls for words, calls in self._destination.notes.items()}
@@ -446,7 +457,7 @@ class Pump:
         if estimate:
             now = self._clock()
             report.rate = estimate.rate(now, report.requests)
-            report.seconds_left = estimate.left(
+            report.seconds_left = estimate.remaining(
                 now, report.rate, report.requests, report.settled, max(0, report.pending)
             )
         return report

@@ -8,6 +8,7 @@ from transforms.destinations.auth import Auth, Session, SigningIn
 from transforms.destinations.contract import Destination, Request
 from transforms.destinations.safety import fingerprint
 from transforms.sending.log import Kept
+from transforms.sending.talk import Stopped
 
 
 class Signing:
@@ -44,6 +45,8 @@ class Signing:
             kept = await asyncio.to_thread(self._tokens.load) if self._tokens else {}
             token = str(kept.get("refresh_token", "")) if kept.get("of") == given else ""
             session = await talk(self.auth.sign_in(self._settings, token, now))
+            if not session.token:
+                raise Stopped("signing in brought no session: its destination's module does not read the answer")
             if session.refresh_token and self._tokens:  # the one before it is not good any more
                 await asyncio.to_thread(self._tokens.save, {"of": given, "refresh_token": session.refresh_token})
             self._session = session

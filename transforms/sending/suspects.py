@@ -114,7 +114,7 @@ class Suspects:
             self._report.trouble = self._words
             for item in self._waiting.pop(suspect.calls).items:
                 if item.out and not item.settled:
-                    self._admission.leave(item, self._later())
+                    self._admission.put_aside(item, self._later())
 
     def words(self, end: Accused) -> str:
         what = "refuses the credentials" if end.meaning == "credentials" else "does not allow this"

@@ -95,9 +95,9 @@ class Turnstile:
         if self._limiter.unsaved or self.saving():
             await self._save()
 
-    def left(self, asking: Asking, taken: float) -> None:
+    def leaves(self, asking: Asking, taken: float) -> None:
         """The first byte of a request is about to be written."""
-        self._limiter.left(taken, self._clock(), asking.endpoint)
+        self._limiter.leaves(taken, self._clock(), asking.endpoint)
 
     def gone(self, asking: Asking) -> None:
         """The last byte of it has been written."""

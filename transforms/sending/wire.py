@@ -38,7 +38,7 @@ class TimedRequest(aiohttp.ClientRequest):
     async def write_bytes(self, *arguments: Any) -> None:
         turnstile, asking, taken = _leaving.get()
         if self.body:
-            turnstile.left(asking, taken)
+            turnstile.leaves(asking, taken)
         await super().write_bytes(*arguments)
         turnstile.gone(asking)
 
@@ -71,7 +71,7 @@ class Connector(aiohttp.TCPConnector):
                     asking.break_off = connection.transport.abort
                 _leaving.set((self._turnstile, asking, taken))
                 if not req.body:  # it leaves in this step
-                    self._turnstile.left(asking, taken)
+                    self._turnstile.leaves(asking, taken)
                     self._turnstile.gone(asking)
                 return connection
             connection.close()  # by the vendor, while it waited

@@ -11,22 +11,20 @@ import pytest
 from msgspec import structs
 
 from schemas.secret import Secret
-from tests.transforms.destinations.driver import (
-    DATA,
+from tests.transforms.destinations.driver import DATA, cases, not_applicable
+from transforms.destinations import catalogue
+from transforms.destinations.contract import Destination, Form
+from transforms.destinations.transcripts import (
     Case,
     Question,
     Unwritten,
     calls,
-    cases,
     connect,
     filled,
-    not_applicable,
     play,
     secret,
     variables,
 )
-from transforms.destinations import catalogue
-from transforms.destinations.contract import Destination, Form
 
 DESTINATIONS = list(catalogue().values())
 CASES = [(kind, file, case) for slug, kind in catalogue().items() for file, case in cases(slug)]

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from schemas.calls import Call
-from tests.transforms.destinations.driver import Case, connect, play
 from transforms.destinations.auth import Auth, Session, SigningIn
 from transforms.destinations.contract import (
     Batch,
@@ -19,6 +18,7 @@ from transforms.destinations.contract import (
     Target,
     all_of,
 )
+from transforms.destinations.transcripts import Case, connect, play
 
 
 class AcmeToken(Auth):

@@ -8,11 +8,11 @@ import pytest
 
 from schemas.calls import Call, Identifier
 from schemas.workspace import Connection, Workspace
-from tests.transforms.destinations.driver import secret
 from transforms.destinations import catalogue
 from transforms.destinations.auth import NO_SESSION
 from transforms.destinations.contract import Destination
 from transforms.destinations.safety import breaks_path
+from transforms.destinations.transcripts import secret
 
 KEYS = {"KEY": "one", "SAME": "one", "OTHER": "another", "URL": "https://ann:p%40w@hooks.example/in", "LINE": "one\n"}
 

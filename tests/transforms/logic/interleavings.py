@@ -356,7 +356,7 @@ def _ledger(state: ProfileState, rank: dict[int, int], now: float) -> Any:
 def _record(record: Record, rank: dict[int, int], world: World) -> Any:
     call, receipt, now = record.call, record.receipt, world.seconds
     return (
-        rank[call.ask], call.kind, repr(call.value), rank.get(call.replaces), call.holds, rank.get(call.opens),
+        rank[call.ask], call.kind, repr(call.value), rank.get(call.replaces), call.before, rank.get(call.opens),
         call.not_before > now, call.epoch == world.registry.syncs["c/it"].epoch, record.maybe, record.until > now,
         record.flying, receipt and (receipt.fate, receipt.maybe, receipt.unsure_until > now),
     )  # fmt: skip

@@ -107,12 +107,12 @@ class PlainSender:
     def vendor_has(self, record: Record) -> bytes | None:
         """Digest of what the vendor has if this call is not sent; None: not known."""
         if not record.call.replaces:
-            return record.call.holds
+            return record.call.before
         replaced = self.records.get(record.call.replaces)
         if (
             replaced is None
         ):  # forgotten: what the decider knew then. Where that was less, the receipts make it ask again
-            return record.call.holds
+            return record.call.before
         if replaced.receipt is not None and replaced.receipt.fate == "delivered":
             return digest(replaced.call.value)
         return self.vendor_has(replaced) if replaced.clean else None

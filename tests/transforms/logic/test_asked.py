@@ -90,7 +90,7 @@ def test_a_value_is_asked_once_however_long_it_waits() -> None:
 @pytest.mark.parametrize(("syncs", "event", "nothing"), [(VIP, {"vip": True}, False), (SCORE, {"score": 10}, None)])
 def test_of_who_was_never_told_the_vendor_holds_false_or_null(syncs: Syncs, event: Any, nothing: Any) -> None:
     [call] = Play(syncs).run(ANA, {"at": 0, **event})
-    assert (0, digest(nothing)) == (call.replaces, call.holds)
+    assert (0, digest(nothing)) == (call.replaces, call.before)
 
 
 def test_a_call_says_which_unsettled_one_it_replaces_and_what_was_told_before() -> None:
@@ -99,8 +99,8 @@ def test_a_call_says_which_unsettled_one_it_replaces_and_what_was_told_before() 
     play.settle("delivered")
     [first] = play.run({"at": 1, "score": 11})
     [second] = play.run({"at": 2, "score": 12})
-    assert (first.ask, digest(10)) == (second.replaces, second.holds)
-    assert (0, digest(10)) == (first.replaces, first.holds)
+    assert (first.ask, digest(10)) == (second.replaces, second.before)
+    assert (0, digest(10)) == (first.replaces, first.before)
 
 
 def test_what_the_vendor_holds_is_unknown_after_a_maybe_and_while_a_stray_may_land() -> None:
@@ -108,12 +108,12 @@ def test_what_the_vendor_holds_is_unknown_after_a_maybe_and_while_a_stray_may_la
     play.run(ANA, {"at": 0, "score": 10})
     play.settle("expired maybe")
     [call] = play.run({"at": 1, "score": 11})
-    assert call.holds is None
+    assert call.before is None
     play.settle("maybe")
     play.run({"at": 2, "score": 12}, hours=0.01)
     play.settle("delivered")
     [again] = [call for call in play.run(hours=0.2) if call.value == 12]
-    assert again.holds is None
+    assert again.before is None
 
 
 def test_who_entered_and_left_before_anything_was_sent_costs_no_request() -> None:
@@ -203,7 +203,7 @@ def test_a_deletion_takes_back_everything_and_what_is_newer_is_told_behind_it() 
     made = play.run({"at": 2, "delete": True}, {"at": 3, "ids": ["u1"]}, {"at": 3, "score": 10})
     assert [("delete", None), ("identify", 10)] == asked(made)
     assert [(NOBODY, 0)] == cancels(play)
-    assert (0, digest(None)) == (made[1].replaces, made[1].holds)
+    assert (0, digest(None)) == (made[1].replaces, made[1].before)
 
 
 def test_a_second_deletion_takes_the_place_of_the_first() -> None:

@@ -73,7 +73,7 @@ def test_calls_about_one_key_of_a_person_leave_in_order_whatever_is_put_back(tol
     for person, key in product("abcd", "kl"):
         mine = [item.call.ask for item in left if (item.call.profile_id, item.call.key) == (person, key)]
         assert sorted(mine) == mine
-    assert (0, 0) == (waiting.held, sum(waiting.waiting.values()))
+    assert (0, 0) == (waiting.bytes, sum(waiting.waiting.values()))
 
 
 @given(STEPS, st.integers(1, 4))

@@ -147,7 +147,7 @@ def test_a_request_that_left_late_counts_from_when_it_left() -> None:
     for late in (0.3, 0.0, 0.0, 0.0, 0.0):  # the first one was held up between its token and its first byte
         now += limiter.delay(now, "")
         limiter.take(now, "")
-        limiter.left(now, now + late, "")
+        limiter.leaves(now, now + late, "")
         sent.append(now + late)
         now += late
     assert 3 == peak(sent, 1.0)

@@ -40,19 +40,19 @@ def ended(ask: int, fate: Any, value: Any = True, **more: Any) -> Receipt:
 def test_what_the_vendor_has_ahead_of_a_call_by_the_end_of_what_it_replaces(
     replaced: Receipt | None, expected: bytes | None
 ) -> None:
-    later = call(2, False, replaces=1, holds=b"false")
-    assert expected == known(later, replaced, later.holds)
+    later = call(2, False, replaces=1, before=b"false")
+    assert expected == known(later, replaced, later.before)
 
 
 def test_a_call_that_replaces_nothing_goes_whatever_the_vendor_has() -> None:
-    first = call(1, False, holds=b"false")
+    first = call(1, False, before=b"false")
     assert b"false" == known(first, None, None)
     assert not needless(first, b"false")
 
 
 def test_what_an_unknown_holds_is_never_netted() -> None:
-    later = call(2, False, replaces=1, holds=None)
-    assert not needless(later, known(later, ended(1, "superseded"), later.holds))
+    later = call(2, False, replaces=1, before=None)
+    assert not needless(later, known(later, ended(1, "superseded"), later.before))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_is_not_sent_the_vendor_has(told, chain) -> None:  # type: ignore[n
     replaced: Receipt | None = None
     before: bytes | None = None
     for ask, (value, end) in enumerate(chain, 1):
-        now = call(ask, value, replaces=ask - 1, holds=digest(told))
+        now = call(ask, value, replaces=ask - 1, before=digest(told))
         before = known(now, replaced, before)
         maybe = bool(replaced and replaced.maybe and replaced.fate != "delivered")
         if needless(now, before):
@@ -107,7 +107,7 @@ def test_what_began_and_ended_before_anything_was_sent_costs_no_request(times, t
     replaced: Receipt | None = None
     before: bytes | None = None
     for ask in range(1, 2 * times + 1):
-        now = call(ask, told if ask % 2 == 0 else not told, replaces=ask - 1, holds=digest(told))
+        now = call(ask, told if ask % 2 == 0 else not told, replaces=ask - 1, before=digest(told))
         before = known(now, replaced, before)
         replaced = receipt_of(now, "superseded", 0.0)
     assert needless(now, before)

@@ -29,7 +29,7 @@ def search(units: list[tuple[int, ...]], vendor: Vendor) -> tuple[Splitting, lis
         assert not delivered & set(part), "sent though delivered"
         sent.append(part)
         answer = vendor(part)
-        splitting.told(answer)
+        splitting.answered(answer)
         if answer is TAKEN:
             delivered.update(part)
     return splitting, sent, delivered
@@ -181,7 +181,7 @@ def test_what_is_dropped_is_not_sent(number, dropped, bad, after) -> None:  # ty
     while (part := splitting.next()) is not None:
         assert part
         assert turn <= after or not set(part) & dropped
-        splitting.told(no() if bad in part else TAKEN)
+        splitting.answered(no() if bad in part else TAKEN)
         if turn == after:
             splitting.drop(dropped)
         turn += 1

@@ -114,7 +114,7 @@ def test_the_time_left_takes_batches_and_the_rate_into_account() -> None:
     estimate = Estimate(cap=10.0, start=0.0)
     rate = estimate.rate(5.0, requests=50)
     assert 10.0 == rate
-    assert 20.0 == estimate.left(5.0, rate, requests=50, settled=5_000, pending=20_000)
+    assert 20.0 == estimate.remaining(5.0, rate, requests=50, settled=5_000, pending=20_000)
     assert 0.0 == estimate.error(25.0)
     assert 0.25 == estimate.error(20.0)
 

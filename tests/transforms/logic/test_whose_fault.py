@@ -68,7 +68,7 @@ class Sender:
         refusals: dict[int, Refusal] = {}
         while (part := splitting.next()) is not None and not self.stopped:
             told, refusal = self._ask(part, tries=1)
-            splitting.told(Answer("refused", refusal.words) if refusal else told)
+            splitting.answered(Answer("refused", refusal.words) if refusal else told)
             if refusal and refusal.units == 1:
                 refusals[part[0]] = refusal
         if splitting.verdict == "whole":

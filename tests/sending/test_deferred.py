@@ -16,7 +16,7 @@ from tests.sending.memory_log import MemoryLog
 from tests.sending.vendor_server import Answer, VendorServer
 from transforms.destinations.contract import Conversation, Preparation, Request, Target
 from transforms.destinations.webhook import Webhook
-from transforms.sending.holding import PutOff
+from transforms.sending.deferred import PutOff
 from transforms.sending.pump import Pump
 from transforms.sending.sender import Active
 
@@ -68,7 +68,7 @@ def test_a_flush_that_is_cut_short_is_still_due(server: VendorServer, options: A
 
 
 def test_entering_and_leaving_between_two_flushes_costs_nothing(server: VendorServer, options: Any) -> None:
-    calls = [add(1, holds=b"false"), add(1, "remove", replaces=1, holds=b"false"), add(2)]
+    calls = [add(1, before=b"false"), add(1, "remove", replaces=1, before=b"false"), add(2)]
     log = MemoryLog(placed(calls), facts={f"flushed:{LIST}": time.time() - 3599.5})
     running = start([], webhook(), options, log=log, active=HOURLY, follow=True)
     until(lambda: len(log.receipts) == 3)
@@ -104,13 +104,13 @@ def test_what_is_put_off_for_long_leaves_memory_and_comes_back() -> None:
     holding = PutOff(shuts=True)
     holding.add(7, 100.0, ["ana", "ana@x"])
     assert [True, True, True, False] == [
-        holding.holds(7, 50.0, ["ana", "ana@x"]),
-        holding.holds(8, 50.0, ["bob", "ana@x"]),
-        holding.holds(3, 50.0, ["bob"]),  # behind what is behind it
-        holding.holds(9, 50.0, ["eve"]),
+        holding.waits(7, 50.0, ["ana", "ana@x"]),
+        holding.waits(8, 50.0, ["bob", "ana@x"]),
+        holding.waits(3, 50.0, ["bob"]),  # behind what is behind it
+        holding.waits(9, 50.0, ["eve"]),
     ]
     assert (None, 3) == (holding.come(99.0), holding.come(100.0))
-    assert not holding.holds(8, 100.0, ["bob", "ana@x"])
+    assert not holding.waits(8, 100.0, ["bob", "ana@x"])
 
 
 # -- keys

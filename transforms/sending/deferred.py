@@ -1,4 +1,4 @@
-"""Holding: calls that are in the log and not in memory, for their time has not come.
+"""Deferred: calls that are in the log and not in memory, for their time has not come.
 
     a list's     wait for its flush: all that was there when it began goes, then nothing for an interval
     dated        not before a time of their own
@@ -22,7 +22,7 @@ _EARLY = 5.0  # seconds: a run that starts an interval after another one finds i
 _MOST_PUT_OFF = 20_000  # calls; then nothing more is read until the first of them is due
 
 
-class _Held(Struct):
+class _Deferred(Struct):
     """Calls of one list and class that wait for its flush: they are read in the order of their asks."""
 
     first: int
@@ -47,10 +47,10 @@ class Flushes:
         self._every = {slot: each.flush_every for slot, each in active.items() if each.flush_every > 0}
         self._ahead = ahead
         self._last = {slot: _time(facts.get(f"{FLUSHED}{slot}")) - ahead for slot in self._every}
-        self._held: dict[tuple[int, bool], _Held] = {}  # by slot and class
+        self._deferred: dict[tuple[int, bool], _Deferred] = {}  # by slot and class
         self._now: dict[int, _Flush] = {}
 
-    def holds(self, call: Call, newest: int, now: float) -> bool:
+    def waits(self, call: Call, newest: int, now: float) -> bool:
         """Whether a call that was read waits for a flush; the first one that is due begins it."""
         slot, ask = call.slot, call.ask
         if slot not in self._every:
@@ -60,11 +60,11 @@ class Flushes:
             flush = self._now[slot] = _Flush(now, max(newest, ask))
         if flush is not None and ask <= flush.limit:
             return False
-        held = self._held.setdefault((slot, call.backfill), _Held(ask))
-        held.first = min(held.first, ask)
-        if ask > held.last:
-            held.last = ask
-            held.number += 1
+        deferred = self._deferred.setdefault((slot, call.backfill), _Deferred(ask))
+        deferred.first = min(deferred.first, ask)
+        if ask > deferred.last:
+            deferred.last = ask
+            deferred.number += 1
         return True
 
     def due(self, slot: int) -> float:
@@ -95,20 +95,20 @@ class Flushes:
 
     def come(self, now: float) -> int | None:
         """The first ask to read again, for lists that are due."""
-        due = [each for each in self._held if each[0] not in self._now and self.due(each[0]) <= now]
-        return min((self._held.pop(each).first for each in due), default=None)
+        due = [each for each in self._deferred if each[0] not in self._now and self.due(each[0]) <= now]
+        return min((self._deferred.pop(each).first for each in due), default=None)
 
     def next(self) -> float:
         """When the next list that has calls is due."""
-        return min((self.due(slot) for slot, _ in self._held if slot not in self._now), default=inf)
+        return min((self.due(slot) for slot, _ in self._deferred if slot not in self._now), default=inf)
 
     @property
     def number(self) -> int:
-        return sum(held.number for held in self._held.values())
+        return sum(deferred.number for deferred in self._deferred.values())
 
     @property
     def first(self) -> float:
-        return min((held.first for held in self._held.values()), default=inf)
+        return min((deferred.first for deferred in self._deferred.values()), default=inf)
 
 
 class PutOff:
@@ -131,7 +131,7 @@ class PutOff:
         if self._shuts:
             self._shut.update(keys)
 
-    def holds(self, ask: int, now: float, keys: Sequence[Hashable] = ()) -> bool:
+    def waits(self, ask: int, now: float, keys: Sequence[Hashable] = ()) -> bool:
         """Whether a call waits, or is behind one that does."""
         if not self.any:
             return False
