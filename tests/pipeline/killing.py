@@ -243,7 +243,9 @@ def parts(destination: str, method: str, url: str, body: Any) -> Iterator[str]:
         yield from (text(["event", event]) for event in body.get("events", ()))
         yield from (text(["deletion", who]) for who in body.get("external_ids", ()))
     elif url.endswith(("/users", "/usersofanyaudience")):
-        yield from (text([method, row]) for row in body["payload"]["data"])
+        columns = body["payload"]["schema"]  # those that any of its rows has
+        for row in body["payload"]["data"]:
+            yield text([method, {column: key for column, key in zip(columns, row, strict=True) if key}])
 
 
 def text(value: Any) -> str:
