@@ -17,7 +17,7 @@ HASHED = ("EMAIL", "PHONE", "FN", "LN", "FI", "GEN", "DOBY", "DOBM", "DOBD", "CT
 PLAIN = ("EXTERN_ID", "MADID", "LOOKALIKE_VALUE")
 ALONE = {"EMAIL_SHA256": "EMAIL", "PHONE_SHA256": "PHONE"}  # one key, `data` a flat array
 OF_NOTHING = hashlib.sha256(b"").hexdigest()
-NAMES_NOBODY = {"EXTERN_ID", "LOOKALIKE_VALUE"}  # a row of these alone; but see `Account.people`
+FINDING = {"EMAIL", "PHONE", "MADID"}  # unsure: names and places may find somebody, too
 KEPT = 90 * 86_400.0  # seconds for which an ad account keeps what an EXTERN_ID was tied to
 SHOWN = ("id", "name", "description", "subtype", "customer_file_source", "operation_status")
 
@@ -66,12 +66,12 @@ class Account:
 
     def __init__(self) -> None:
         self.audiences: dict[str, Audience] = {}  # by id
-        self._tied: dict[str, float] = {}  # EXTERN_IDs: when they last came with hashed data or a device
+        self._tied: dict[str, float] = {}  # EXTERN_IDs: when they last came with what finds somebody
 
     def matches(self, member: Member, at: float) -> bool:
         """Whether a row can match anybody; what it ties its EXTERN_ID to is kept."""
         external = member.get("EXTERN_ID", "")
-        if member.keys() - NAMES_NOBODY:
+        if member.keys() & FINDING:
             if external:
                 self._tied[external] = at
             return True

@@ -107,7 +107,8 @@ def test_rows_that_match_nobody_are_said(
     people = [profile("ana", DAY_1, "ana@x.io"), profile("bob", DAY_1), vip("ana", DAY_1), vip("bob", DAY_1)]
     found = run(shop, vendor, NOON, *people, workspace=WORKSPACE.replace('access_token: "${ADS_TOKEN}"}', attached))
     assert (2, [1]) == (found["delivered"], list(found["report"]["notes"].values()))
-    assert "1 delivered call of people of whom only a user id is known" in " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 delivered call of people of whom no address, number or device is known" in printed
     [audience] = [each for each in vendor.told("facebook-custom-audiences")[0]["lists"] if each["name"] == "vip"]
     assert [{"EXTERN_ID", "EMAIL"}] == [member.keys() for member in audience["members"]]
     assert [{"EXTERN_ID": "bob"}] == audience["unmatched"]

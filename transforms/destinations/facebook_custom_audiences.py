@@ -37,15 +37,15 @@ from transforms.destinations.contract import (
     refused,
     retry_after,
 )
-from transforms.destinations.facebook_rows import EXPECTED, EXTERN_ID, Cell, Row, cell, leaving, row, table
+from transforms.destinations.facebook_rows import EXPECTED, FINDING, Cell, Row, cell, leaving, row, table
 from transforms.destinations.reading import count, part, rows, word
 from transforms.destinations.safety import check_texts
 from transforms.destinations.young import Young
 
-# Said of rows with nothing but an EXTERN_ID. They go all the same: the account may have tied the id to something.
+# Said of rows without any of FINDING. They go all the same: the account may have tied the user id to one.
 UNMATCHED = (
-    "of people of whom only a user id is known: Facebook matches nobody by that alone, unless this ad account tied it "
-    "to an address, a number or a device in the last 90 days"
+    "of people of whom no address, number or device is known: Facebook matches nobody by a user id, unless this ad "
+    "account tied it to one of these in the last 90 days, and hardly anybody by names and places"
 )
 
 # Error codes, mostly inside an HTTP 400.
@@ -219,7 +219,7 @@ class FacebookCustomAudiences(Destination):
             self._young.seen(audience)
             self._note_version(reply)
         result = outcome(reply)
-        alone = sum(each.keys() == {EXTERN_ID} for each in members)
+        alone = sum(FINDING.isdisjoint(each) for each in members)
         if adds and alone and isinstance(result, Delivered):
             self.note(UNMATCHED, alone)
         return all_of(calls, result)

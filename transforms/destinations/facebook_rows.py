@@ -23,6 +23,7 @@ IDENTIFIERS = {
     "android.idfa": "MADID",
     "user_id": EXTERN_ID,
 }
+FINDING = frozenset({"EMAIL", "PHONE", "MADID"})  # unsure: names and places may find somebody, too
 EXPECTED = {
     "user_id": "an id that is not blank",
     "email": "name@host",

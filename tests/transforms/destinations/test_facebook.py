@@ -72,7 +72,7 @@ def test_rows_of_a_user_id_alone_are_counted_for_the_run_to_say() -> None:
     upload(facebook, Reply(200, body=b'{"num_received":1,"num_invalid_entries":0}'))
     [(words, number)] = facebook.notes.items()
     assert 2 == number
-    assert "only a user id" in words
+    assert "by a user id" in words
 
 
 def test_an_answer_of_another_version_is_said_once() -> None:
