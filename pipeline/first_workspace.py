@@ -105,11 +105,9 @@ def _identifiers(destination: type[Destination]) -> Iterator[str]:
     never = [kind for kind, strategy in destination.one_record.items() if strategy == "none"]
     why = [f"{destination.name} keeps one record per person: here it is told by {' and '.join(by)}."]
     if along:
-        several = len(along) > 1
-        why.append(
-            f"{' and '.join(along)} {'go' if several else 'goes'} along, and {'have' if several else 'has'} calls of "
-            f"{'their' if several else 'its'} own only for people without {' and '.join(by)}."
-        )
+        go, who = ("go", "the first of them") if len(along) > 1 else ("goes", "it")
+        others = f"only for people without {' and '.join(by)}"
+        why.append(f"{' and '.join(along)} {go} along, and {who} has calls of its own {others}.")
     if never:
         why.append(
             f"{' and '.join(never)} {'is' if len(never) == 1 else 'are'} not told, or it would be a second record."

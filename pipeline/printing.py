@@ -211,6 +211,8 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         yield f"{counted(each.scheduled, 'call')} scheduled, the first for {each.scheduled_until}."
     if report.unconfirmed:
         yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
+    for words, number in sorted(report.notes.items()):
+        yield f"{counted(number, 'delivered call')} {words}." if number else f"{words}."
     if each.kept:
         yield (
             f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request. The vendor "

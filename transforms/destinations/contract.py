@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.canonical import canonical
-from schemas.limits import Batch, Limit
+from schemas.limits import ApiVersion, Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected, Submitted
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
@@ -68,6 +68,7 @@ class Destination:
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
+    api_version: ClassVar[ApiVersion | None] = None  # that its requests name, where the vendor ends versions
     batch: ClassVar[Batch] = Batch()
     concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
@@ -92,10 +93,15 @@ class Destination:
         self.syncs: dict[str, Sync] = {s.name or s.computation: s for s in connection.syncs}
         self.memory: Memory = {}  # kept between runs, for this vendor account
         self.made: set[Target] = set()  # what `prepare` made at the vendor, and did not find there
+        self.notes: dict[str, int] = {}  # what the run says of this connection, once: words, and of how many calls
 
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
         return self.identifiers
+
+    def version(self) -> ApiVersion | None:
+        """`api_version` as this connection's settings make it."""
+        return self.api_version
 
     def tenant(self) -> str:
         """Which account at the vendor the settings point at.
@@ -194,6 +200,10 @@ class Destination:
         return by_status(reply, items)
 
     # -- for the conversations
+    def note(self, words: str, calls: int = 0) -> None:
+        """Have the run say something that is no outcome. With `calls`, the words go on after their number."""
+        self.notes[words] = self.notes.get(words, 0) + calls
+
     def computation(self, call: Call) -> Computation:
         return self.computations[call.computation]
 
@@ -267,6 +277,7 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 __all__ = [
     "CAPS_TABLE",
+    "ApiVersion",
     "Auth",
     "Batch",
     "Blocked",

@@ -439,6 +439,7 @@ class Pump:
         if (held := self._limiter.on_hold(self._clock())) > 0:
             report.held_until = moment(self._wall() + held)
         report.shared_identifiers = self._lanes.shared
+        report.notes = {self._attempts.mask(words): calls for words, calls in self._destination.notes.items()}
         since = self._started
         curve = self._limiter.learned.curve
         report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]
