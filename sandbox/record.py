@@ -13,6 +13,7 @@ from sandbox.vendor import Request
 MASK = "***"
 SECRET = re.compile(r"authorization|cookie|api[-_]?key|access[-_]?key|token|secret|signature", re.IGNORECASE)
 SCHEMES = ("basic", "bearer")
+SECRETS = ("access_token", "appsecret_proof", "client_secret")  # fields of a JSON body
 
 
 class Recording:
@@ -63,7 +64,7 @@ def _masked_form(text: str) -> str:
 def _masked_body(request: Request) -> Any:
     """The body as JSON where it is, else as text; of the top level only credentials are named so."""
     if isinstance(request.json, dict):
-        return {key: MASK if key in ("access_token", "appsecret_proof") else v for key, v in request.json.items()}
+        return {key: MASK if key in SECRETS else v for key, v in request.json.items()}
     if request.json is not None:
         return request.json
     text = request.body.decode("utf-8", "replace")

@@ -140,6 +140,8 @@ class TestOneRecordIsNotTheConnection:
                 return Answer(
                     201 if seen.method == "POST" else 200, {"user_fields": fields, "meta": {"has_more": False}}
                 )
+            if "/show_many" in path:
+                return Answer(json={"users": []})
             if seen.json["user"]["external_id"] == "u5":
                 return Answer(404, {"error": "RecordNotFound", "description": "Not found"})
             return Answer(json={"user": {"id": 1}})
