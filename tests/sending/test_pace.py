@@ -161,3 +161,16 @@ def test_a_batch_is_not_formed_long_before_it_can_go(server: VendorServer, monke
     assert len(server.seen) <= 14, (
         "12 full ones: what is left over from one fills up those that wait for the 5 per second"
     )
+
+
+def test_the_accounts_own_limit_is_the_pace_once_an_answer_tells_it(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZENDESK", "very-secret-token")
+    quota = {"X-Rate-Limit": "600", "X-Rate-Limit-Remaining": "599"}
+    server.script = lambda seen: Answer(202, {"status": "received"}, headers=quota)
+    connected = connect("zendesk", {"subdomain": "acme", "oauth_token": "${ZENDESK}"})
+    calls = [track(n, 1, n, traits={"name": "Ann"}) for n in range(30)]
+    assert 30 == start(calls, connected, replace(FAST, gateway=server.url)).report().delivered
+    assert server.peak() <= 20, "10/s, and what left before the first answer; the cap is 50/s"
+    assert server.seen[-1].at - server.seen[0].at >= 2.0

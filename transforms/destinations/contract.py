@@ -68,6 +68,7 @@ class Destination:
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
+    paced_by: ClassVar[tuple[str, float] | None] = None  # a header that tells the account's own limit, and its seconds
     batch: ClassVar[Batch] = Batch()
     concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug

@@ -75,8 +75,8 @@ class Zendesk(Destination):
     forms = ("identify", "track")
     identifiers = ("user_id", "email")
     one_record = {"email": "attach"}
-    # Zendesk's own limits are lower and per minute, by plan (200 to 2,500); its answers tell them (`logic.quota`).
     limits = (Limit(50, source=CAPS_TABLE), Limit(700, 600.0, FOR_GOOD, DELETIONS))
+    paced_by = ("x-rate-limit", 60.0)  # Zendesk's own limits are lower than the cap, by plan: 200 to 2,500 a minute
     batch = Batch(MOST)
     concurrency = 30  # jobs that may be queued or running
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {
