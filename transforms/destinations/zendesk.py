@@ -31,6 +31,7 @@ from transforms.destinations.contract import (
     Verdict,
     all_of,
     by_status,
+    refused,
     retry_after,
     timestamp,
     units,
@@ -47,7 +48,7 @@ from transforms.destinations.zendesk_users import (
     User,
     Users,
     by_email,
-    by_external_id,
+    by_external_ids,
     not_found,
     of_one_user,
     outcome,
@@ -67,6 +68,8 @@ ONE_USER = re.compile(rf"{USERS}|/api/v2/users/\d+|{DELETED}/\d+")
 FOR_GOOD = "deletion for good"  # a limit of its own
 DELETIONS = "https://developer.zendesk.com/api-reference/ticketing/users/users/#permanently-delete-user"
 
+Forgetting = Generator[Request, Reply, Rejected | None]  # why it cannot be
+
 
 class Zendesk(Destination):
     slug = "zendesk"
@@ -77,7 +80,6 @@ class Zendesk(Destination):
     one_record = {"email": "attach"}
     limits = (Limit(50, source=CAPS_TABLE), Limit(700, 600.0, FOR_GOOD, DELETIONS))
     paced_by = ("x-rate-limit", 60.0)  # Zendesk's own limits are lower than the cap, by plan: 200 to 2,500 a minute
-    batch = Batch(MOST)
     concurrency = 30  # jobs that may be queued or running
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         "name": (("name",), ("first_name", "last_name"), ("email:local",))
@@ -192,7 +194,8 @@ class Zendesk(Destination):
         return (call.kind, call.identifier.type, call.identifier.id.strip().lower())
 
     def batch_of(self, route: str) -> Batch:
-        return self.batch if route == "identify" else Batch()
+        """One conversation asks who is known for many users; those who are new may take a request each (`batch`)."""
+        return Batch(MOST) if route == "identify" else self.batch
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
@@ -214,19 +217,19 @@ class Zendesk(Destination):
         return (yield from self._identify(calls))
 
     def _identify(self, calls: Sequence[Call]) -> Conversation:
-        groups = [[calls[n] for n in each] for each in units(self, calls).values()]
-        users = [self._user(group) for group in groups]
+        groups = list(units(self, calls).values())
+        users = [self._user([calls[n] for n in group]) for group in groups]
         yield from self._users.find(users)
         keys = {key for call in calls for key, _ in self._fields(call)}
         known = next((user.known for user in users if user.known), {})
         lost = self._at_vendor.missed(known, keys, self.memory)
         for user, group in zip(users, groups, strict=True):
-            self._fill(user, [call for call in group if not self._lost(call, lost)])
+            self._fill(user, [calls[n] for n in group if not self._lost(calls[n], lost)])
         written = [user for user in users if user.fields]
         for shown in (yield from self._users.write(written)):
             lost |= self._at_vendor.missed(shown, keys - lost.keys(), self.memory)
-        results = {call.ask: user.result for user, group in zip(users, groups, strict=True) for call in group}
-        return [_settled(results[call.ask], self._lost(call, lost)) for call in calls]
+        results = {n: user.result for user, group in zip(users, groups, strict=True) for n in group}
+        return [_settled(results[n], self._lost(call, lost)) for n, call in enumerate(calls)]
 
     def _lost(self, call: Call, lost: Mapping[str, Outcome]) -> Outcome | None:
         """What becomes of a call whose field Zendesk does not have."""
@@ -237,38 +240,46 @@ class Zendesk(Destination):
         failed = yield from self._forget_events(calls[0])
         if failed:
             return all_of(calls, failed)
-        kind, value = calls[0].identifier
-        field = "external_id" if kind == "user_id" else "email"
-        reply = yield self._request("GET", by_external_id(value) if kind == "user_id" else by_email(value))
+        field, value = _identity(calls[0].identifier)
+        reply = yield self._request("GET", by_external_ids(value) if field == "external_id" else by_email(value))
         if not reply.ok:
             return all_of(calls, outcome(reply))
         similar = rows(reply.object, "users")
-        same = [word(user, "id") for user in similar if word(user, field).lower() == value.strip().lower()]
+        same = [user for user in similar if word(user, field).lower() == value.strip().lower()]
         if similar and not same:
             words = "Zendesk finds users by it, but as no one's primary address or external id: delete them by hand"
             return all_of(calls, Rejected("not_found", words))
         for user in same:
-            reply = yield self._request("DELETE", f"/api/v2/users/{quote(user, safe='')}")
-            if not reply.ok and not not_found(reply):
-                return all_of(calls, outcome(reply))
-            reply = yield self._request("DELETE", f"{DELETED}/{quote(user, safe='')}", endpoint=FOR_GOOD)
-            if not reply.ok and not not_found(reply):
-                words = f"deleted, but not for good, which Zendesk does by itself after 30 days: {reply.words()}"
-                return all_of(calls, Rejected("forbidden" if reply.status == 403 else "refused", words))
+            failed = yield from self._forget_user(user)
+            if failed:
+                return all_of(calls, failed)
         return all_of(calls, Delivered())
 
-    def _forget_events(self, call: Call) -> Generator[Request, Reply, Rejected | None]:
-        """Delete the profile that this connection's events have made; why it cannot be."""
+    def _forget_events(self, call: Call) -> Forgetting:
+        """Delete the profile that this connection's events have made."""
         kind, value = _identity(call.identifier)
         if len(value) > EVENT_IDENTIFIER:
             return None
         identity = f"{self.settings.event_source}:{self.settings.profile_type}:{kind}:{value}"
         reply = yield self._request("GET", f"{PROFILES}?identifier={quote_plus(identity)}")
         profile = word(part(reply.object, "profile"), "id")
-        if not reply.ok or not profile:  # there is none, or none on this plan
-            return None
+        if not reply.ok or not profile:
+            return None if reply.ok or reply.status in (403, 404) else refused(reply)
         reply = yield self._request("DELETE", f"{PROFILES}/{quote(profile, safe='')}")
-        return None if reply.ok or reply.status == 404 else Rejected("refused", reply.words())
+        return None if reply.ok or reply.status == 404 else refused(reply)
+
+    def _forget_user(self, user: dict[str, Any]) -> Forgetting:
+        """Delete a user, and then for good. `active` is false between the two, where the second had no answer."""
+        number = quote(word(user, "id"), safe="")
+        if user.get("active") is not False:
+            reply = yield self._request("DELETE", f"/api/v2/users/{number}")
+            if not reply.ok and not not_found(reply):
+                return refused(reply)
+        reply = yield self._request("DELETE", f"{DELETED}/{number}", endpoint=FOR_GOOD)
+        if reply.ok or not_found(reply):
+            return None
+        words = f"deleted, but not for good, which Zendesk does by itself after 30 days: {reply.words()}"
+        return refused(reply, words=words)
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -277,11 +288,12 @@ class Zendesk(Destination):
             return Verdict("transient", words=reply.words())
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
-        if ONE_USER.fullmatch(path) and (status in (400, 413, 422) or (status == 429 and of_one_user(reply))):
+        too_often = status == 429 and request.method != "DELETE" and of_one_user(reply)
+        if ONE_USER.fullmatch(path) and (too_often or status in (400, 413, 422)):
             return Verdict("answered")  # though many are in the conversation
         if status == 404 and not_found(reply) and (path not in JOBS or items == 1):  # one user, or one job
             return Verdict("answered")
-        if status in (400, 403, 404) and path.startswith(PROFILES) and request.method != "POST":
+        if status in (403, 404) and path.startswith(PROFILES) and request.method != "POST" and reply.object:
             return Verdict("answered")  # there is none, or the plan has none
         if 300 <= status < 400 or status == 404:
             words = f"Zendesk has no account {self.settings.subdomain!r}, or no {path}: is the subdomain right?"

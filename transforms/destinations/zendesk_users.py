@@ -81,11 +81,10 @@ class Users:
         external = [user for user in users if user.kind == "external_id"]
         listed = {user.value: user for user in external if "," not in user.value}
         for values in portions(listed, len(",")):
-            path = f"{SHOW_MANY}?external_ids={quote(','.join(values), safe=',')}"
-            yield from self._look(path, [listed[value] for value in values])
+            yield from self._look(by_external_ids(*values), [listed[value] for value in values])
         for user in external:
             if "," in user.value:
-                yield from self._look(by_external_id(user.value), [user])
+                yield from self._look(by_external_ids(user.value), [user])
         # Search finds whoever has one of the addresses, some minutes after it was made (that it is "one of" is unsure:
         # if it is "all of", nobody is found, and users known by their address alone keep getting our name).
         left: dict[str, list[User]] = {}
@@ -200,8 +199,11 @@ def row_outcome(row: Mapping[str, Any]) -> Delivered | Rejected:
 
 
 # -- questions
-def by_external_id(value: str) -> str:
-    return f"{SEARCH}?external_id={quote_plus(value)}"
+def by_external_ids(*values: str) -> str:
+    """One with a comma alone."""
+    if "," in values[0]:
+        return f"{SEARCH}?external_id={quote_plus(values[0])}"
+    return f"{SHOW_MANY}?external_ids={quote(','.join(values), safe=',')}"
 
 
 def by_email(*addresses: str) -> str:
