@@ -45,6 +45,7 @@ from transforms.destinations.zendesk_users import (
     MOST,
     UPDATE_MANY,
     USERS,
+    Again,
     User,
     Users,
     by_email,
@@ -289,7 +290,8 @@ class Zendesk(Destination):
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
         too_often = status == 429 and request.method != "DELETE" and of_one_user(reply)
-        if ONE_USER.fullmatch(path) and (too_often or status in (400, 413, 422)):
+        of_many = status == 403 and items > 1 and not isinstance(request, Again) and request.method in ("POST", "PUT")
+        if ONE_USER.fullmatch(path) and (too_often or of_many or status in (400, 413, 422)):
             return Verdict("answered")  # though many are in the conversation
         if status == 404 and not_found(reply) and (path not in JOBS or items == 1):  # one user, or one job
             return Verdict("answered")

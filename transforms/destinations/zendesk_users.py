@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from msgspec.structs import asdict
+
 from schemas.outcomes import Reason
 from transforms.destinations.contract import Delivered, Later, Outcome, Rejected, Reply, Request, refused, retry_after
 from transforms.destinations.reading import part, rows, word
@@ -26,11 +28,16 @@ JOBS = (CREATE_MANY, UPDATE_MANY)
 
 MOST = 100  # users of a job, external ids of `show_many`
 QUERY = 5_000  # letters of a query; no limit is documented
+SUSPECTS = 3  # users in a row that Zendesk may refuse before it looks as if it refused everybody
 FEW = 2  # a job and its status are three requests: so many users are written alone
 # Seconds between looks at a job, ten minutes in all; its status is kept for an hour.
 POLLS = (1.0, 1.0, 2.0, 4.0, 8.0, *[15.0] * 39)
 
 Asking = Generator[Request, Reply, None]
+
+
+class Again(Request, frozen=True, dict=True):
+    """About one of many, after refusals and no success since: refused too, the sender finds out whose fault it is."""
 
 
 @dataclass
@@ -119,11 +126,27 @@ class Users:
             if made and not known:
                 reply = yield self._ask("GET", f"/api/v2/users/{quote(made, safe='')}")
                 shown.append(part(reply.object, "user"))
+        shown += yield from self._one_by_one([user for user in users if user.result is None])
+        return shown
+
+    def _one_by_one(self, users: Sequence[User]) -> Generator[Request, Reply, list[dict[str, Any]]]:
+        """Write users alone. Those whom Zendesk does not let us write are to blame if it takes somebody after them."""
+        shown: list[dict[str, Any]] = []
+        suspects: list[tuple[User, Reply]] = []
         for user in users:
-            if user.result is None:
-                reply = yield self._alone(user)
-                user.result = Later(retry_after(reply), reply.words()) if reply.status == 429 else outcome(reply)
-                shown.append(part(reply.object, "user"))
+            request = self._alone(user)
+            reply = yield request if len(suspects) < SUSPECTS else Again(**asdict(request))
+            if reply.status == 403:
+                suspects.append((user, reply))
+                continue
+            user.result = Later(retry_after(reply), reply.words()) if reply.status == 429 else outcome(reply)
+            shown.append(part(reply.object, "user"))
+            while reply.ok and suspects:
+                other, refusal = suspects.pop()
+                other.result = outcome(refusal)
+        for user, _ in suspects:
+            reply = yield Again(**asdict(self._alone(user)))
+            user.result = outcome(reply)
         return shown
 
     def _alone(self, user: User) -> Request:
