@@ -143,7 +143,7 @@ class Zendesk(Destination):
         super().__init__(workspace, connection)
         if self.settings.client_id:
             url = "https://{subdomain}.zendesk.com/oauth/tokens"
-            # Scopes by resource ("users:read") leave out events, fields and jobs.
+            # Whether scopes by resource ("users:write") cover events, fields and jobs is not documented.
             self.auth = ClientCredentials(url, scope="read write", send="json")
         elif self.settings.oauth_token:
             self.auth = Bearer("{oauth_token}")
