@@ -46,6 +46,9 @@ _FORMS = {
 }
 
 
+_MOST = 4  # settings that are not required, of one way to complete the others
+
+
 class Planned(NamedTuple):
     """A connection to be written."""
 
@@ -158,20 +161,29 @@ def _settings(connection: Planned) -> Iterator[str]:
 
 
 def needed(destination: type[Destination]) -> list[FieldInfo]:
-    """The required settings, and the fewest others that make them complete."""
-    hints = _hints(destination)
+    """The required settings, and those others that make them complete; of several ways, the one that is declared first.
+
+    Fewer settings are another way only where they are not part of these.
+    """
     fields = fields_of(destination.Settings)
     required = [field for field in fields if field.required]
     open_ones = [field for field in fields if not field.required and default(field) in (None, "")]
-    choices = chain.from_iterable(combinations(open_ones, size) for size in range(len(open_ones) + 1))
+    choices = chain.from_iterable(combinations(range(len(open_ones)), size) for size in range(_MOST + 1))
+    ways: list[tuple[int, ...]] = []
     for more in choices:
-        chosen = [*required, *more]
-        try:
-            destination.Settings(**{field.name: placeholder(field, hints[field.name]) for field in chosen})
-        except ValueError:
-            continue
-        return chosen
-    return required
+        part = any(set(way) <= set(more) for way in ways)
+        if not part and _complete(destination, [*required, *(open_ones[n] for n in more)]):
+            ways.append(more)
+    return [*required, *(open_ones[n] for n in min(ways, default=()))]
+
+
+def _complete(destination: type[Destination], chosen: Sequence[FieldInfo]) -> bool:
+    hints = _hints(destination)
+    try:
+        destination.Settings(**{field.name: placeholder(field, hints[field.name]) for field in chosen})
+    except ValueError:
+        return False
+    return True
 
 
 def placeholder(field: FieldInfo, annotation: Any) -> Any:

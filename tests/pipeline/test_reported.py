@@ -140,6 +140,8 @@ class TestOneRecordIsNotTheConnection:
                 return Answer(
                     201 if seen.method == "POST" else 200, {"user_fields": fields, "meta": {"has_more": False}}
                 )
+            if "/show_many" in path:
+                return Answer(json={"users": []})
             if seen.json["user"]["external_id"] == "u5":
                 return Answer(404, {"error": "RecordNotFound", "description": "Not found"})
             return Answer(json={"user": {"id": 1}})
@@ -148,6 +150,42 @@ class TestOneRecordIsNotTheConnection:
             shop.url = server.url
             assert 0 == shop.run(scored(range(1, 21), name="A B"))
             assert (19, 1, 0) == shop.counts("zendesk", "delivered", "rejected", "waiting")
+
+
+def test_a_field_that_was_deleted_at_zendesk_between_two_runs(case: Callable[[str], Case]) -> None:
+    fields: dict[str, Any] = {}
+    taken: set[str] = set()
+    values: dict[str, Any] = {}
+
+    def answer(seen: Seen) -> Answer:
+        path = path_of(seen)
+        if path.endswith("/user_fields"):
+            if seen.method == "POST" and (field := seen.json["user_field"])["key"] not in taken:
+                fields[field["key"]] = field
+            elif seen.method == "POST":
+                return Answer(422, {"error": "RecordInvalid"})
+            return Answer(json={"user_fields": list(fields.values()), "meta": {}})
+        if "/show_many" in path:
+            shown = [{"id": user, "external_id": user, "user_fields": dict.fromkeys(fields)} for user in values]
+            return Answer(json={"users": shown})
+        for user in seen.json.get("users") or [seen.json["user"]]:
+            values[str(user.get("id") or user["external_id"])] = user["user_fields"]
+        job = {"id": "j", "status": "completed", "results": [{"id": user} for user in values]}
+        return Answer(json={"user": {"id": 1, "user_fields": dict.fromkeys(fields)}, "job_status": job})
+
+    shop = case("zendesk")
+    with vendor(answer) as server:
+        shop.url = server.url
+        assert 0 == shop.run(scored(range(1, 6), name="A B"))
+        assert {f"u{n}": {"score": n} for n in range(1, 6)} == values
+        taken |= set(fields)  # Zendesk does not give the key of a deleted field out again
+        fields.clear()
+        assert 3 == shop.run([score(n, DAY_2, 10 * n) for n in range(1, 6)])
+        assert (0, 0, 5) == shop.counts("zendesk", "delivered", "rejected", "waiting")
+        assert {"score": 1} == values["u1"]
+        taken.clear()
+        assert 0 == shop.run([])
+        assert {f"u{n}": {"score": 10 * n} for n in range(1, 6)} == values
 
 
 def test_names_without_latin_letters_stay_apart(case: Callable[[str], Case]) -> None:

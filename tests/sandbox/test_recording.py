@@ -50,6 +50,7 @@ def test_credentials_are_masked_but_for_their_scheme(recorded):
         ("POST", f"{facebook}?access_token=s3cret&fields=id", {"json": {"access_token": "s3cret"}}),
         ("POST", facebook, {"data": {"access_token": "s3cret", "name": "vip"}}),
         ("POST", "https://hooks.acme.example/in", {"json": {}, "headers": {"X-Signature": "s3cret"}}),
+        ("POST", "https://acme.zendesk.com/oauth/tokens", {"json": {"client_secret": "s3cret"}}),
     )
     assert "s3cret" not in json.dumps(lines)
     assert ["Bearer ***", "Basic ***"] == [line["headers"]["authorization"] for line in lines[:2]]

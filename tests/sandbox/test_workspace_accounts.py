@@ -17,7 +17,13 @@ from schemas.workspace import Connection, Workspace
 from transforms.destinations.webhook import Webhook
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cdnow" / "workspace.yaml"
-SECRETS = ("BRAZE_API_KEY", "HUBSPOT_ACCESS_TOKEN", "ZENDESK_API_TOKEN", "ITERABLE_API_KEY", "FACEBOOK_ACCESS_TOKEN")
+SECRETS = (
+    "BRAZE_API_KEY",
+    "HUBSPOT_ACCESS_TOKEN",
+    "ZENDESK_CLIENT_SECRET",
+    "ITERABLE_API_KEY",
+    "FACEBOOK_ACCESS_TOKEN",
+)
 
 
 @pytest.fixture
@@ -89,6 +95,6 @@ def test_a_connection_without_syncs_sends_nothing_and_is_unknown(workspace: Work
 def test_a_secret_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in (*SECRETS, "WEBHOOK_SHARED_SECRET"):
         monkeypatch.setenv(name, "any")
-    monkeypatch.delenv("ZENDESK_API_TOKEN")
+    monkeypatch.delenv("ZENDESK_CLIENT_SECRET")
     assert 1 == main(["sandbox", "--workspace", str(EXAMPLE), "--port", "0"])
-    assert "ZENDESK_API_TOKEN" in capsys.readouterr().err
+    assert "ZENDESK_CLIENT_SECRET" in capsys.readouterr().err

@@ -69,6 +69,7 @@ class Destination:
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
     api_version: ClassVar[ApiVersion | None] = None  # that its requests name, where the vendor ends versions
+    paced_by: ClassVar[tuple[str, float] | None] = None  # a header that tells the account's own limit, and its seconds
     batch: ClassVar[Batch] = Batch()
     concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
