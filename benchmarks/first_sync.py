@@ -26,6 +26,7 @@ from schemas.calls import Call, Identifier
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
 from transforms.destinations import find
+from transforms.destinations.auth import NO_SESSION
 from transforms.destinations.contract import Destination, Reply, Request, headers, target_of
 from transforms.logic.caps import effective_limits
 from transforms.logic.lanes import Item, Lanes
@@ -44,6 +45,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "iterable": {"api_key": _KEY},
     "facebook-custom-audiences": {"ad_account_id": "1234567890", "access_token": _KEY},
     "webhook": {"url": "https://hooks.example.com/in"},
+    "vero": {"auth_token": _KEY},
+    "klaviyo": {"api_key": _KEY},
 }
 
 
@@ -127,7 +130,8 @@ class Simulation:
             return endpoints
 
     def _reply(self, request: Request) -> Reply:
-        url = urlsplit(request.url)
+        request = self.destination.auth.complete(request, self.destination.settings, NO_SESSION)
+        url = urlsplit(request.full_url)
         target = url.path + (f"?{url.query}" if url.query else "")
         sent = {**headers(self.destination, request), "host": url.netloc}
         asked = fake.Request(request.method, url.netloc, target, sent, request.body() or b"", self.sandbox.now())

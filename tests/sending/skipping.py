@@ -2,10 +2,11 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 _MOMENT = 0.1  # seconds that a server on this machine has to answer in
+_REST = 0.01  # seconds for everything else on this machine: threads that read and write
 
 T = TypeVar("T")
 
@@ -18,13 +19,15 @@ class _Skipping(selectors.DefaultSelector):
     def __init__(self, moment: float) -> None:
         super().__init__()
         self._moment = moment
+        self.asking: Callable[[], bool] = lambda: True
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout <= self._moment:
+        moment = self._moment if self.asking() else _REST
+        if timeout is None or timeout <= moment:
             return super().select(timeout)
-        ready = super().select(self._moment)
+        ready = super().select(moment)
         if not ready:
-            self.skipped += timeout - self._moment
+            self.skipped += timeout - moment
         return ready
 
 
@@ -34,6 +37,10 @@ class SkippingLoop(asyncio.SelectorEventLoop):
     def __init__(self, moment: float = _MOMENT) -> None:
         self._skipping = _Skipping(moment)
         super().__init__(self._skipping)
+
+    def set_asking(self, asking: Callable[[], bool]) -> None:
+        """`asking` says whether a request has no answer yet; otherwise the clock need not wait for a server."""
+        self._skipping.asking = asking
 
     def time(self) -> float:
         return super().time() + self._skipping.skipped

@@ -107,6 +107,7 @@ def deliver(kind: type[Destination], case: Case, monkeypatch: pytest.MonkeyPatch
         if not case.prepare:
             monkeypatch.setattr(Needs, "prepare", _prepared)
         pump = Pump(delivery, {}, loop.time)
+        loop.set_asking(lambda: pump.asking)
         script.end = lambda: loop.call_soon_threadsafe(pump.stop)
         report = run(pump.run(), loop)
     assert isinstance(delivery.log, MemoryLog)

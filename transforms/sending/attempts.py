@@ -117,8 +117,8 @@ class Attempts:
 
     @property
     def out(self) -> int:
-        """Requests without a whole answer."""
-        return len(self._out)
+        """Requests that went, or are about to, and have no whole answer."""
+        return len(self._out) - self._turnstile.waiting
 
     def stop(self) -> None:
         """End conversations of which nothing was answered. The others may come to their end."""

@@ -82,6 +82,11 @@ class Pump:
         self._looks_again, self._requests = _LOOK, 0
         self._counted = 0  # of `report.calls`: settled when the log was counted
 
+    @property
+    def asking(self) -> bool:
+        """Whether a request has no whole answer yet."""
+        return self._ready and self._attempts.out > 0
+
     def stop(self) -> None:
         """Take no new work. Requests in flight end within a bounded time."""
         if self._stopping:

@@ -70,6 +70,11 @@ class Turnstile:
         self.saving: Callable[[], bool] = lambda: False  # what is kept of it is on its way to the disk
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return sum(not waiting.turn.done() for queue in self._queues.values() for waiting in queue)
+
     async def turn(self, asking: Asking) -> float:
         """Wait until the request may go; when that was. Raises what `clear` was given, and TooLong."""
         queue = self._queues.get(asking.endpoint)
