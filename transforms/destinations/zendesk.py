@@ -184,7 +184,8 @@ class Zendesk(Destination):
         refusals: dict[Target, str] = {}
         for target, call in targets.items():
             keys = [field_key(title) for title, _ in self._samples(call)]
-            refusals |= {target: missing[key] for key in keys if key in missing}
+            if words := [missing[key] for key in keys if key in missing]:
+                refusals[target] = words[0]
             if not self._at_vendor.created.isdisjoint(keys):
                 self.made.add(target)
         return refusals
