@@ -1,11 +1,12 @@
 """A first sync: requests per 1,000 people, and hours for a million, beside one call per identifier at the same cap.
 
-    python -m benchmarks.first_sync [--people 1000000] [--real 2000]
+    python -m benchmarks.first_sync [--people 1000000] [--real 2000] [--flip 1000]
 
 People have 1.4 e-mail addresses each; one audience, everybody in it. The simulation has the real limiter, lanes,
 batches and conversations on a virtual clock: the first batches are talked through with the sandbox, which shows how
 many requests a batch and a single call take; the rest of them only take their tokens. Answers come at once.
-`--real` people are then delivered by the real sender to the sandbox over HTTP, at true caps.
+`--real` people are then delivered by the real sender to the sandbox over HTTP, at true caps. `--flip` people enter the
+audience and then leave it, by the real sender without caps: requests of each.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from sandbox import vendor as fake
 from sandbox.server import Options, Sandbox
 from sandbox.testing import running_sandbox
 from schemas.calls import Call, Identifier
+from schemas.canonical import digest
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
 from transforms.destinations import find
@@ -68,6 +70,8 @@ class People:
 
     number: int
     kind: Any  # of their calls
+    value: bool = True
+    before: bytes | None = None  # digest of what the vendor has
 
     def size(self) -> int:
         return self.number + sum(1 for n in range(self.number) if n % 5 < 2)
@@ -78,8 +82,8 @@ class People:
             for address in ("a", "b")[: 2 if n % 5 < 2 else 1]:
                 identifier = Identifier("email", f"{address}{n:07}@example.com")
                 yield Call(
-                    f"customer-{n:07}", self.kind, identifier, KEY, True, 1_760_000_000_000_000, next(asks), 1, 1, KEY,
-                    KEY, traits={"name": "Ann"},
+                    f"customer-{n:07}", self.kind, identifier, KEY, self.value, 1_760_000_000_000_000, next(asks), 1,
+                    1, KEY, KEY, traits={"name": "Ann"}, before=self.before,
                 )  # fmt: skip
 
 
@@ -192,10 +196,31 @@ def real(slug: str, people: int) -> tuple[int, float, int, int]:
     return report.requests, report.seconds, report.delivered, throttled
 
 
+def flip(slug: str, people: int) -> tuple[int, int]:
+    """Requests of people who enter an audience, and of the same people when they leave it."""
+    workspace, connection, kind = connected(slug)
+    leaving = "remove" if kind_of(kind) == "add" else "identify"
+    days = (
+        People(people, kind_of(kind), True, digest(False)),
+        People(people, leaving, False, digest(True)),
+    )
+    requests = []
+    with running_sandbox(capped=False) as sandbox:
+        for day in days:
+            options = SenderOptions(gateway=sandbox.url)
+            delivery = Delivery(workspace, connection, PeopleLog(day), NoCaps(), {1: Active(1)}, 0, options)
+            report = Sender().start(delivery).result()
+            assert not report.stopped, report.stopped
+            assert day.size() == report.delivered
+            requests.append(report.requests)
+    return requests[0], requests[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=1_000_000)
     parser.add_argument("--real", type=int, default=2_000)
+    parser.add_argument("--flip", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=list(SETTINGS))
     arguments = parser.parse_args()
     print(facts())
@@ -203,6 +228,9 @@ def main() -> None:
     print(f"{'':26} requests  one per id      hours  one per id  times faster")
     for slug in arguments.only:
         show(slug, arguments.people)
+    for slug in arguments.only if arguments.flip else ():
+        entered, left = flip(slug, arguments.flip)
+        print(f"{slug:26} {arguments.flip:,} people enter: {entered:,} requests, and leave: {left:,}", flush=True)
     for slug in arguments.only if arguments.real else ():
         compare(slug, arguments.real)
 
