@@ -81,7 +81,7 @@ class Destination:
     auth: Auth = Auth()  # how the vendor knows who asks
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
-    counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
+    counts_only: ClassVar[bool] = False  # answers how many calls were good, not which; or nothing of them
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         self.connection = connection.name
