@@ -142,6 +142,8 @@ def _show(destination: type[Destination]) -> None:
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
+    if d.note:
+        facts.append(("note", d.note))
     if d.one_record:
         facts.append(("per person", f"one record, if a connection has identifiers: {in_yaml(d.one_record)}"))
     for name, fact in facts:

@@ -64,6 +64,7 @@ class Destination:
     slug: ClassVar[str]
     name: ClassVar[str]
     page: ClassVar[str]  # the vendor's documentation
+    note: ClassVar[str] = ""  # what one should know before one connects it
     forms: ClassVar[tuple[Form, ...]]  # that it takes; the first is the default of a sync
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type

@@ -38,7 +38,7 @@ class OneSignal(Plain):
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Access to one app."""
 
-        app_id: Annotated[str, Meta(pattern="^[0-9a-f-]{36}$", description="App ID: Settings > Keys & IDs.")]
+        app_id: Annotated[str, Meta(pattern=r"^[\w-]+$", description="App ID: Settings > Keys & IDs.")]
         api_key: Annotated[Secret, Meta(description="App API key, from the same page.")]
 
         def __post_init__(self) -> None:
