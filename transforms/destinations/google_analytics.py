@@ -29,9 +29,7 @@ class GoogleAnalytics(Plain):
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Access to one web data stream."""
 
-        measurement_id: Annotated[
-            str, Meta(pattern=r"^[\w-]+$", description="Measurement ID (G-...) of the web stream.")
-        ]
+        measurement_id: Annotated[str, Meta(pattern=r"^[\w-]+$", description="Measurement ID of the stream: G-....")]
         api_secret: Annotated[
             Secret, Meta(description="Admin > Data streams > the stream > Measurement Protocol API secrets.")
         ]
