@@ -31,6 +31,7 @@ class Mixpanel(Plain):
     page = "https://developer.mixpanel.com/reference/ingestion-api"
     base = "https://{host}"
     names = {"user_id": "distinct_id", "anonymous_id": "distinct_id"}
+    one_record = {"anonymous_id": "none"}
     batch = Batch(2_000, 10_000_000)
     auth = Basic("{api_secret}")  # of `/import`; `/engage` does not look at it
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from transforms.destinations.contract import Limit, Request, Secret
-from transforms.destinations.plain import ANY, Item, Plain, text
+from transforms.destinations.plain import Item, Plain, text
 
 _LIMITS = "https://docs.slack.dev/apis/web-api/rate-limits"
 
@@ -15,7 +15,8 @@ class Slack(Plain):
     name = "Slack"
     page = "https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks"
     base = "https://hooks.slack.com/services/{webhook}"
-    names = ANY
+    names = {kind: kind for kind in ("user_id", "email", "phone", "anonymous_id")}
+    one_record = {"email": "attach", "phone": "attach", "anonymous_id": "none"}  # one message, and not one for each
     limits = (Limit(1, source=_LIMITS),)
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

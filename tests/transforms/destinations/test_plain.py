@@ -9,8 +9,8 @@ from schemas.workspace import Connection, Workspace
 from transforms.destinations.contract import Delivered, Reply
 from transforms.destinations.heap import Heap
 from transforms.destinations.plain import flat, text
-from transforms.destinations.slack import Slack
 from transforms.destinations.totango import Totango
+from transforms.destinations.zapier import Zapier
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_good_answer_confirms_where_the_vendor_looks_at_what_it_is_sent(kind: 
 
 
 def test_a_vendor_without_identifiers_of_its_own_understands_every_type() -> None:
-    assert ("*",) == Slack.identifiers
+    assert ("*",) == Zapier.identifiers
