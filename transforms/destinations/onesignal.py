@@ -57,7 +57,7 @@ class OneSignal(Plain):
         return None
 
     def identify(self, user: Item) -> Request:
-        """Makes the user, or changes one (unsure: its page speaks of subscriptions only). A tag without text is removed."""
+        """Makes the user, or changes one (unsure: its page speaks of subscriptions). A tag without text is removed."""
         tags = {name: text(value) for name, value in user.traits.items()}
         return self.post("/users", {"identity": user.ids, "properties": {"tags": tags}})
 
