@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from transforms.destinations.auth import Bearer
 from transforms.destinations.contract import (
+    ApiVersion,
     Batch,
     Call,
     Identifier,
@@ -25,12 +26,15 @@ from transforms.destinations.contract import (
 )
 from transforms.destinations.facebook_custom_audiences import (
     GONE,
+    NEWEST,
     PERMISSIONS,
     RETIRED,
     THROTTLED,
     TOKEN,
     TRANSIENT,
+    VERSIONS,
     regained,
+    version_of,
 )
 from transforms.destinations.plain import Item, Plain
 from transforms.destinations.reading import count, part, word
@@ -44,6 +48,7 @@ class FacebookCustomAudiencesWebsite(Plain):
     base = "https://graph.facebook.com/{api_version}/{pixel_id}"
     aliases = ("personas-facebook-custom-audiences-website",)
     names = {"email": "em", "phone": "ph", "user_id": "external_id"}
+    api_version = VERSIONS[NEWEST]
     history = False  # an event older than seven days makes Meta refuse its whole request
     batch = Batch(1_000)
     auth = Bearer("{access_token}")
@@ -56,11 +61,14 @@ class FacebookCustomAudiencesWebsite(Plain):
             Secret, Meta(description="Token of the Conversions API: Events Manager > the pixel > Settings.")
         ]
         api_version: Annotated[str, Meta(pattern=r"^v[0-9]+\.[0-9]+$", description="Version of the Graph API.")] = (
-            "v27.0"
+            NEWEST
         )
 
         def __post_init__(self) -> None:
             check_texts(self)
+
+    def version(self) -> ApiVersion:
+        return version_of(self.settings.api_version)
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):

@@ -24,7 +24,7 @@ class GoogleAnalytics(Plain):
     names = {"user_id": "user_id", "anonymous_id": "client_id"}
     one_record = {"anonymous_id": "attach"}
     counts_only = True
-    note = "of what a person is told at once, Google keeps 25 user properties: sync no more"
+    remark = "of what a person is told at once, Google keeps 25 user properties: sync no more"
     auth = Query({"measurement_id": "{measurement_id}", "api_secret": "{api_secret}"})
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -47,7 +47,7 @@ class Partner(NamedTuple):
 
     slug: str
     name: str
-    note: str = ""
+    remark: str = ""
     forms: tuple[Form, ...] = BOTH
     identifiers: tuple[str, ...] = ANYBODY
     endpoint: str = ""  # "": the partner tells its customer
@@ -138,7 +138,7 @@ def _webhook(partner: Partner) -> type[PartnerWebhook]:
     declared: dict[str, Any] = {
         "slug": partner.slug,
         "name": partner.name,
-        "note": partner.note,
+        "remark": partner.remark,
         "names": {kind: kind for kind in partner.identifiers},
         "base": partner.endpoint or "{url}",
         "Settings": Key if partner.endpoint else KeyAndEndpoint,
