@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.commands.destinations import OVERVIEW, overview
 from scripts import events_page, workspace_page
 from transforms.destinations import catalogue
+from transforms.destinations.partners import PARTNERS, PartnerWebhook
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -18,7 +19,10 @@ def updated(page: str) -> str:
 
 
 def _destinations() -> str:
-    return events_page.table(OVERVIEW, (overview(destination) for destination in catalogue().values()))
+    own = (overview(kind) for kind in catalogue().values() if not issubclass(kind, PartnerWebhook))
+    partners = ", ".join(partner.slug for partner in PARTNERS)
+    alike = f"{len(PARTNERS)} partners take the webhook's messages at an endpoint of their own"
+    return f"{events_page.table(OVERVIEW, own)}\n{alike}: {partners}.\n"
 
 
 _PARTS = {

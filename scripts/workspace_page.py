@@ -15,6 +15,7 @@ from schemas.workspace import Computation, Connection, EventNames, Sync, Workspa
 from scripts.events_page import table
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
+from transforms.destinations.partners import PARTNERS, KeyAndEndpoint, PartnerWebhook
 
 
 def _keys(record: type[msgspec.Struct]) -> str:
@@ -54,7 +55,16 @@ def _yaml(value: Any) -> str:
 
 
 def _settings() -> str:
-    return "\n".join(part for destination in catalogue().values() for part in _settings_of(destination))
+    own = [kind for kind in catalogue().values() if not issubclass(kind, PartnerWebhook)]
+    return "\n".join([*(part for kind in own for part in _settings_of(kind)), *_settings_of_partners()])
+
+
+def _settings_of_partners() -> Iterator[str]:
+    """One section for all; those whose endpoint is known have no `url`."""
+    yield f"### Partners\n\n`destination: {PARTNERS[0].slug}`, for example; [their form]({PartnerWebhook.page}).\n"
+    known = [f"`{partner.slug}`" for partner in PARTNERS if partner.endpoint]
+    yield f"`profilecast destinations` lists them. {' and '.join(known)} have no `url`.\n"
+    yield _table_of(KeyAndEndpoint)
 
 
 def _settings_of(destination: type[Destination]) -> Iterator[str]:
@@ -65,12 +75,16 @@ def _settings_of(destination: type[Destination]) -> Iterator[str]:
     if destination.one_record:
         yield f"One record per person: `identifiers: {in_yaml(destination.one_record)}`."
     yield ""
-    hints = get_type_hints(destination.Settings, include_extras=True)
+    yield _table_of(destination.Settings)
+
+
+def _table_of(settings: type[msgspec.Struct]) -> str:
+    hints = get_type_hints(settings, include_extras=True)
     rows = [
         (f"`{f.encode_name}`", described(hints[f.name]), in_words(hints[f.name]), default_words(f))
-        for f in fields_of(destination.Settings)
+        for f in fields_of(settings)
     ]
-    yield table(("setting", "meaning", "what it is", "default"), rows)
+    return table(("setting", "meaning", "what it is", "default"), rows)
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

@@ -11,6 +11,7 @@ import msgspec
 from sandbox.vendor import Answer, Cap, Request, Vendor, on
 
 MAX_ROWS = 10_000
+MAX_EVENTS = 1_000
 OLDEST = 25  # version of the API that still answers: v24.0 expired on 2026-11-10
 SOURCES = ("USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED")
 HASHED = ("EMAIL", "PHONE", "FN", "LN", "FI", "GEN", "DOBY", "DOBM", "DOBD", "CT", "ST", "ZIP", "COUNTRY")
@@ -81,6 +82,7 @@ class Account:
 class Facebook(Vendor):
     slug = "facebook-custom-audiences"
     hosts = (r"graph\.facebook\.com",)
+    also = ("facebook-custom-audiences-website",)
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
         super().__init__(refuses)
@@ -179,6 +181,20 @@ class Facebook(Vendor):
         _, audience = self._find(key)
         return self._change(request, key, audience.remove) if audience else _missing(key)
 
+    @on("POST", "/{pixel}/events")
+    def take(self, request: Request, pixel: str) -> Answer:
+        """The Conversions API: all events of a request are taken, or none."""
+        events = _fields(request).get("data")
+        if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS:
+            return _error(400, 100, f"data must be an array of 1 to {MAX_EVENTS} events")
+        for event in events:
+            if words := _wrong_event(event):
+                return _error(400, 100, words)
+        for event in events:
+            ids = {key: values[0] for key, values in event["user_data"].items()}
+            self.events.add(request.at, event["event_name"], {"pixel": pixel, **ids}, event.get("custom_data", {}))
+        return Answer(200, {"events_received": len(events), "messages": [], "fbtrace_id": "A0"})
+
     @on("DELETE", "/act_{account}/usersofanyaudience")
     def opt_out(self, request: Request, account: str) -> Answer:
         """Rows as of one audience; they leave every audience of the account."""
@@ -224,7 +240,8 @@ class Facebook(Vendor):
         )
 
     def told(self, identifier: str | None, at: float) -> dict[str, Any]:
-        return {"people": [], "events": [], "lists": [audience.shown(identifier) for audience in self._audiences()]}
+        events = list(self.events.having(identifier))
+        return {"people": [], "events": events, "lists": [audience.shown(identifier) for audience in self._audiences()]}
 
     def counts(self) -> dict[str, int]:
         audiences = self._audiences()
@@ -232,6 +249,18 @@ class Facebook(Vendor):
 
     def _audiences(self) -> list[Audience]:
         return [audience for account in self._accounts.values() for audience in account.audiences.values()]
+
+
+def _wrong_event(event: Any) -> str:
+    """What is wrong with an event of a pixel; "" if nothing."""
+    if not isinstance(event, dict) or not all(event.get(name) for name in ("event_name", "event_time", "user_data")):
+        return "event_name, event_time and user_data are needed"
+    if event.get("action_source") == "website" and not event.get("event_source_url"):
+        return "an event of a website needs event_source_url"
+    keys = {key: values for key, values in event["user_data"].items() if values}
+    hashed = (value for values in keys.values() for value in values)
+    fine = keys and all(re.fullmatch("[0-9a-f]{64}", value) for value in hashed)
+    return "" if fine else "user_data needs an address, a number or an id, hashed"
 
 
 def _error(

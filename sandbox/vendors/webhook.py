@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from sandbox.vendor import JSON_TYPE, Answer, Request, Vendor
+from transforms.destinations.partners import PARTNERS
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
 TYPES = ("identify", "track", "group", "delete")
@@ -13,6 +14,7 @@ TYPES = ("identify", "track", "group", "delete")
 class Webhook(Vendor):
     slug = "webhook"
     hosts = ()
+    also = tuple(partner.slug for partner in PARTNERS)
 
     @classmethod
     def credential(cls, request: Request) -> str | None:

@@ -125,3 +125,17 @@ def test_throttling_hides_in_a_400(sandbox, send):
 
 def test_there_is_no_cap(send):
     assert {200} == {send("GET", "/act_1/customaudiences").status_code for _ in range(120)}
+
+
+def test_a_pixel_takes_all_events_of_a_request_or_none(sandbox, gateway):
+    good = {"event_name": "Entered", "event_time": 1, "user_data": {"em": ["0" * 64]}, "custom_data": {"n": 1}}
+    url, key = "https://graph.facebook.com/v27.0/271828/events", {"Authorization": "Bearer token"}
+    for bad in ({"user_data": {"em": ["ana@example.com"]}}, {"event_time": None}, {"action_source": "website"}):
+        assert 400 == gateway.send("POST", url, {"data": [good, good | bad]}, headers=key).status_code
+    assert {"events_received": 1} == {
+        name: value
+        for name, value in gateway.send("POST", url, {"data": [good]}, headers=key).json().items()
+        if name == "events_received"
+    }
+    [account] = sandbox.told("facebook-custom-audiences", "0" * 64)
+    assert [("Entered", {"n": 1})] == [(each["name"], each["properties"]) for each in account["events"]]

@@ -74,3 +74,19 @@ def test_another_revision_is_refused(sandbox: Any, gateway: Any, wrong: dict[str
 
 def test_a_job_that_nobody_began_is_not_there(sandbox: Any, gateway: Any) -> None:
     assert 404 == gateway.send("GET", f"{KLAVIYO}/profile-bulk-import-jobs/job-9", headers=KEY).status_code
+
+
+def test_an_import_names_the_event_that_it_does_not_take(sandbox: Any, gateway: Any) -> None:
+    events = [
+        {"event": "Entered", "properties": {"distinct_id": who, "time": 1, "$insert_id": who}}
+        for who in ("u1", "u2@refused.example")
+    ]
+    answer = gateway.send(
+        "POST", "https://api.mixpanel.com/import?strict=1", events, headers={"Authorization": "Basic a2V5Og=="}
+    )
+    assert (400, ["u2@refused.example"]) == (
+        answer.status_code,
+        [row["insert_id"] for row in answer.json()["failed_records"]],
+    )
+    [account] = sandbox.told("mixpanel", "u1")
+    assert ["Entered"] == [each["name"] for each in account["events"]]

@@ -1,5 +1,7 @@
 """The destinations, found by looking: every module here that defines one, and those of other packages.
 
+A module that makes several from a table has them in `DESTINATIONS`.
+
 A package has destinations of its own by an entry point in the group `profilecast.destinations`, which names a class.
 """
 
@@ -18,7 +20,8 @@ def catalogue() -> dict[str, type[Destination]]:
     """Destination classes by slug, in order of slug."""
     found: dict[str, type[Destination]] = {}
     for module in iter_modules(__path__):
-        for item in vars(import_module(f"{__name__}.{module.name}")).values():
+        members = vars(import_module(f"{__name__}.{module.name}"))
+        for item in (*members.values(), *members.get("DESTINATIONS", ())):
             if isinstance(item, type) and issubclass(item, Destination) and hasattr(item, "slug"):
                 found[item.slug] = item
     for point in entry_points(group=GROUP):

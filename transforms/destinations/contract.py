@@ -64,6 +64,7 @@ class Destination:
     slug: ClassVar[str]
     name: ClassVar[str]
     page: ClassVar[str]  # the vendor's documentation
+    remark: ClassVar[str] = ""  # what one should know before one connects it
     forms: ClassVar[tuple[Form, ...]]  # that it takes; the first is the default of a sync
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
@@ -84,7 +85,7 @@ class Destination:
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
     deletion_takes: ClassVar[float] = 0.0  # seconds after its answer in which it may still hit what is told anew
-    counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
+    counts_only: ClassVar[bool] = False  # answers how many calls were good, not which; or nothing of them
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         self.connection = connection.name

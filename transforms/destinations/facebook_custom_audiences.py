@@ -76,6 +76,13 @@ NEWEST = "v27.0"
 PAGES = (200, 50, 20, 5)  # audiences in an answer; Meta recommends 20 where more are too much
 
 
+def version_of(name: str) -> ApiVersion:
+    """The end of one that is not in the table is not known, unless it came before all that are."""
+    oldest = next(iter(VERSIONS.values()))
+    ended = float(name[1:]) < float(oldest.name[1:])
+    return VERSIONS.get(name) or ApiVersion(name, oldest.ends if ended else None, CHANGELOG)
+
+
 class _Token(Auth):
     """The access token, and where the app demands it a proof that the app knows its secret."""
 
@@ -147,10 +154,7 @@ class FacebookCustomAudiences(Destination):
         self._young = Young()  # audiences, by id
 
     def version(self) -> ApiVersion:
-        """The end of one that is not in the table is not known, unless it came before all that are."""
-        name, oldest = self.settings.api_version, next(iter(VERSIONS.values()))
-        ended = float(name[1:]) < float(oldest.name[1:])
-        return VERSIONS.get(name) or ApiVersion(name, oldest.ends if ended else None, CHANGELOG)
+        return version_of(self.settings.api_version)
 
     def tenant(self) -> str:
         return f"{self.slug}:{self._account()}"

@@ -65,7 +65,7 @@ class Webhook(Destination):
     name = "Webhook"
     page = "https://segment.com/docs/connections/destinations/catalog/webhooks/"  # the form of message and signature
     forms = ("identify", "track")
-    aliases = ("webhooks",)
+    aliases = ("webhooks", "tray-io")
     identifiers = ("*",)
     limits = ()  # a receiver that has one is given a `cap` in the workspace
     forgets = True
