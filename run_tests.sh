@@ -13,7 +13,7 @@ check() {
 check ruff check
 check ruff format --check
 check mypy
-check pytest --numprocesses auto --maxprocesses 4 "$@"
+check pytest --numprocesses 4 --dist worksteal "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}" >&2

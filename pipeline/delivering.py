@@ -136,8 +136,7 @@ def active(plan: ConnectionPlan, connection: Connection, destination: Destinatio
     found = {plan.deletions: Active(0, settings_digest(connection, None))}
     for sync in plan.syncs:
         for form in (*sync.forms, *(form for form, _ in sync.retired)):
-            flush = destination.flush_every if form.form == "list" else 0.0
-            found[form.slot] = Active(sync.epoch, sync.settings, flush)
+            found[form.slot] = Active(sync.epoch, sync.settings, destination.flush_every.get(form.form, 0.0))
     return found
 
 

@@ -52,12 +52,11 @@ def vendors(of: Mapping[str, Destination]) -> dict[str, Vendor]:
 
 
 def vendor_of(destination: Destination) -> Vendor:
-    understood = destination.understands()
+    understood = destination.identifiers
     return Vendor(
         tenant=destination.tenant(),
         understood=understood,
         required=dict(destination.required),
         forgets=tuple(each for each in understood if destination.can_forget(each)),
         history=destination.history,
-        flush_every=destination.flush_every,
     )

@@ -233,10 +233,10 @@ class _Loader:
 
 
 def _understood(destination: type[Destination], workspace: Workspace, settings: Any) -> tuple[str, ...] | None:
-    """The identifiers that a connection understands; None where its unreadable settings decide."""
+    """The identifiers that a connection understands; None where its settings are unreadable, and may decide."""
     if settings is not UNSET:
         try:
-            return destination(workspace, Connection("", destination.slug, (), settings)).understands()
+            return destination(workspace, Connection("", destination.slug, (), settings)).identifiers
         except Exception:  # a fault in its module: the run says so, and goes on with the other connections
             return destination.identifiers
-    return destination.identifiers if destination.understands is Destination.understands else None
+    return None

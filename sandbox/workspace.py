@@ -58,7 +58,7 @@ def _first_request(destination: Destination, call: Call) -> Request:
 
 def _anybody(destination: Destination, sync: Sync) -> Call:
     form = (sync.forms or destination.forms)[0]
-    understood = destination.understands()[0]
+    understood = destination.identifiers[0]
     identifier = Identifier("user_id" if understood == "*" else understood, "anybody@example.com")
     known = dict.fromkeys(destination.required, "Anybody")
     key, name = sync.send_as or sync.computation, sync.name or sync.computation

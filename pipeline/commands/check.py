@@ -108,7 +108,7 @@ def _show_connection(
 ) -> None:
     slug = "" if connection.destination == connection.name else f"{connection.destination}, "
     show_text(f"{connection.name}: {slug}{_cap(connection, destination)}")
-    understood = identifiers(destination(workspace, connection).understands(), "any identifier")
+    understood = identifiers(destination(workspace, connection).identifiers, "any identifier")
     show_text(f"knows people by {understood}", 2)
     if destination.required:
         show_text(f"requires {listed(tuple(destination.required))}", 2)
@@ -150,7 +150,7 @@ def _warn_of_ends(workspace: Workspace, destinations: Destinations, today: date)
     """Say which versions of vendors' APIs end soon, or have ended."""
     for connection in workspace.connections:
         destination = destinations[connection.destination](workspace, connection)
-        version = destination.version()
+        version = destination.api_version
         if version is None or version.ends is None or version.ends - today > _AHEAD:
             continue
         when = f"{'ended' if version.ends <= today else 'ends'} on {version.ends}"

@@ -137,7 +137,7 @@ def _show(destination: type[Destination]) -> None:
         ("requires", _required(d) or "nothing but an identifier"),
         ("per request", f"up to {counted(d.batch.items, 'item')}, {d.batch.bytes:,} bytes"),
         ("at once", f"up to {counted(d.concurrency, 'request')}"),
-        ("sends", f"every {lasting(d.flush_every)}" if d.flush_every else "as changes come"),
+        ("sends", _intervals(d) or "as changes come"),
         ("history", "taken" if d.history else "not taken: only changes after the sync was made"),
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
@@ -169,6 +169,10 @@ def _show(destination: type[Destination]) -> None:
 
 def _ending(version: ApiVersion) -> str:
     return f"{version.name}, {f'until {version.ends}' if version.ends else 'its end is not announced'}"
+
+
+def _intervals(destination: type[Destination]) -> str:
+    return "; ".join(f"{form} every {lasting(seconds)}" for form, seconds in destination.flush_every.items())
 
 
 def default_words(field: FieldInfo) -> str:

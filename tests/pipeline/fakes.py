@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, Struct
 
 from schemas.secret import Secret
+from schemas.workspace import Connection, Workspace
 from transforms.destinations.contract import Destination, Limit
 
 
@@ -37,8 +38,10 @@ class Acme(Destination):
 
     settings: Settings
 
-    def understands(self) -> tuple[str, ...]:
-        return (*self.identifiers, "phone") if self.settings.phone_column else self.identifiers
+    def __init__(self, workspace: Workspace, connection: Connection) -> None:
+        super().__init__(workspace, connection)
+        if self.settings.phone_column:
+            self.identifiers = (*self.identifiers, "phone")
 
 
 class Lists(Destination):

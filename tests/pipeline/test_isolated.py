@@ -41,11 +41,6 @@ class InLimitGroup(Webhook):
         raise Fault("on purpose")
 
 
-class InAtOnce(Webhook):
-    def at_once(self) -> int:
-        raise Fault("on purpose")
-
-
 class InBatchOf(Webhook):
     def batch_of(self, route: str) -> Batch:
         raise Fault("on purpose")
@@ -86,7 +81,7 @@ class InBody(Webhook):
         raise AssertionError("it cannot be sent")
 
 
-AT_ONCE = (InConstructor, InTenant, InLimitGroup, InAtOnce)
+AT_ONCE = (InConstructor, InTenant, InLimitGroup)
 CALL_BY_CALL = (InBatchOf, InRoute, InCheck, InUnit, InDeliver, InAuth, InBody)
 FEW = 5  # calls that are rejected until it is clear that the fault is not theirs
 

@@ -86,8 +86,7 @@ def test_two_hundred_conversations_at_once_sign_in_once(server: VendorServer) ->
     vendor = Vendor(delay=0.3)
 
     class Slow(Acme):
-        def at_once(self) -> int:
-            return 200
+        concurrency = 200
 
     report = deliver(server, vendor, Slow, 200)
     assert ("", 200) == (report.stopped, report.delivered)
@@ -124,8 +123,7 @@ def test_a_session_is_renewed_before_it_ends_and_nobody_is_refused(server: Vendo
     connected = webhook()
 
     class Paced(Acme):
-        def at_once(self) -> int:
-            return 1
+        concurrency = 1
 
     server.script = lambda seen: replace_delay(vendor(seen))
     delivery = delivery_of(

@@ -88,7 +88,7 @@ def test_a_fault_about_one_call_ends_that_call_alone(
     assert "person-3" not in letter.answer
 
 
-@pytest.mark.parametrize("what", ["__init__", "at_once", "limit_group", "batch_of", "classify"])
+@pytest.mark.parametrize("what", ["__init__", "tenant", "limit_group", "batch_of", "classify"])
 def test_a_module_that_fails_for_everything_stops_its_connection_alone(
     server: VendorServer, options: Any, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,19 +60,20 @@ class Destination:
     must not leave the process (a token).
     """
 
-    # -- declaration: without defaults where every destination has to say it
+    # -- declaration: without defaults where every destination has to say it. What a connection's settings change, its
+    # constructor sets on the instance: `identifiers`, `concurrency`, `api_version`, `auth`.
     slug: ClassVar[str]
     name: ClassVar[str]
     page: ClassVar[str]  # the vendor's documentation
     remark: ClassVar[str] = ""  # what one should know before one connects it
     forms: ClassVar[tuple[Form, ...]]  # that it takes; the first is the default of a sync
     Settings: ClassVar[type[msgspec.Struct]]
-    identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
+    identifiers: tuple[str, ...]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
-    api_version: ClassVar[ApiVersion | None] = None  # that its requests name, where the vendor ends versions
+    api_version: ApiVersion | None = None  # that its requests name, where the vendor ends versions
     paced_by: ClassVar[tuple[str, float] | None] = None  # a header that tells the account's own limit, and its seconds
     batch: ClassVar[Batch] = Batch()
-    concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
+    concurrency: int = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
@@ -80,7 +81,7 @@ class Destination:
     # Where the vendor keeps one record per person: strategies that make one of a person's identifiers, for `init`.
     one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
-    flush_every: ClassVar[float] = 0.0  # seconds between flushes of the list form: 3600
+    flush_every: ClassVar[Mapping[Form, float]] = {}  # seconds between flushes, by form; others go as they come
     auth: Auth = Auth()  # how the vendor knows who asks
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
@@ -96,14 +97,6 @@ class Destination:
         self.memory: Memory = {}  # kept between runs, for this vendor account
         self.made: set[Target] = set()  # what `prepare` made at the vendor, and did not find there
         self.notes: dict[str, int] = {}  # what the run says of this connection, once: words, and of how many calls
-
-    def understands(self) -> tuple[str, ...]:
-        """`identifiers` as this connection's settings make them, in order of precedence."""
-        return self.identifiers
-
-    def version(self) -> ApiVersion | None:
-        """`api_version` as this connection's settings make it."""
-        return self.api_version
 
     def tenant(self) -> str:
         """Which account at the vendor the settings point at.
@@ -122,7 +115,7 @@ class Destination:
 
     def can_forget(self, identifier_type: str) -> bool:
         """Whether the vendor can be asked to delete by such an identifier."""
-        understood = self.understands()
+        understood = self.identifiers
         return self.forgets and (identifier_type in understood or "*" in understood)
 
     def name_at_vendor(self, form: Form, key: str) -> str:
@@ -136,10 +129,6 @@ class Destination:
     def event_at_vendor(self, name: str) -> str:
         """How the vendor calls an event of this name."""
         return name
-
-    def at_once(self) -> int:
-        """`concurrency` as this connection's settings make it."""
-        return self.concurrency
 
     def reaches_inside(self) -> bool:
         """Whether its requests may go to private addresses: this machine, its network."""
@@ -172,7 +161,7 @@ class Destination:
 
     def check(self, call: Call) -> Rejected | None:
         """Refuse a call before it costs a request. An override asks this one first."""
-        understood = self.understands()
+        understood = self.identifiers
         if call.identifier.type not in understood and "*" not in understood:
             return Rejected("invalid_identifier", f"{self.name} does not understand {call.identifier.type!r}")
         if call.kind == "delete" and not self.can_forget(call.identifier.type):

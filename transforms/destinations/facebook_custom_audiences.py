@@ -4,7 +4,7 @@ import hmac
 import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -22,6 +22,7 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
+    Form,
     Identifier,
     Outcome,
     Preparation,
@@ -110,7 +111,7 @@ class FacebookCustomAudiences(Destination):
     limits = ()  # Meta counts by business use case and says when to go on
     batch = Batch(items=10_000, bytes=4_000_000)
     concurrency = 4
-    flush_every = 3600.0
+    flush_every: ClassVar[Mapping[Form, float]] = {"list": 3600.0}
     forgets = True
     counts_only = True
     auth = _Token()
@@ -151,10 +152,8 @@ class FacebookCustomAudiences(Destination):
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
+        self.api_version = version_of(self.settings.api_version)
         self._young = Young()  # audiences, by id
-
-    def version(self) -> ApiVersion:
-        return version_of(self.settings.api_version)
 
     def tenant(self) -> str:
         return f"{self.slug}:{self._account()}"

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from schemas.workspace import Connection, Workspace
 from transforms.destinations.auth import Bearer
 from transforms.destinations.contract import (
-    ApiVersion,
     Batch,
     Call,
     Identifier,
@@ -67,8 +67,9 @@ class FacebookCustomAudiencesWebsite(Plain):
         def __post_init__(self) -> None:
             check_texts(self)
 
-    def version(self) -> ApiVersion:
-        return version_of(self.settings.api_version)
+    def __init__(self, workspace: Workspace, connection: Connection) -> None:
+        super().__init__(workspace, connection)
+        self.api_version = version_of(self.settings.api_version)
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):

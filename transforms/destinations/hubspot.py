@@ -70,7 +70,7 @@ class HubSpot(Destination):
     name = "HubSpot"
     page = "https://developers.hubspot.com/docs/guides/api/crm/objects/contacts"
     forms = ("identify", "track")
-    identifiers = ("email",)
+    identifiers: tuple[str, ...] = ("email",)
     api_version = ApiVersion(
         "v3", date(2027, 9, 1), "https://developers.hubspot.com/docs/api-reference/legacy/migration-guide"
     )
@@ -114,11 +114,10 @@ class HubSpot(Destination):
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
+        if self.settings.user_id_property:
+            self.identifiers = ("email", "user_id")
         self.auth = Bearer("{access_token}") if self.settings.access_token else RefreshToken(TOKEN)
         self._set_up = SetUp()
-
-    def understands(self) -> tuple[str, ...]:
-        return ("email", "user_id") if self.settings.user_id_property else ("email",)
 
     def tenant(self) -> str:
         """The variable of the token: only the token says which account it is of."""

@@ -9,7 +9,7 @@ Always in bulk, one person too: Iterable processes single and bulk requests apar
 import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 from msgspec import Meta, Struct
@@ -89,7 +89,7 @@ class Iterable(Destination):
     name = "Iterable"
     page = API
     forms = ("identify", "track", "list")
-    identifiers = ("email", "user_id")
+    identifiers: tuple[str, ...] = ("email", "user_id")
     one_record = {"user_id": "attach"}
     limits = (
         Limit(500, source=CAPS_TABLE),
@@ -102,7 +102,7 @@ class Iterable(Destination):
         Limit(1000, 86_400.0, "users/forget", API),
     )
     batch = Batch(1000, 4_000_000)
-    flush_every = 3600.0
+    flush_every: ClassVar[Mapping[Form, float]] = {"list": 3600.0}
     forgets = True
     auth = Header("api-key", "{api_key}")
 
@@ -131,10 +131,9 @@ class Iterable(Destination):
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
+        if self.settings.project == "user_id":
+            self.identifiers = ("user_id",)
         self._young = Young()  # lists, by id
-
-    def understands(self) -> tuple[str, ...]:
-        return ("user_id",) if self.settings.project == "user_id" else self.identifiers
 
     def tenant(self) -> str:
         """The variable of the key: only the key says which project it is of."""

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from msgspec import Meta, Struct
 
+from schemas.workspace import Connection, Workspace
 from transforms.destinations.auth import basic
 from transforms.destinations.contract import (
     Auth,
@@ -121,10 +122,10 @@ class Webhook(Destination):
 
     settings: Settings
 
-    def understands(self) -> tuple[str, ...]:
-        """The type that the URL names, or every type."""
-        names = set(PLACE.findall(self.settings.url)) - {ANY}
-        return tuple(names) or self.identifiers
+    def __init__(self, workspace: Workspace, connection: Connection) -> None:
+        super().__init__(workspace, connection)
+        if named := set(PLACE.findall(self.settings.url)) - {ANY}:
+            self.identifiers = tuple(named)
 
     def tenant(self) -> str:
         """A receiver is known by its URL, any part of which may be secret."""

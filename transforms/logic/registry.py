@@ -17,7 +17,6 @@ class Vendor(Struct, frozen=True):
     required: Mapping[str, tuple[tuple[str, ...], ...]] = {}
     forgets: tuple[str, ...] = ()  # the identifier types that it can be asked to forget; ("*",): every type
     history: bool = True
-    flush_every: float = 0.0  # seconds, of the list form
 
 
 class Notice(Struct, frozen=True):

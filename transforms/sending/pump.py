@@ -130,7 +130,7 @@ class Pump:
         limits = effective_limits(type(destination).limits, delivery.connection)
         self.report.cap = next((per(each.requests, each.seconds) for each in limits if not each.endpoint), "none")
         self._limiter = self._share_limiter(destination, limits, kept)
-        self._at_once = min(self._most, at_once(destination.at_once(), limits))
+        self._at_once = min(self._most, at_once(destination.concurrency, limits))
         objects = type(destination).unit is not Destination.unit
         self._lanes = Lanes(destination.route, destination.unit, destination.batch_of, objects)
         self._saving = asyncio.Lock()

@@ -33,5 +33,5 @@ def test_no_version_ends_within_60_days(kind: type[Destination]) -> None:
 )
 def test_facebook_has_the_version_that_the_settings_name(name: str, ends: date | None) -> None:
     settings = FacebookCustomAudiences.Settings(ad_account_id="7", access_token=Secret("${T}"), api_version=name)
-    version = FacebookCustomAudiences(Workspace("shop", (), ()), Connection("fb", "facebook", (), settings)).version()
+    version = FacebookCustomAudiences(Workspace("shop", (), ()), Connection("fb", "facebook", (), settings)).api_version
     assert (name, ends) == (version.name, version.ends)

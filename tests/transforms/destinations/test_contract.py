@@ -109,7 +109,7 @@ def replaced(value: Any, path: tuple[str | int, ...], part: Any) -> Any:
 def test_identifier_that_is_not_understood_costs_no_request(destination: Destination, case: Case) -> None:
     assert [] == case.talk
     assert {"rejected invalid_identifier"} == set(case.expect.values())
-    assert set() == {call.identifier.type for call in case.calls.values()} & set(destination.understands())
+    assert set() == {call.identifier.type for call in case.calls.values()} & set(destination.identifiers)
 
 
 @every_destination
@@ -178,7 +178,8 @@ def test_required_keys_say_what_fills_them(kind: type[Destination]) -> None:
 
 @every_destination
 def test_lists_are_flushed_on_an_interval(kind: type[Destination]) -> None:
-    assert (kind.flush_every > 0) == ("list" in kind.forms)
+    assert ("list" in kind.flush_every) == ("list" in kind.forms)
+    assert all(seconds > 0 for seconds in kind.flush_every.values())
 
 
 @every_destination
@@ -205,8 +206,8 @@ def _settings(kind: type[Destination], case: Case) -> Any:
 def test_deletion_is_known_beforehand(kind: type[Destination]) -> None:
     _, case = next(iter(cases(kind.slug)))
     destination = connect(kind, case)
-    assert kind.forgets == any(destination.can_forget(type) for type in (*destination.understands(), "anything"))
-    assert destination.can_forget("anything") == (kind.forgets and destination.understands() == ("*",))
+    assert kind.forgets == any(destination.can_forget(type) for type in (*destination.identifiers, "anything"))
+    assert destination.can_forget("anything") == (kind.forgets and destination.identifiers == ("*",))
 
 
 @every_destination

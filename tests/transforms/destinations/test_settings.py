@@ -132,8 +132,8 @@ def test_the_method_changes_no_tenant() -> None:
 
 def test_a_url_may_name_its_identifier_twice() -> None:
     named = made("webhook", url="https://hooks.example/{email}?whom={email}")
-    assert ("email",) == named.understands()
-    assert ("*",) == made("webhook", url="https://hooks.example/{identifier}").understands()
+    assert ("email",) == named.identifiers
+    assert ("*",) == made("webhook", url="https://hooks.example/{identifier}").identifiers
 
 
 def test_headers_that_break_nothing_are_taken() -> None:

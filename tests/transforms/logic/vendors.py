@@ -78,7 +78,6 @@ def vendor_of(connection: Connection) -> Vendor:
         required=kind.required,
         forgets=kind.forgets,
         history=kind.history,
-        flush_every=kind.flush_every,
     )
 
 
