@@ -470,6 +470,31 @@ def test_a_property_that_was_deleted_is_made_again_in_the_same_run(case: Callabl
         assert {"201", "102"} == {str(each["score"]) for each in hubspot.contacts.values()}
 
 
+def test_a_quota_that_is_used_up_between_two_runs_rejects_nobody_and_goes_on_when_there_is_more(
+    case: Callable[[str], Case], capsys: Capture
+) -> None:
+    used_up: list[int] = []
+
+    def answer(seen: Seen) -> Answer:
+        if used_up:
+            body = {"status": "error", "errorType": "RATE_LIMIT", "policyName": "DAILY", "message": "daily limit"}
+            return Answer(429, body, headers={"Retry-After": "3"})
+        return hubspot(seen)
+
+    shop, hubspot = case("hubspot"), HubSpot()
+    with vendor(answer) as server:
+        shop.url = server.url
+        assert 0 == shop.run(scored([1, 2], kind="email"))
+        used_up.append(1)
+        assert 0 != shop.run([score(n, DAY_2, 100 + n) for n in (1, 2)], "--retry-for", "1s")
+        assert "its cap or the vendor makes it wait" in capsys.readouterr().out
+        assert (0, 2) == shop.counts("hubspot", "rejected", "waiting")
+        used_up.clear()
+        time.sleep(3)
+        assert 0 == shop.run([])
+        assert {"101", "102"} == {str(each["score"]) for each in hubspot.contacts.values()}
+
+
 def test_an_address_that_is_only_secondary_is_told(case: Callable[[str], Case]) -> None:
     shop, hubspot = case("hubspot"), HubSpot(secondary=False)
     hubspot.contacts["100"] = {"email": "new@example.com", "hs_additional_emails": "a1@example.com"}
