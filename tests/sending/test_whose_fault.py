@@ -219,6 +219,22 @@ def test_credentials_in_the_address_beside_others_are_no_crash(server: VendorSer
     assert "its settings make a request that cannot be sent" in report.stopped
 
 
+def test_a_bad_record_in_each_of_all_batches_is_found_though_nothing_more_can_be_sent(
+    server: VendorServer, options: Any
+) -> None:
+    """Five batches, all refused: as many as make a connection's refusal, were they not divided."""
+
+    def answer(seen: Seen) -> Answer:
+        bad = any(int(each["traits"]["email"].split("@")[0].split("-")[1]) % 3 == 0 for each in seen.json)
+        return Answer(403, {"error": "one of them is not allowed"}) if bad else Answer()
+
+    server.script = answer
+    running = start(people(15), webhook(batch=3), options)
+    report = running.report()
+    assert ("", 10, 5) == (report.stopped, report.delivered, report.rejections)
+    assert {n for n in range(15) if n % 3 == 0} == running.rejected().keys()
+
+
 # -- signatures and secrets
 
 

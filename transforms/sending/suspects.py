@@ -103,7 +103,7 @@ class Suspects:
 
     def weigh_last(self) -> None:
         """Judge the suspects: nothing more can be sent, and nothing is out. Raises Stopped where nobody succeeded."""
-        if not self._waiting:
+        if not self._waiting or not self.stand(0):  # batches are divided first
             return
         records, waiting = self._blame.ended()
         for record in records:
