@@ -152,7 +152,7 @@ def simulate(slug: str, people: int) -> tuple[int, float, float]:
     destination = kind(workspace, connection)
     simulation = Simulation(destination, Limiter(effective_limits(kind.limits, connection), 0.0))
     lanes = Lanes(destination.route, destination.unit, destination.batch_of)
-    calls = People(people, kind_of(kind)).calls()
+    calls = People(people, kind_of(kind), True, digest(False)).calls()
     window = max(2_000, 4 * destination.batch.items)
     pattern: list[str] = []
     alone, number = 0, 0
@@ -186,7 +186,7 @@ def _alone(destination: Destination, calls: list[Call]) -> int:
 def real(slug: str, people: int) -> tuple[int, float, int, int]:
     """Requests, seconds, delivered calls and 429s of the real sender before the sandbox, in one process."""
     workspace, connection, kind = connected(slug)
-    log = PeopleLog(People(people, kind_of(kind)))
+    log = PeopleLog(People(people, kind_of(kind), True, digest(False)))
     with running_sandbox() as sandbox:
         options = SenderOptions(gateway=sandbox.url)
         delivery = Delivery(workspace, connection, log, NoCaps(), {1: Active(1)}, 0, options)

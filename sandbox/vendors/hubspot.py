@@ -15,7 +15,7 @@ MAX_EVENTS = 500
 SHOWN = ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")
 # `/crm/objects/2026-03/…` is `/crm/v3/objects/…`
 DATED = re.compile(r"/(crm/objects|crm/properties|events)/\d{4}-\d\d/")
-TOKEN = "/oauth/v1/token"
+TOKEN = "/oauth/2026-03/token"
 GRANTED = re.compile(r"(granted-[0-9a-f]{16})-\d+")  # an access token of OAuth: its account, and its number there
 LIFE = 1800  # seconds, of such a token
 

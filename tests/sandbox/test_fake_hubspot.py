@@ -188,7 +188,7 @@ def grant(gateway):
 
     def grant(**form):
         sent = {name: value for name, value in {**GRANT, **form}.items() if value is not None}
-        return gateway.send("POST", f"{API}/oauth/v1/token", data=sent)
+        return gateway.send("POST", f"{API}/oauth/2026-03/token", data=sent)
 
     return grant
 
@@ -232,7 +232,7 @@ def test_a_grant_needs_a_client_and_a_refresh_token(grant, form, status):
 
 
 def test_a_grant_is_asked_for_by_a_form(gateway):
-    assert 400 == gateway.send("POST", f"{API}/oauth/v1/token", GRANT).status_code
+    assert 400 == gateway.send("POST", f"{API}/oauth/2026-03/token", GRANT).status_code
 
 
 def test_a_token_that_nobody_granted_is_refused(gateway, grant):

@@ -226,7 +226,7 @@ def test_a_token_that_expires_under_way_is_renewed_once_for_all(
     given: list[str] = []
 
     def answer(seen: Seen) -> Answer:
-        if seen.target.endswith("/oauth/v1/token"):
+        if seen.target.endswith("/oauth/2026-03/token"):
             given.append(f"token-{len(given)}")
             return Answer(200, {"access_token": given[-1]}, delay=0.05)
         valid = given[-1] if seen.number < 3 else "token-1"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from schemas.canonical import digest
 from schemas.outcomes import Later
 from schemas.workspace import Connection, EventNames, Workspace
 from transforms.destinations.auth import Bearer, RefreshToken
@@ -36,7 +37,7 @@ from transforms.destinations.contract import (
     retry_after,
     timestamp,
 )
-from transforms.destinations.hubspot_contacts import read, read_and_write, write
+from transforms.destinations.hubspot_contacts import create_or_update, read, write
 from transforms.destinations.hubspot_setup import Need, SetUp
 from transforms.destinations.hubspot_shapes import (
     CONTACTS,
@@ -63,6 +64,8 @@ from transforms.destinations.safety import check_texts, fingerprint
 
 # The daily quota is filled up at midnight in the account's time zone, which is not known here: ask every hour.
 NEXT_DAY = 3600.0
+TEN_SECONDS = 10.0  # HubSpot's window, where an answer does not say how long
+NEVER_TOLD = (digest(False), digest(None))  # what a vendor has of a key that was never told
 
 
 class HubSpot(Destination):
@@ -83,7 +86,10 @@ class HubSpot(Destination):
 
         access_token: Annotated[
             Secret | None,
-            Meta(description="Token of a private app: contacts read and write, contact schemas write, event scopes."),
+            Meta(
+                description="A Service Key, or the token of an older private app: contacts read and write, "
+                "contact schemas write, event scopes."
+            ),
         ] = None
         refresh_token: Annotated[Secret | None, Meta(description="OAuth refresh token, instead of access_token.")] = (
             None
@@ -100,7 +106,7 @@ class HubSpot(Destination):
         ] = ""
         upsert: Annotated[
             bool,
-            Meta(description="Write by batch/upsert, one request where there are three. HubSpot warns that it may "
+            Meta(description="Write addresses too by batch/upsert, always in one request. HubSpot warns that it may "
                  "not keep the properties that are not sent."),
         ] = False  # fmt: skip
 
@@ -156,7 +162,8 @@ class HubSpot(Destination):
                     events.setdefault(label, {}).update(new)
         if events:
             yield from self._set_up.events(events, defined)
-        missing = self._set_up.missing
+        missing, created = self._set_up.missing, self._set_up.created
+        self.made |= {t for t, call in targets.items() if not created.isdisjoint(self._needs_of_all(call))}
         return {
             target: missing[need].words
             for target, call in targets.items()
@@ -200,14 +207,15 @@ class HubSpot(Destination):
             fields = {name: text(value) for name, value in self._values(call)}
             contacts.setdefault(name_of(call.identifier), {}).update(fields)
         id_property = self._id_property(calls[0].identifier)
-        if self.settings.upsert:
+        if self.settings.upsert or id_property != "email":  # of a unique property, HubSpot keeps what is not sent
             inputs = [
                 ([value], {"id": value, "idProperty": id_property, "properties": fields})
                 for value, fields in contacts.items()
             ]
             results = yield from write("upsert", inputs, lost)
         else:
-            results = yield from read_and_write(id_property, contacts, lost)
+            known = {name_of(call.identifier) for call in calls if call.before not in NEVER_TOLD}
+            results = yield from create_or_update(contacts, contacts.keys() - known, lost)
         missed = Rejected("conflict", "HubSpot says that the contact exists, but does not find it")
         told = [results.get(name_of(call.identifier), missed) for call in calls]
         # A property is gone: what sets it waits until there is one again, the rest of the request goes once more.
@@ -261,9 +269,13 @@ class HubSpot(Destination):
             return Verdict("throttled", retry_after(reply), reply.words())
         if status == 429 and reply.object.get("policyName") == "DAILY":
             return Verdict("throttled", retry_after(reply) or NEXT_DAY, reply.words())
+        if status == 429 and reply.object.get("policyName") == "TEN_SECONDLY_ROLLING":
+            return Verdict("throttled", retry_after(reply) or TEN_SECONDS, reply.words())
         # Not every plan has custom events, not every token may make properties: no reason to stop the others.
         if status == 403 and request.url.startswith((EVENTS, PROPERTIES)):
             return Verdict("answered")
+        if status == 409 and items > 1 and request.url.endswith("/upsert"):  # one address is another contact's
+            return Verdict("halve", words=reply.words())
         if status in (404, 409) and "category" in reply.object:  # a contact or event that is gone, or there by now
             return Verdict("answered")
         if status == 400 and self._lacks(request, message_of(reply)):

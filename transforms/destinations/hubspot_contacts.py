@@ -29,14 +29,16 @@ BUSY = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
 Write = tuple[list[str], dict[str, Any]]  # the identifiers of a contact, and what is written
 
 
-def read_and_write(
-    id_property: str, contacts: Mapping[str, dict[str, str]], lost: set[str]
+def create_or_update(
+    contacts: Mapping[str, dict[str, str]], new: Collection[str], lost: set[str]
 ) -> Generator[Request, Reply, dict[str, Outcome]]:
-    """Update the contacts that exist, create the others; outcomes by identifier.
+    """Create contacts, or update those that exist; outcomes by address.
 
-    Twice for those that came or went between reading and writing.
+    Those that are probably `new` are created without a look: HubSpot names the record where one exists. The others are
+    looked up; twice where they came or went between reading and writing.
     """
-    results: dict[str, Outcome] = {}
+    id_property = "email"
+    results = yield from _create([value for value in contacts if value in new], contacts, lost)
     for _ in range(2):
         left = [value for value in contacts if value not in results]
         if not left:
@@ -46,7 +48,7 @@ def read_and_write(
             return results | dict.fromkeys(left, records)
         results |= yield from _update({value: records[value] for value in left if value in records}, contacts, lost)
         unknown = [value for value in left if value not in records]
-        results |= yield from _create(id_property, unknown, contacts, lost)
+        results |= yield from _create(unknown, contacts, lost)
     return results
 
 
@@ -63,7 +65,7 @@ def _update(
 
 
 def _create(
-    id_property: str, values: list[str], contacts: Mapping[str, dict[str, str]], lost: set[str]
+    values: list[str], contacts: Mapping[str, dict[str, str]], lost: set[str]
 ) -> Generator[Request, Reply, dict[str, Outcome]]:
     """Create these contacts; those that turn out to exist under another address are updated.
 
@@ -77,23 +79,21 @@ def _create(
         if not groups:
             break
         group = groups.pop()
-        writes: list[Write] = [([value], {"properties": {id_property: value, **contacts[value]}}) for value in group]
+        writes: list[Write] = [([value], {"properties": {"email": value, **contacts[value]}}) for value in group]
         conflicts: dict[str, str] = {}
         results |= yield from write("create", writes, lost, conflicts)
         if len(conflicts) > 1 and len(set(conflicts.values())) == 1:  # of one of them, or of all
             words = next(iter(conflicts.values()))
             if words not in shown:
-                ids = EXISTING.findall(words) if id_property == "email" else []
+                ids = EXISTING.findall(words)
                 shown[words] = (yield from _addresses(ids)) if ids else {}
             found = shown[words]
             existing |= {value: found[value] for value in conflicts if value in found}
             left = [value for value in conflicts if value not in found]
             half = len(left) // 2 if len(left) == len(conflicts) else len(left)
             groups += [some for some in (left[half:], left[:half]) if some]
-        elif id_property == "email":
+        else:
             existing |= {v: ids[0] for v, said in conflicts.items() if (ids := EXISTING.findall(said))}
-        else:  # the record may be another person's, with the same address
-            results |= {value: Rejected("conflict", said) for value, said in conflicts.items()}
     many = Later(words="HubSpot has too many of these contacts already for one go")
     results |= {value: many for group in groups for value in group}
     return results | (yield from _update(existing, contacts, lost))
@@ -144,7 +144,11 @@ def write(
 def _written(reply: Reply, bodies: list[dict[str, Any]], lost: set[str]) -> list[Outcome | str | None]:
     """What became of each contact of a request; None: read again; HubSpot's words: it exists."""
     answer = reply.object
+    id_property = word(bodies[0], "idProperty")
     if not reply.ok:
+        if id_property and no_property(message_of(reply), id_property):
+            lost.add(id_property)
+            return [Later(words=message_of(reply))] * len(bodies)
         if reply.status == 409:
             return [message_of(reply)] * len(bodies)
         if reply.status == 404:

@@ -29,6 +29,7 @@ class SetUp:
     def __init__(self) -> None:
         self.missing: dict[Need, Blocked] = {}  # what cannot be had, and why
         self.young = Young()  # what was just made
+        self.created: set[Need] = set()  # what this process made
 
     def lose_property(self, name: str, memory: Memory) -> Outcome:
         """Note that HubSpot does not have a property: not yet, or not any more."""
@@ -55,6 +56,7 @@ class SetUp:
                 existing |= missing
                 for name in missing:
                     self.young.made(("property", name))
+                    self.created.add(("property", name))
             else:  # only some were made, or somebody else just made them
                 existing = by_name((yield Request("GET", PROPERTIES)))
         for name, field in fields.items():

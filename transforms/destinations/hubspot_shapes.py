@@ -14,7 +14,7 @@ from transforms.destinations.names import in_ascii
 from transforms.destinations.reading import items, part, rows, word
 
 API = "https://api.hubapi.com"
-TOKEN = f"{API}/oauth/v1/token"
+TOKEN = f"{API}/oauth/2026-03/token"
 CONTACTS = f"{API}/crm/v3/objects/contacts"
 PROPERTIES = f"{API}/crm/v3/properties/contacts"
 EVENTS = f"{API}/events/v3"

@@ -19,6 +19,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from schemas.calls import Call, Identifier, Kind
+from schemas.canonical import digest
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Rejected, Submitted
 from schemas.secret import Secret
 from schemas.workspace import Computation, Connection, Sync, Workspace
@@ -64,6 +65,7 @@ class Told(Struct, frozen=True, forbid_unknown_fields=True):
     at: str = "1998-03-31T00:00:00Z"
     traits: dict[str, Any] = {}
     computation: str = ""  # its key, where the vendor knows it by another
+    new: bool = False  # the vendor was never told this of the identifier
 
 
 class Send(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -238,6 +240,7 @@ def calls(case: Case) -> dict[str, Call]:
         made[name] = Call(
             name, told.kind, told.identifier, told.key, told.value, _micros(told.at), ask,
             computation=of, sync=of, traits=told.traits,
+            before=digest(False) if told.new else None,
         )  # fmt: skip
     return made
 
