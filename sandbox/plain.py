@@ -79,7 +79,7 @@ class PlainVendor(Vendor):
         if len(request.body) > self.max_bytes:
             return self.too_large()
         for takes in self.takes:
-            if (takes.method, takes.path) == (request.method, request.path):
+            if (takes.method, takes.path) == (request.method, self.place(request)):
                 return self._take(takes, request)
         return self.unknown(request)
 

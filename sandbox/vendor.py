@@ -97,6 +97,7 @@ class Vendor:
 
     slug: ClassVar[str]
     hosts: ClassVar[tuple[str, ...]]  # patterns; () answers for every host that nobody else serves
+    also: ClassVar[tuple[str, ...]] = ()  # slugs of other destinations at these hosts
     caps: ClassVar[tuple[Cap, ...]] = ()
     max_bytes: ClassVar[int] = 10_000_000
 

@@ -16,7 +16,7 @@ def all_vendors() -> dict[str, type[Vendor]]:
     for module in iter_modules(__path__, __name__ + "."):
         for member in vars(import_module(module.name)).values():
             if isinstance(member, type) and issubclass(member, Vendor) and member.__module__ == module.name:
-                found[member.slug] = member
+                found |= dict.fromkeys((member.slug, *member.also), member)
     found |= {point.load().slug: point.load() for point in entry_points(group="profilecast.sandbox")}
     return dict(sorted(found.items()))
 

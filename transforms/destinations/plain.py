@@ -24,6 +24,7 @@ A form without a method is one that the vendor does not take: `identify`, `track
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import msgspec
 from msgspec import Struct
 
 from transforms.destinations.auth import filled
@@ -55,6 +56,7 @@ class Item(Struct, frozen=True):
     properties: Mapping[str, Any]  # of `track`
     at: int  # microseconds since 1970
     message_id: str
+    call: Call  # it; of several, the first: for vendors that take the neutral message
 
     @property
     def time(self) -> str:
@@ -65,6 +67,22 @@ class Item(Struct, frozen=True):
     def seconds(self) -> int:
         """Seconds since 1970."""
         return self.at // 1_000_000
+
+
+# For `names`, where every type of identifier is understood and none has another name at the vendor.
+ANY: Mapping[str, str] = {"*": "*"}
+
+
+def text(value: Any) -> str:
+    """A value for vendors that take texts only: all that is none as JSON, nothing as ""."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return msgspec.json.encode(value).decode()
+
+
+def flat(value: Any) -> str | int | float:
+    """A value for vendors that take texts and numbers only."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else text(value)
 
 
 _METHODS: Mapping[str, Form] = {"identify": "identify", "track": "track", "add": "list", "remove": "list"}
@@ -96,7 +114,7 @@ class Plain(Destination):
 
     def read(self, reply: Reply, items: Sequence[Item]) -> Outcome | Sequence[Outcome]:
         """What became of all items, or of each."""
-        return Delivered() if reply.ok else refused(reply)
+        return Delivered(unconfirmed=self.counts_only) if reply.ok else refused(reply)
 
     # -- what the sender calls
 
@@ -120,7 +138,8 @@ class Plain(Destination):
 
     def _item(self, calls: Sequence[Call]) -> Item:
         first = calls[0]
-        ids, traits = {self.names[first.identifier.type]: first.identifier.id}, dict[str, Any]()
+        kind = first.identifier.type
+        ids, traits = {self.names.get(kind, kind): first.identifier.id}, dict[str, Any]()
         for call in calls:
             for name, value in call.traits.items():
                 if name in self.names and isinstance(value, str):
@@ -139,4 +158,5 @@ class Plain(Destination):
             properties=self.properties(first) if happened else {},
             at=max(call.at for call in calls),
             message_id=self.message_id(first),
+            call=first,
         )
