@@ -25,7 +25,7 @@ bin=$root/.venv/bin
 
 # Any value will do for the sandbox. These replace what may be set: real secrets have no business here.
 export BRAZE_API_KEY=sandbox-only-braze HUBSPOT_ACCESS_TOKEN=sandbox-only-hubspot \
-    ZENDESK_API_TOKEN=sandbox-only-zendesk ITERABLE_API_KEY=sandbox-only-iterable \
+    ZENDESK_CLIENT_SECRET=sandbox-only-zendesk ITERABLE_API_KEY=sandbox-only-iterable \
     FACEBOOK_ACCESS_TOKEN=sandbox-only-facebook WEBHOOK_SHARED_SECRET=sandbox-only-webhook
 
 mkdir -p "$out"

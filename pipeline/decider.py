@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from pipeline.sent import Receipts, make, rename
+from pipeline.sent import Receipts, make, remade, rename
 from pipeline.state_db import Portion as Transaction
 from pipeline.state_db import StateDb
 from pipeline.vendors import made
@@ -213,7 +213,7 @@ def enter_workspace(
     """The plan and the registry with this workspace, not yet written; and what changes by it."""
     packed = db.registry()
     known = decode_registry(packed) if packed else Registry()
-    registry, notices = enter(known, workspace, vendors, now)
+    registry, notices = enter(known, workspace, vendors, now, remade(db.folder, workspace))
     plan = make_plan(workspace, vendors, registry, now)
     if registry != known or known.digest != plan.digest():
         registry.number = known.number + 1

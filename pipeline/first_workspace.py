@@ -46,6 +46,9 @@ _FORMS = {
 }
 
 
+_MOST = 4  # settings that are not required, of one way to complete the others
+
+
 class Planned(NamedTuple):
     """A connection to be written."""
 
@@ -105,11 +108,9 @@ def _identifiers(destination: type[Destination]) -> Iterator[str]:
     never = [kind for kind, strategy in destination.one_record.items() if strategy == "none"]
     why = [f"{destination.name} keeps one record per person: here it is told by {' and '.join(by)}."]
     if along:
-        several = len(along) > 1
-        why.append(
-            f"{' and '.join(along)} {'go' if several else 'goes'} along, and {'have' if several else 'has'} calls of "
-            f"{'their' if several else 'its'} own only for people without {' and '.join(by)}."
-        )
+        go, who = ("go", "the first of them") if len(along) > 1 else ("goes", "it")
+        others = f"only for people without {' and '.join(by)}"
+        why.append(f"{' and '.join(along)} {go} along, and {who} has calls of its own {others}.")
     if never:
         why.append(
             f"{' and '.join(never)} {'is' if len(never) == 1 else 'are'} not told, or it would be a second record."
@@ -160,20 +161,29 @@ def _settings(connection: Planned) -> Iterator[str]:
 
 
 def needed(destination: type[Destination]) -> list[FieldInfo]:
-    """The required settings, and the fewest others that make them complete."""
-    hints = _hints(destination)
+    """The required settings, and those others that make them complete; of several ways, the one that is declared first.
+
+    Fewer settings are another way only where they are not part of these.
+    """
     fields = fields_of(destination.Settings)
     required = [field for field in fields if field.required]
     open_ones = [field for field in fields if not field.required and default(field) in (None, "")]
-    choices = chain.from_iterable(combinations(open_ones, size) for size in range(len(open_ones) + 1))
+    choices = chain.from_iterable(combinations(range(len(open_ones)), size) for size in range(_MOST + 1))
+    ways: list[tuple[int, ...]] = []
     for more in choices:
-        chosen = [*required, *more]
-        try:
-            destination.Settings(**{field.name: placeholder(field, hints[field.name]) for field in chosen})
-        except ValueError:
-            continue
-        return chosen
-    return required
+        part = any(set(way) <= set(more) for way in ways)
+        if not part and _complete(destination, [*required, *(open_ones[n] for n in more)]):
+            ways.append(more)
+    return [*required, *(open_ones[n] for n in min(ways, default=()))]
+
+
+def _complete(destination: type[Destination], chosen: Sequence[FieldInfo]) -> bool:
+    hints = _hints(destination)
+    try:
+        destination.Settings(**{field.name: placeholder(field, hints[field.name]) for field in chosen})
+    except ValueError:
+        return False
+    return True
 
 
 def placeholder(field: FieldInfo, annotation: Any) -> Any:

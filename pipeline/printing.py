@@ -189,6 +189,10 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     report = each.report
     if report.stopped:
         yield f"STOPPED: {report.stopped}."
+    for place in sorted(report.remade):
+        form, _, key = place.partition("/")
+        what = "list" if form == "list" else "field"
+        yield f"the {what} `{key}` was gone at the vendor and was made again; everybody is told it once more."
     for key, words in sorted(report.blocked.items()):
         yield f"BLOCKED {key}: {words}. Its calls wait, the others go on."
     if each.elsewhere:
@@ -207,6 +211,8 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         yield f"{counted(each.scheduled, 'call')} scheduled, the first for {each.scheduled_until}."
     if report.unconfirmed:
         yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
+    for words, number in sorted(report.notes.items()):
+        yield f"{counted(number, 'delivered call')} {words}." if number else f"{words}."
     if each.kept:
         yield (
             f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request. The vendor "

@@ -142,18 +142,29 @@ class Run:
                 deliver(root, names, deliveries, self.folder.write_report)
             for name, report in self.folder.reports().items():
                 reports[name] = reports[name].after(report) if name in reports else report
-            if shared_sender().stopping or not self._fold_receipts():
+            if shared_sender().stopping or not self._fold_receipts(db):
                 break
             names = [name for name in names if not reports[name].stopped]
         return reports
 
-    def _fold_receipts(self) -> int:
+    def _decide_again(self, db: StateDb) -> Decided:
+        """What was gone at a vendor was made again: ask for everybody once more."""
+        plan, registry, _ = enter_workspace(db, self.workspace, self.made.vendors, micros(self.options.now))
+        write_registry(db, registry)
+        self.decider.close()
+        masked = self.options.sender.mask_dead_letters
+        self.decider = Decider(self.options.state, plan, registry, self.folder.name, masked)
+        return self.decider.tick()
+
+    def _fold_receipts(self, db: StateDb) -> int:
         """Fold what the vendors said; how many calls that asked for."""
         try:
             with leases.deciding(self.options.state):
                 if self.decider.outdated:
                     return 0
                 decided = self.decider.fold_receipts()
+                if any(report.remade for report in self.folder.reports().values()):
+                    decided.add(self._decide_again(db))
         except leases.Busy:  # whoever decides does it
             return 0
         finally:

@@ -26,6 +26,8 @@ from pipeline.leases import log_lease
 from pipeline.traces import Trace
 from schemas.dead_letters import DeadLetter
 from schemas.receipts import Receipt
+from schemas.workspace import Workspace
+from transforms.sending.log import REMADE
 
 MEND = "put it back from a backup, or remove it: what waits, and what it alone knew of, is then sent once more"
 # `calls`: how many receipts of calls, not of cancels, there are up to this one, so that nobody has to count them.
@@ -164,6 +166,11 @@ class Receipts:
         with sqlite_errors(self._path, MEND):
             return [Told(place, receipt_of_bytes(receipt)) for place, receipt in rows]
 
+    def facts(self, prefix: str) -> list[tuple[str, Any]]:
+        """Small facts whose names begin so."""
+        rows = self._rows("SELECT key, value FROM facts WHERE substr(key, 1, ?) = ?", len(prefix), prefix)
+        return [(key, msgspec.json.decode(value)) for key, value in rows]
+
     def counters(self) -> dict[str, int]:
         """Receipts so far by fate, without those of cancels."""
         return dict(self._rows("SELECT fate, number FROM counters"))
@@ -196,6 +203,18 @@ class Receipts:
             return []
         with sqlite_errors(self._path, MEND):
             return self._db.execute(statement, values).fetchall()
+
+
+def remade(folder: Path, workspace: Workspace) -> dict[str, float]:
+    """When lists and fields that were gone at their vendor were made again, by `connection/form/key`."""
+    found = {}
+    for connection in workspace.connections:
+        for name in {connection.name, connection.was} - {""}:
+            receipts = Receipts(folder, name)
+            for key, value in receipts.facts(REMADE):
+                found[f"{connection.name}/{key.removeprefix(REMADE)}"] = float(value)
+            receipts.close()
+    return found
 
 
 def newest_letter(folder: Path, connection: str) -> int:

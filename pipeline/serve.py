@@ -60,6 +60,7 @@ class Serving:
         self._stopping = self._reloading = False
         self._news: Counter[str] = Counter()  # what is to be said of
         self._said = 0.0
+        self._remade: frozenset[tuple[str, str, float]] = frozenset()
         self._decider: Decider | None = None
         self.served = Served(self.run, options.again, say)
         self._pipe, self._folding = start_folding(self.run.events)
@@ -98,6 +99,9 @@ class Serving:
                 self._reloading, written = False, self.options.changed()
                 self._reload()
             self.served.step()
+            if (remade := self.served.remade()) - self._remade:
+                self._remade |= remade
+                self._begin_again()
             self._say_news()
 
     def _listen(self, seconds: float) -> None:
@@ -186,6 +190,15 @@ class Serving:
             return
         self._pipe.send("go on")
         self.say("not reloaded", f"{self.refused}\nThe workspace stays as it was.")
+
+    def _begin_again(self) -> None:
+        """What was gone at a vendor was made again: everybody is told it once more."""
+        try:
+            self._pause()
+            self._take_over(self.run.workspace, accepted=True)
+        except StoreError as error:
+            self.say("trouble", str(error))
+            self._pipe.send("go on")
 
     def _pause(self) -> None:
         """Wait until folding has ended its portion: only one process writes the registry at a time."""

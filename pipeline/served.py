@@ -44,6 +44,12 @@ class Served:
         self._deliveries = Deliveries(run, plan, registry, follow=True)
         self._due.clear()
 
+    def remade(self) -> frozenset[tuple[str, str, float]]:
+        """What was gone at a vendor and was made again: connection, `form/key`, when."""
+        return frozenset(
+            (name, place, at) for name, report in self._reports().items() for place, at in report.remade.items()
+        )
+
     def step(self) -> None:
         """Look after each connection."""
         now = time.monotonic()

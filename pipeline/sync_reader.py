@@ -50,9 +50,11 @@ class Told:
             self.reader.note(spot, f"is not an identifier that {self.name} understands", kind, understood, meant)
 
     def check(self, spot: Spot | None, strategies: Mapping[str, Any]) -> None:
-        """Somebody has to be told."""
+        """Somebody has to be told. The only type that is understood goes along with nobody: it is told all the same."""
         understood = self.understood or (ANY_IDENTIFIER,)
         if spot is None or spot.field in self._noted or ANY_IDENTIFIER in understood:
+            return
+        if len(understood) == 1 and strategies.get(understood[0]) == "attach":
             return
         if all(strategies.get(kind) in NOT_TOLD for kind in understood):
             self._noted.add(spot.field)

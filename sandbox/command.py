@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sandbox.server import Options, Sandbox
 from sandbox.serving import ADDRESS, listen
 from sandbox.vendor import REFUSED, Cap
 from sandbox.vendors import all_vendors
-from sandbox.workspace import accounts
+from sandbox.workspace import accounts, secrets_of
 
 PORT = 8808
 PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -61,15 +62,9 @@ def run(args: argparse.Namespace) -> int:
     # What it is told stays: looking for garbage in it takes half of the time, and the arrivals meanwhile are seen late.
     gc.disable()
     sys.setswitchinterval(0.001)  # for the same reason
-    names, secrets = _accounts(args.workspace) if args.workspace else ({}, {})
+    options = Options(record=args.record, caps=dict(args.cap), capped=not args.no_caps)
     if args.workspace:
-        for connection in load(args.workspace).connections:
-            if connection.destination not in all_vendors():
-                words = f"there is no sandbox of {connection.destination}; a webhook receiver answers in its place"
-                print(f"{connection.name}: {words}", file=sys.stderr)
-    options = Options(
-        record=args.record, caps=dict(args.cap), capped=not args.no_caps, connections=names, credentials=secrets
-    )
+        options = _of_workspace(options, args.workspace)
     try:
         sandbox = Sandbox(options)
     except OSError as error:
@@ -90,11 +85,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _accounts(file: str) -> tuple[dict[str, str], dict[str, set[str]]]:
+def _of_workspace(options: Options, file: str) -> Options:
     workspace = load(file)
+    for connection in workspace.connections:
+        if connection.destination not in all_vendors():
+            words = f"there is no sandbox of {connection.destination}; a webhook receiver answers in its place"
+            print(f"{connection.name}: {words}", file=sys.stderr)
     if missing := missing_secrets(workspace, file):
         raise WorkspaceError(file, missing)
-    return accounts(workspace)
+    names, credentials = accounts(workspace)
+    return replace(options, connections=names, credentials=credentials, secrets=secrets_of(workspace))
 
 
 async def _serve(sandbox: Sandbox, args: argparse.Namespace) -> list[dict[str, Any]]:

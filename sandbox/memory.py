@@ -112,5 +112,12 @@ class Events:
                 self._by_identifier.setdefault(identifier, []).append(event)
             event.update(name=name, identifiers={**event["identifiers"], **identifiers}, properties=properties)
 
+    def forget(self, identifier: str) -> None:
+        """Remove the events about an identifier."""
+        gone = {id(event) for event in self._by_identifier.pop(identifier, [])}
+        self._all = [event for event in self._all if id(event) not in gone]
+        for known, events in self._by_identifier.items():
+            self._by_identifier[known] = [event for event in events if id(event) not in gone]
+
     def having(self, identifier: str | None) -> list[dict[str, Any]]:
         return self._all if identifier is None else self._by_identifier.get(identifier, [])

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,6 +36,7 @@ class Options:
     capped: bool = True  # False: no vendor has a cap
     credentials: Mapping[str, set[str]] = field(default_factory=dict)  # by host or slug; else any well formed
     connections: Mapping[str, str] = field(default_factory=dict)  # host to the name that recordings show
+    secrets: Collection[str] = ()  # that recordings must not show
     clock: Callable[[], float] = time.monotonic
 
 
@@ -92,7 +93,7 @@ class Sandbox:
         self.options = options or Options()
         self.faults = Faults(self.options.clock)
         self._accounts: dict[tuple[str, str], Account] = {}  # by host and what tells accounts apart
-        self._recording = Recording(self.options.record) if self.options.record else None
+        self._recording = Recording(self.options.record, self.options.secrets) if self.options.record else None
         # One clock for everything: times of day move with the monotonic clock.
         self._epoch = time.time() - self.options.clock()
 

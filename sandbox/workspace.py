@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from sandbox.vendor import Request
 from sandbox.vendors import serving
 from schemas.calls import Call, Identifier
+from schemas.secret import secrets_in
 from schemas.workspace import Connection, Sync, Workspace
 from transforms.destinations import catalogue
 from transforms.destinations.auth import NO_SESSION
@@ -26,6 +27,11 @@ def accounts(workspace: Workspace) -> tuple[dict[str, str], dict[str, set[str]]]
         secret = serving(request.host).secret(request, connection.settings)
         secrets.setdefault(request.host, set()).update([secret] if secret else [])
     return {host: " or ".join(found) for host, found in names.items()}, secrets
+
+
+def secrets_of(workspace: Workspace) -> set[str]:
+    """The values of all secrets in it. Raises MissingSecret."""
+    return {secret.reveal() for connection in workspace.connections for secret in secrets_in(connection.settings)}
 
 
 def _first_requests(workspace: Workspace) -> Iterator[tuple[Connection, Request]]:

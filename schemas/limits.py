@@ -1,6 +1,7 @@
-"""Limits and batches: how much a vendor takes, as its destination declares it."""
+"""Limits, batches, versions: how much a vendor takes and for how long, as its destination declares it."""
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 
@@ -25,3 +26,12 @@ class Batch:
     items: int = 1
     bytes: int = 1_000_000
     at_once: int = 0  # of the route; 0: as many as the connection has
+
+
+@dataclass(frozen=True)
+class ApiVersion:
+    """A version of a vendor's API that ends some day."""
+
+    name: str
+    ends: date | None = None  # the day from which the vendor need not answer it; None: not known
+    source: str = ""  # where it is written

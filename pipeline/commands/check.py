@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Mapping
+from datetime import date, timedelta
 
 import msgspec
 
@@ -18,6 +19,7 @@ from transforms.destinations.contract import Destination
 from transforms.logic.caps import per
 
 DEFAULT_FILE = "workspace.yaml"
+_AHEAD = timedelta(days=90)  # how long before the end of an API's version that is said
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "exit codes:\n  0  it can be run\n  1  it has mistakes, or a secret has no value"
     parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help="the workspace file (%(default)s)")
+    parser.add_argument(
+        "--today",
+        type=date.fromisoformat,
+        metavar="DATE",
+        help="the day as of which versions of vendors' APIs are near their end (today)",
+    )
     parser.add_argument(
         "--schema",
         nargs="?",
@@ -42,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print(_schema(args.schema))
         return 0
-    return report(args.workspace, catalogue(), os.environ)
+    return report(args.workspace, catalogue(), os.environ, args.today or date.today())
 
 
 def _schema(of: str) -> str:
@@ -58,11 +66,13 @@ def _schema(of: str) -> str:
     return msgspec.json.format(msgspec.json.encode(schema[of]())).decode()
 
 
-def report(file: str, destinations: Destinations, environment: Mapping[str, str]) -> int:
-    """Print what the workspace says and what is still to do; the exit code."""
+def report(file: str, destinations: Destinations, environment: Mapping[str, str], today: date | None = None) -> int:
+    """Print what the workspace says and what is still to do; the exit code. Without `today` nothing ends."""
     workspace = load(file, destinations, environment)
     _summarise(file, workspace, destinations)
     _set_up_first(workspace, destinations)
+    if today:
+        _warn_of_ends(workspace, destinations, today)
     missing = missing_secrets(workspace, file, environment)
     if missing:
         _name_variables(missing)
@@ -134,6 +144,20 @@ def _set_up_first(workspace: Workspace, destinations: Destinations) -> None:
             print()
             columns = f"make these columns at {destination.name} ({connection.name})"
             show_text(f"Before the first run, {columns}: {listed(names)}")
+
+
+def _warn_of_ends(workspace: Workspace, destinations: Destinations, today: date) -> None:
+    """Say which versions of vendors' APIs end soon, or have ended."""
+    for connection in workspace.connections:
+        destination = destinations[connection.destination](workspace, connection)
+        version = destination.version()
+        if version is None or version.ends is None or version.ends - today > _AHEAD:
+            continue
+        when = f"{'ended' if version.ends <= today else 'ends'} on {version.ends}"
+        settable = hasattr(connection.settings, "api_version")
+        fix = "set a newer api_version" if settable else "that needs a newer profilecast"
+        print()
+        show_text(f"{connection.name}: version {version.name} of {destination.name} {when}; {fix}")
 
 
 def _name_variables(missing: list[Problem]) -> None:

@@ -18,7 +18,7 @@ from pipeline.sync_reader import ANY_IDENTIFIER
 from pipeline.workspace import cap_of
 from pipeline.yaml_reader import described, in_words
 from transforms.destinations import catalogue, find, transcripts
-from transforms.destinations.contract import Destination
+from transforms.destinations.contract import ApiVersion, Destination
 from transforms.logic.caps import per
 
 
@@ -142,6 +142,8 @@ def _show(destination: type[Destination]) -> None:
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
+    if d.api_version:
+        facts.append(("api version", _ending(d.api_version)))
     if d.one_record:
         facts.append(("per person", f"one record, if a connection has identifiers: {in_yaml(d.one_record)}"))
     for name, fact in facts:
@@ -161,6 +163,10 @@ def _show(destination: type[Destination]) -> None:
         print(f"  {field.encode_name} ({in_words(annotation)}; {default_words(field)})")
         if described(annotation):
             print(f"      {described(annotation)}")
+
+
+def _ending(version: ApiVersion) -> str:
+    return f"{version.name}, {f'until {version.ends}' if version.ends else 'its end is not announced'}"
 
 
 def default_words(field: FieldInfo) -> str:

@@ -1,8 +1,11 @@
-"""Braze: `/users/track` and `/users/delete`. https://www.braze.com/docs/api/endpoints/user_data/post_user_track/"""
+"""Braze: `/users/track`, `identify` and `delete`. https://www.braze.com/docs/api/endpoints/user_data/"""
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from math import ceil
 from typing import Any
+
+import msgspec
 
 from sandbox.memory import Person
 from sandbox.vendor import Answer, Cap, Request, Vendor, on
@@ -15,7 +18,16 @@ DELETED = {
     "external_ids": "external_id", "braze_ids": "braze_id", "user_aliases": "user_alias",
     "email_addresses": "email", "phone_numbers": "phone",
 }  # fmt: skip
-PRIORITIES = {"identified", "unidentified", "most_recently_updated", "least_recently_updated"}
+PRIORITIES = {"identified", "unidentified", "most_recently_updated"}
+IDENTIFY_ONLY = frozenset({"least_recently_updated"})
+MAX_IDENTIFIED = 50
+# What may be identified, and the kind of identifier it is.
+IDENTIFIED = {
+    "aliases_to_identify": "user_alias", "emails_to_identify": "email", "phone_numbers_to_identify": "phone",
+}  # fmt: skip
+SETTLES = 300.0  # seconds after a deletion in which a profile made anew goes with it: the worst that Braze warns of
+ELEMENTS = 25  # of an array; the others are cut off without a word
+PROPERTIES = 100_000  # bytes of an event's properties
 IDENTIFIERS = ("external_id", "user_alias", "braze_id", "email", "phone")
 NOT_ATTRIBUTES = ("_update_existing_only", "external_id", "user_alias", "braze_id")
 NO_IDENTIFIER = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
@@ -25,8 +37,12 @@ NO_DATA = "Valid data must be provided in the 'attributes', 'events', or 'purcha
 class Braze(Vendor):
     slug = "braze"
     hosts = (r"rest\.[a-z]+-\d\d\.braze\.(com|eu)",)
-    caps = (Cap(100),)
+    caps = (Cap(100), Cap(3000, 3.0, "track"), Cap(20_000, 60.0, "shared"))
     max_bytes = 4 * 1024 * 1024
+
+    def __init__(self, refuses: Callable[[str], bool]) -> None:
+        super().__init__(refuses)
+        self._deleted: dict[tuple[str, str], float] = {}  # when, by kind and value of the identifier
 
     def unauthorized(self) -> Answer:
         return Answer(401, {"message": "Error authenticating credentials: invalid API key"})
@@ -45,6 +61,9 @@ class Braze(Vendor):
             "X-RateLimit-Remaining": str(remaining),
             "X-RateLimit-Reset": str(int(at + cap.seconds) + 1),
         }
+
+    def endpoint(self, request: Request) -> str:
+        return "track" if request.path == "/users/track" else "shared"
 
     @on("POST", "/users/track")
     def track(self, request: Request) -> Answer:
@@ -81,8 +100,41 @@ class Braze(Vendor):
             values = [_text(value.get(kind)).lower() for value in values]
         found = [self.people.find(kind, _text(value)) for value in values]
         for person in filter(None, found):
+            self._deleted.update(dict.fromkeys(person.known_as, request.at))
             self.people.forget(person)
         return Answer(201, {"deleted": sum(p is not None for p in found), "message": "success"})
+
+    @on("POST", "/users/identify")
+    def identify(self, request: Request) -> Answer:
+        given = {name: request.object[name] for name in IDENTIFIED if name in request.object}
+        if not given or not all(isinstance(items, list) and items for items in given.values()):
+            return Answer(400, {"message": f"One of {', '.join(IDENTIFIED)} is required."})
+        if any(len(items) > MAX_IDENTIFIED for items in given.values()):
+            return Answer(400, {"message": f"At most {MAX_IDENTIFIED} users may be identified in one request."})
+        pairs = list(_pairs(given))
+        if not all(user and value for user, _, value in pairs):
+            return Answer(400, {"message": "'external_id' and what identifies the other profile are required."})
+        for user, kind, value in pairs:
+            self._merge(user, kind, value, request.at)
+        counts = {f"{name.partition('_to_')[0]}_processed": len(items) for name, items in given.items()}
+        return Answer(201, {**counts, "message": "success"})
+
+    def _merge(self, user: str, kind: str, value: str, at: float) -> None:
+        """The profile found by `value` becomes part of the user's; fields of the user's stay."""
+        other, known = self.people.find(kind, value), self.people.find("external_id", user)
+        if other is None or other is known or "external_id" in other.identifiers:
+            return
+        if known is None:
+            self.people.identify(other, "external_id", user)
+            return
+        label = value.partition(":")[0]
+        if kind == "user_alias" and known.identifiers.get(kind, "").startswith(f"{label}:"):
+            return  # a user has one alias of a label
+        told = {key: value for key, value in other.values.items() if key not in known.values}
+        self.people.forget(other)
+        for name, identifier in other.identifiers.items():
+            self.people.identify(known, name, identifier, primary=name not in known.identifiers)
+        self.people.tell(known, at, told)
 
     def _wrong(self, array: str, item: Any, identifiers: dict[str, str]) -> str | None:
         """What is wrong with an object of an array; None: nothing."""
@@ -104,13 +156,18 @@ class Braze(Vendor):
         properties = item.get("properties", {})
         if not isinstance(properties, dict) or any(not 0 < len(k) <= 255 or k.startswith("$") for k in properties):
             return "'properties' is not valid"
+        nested = any(isinstance(value, dict | list) for value in properties.values())
+        if nested and len(msgspec.json.encode(properties)) > PROPERTIES:
+            return f"'properties' may have at most {PROPERTIES} bytes"
         return None
 
     def _take(self, array: str, item: dict[str, Any], identifiers: dict[str, str], at: float) -> None:
+        if any(at - self._deleted.get(known, -SETTLES) < SETTLES for known in identifiers.items()):
+            return
         person = self._person(identifiers, item.get("_update_existing_only"))
         if array == "attributes":
             if person:
-                self.people.tell(person, at, {k: v for k, v in item.items() if k not in NOT_ATTRIBUTES})
+                self.people.tell(person, at, {k: _cut(v) for k, v in item.items() if k not in NOT_ATTRIBUTES})
         elif person or set(identifiers) != {"user_alias"}:
             self.events.add(at, item.get("name") or item["product_id"], identifiers, item.get("properties", {}))
 
@@ -127,8 +184,27 @@ class Braze(Vendor):
         return person
 
 
-def _prioritized(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and PRIORITIES.issuperset(map(str, value))
+def _cut(value: Any) -> Any:
+    """An array as it is kept; one of objects is not cut."""
+    plain = isinstance(value, list) and not any(isinstance(each, dict) for each in value)
+    return value[:ELEMENTS] if plain else value
+
+
+def _pairs(given: dict[str, list[Any]]) -> Iterator[tuple[str, str, str]]:
+    """Of each that is to be identified: the external id, and the kind and value of the other identifier; or ""."""
+    for name, items in given.items():
+        kind = IDENTIFIED[name]
+        for item in items:
+            fields = item if isinstance(item, dict) else {}
+            fine = kind == "user_alias" or _prioritized(fields.get("prioritization"), IDENTIFY_ONLY)
+            value = _text(fields.get(kind))
+            yield _text(fields.get("external_id")), kind, (value if kind == "user_alias" else value.lower()) * fine
+
+
+def _prioritized(value: Any, also: frozenset[str] = frozenset()) -> bool:
+    """An ordered list; only one of `identified` and `unidentified`."""
+    given = set(map(str, value)) if isinstance(value, list) else set()
+    return bool(given) and given <= PRIORITIES | also and not {"identified", "unidentified"} <= given
 
 
 def _identifiers(item: dict[str, Any]) -> dict[str, str]:

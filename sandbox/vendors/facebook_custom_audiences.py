@@ -17,39 +17,65 @@ HASHED = ("EMAIL", "PHONE", "FN", "LN", "FI", "GEN", "DOBY", "DOBM", "DOBD", "CT
 PLAIN = ("EXTERN_ID", "MADID", "LOOKALIKE_VALUE")
 ALONE = {"EMAIL_SHA256": "EMAIL", "PHONE_SHA256": "PHONE"}  # one key, `data` a flat array
 OF_NOTHING = hashlib.sha256(b"").hexdigest()
+FINDING = {"EMAIL", "PHONE", "MADID"}  # unsure: names and places may find somebody, too
+KEPT = 90 * 86_400.0  # seconds for which an ad account keeps what an EXTERN_ID was tied to
 SHOWN = ("id", "name", "description", "subtype", "customer_file_source", "operation_status")
 
 Member = dict[str, str]  # values by schema key
 
 
 class Audience:
-    """A custom audience: its members, found by any of their keys."""
+    """A custom audience: rows that match somebody, and those that match nobody; found by any of their keys."""
 
     def __init__(self, number: int, fields: dict[str, Any]) -> None:
         self.fields = {**fields, "id": str(23_840_000_000_000_000 + number), "operation_status": {"code": 200}}
         self.members: dict[frozenset[tuple[str, str]], Member] = {}  # one row of several keys is one member
+        self.unmatched: dict[frozenset[tuple[str, str]], Member] = {}
         self._rows: dict[tuple[str, str], set[frozenset[tuple[str, str]]]] = {}  # rows by any of their keys
 
-    def add(self, member: Member) -> None:
+    def add(self, member: Member, matches: bool = True) -> None:
         row = frozenset(member.items())
-        self.members[row] = member
+        (self.members if matches else self.unmatched)[row] = member
         for key in row:
             self._rows.setdefault(key, set()).add(row)
 
     def remove(self, member: Member) -> None:
         """Every row goes that has any of the keys."""
         for row in set().union(*(self._rows.get(key, ()) for key in member.items())):
-            del self.members[row]
+            self.members.pop(row, None)
+            self.unmatched.pop(row, None)
             for key in row:
                 self._rows[key].discard(row)
 
     def shown(self, identifier: str | None) -> dict[str, Any]:
         """With its members; `identifier` as it is, or as the hash of it."""
-        members = list(self.members.values())
+        rows = {*self.members, *self.unmatched}
         if identifier:
             keys = ((key, value) for key in HASHED + PLAIN for value in (identifier, _hash(identifier)))
-            members = [self.members[row] for row in set().union(*(self._rows.get(key, ()) for key in keys))]
-        return {"id": self.fields["id"], "name": self.fields["name"], "members": members}
+            rows = set().union(*(self._rows.get(key, ()) for key in keys))
+        return {
+            "id": self.fields["id"],
+            "name": self.fields["name"],
+            "members": [member for row, member in self.members.items() if row in rows],
+            "unmatched": [member for row, member in self.unmatched.items() if row in rows],
+        }
+
+
+class Account:
+    """An ad account: its audiences, and whom its EXTERN_IDs stand for."""
+
+    def __init__(self) -> None:
+        self.audiences: dict[str, Audience] = {}  # by id
+        self._tied: dict[str, float] = {}  # EXTERN_IDs: when they last came with what finds somebody
+
+    def matches(self, member: Member, at: float) -> bool:
+        """Whether a row can match anybody; what it ties its EXTERN_ID to is kept."""
+        external = member.get("EXTERN_ID", "")
+        if member.keys() & FINDING:
+            if external:
+                self._tied[external] = at
+            return True
+        return at - self._tied.get(external, -KEPT) < KEPT
 
 
 class Facebook(Vendor):
@@ -58,7 +84,7 @@ class Facebook(Vendor):
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
         super().__init__(refuses)
-        self._accounts: dict[str, dict[str, Audience]] = {}  # by ad account, then by id
+        self._accounts: dict[str, Account] = {}
         self._made = 0
 
     @classmethod
@@ -79,6 +105,8 @@ class Facebook(Vendor):
     def failed(self, status: int) -> Answer:
         if status >= 500:
             return _error(status, 2, "Service temporarily unavailable", transient=True)
+        if status == 409:  # the audience is being changed
+            return _error(400, 2650, "Failed to update the custom audience", subcode=1870145)
         return _error(status, 100, "Invalid parameter")
 
     def too_large(self) -> Answer:
@@ -99,7 +127,7 @@ class Facebook(Vendor):
 
     @on("GET", "/act_{account}/customaudiences")
     def audiences(self, request: Request, account: str) -> Answer:
-        found = list(self._accounts.get(account, {}).values())
+        found = list(self._account(account).audiences.values())
         given = (request.query.get("limit", "25"), request.query.get("after", "0"))
         if not all(number.isdigit() for number in given):
             return _error(400, 100, "limit and after must be numbers")
@@ -124,37 +152,55 @@ class Facebook(Vendor):
             return _error(400, 100, f"customer_file_source must be one of {', '.join(SOURCES)}")
         self._made += 1
         audience = Audience(self._made, {key: fields[key] for key in SHOWN if key in fields})
-        self._accounts.setdefault(account, {})[audience.fields["id"]] = audience
+        self._account(account).audiences[audience.fields["id"]] = audience
         return Answer(200, {"id": audience.fields["id"]})
 
     @on("GET", "/{key}")
     def show(self, request: Request, key: str) -> Answer:
-        audience = self._audience(key)
+        _, audience = self._find(key)
         return Answer(200, _shown(audience, request)) if audience else _missing(key)
 
     @on("DELETE", "/{key}")
     def delete(self, request: Request, key: str) -> Answer:
-        for audiences in self._accounts.values():
-            if audiences.pop(key, None):
+        for account in self._accounts.values():
+            if account.audiences.pop(key, None):
                 return Answer(200, {"success": True})
         return _missing(key)
 
     @on("POST", "/{key}/users")
     def add(self, request: Request, key: str) -> Answer:
-        return self._change(request, key, Audience.add)
+        account, audience = self._find(key)
+        if audience is None:
+            return _missing(key)
+        return self._change(request, key, lambda row: audience.add(row, account.matches(row, request.at)))
 
     @on("DELETE", "/{key}/users")
     def remove(self, request: Request, key: str) -> Answer:
-        return self._change(request, key, Audience.remove)
+        _, audience = self._find(key)
+        return self._change(request, key, audience.remove) if audience else _missing(key)
 
-    def _audience(self, key: str) -> Audience | None:
-        return next((found for audiences in self._accounts.values() if (found := audiences.get(key))), None)
+    @on("DELETE", "/act_{account}/usersofanyaudience")
+    def opt_out(self, request: Request, account: str) -> Answer:
+        """Rows as of one audience; they leave every audience of the account."""
 
-    def _change(self, request: Request, key: str, change: Callable[[Audience, Member], None]) -> Answer:
+        def leave(row: Member) -> None:
+            for audience in self._account(account).audiences.values():
+                audience.remove(row)
+
+        return self._change(request, f"act_{account}", leave)
+
+    def _account(self, number: str) -> Account:
+        return self._accounts.setdefault(number, Account())
+
+    def _find(self, key: str) -> tuple[Account, Audience | None]:
+        """An audience, and the account that it is of."""
+        for account in self._accounts.values():
+            if found := account.audiences.get(key):
+                return account, found
+        return Account(), None
+
+    def _change(self, request: Request, key: str, change: Callable[[Member], None]) -> Answer:
         """Rows are taken or refused as a whole; bad values in them are only counted."""
-        audience = self._audience(key)
-        if audience is None:
-            return _missing(key)
         payload = _fields(request).get("payload")
         rows = _rows(payload if isinstance(payload, dict) else {})
         if isinstance(rows, str):
@@ -164,7 +210,7 @@ class Facebook(Vendor):
             if _wrong(member) or self.refused(*member.values()):
                 invalid += 1
             else:
-                change(audience, member)
+                change(member)
         session = _fields(request).get("session")
         return Answer(
             200,
@@ -178,23 +224,26 @@ class Facebook(Vendor):
         )
 
     def told(self, identifier: str | None, at: float) -> dict[str, Any]:
-        audiences = [a for account in self._accounts.values() for a in account.values()]
-        return {"people": [], "events": [], "lists": [audience.shown(identifier) for audience in audiences]}
+        return {"people": [], "events": [], "lists": [audience.shown(identifier) for audience in self._audiences()]}
 
     def counts(self) -> dict[str, int]:
-        audiences = [a for account in self._accounts.values() for a in account.values()]
+        audiences = self._audiences()
         return {"lists": len(audiences), "members": sum(len(a.members) for a in audiences)}
 
+    def _audiences(self) -> list[Audience]:
+        return [audience for account in self._accounts.values() for audience in account.audiences.values()]
 
-def _error(status: int, code: int, words: str, kind: str = "OAuthException", transient: bool = False) -> Answer:
-    body = {"message": words, "type": kind, "code": code, "is_transient": transient, "fbtrace_id": "A0"}
-    return Answer(status, {"error": body})
+
+def _error(
+    status: int, code: int, words: str, kind: str = "OAuthException", transient: bool = False, subcode: int = 0
+) -> Answer:
+    body: dict[str, Any] = {"message": words, "type": kind, "code": code, "is_transient": transient, "fbtrace_id": "A0"}
+    return Answer(status, {"error": {**body, **({"error_subcode": subcode} if subcode else {})}})
 
 
 def _missing(key: str) -> Answer:
     words = f"Unsupported request. Object with ID '{key}' does not exist or cannot be loaded."
-    answer = _error(400, 100, words, "GraphMethodException")
-    return Answer(400, {"error": {**answer.json["error"], "error_subcode": 33}})
+    return _error(400, 100, words, "GraphMethodException", subcode=33)
 
 
 def _fields(request: Request) -> dict[str, Any]:

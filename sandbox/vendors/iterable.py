@@ -1,7 +1,8 @@
-"""Iterable, a project keyed by e-mail: profiles, events and their bulk forms. https://api.iterable.com/api/docs"""
+"""Iterable, a project keyed by e-mail: profiles, events, static lists. https://api.iterable.com/api/docs"""
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.memory import Person
@@ -10,18 +11,47 @@ from sandbox.vendor import Answer, Cap, Request, Vendor, on
 MAX_ITEMS = 1000
 DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?)?")
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+DAY = 86_400.0
 PROFILE = {"email": "string", "userId": "string", "phoneNumber": "string", "firstName": "string", "lastName": "string"}
+
+
+@dataclass
+class StaticList:
+    """People on a list, each by the number of the profile."""
+
+    id: int
+    name: str
+    description: str
+    created: float
+    members: dict[int, Person] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        made = int(self.created * 1000)
+        words = {"description": self.description} if self.description else {}
+        return {"id": self.id, "name": self.name, **words, "createdAt": made, "listType": "Standard"}
 
 
 class Iterable(Vendor):
     slug = "iterable"
     hosts = (r"api(\.eu)?\.iterable\.com",)
-    caps = (Cap(500), Cap(5, endpoint="users/bulkUpdate"), Cap(10, endpoint="events/trackBulk"))
+    caps = (
+        Cap(500), Cap(5, endpoint="users/bulkUpdate"), Cap(10, endpoint="events/trackBulk"), Cap(100, endpoint="lists"),
+        Cap(100, endpoint="users"), Cap(3, endpoint="users/forget"), Cap(1000, DAY, "users/forget"),
+    )  # fmt: skip
     max_bytes = 4 * 1024 * 1024
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
         super().__init__(refuses)
         self._types: dict[str, dict[str, str]] = {"": dict(PROFILE)}  # of fields, by event name; "" is the profile
+        self._lists: dict[int, StaticList] = {}
+        self._lists_made = 0
+        self._forgotten: set[tuple[str, str]] = set()  # kind and value
+
+    @classmethod
+    def account(cls, request: Request) -> str:
+        """A project. Keys of one are told by what stands before their last dot: `acme.first`, `acme.second`."""
+        key = cls.credential(request) or ""
+        return key.rpartition(".")[0] or key
 
     @classmethod
     def credential(cls, request: Request) -> str | None:
@@ -44,7 +74,11 @@ class Iterable(Vendor):
         return _answer(404, "NotFound", "No such resource")
 
     def endpoint(self, request: Request) -> str:
-        return request.path.removeprefix("/api/")
+        """Lists are counted where they are shown, people (by path) where they are shown or deleted."""
+        path = request.path.removeprefix("/api/")
+        if request.method == "POST":
+            return path if path != "lists" else ""
+        return path.partition("/")[0]
 
     # -- profiles
     @on("POST", "/api/users/update")
@@ -59,7 +93,9 @@ class Iterable(Vendor):
                 return _answer(400, "InvalidEmailAddressError", "Invalid email")
             case "invalidUserIds":
                 return _answer(400, "InvalidUserIdError", "Invalid userId")
-            case "notFoundUserIds":
+            case "forgottenEmails" | "forgottenUserIds":
+                return _answer(409, "ForgottenUserError", "The user was forgotten")
+            case "notMade":
                 return _answer(400, "UnknownUserIdError", "No user with this userId")
         return _answer(200, "Success")
 
@@ -75,21 +111,27 @@ class Iterable(Vendor):
 
     def _update(self, user: dict[str, Any], at: float) -> str:
         """Write one profile; the name of the list of failures it belongs to, or ""."""
+        person = self._written(user, at)
+        return person if isinstance(person, str) else ""
+
+    def _written(self, user: dict[str, Any], at: float) -> Person | str:
+        """The profile, made and changed as the item says; or the name of a list of failures."""
         email, user_id = _email(user), user.get("userId")
         if failure := self._invalid(email, user_id):
             return failure
         person = self._find(email, user_id)
         if person is None:
             if not email and not user.get("preferUserId"):
-                return "notFoundUserIds"
+                return "notMade"
             person = self.people.add()
         fields = user.get("dataFields", {})
         # A project keyed by e-mail gives a known e-mail its userId inside dataFields.
         for kind, value in (("email", email), ("userId", user_id or fields.get("userId"))):
             if value:
                 self.people.identify(person, kind, value)
-        self.people.tell(person, at, fields)
-        return ""
+        if fields:
+            self.people.tell(person, at, fields)
+        return person
 
     @on("GET", "/api/users/getFields")
     def fields(self, request: Request) -> Answer:
@@ -115,8 +157,25 @@ class Iterable(Vendor):
         person = self.people.find(kind, value)
         if person is None:
             return _answer(400, otherwise, f"No user with this {kind}")
-        self.people.forget(person)
+        self._remove(person)
         return _answer(200, "Success")
+
+    @on("POST", "/api/users/forget")
+    def forget(self, request: Request) -> Answer:
+        """Delete a profile and take nothing about its identifiers any more; a project keyed by e-mail: by e-mail."""
+        email = _email(request.object)
+        if not email or request.object.get("userId"):
+            return _answer(400, "BadParams", "email is required")
+        person = self.people.find("email", email)
+        self._forgotten.update({("email", email), *(person.known_as if person else ())})
+        if person:
+            self._remove(person)
+        return _answer(200, "Success")
+
+    def _remove(self, person: Person) -> None:
+        self.people.forget(person)
+        for each in self._lists.values():
+            each.members.pop(person.number, None)
 
     # -- events
     @on("POST", "/api/events/track")
@@ -131,6 +190,8 @@ class Iterable(Vendor):
                 return _answer(400, "InvalidEmailAddressError", "Invalid email")
             case "invalidUserIds":
                 return _answer(400, "InvalidUserIdError", "Invalid userId")
+            case "forgottenEmails" | "forgottenUserIds":
+                return _answer(409, "ForgottenUserError", "The user was forgotten")
         return _answer(200, "Success")
 
     @on("POST", "/api/events/trackBulk")
@@ -155,11 +216,83 @@ class Iterable(Vendor):
         self.events.add(at, event["eventName"], identifiers, event.get("dataFields", {}), key=event.get("id"))
         return ""
 
-    # -- credential tests
+    # -- static lists
     @on("GET", "/api/lists")
     def lists(self, request: Request) -> Answer:
-        return Answer(200, {"lists": []})
+        return Answer(200, {"lists": [each.shown() for each in self._lists.values()]})
 
+    @on("POST", "/api/lists")
+    def create_list(self, request: Request) -> Answer:
+        """Not idempotent: the same name makes another list."""
+        name = request.object.get("name")
+        if not isinstance(name, str) or not name:
+            return _answer(400, "BadParams", "name is required")
+        self._lists_made += 1
+        made = StaticList(self._lists_made, name, str(request.object.get("description") or ""), request.at)
+        self._lists[made.id] = made
+        return Answer(200, {"listId": made.id})
+
+    @on("DELETE", "/api/lists/{list_id}")
+    def delete_list(self, request: Request, list_id: str) -> Answer:
+        found = self._lists.pop(int(list_id), None) if list_id.isdigit() else None
+        return _answer(200, "Success") if found else _no_list(list_id)
+
+    @on("POST", "/api/lists/subscribe")
+    def subscribe(self, request: Request) -> Answer:
+        return self._change(request, self._join)
+
+    @on("POST", "/api/lists/unsubscribe")
+    def unsubscribe(self, request: Request) -> Answer:
+        if request.object.get("channelUnsubscribe"):
+            return _answer(400, "BadParams", "the sandbox does not unsubscribe people from messages")
+        return self._change(request, self._leave)
+
+    def _change(self, request: Request, change: Callable[[StaticList, dict[str, Any], float], str]) -> Answer:
+        people = request.object.get("subscribers")
+        if wrong := _bad_batch(people, "subscribers"):
+            return wrong
+        assert isinstance(people, list)
+        listed = request.object.get("listId")
+        found = self._lists.get(listed) if isinstance(listed, int) else None
+        if found is None:
+            return _no_list(listed)
+        if wrong := self._mismatch([("", person.get("dataFields", {})) for person in people]):
+            return wrong
+        return _bulk([(person, change(found, person, request.at)) for person in people])
+
+    def _join(self, listed: StaticList, item: dict[str, Any], at: float) -> str:
+        person = self._written(item, at)
+        if isinstance(person, str):
+            return "notFoundUserIds" if person == "notMade" else person
+        listed.members[person.number] = person
+        return ""
+
+    def _leave(self, listed: StaticList, item: dict[str, Any], at: float) -> str:
+        email, user_id = _email(item), item.get("userId")
+        if failure := self._invalid(email, user_id):
+            return failure
+        person = self._find(email, user_id)
+        if person is None:
+            return "notFoundEmails" if email else "notFoundUserIds"
+        listed.members.pop(person.number, None)
+        return ""
+
+    def told(self, identifier: str | None, at: float) -> dict[str, Any]:
+        return {
+            **super().told(identifier, at),
+            "lists": [self._shown_list(each, identifier) for each in self._lists.values()],
+        }
+
+    def _shown_list(self, listed: StaticList, identifier: str | None) -> dict[str, Any]:
+        wanted = {person.number for person in self.people.having(identifier)}
+        members = [person.identifiers for number, person in listed.members.items() if number in wanted]
+        return {"id": listed.id, "name": listed.name, "members": members}
+
+    def counts(self) -> dict[str, int]:
+        members = sum(len(each.members) for each in self._lists.values())
+        return {**super().counts(), "lists": len(self._lists), "members": members}
+
+    # -- credential tests
     @on("GET", "/api/webhooks")
     def webhooks(self, request: Request) -> Answer:
         return Answer(200, {"webhooks": []})
@@ -170,7 +303,11 @@ class Iterable(Vendor):
     def _invalid(self, email: str | None, user_id: str | None) -> str:
         if email is not None and (not EMAIL.fullmatch(email) or self.refused(email)):
             return "invalidEmails"
-        return "invalidUserIds" if email is None and self.refused(user_id) else ""
+        if email is None and self.refused(user_id):
+            return "invalidUserIds"
+        if email is not None:
+            return "forgottenEmails" if ("email", email) in self._forgotten else ""
+        return "forgottenUserIds" if ("userId", user_id) in self._forgotten else ""
 
     def _mismatch(self, items: list[tuple[str, dict[str, Any]]]) -> Answer | None:
         """Fields get their type by the first value; one value of another type refuses the whole request."""
@@ -199,6 +336,10 @@ class Iterable(Vendor):
 
 def _answer(status: int, code: str, words: str = "", params: Any = None) -> Answer:
     return Answer(status, {"msg": words, "code": code, "params": params})
+
+
+def _no_list(listed: Any) -> Answer:
+    return _answer(400, "BadParams", f"error.lists.invalidListId({listed})")
 
 
 def _email(item: dict[str, Any]) -> str | None:
@@ -236,13 +377,16 @@ def _bad_batch(items: Any, name: str) -> Answer | None:
 
 
 def _bulk(results: list[tuple[dict[str, Any], str]]) -> Answer:
-    """The answer of a bulk call: counts, and the identifiers of what failed, by reason."""
+    """The answer of a bulk call: counts, and the identifiers of what failed, by reason.
+
+    Who is unknown and is not to be made is named by calls about lists only; others just count it (unsure).
+    """
     kinds = ("invalid", "notFound", "invalidData", "conflict", "forgotten")
     failures: dict[str, list[str]] = {f"{kind}{what}": [] for kind in kinds for what in ("Emails", "UserIds")}
     for item, failure in results:
-        if failure:
+        if failure in failures:
             failures[failure].append(item["email"] if failure.endswith("Emails") else item["userId"])
-    failed = sum(map(len, failures.values()))
+    failed = sum(bool(failure) for _, failure in results)
     return Answer(
         200,
         {

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandbox.vendor import JSON_TYPE, Answer, Request, Vendor
 
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
 TYPES = ("identify", "track", "group", "delete")
 
 
@@ -40,8 +41,9 @@ class Webhook(Vendor):
     def respond(self, request: Request) -> Answer:
         if len(request.body) > self.max_bytes:
             return self.too_large()
-        if request.method != "POST":
-            return Answer(405, {"message": "only POST is understood"}, {"Allow": "POST"})
+        if request.method not in METHODS:
+            allowed = ", ".join(METHODS)
+            return Answer(405, {"message": f"only {allowed} are understood"}, {"Allow": allowed})
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != JSON_TYPE:
             return Answer(415, {"message": f"the content type must be {JSON_TYPE}"})
         messages = request.json if isinstance(request.json, list) else [request.json]

@@ -223,8 +223,13 @@ def knowledge(told: dict[str, Any]) -> dict[str, Any]:
     return {
         "people": {text(person["identifiers"]): person["values"] for person in told["people"]},
         "events": {text([event["name"], event["identifiers"], event["properties"]]) for event in told["events"]},
-        "lists": sorted([each["name"], *sorted(map(text, each["members"]))] for each in told.get("lists", ())),
+        "lists": sorted([each["name"], *sorted(map(text, rows_of(each)))] for each in told.get("lists", ())),
     }
+
+
+def rows_of(audience: dict[str, Any]) -> list[dict[str, str]]:
+    """Those too that match nobody: these people have only a user id."""
+    return [*audience["members"], *audience["unmatched"]]
 
 
 def parts(destination: str, method: str, url: str, body: Any) -> Iterator[str]:
@@ -237,8 +242,10 @@ def parts(destination: str, method: str, url: str, body: Any) -> Iterator[str]:
             yield from (text(["attribute", who, key, told[key]]) for key in told.keys() - who.keys())
         yield from (text(["event", event]) for event in body.get("events", ()))
         yield from (text(["deletion", who]) for who in body.get("external_ids", ()))
-    elif url.endswith("/users"):
-        yield from (text([method, row]) for row in body["payload"]["data"])
+    elif url.endswith(("/users", "/usersofanyaudience")):
+        columns = body["payload"]["schema"]  # those that any of its rows has
+        for row in body["payload"]["data"]:
+            yield text([method, {column: key for column, key in zip(columns, row, strict=True) if key}])
 
 
 def text(value: Any) -> str:

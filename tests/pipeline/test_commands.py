@@ -165,7 +165,7 @@ class TestInit:
             path.write_text(written)
             assert 0 == report(str(path), {destination.slug: destination}, environment)
 
-    @pytest.mark.parametrize("slug", ["braze", "iterable", "zendesk"])
+    @pytest.mark.parametrize("slug", ["braze", "facebook-custom-audiences", "iterable", "zendesk"])
     def test_of_one_record_per_person_one_identifier_makes_it(self, slug: str, tmp_path: Path) -> None:
         path = tmp_path / "workspace.yaml"
         main(["init", "--workspace", str(path), "--destination", slug])
@@ -173,6 +173,16 @@ class TestInit:
         text = path.read_text()
         assert f"# {destination.name} keeps one record per person" in text
         assert dict(destination.one_record) == load(str(path), environment={}).connections[0].identifiers
+
+    def test_what_it_writes_for_one_record_holds_where_only_one_identifier_is_understood(
+        self, tmp_path: Path, capsys: Capture
+    ) -> None:
+        path = tmp_path / "workspace.yaml"
+        main(["init", "--workspace", str(path), "--destination", "iterable"])
+        by_user_id = path.read_text().replace("# project: email", "project: user_id")
+        path.write_text(by_user_id)
+        assert "project: user_id" in by_user_id
+        assert 0 == report(str(path), catalogue(), {"ITERABLE_API_KEY": "set"})
 
     def test_options_are_there_as_comments(self) -> None:
         text = first_workspace([Planned("one", Acme)])
@@ -237,6 +247,35 @@ No mistakes. Every secret has a value.
         assert not printed.out
         assert f'{path}:3: conections: "conections" is not a known key' in printed.err
 
+    @pytest.mark.parametrize(
+        ("today", "said"),
+        [
+            ("2026-11-24", ""),
+            (
+                "2026-11-25",
+                "v25.0 of Facebook Custom Audiences ends on 2027-02-23; set a newer api_version",
+            ),
+            (
+                "2027-02-23",
+                "v25.0 of Facebook Custom Audiences ended on 2027-02-23; set a newer api_version",
+            ),
+        ],
+    )
+    def test_the_end_of_a_version_is_said_90_days_ahead(
+        self, today: str, said: str, file: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("FB", "a-token")
+        facebook = (
+            "connections:\n  - name: facebook\n    destination: facebook-custom-audiences\n"
+            '    settings: {ad_account_id: "7", access_token: "${FB}", api_version: v25.0}\n'
+            "    syncs: [{computation: big_spenders}]\n"
+        )
+        Path(file).write_text(WORKSPACE.partition("connections:")[0] + facebook)
+        assert 0 == main(["check", "--workspace", file, "--today", today])
+        printed = capsys.readouterr().out
+        assert said in printed
+        assert bool(said) == ("version v25.0" in printed)
+
     def test_a_raised_cap_is_shown(self, file: str, capsys: Capture) -> None:
         Path(file).write_text(WORKSPACE.replace("50/s", "3000000/h\n    cap_raised_by_vendor: true"))
         report(file, DESTINATIONS, {})
@@ -266,6 +305,7 @@ class TestDestinations:
         destination = next(d for d in catalogue().values() if slug in (d.slug, *d.aliases))
         expected = [destination.page, *destination.identifiers, *destination.required]
         expected += [limit.source for limit in destination.limits]
+        expected += [destination.api_version.name] if destination.api_version else []
         expected += [field.encode_name for field in msgspec.structs.fields(destination.Settings)]
         missing = [word for word in expected if word != "*" and word not in printed]
         assert not missing

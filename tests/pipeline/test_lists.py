@@ -38,9 +38,9 @@ def risk(who: str, at: str, member: bool = True) -> Event:
     return {**vip(who, at, member), "computation": "risk"}
 
 
-def run(shop: Shop, vendor: RunningSandbox, now: str, *events: Event) -> dict[str, Any]:
+def run(shop: Shop, vendor: RunningSandbox, now: str, *events: Event, workspace: str = WORKSPACE) -> dict[str, Any]:
     """One run's summary of the connection."""
-    shop.workspace.write_text(WORKSPACE)
+    shop.workspace.write_text(workspace)
     path = write_events(shop.root / "events.jsonl", *events)
     common = ["--workspace", str(shop.workspace), "--state", str(shop.state), "--gateway", vendor.url]
     common += [] if shop.state.exists() else ["--new-state"]
@@ -98,3 +98,17 @@ def test_a_flush_that_was_cut_short_leaves_other_lists_their_interval(
         main(["run", *common, "--now", "2026-01-02T00:10:00Z", "--events", str(second)])
         found = summary_of(shop.state)["connections"]["ads"]
         assert (0, 1) == (found["delivered"], found["scheduled"])  # `risk` was told ten minutes ago
+
+
+def test_rows_that_match_nobody_are_said(
+    shop: Shop, vendor: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attached = 'access_token: "${ADS_TOKEN}"}\n    identifiers: {user_id: attach}'
+    people = [profile("ana", DAY_1, "ana@x.io"), profile("bob", DAY_1), vip("ana", DAY_1), vip("bob", DAY_1)]
+    found = run(shop, vendor, NOON, *people, workspace=WORKSPACE.replace('access_token: "${ADS_TOKEN}"}', attached))
+    assert (2, [1]) == (found["delivered"], list(found["report"]["notes"].values()))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 delivered call of people of whom no address, number or device is known" in printed
+    [audience] = [each for each in vendor.told("facebook-custom-audiences")[0]["lists"] if each["name"] == "vip"]
+    assert [{"EXTERN_ID", "EMAIL"}] == [member.keys() for member in audience["members"]]
+    assert [{"EXTERN_ID": "bob"}] == audience["unmatched"]

@@ -140,6 +140,8 @@ class TestOneRecordIsNotTheConnection:
                 return Answer(
                     201 if seen.method == "POST" else 200, {"user_fields": fields, "meta": {"has_more": False}}
                 )
+            if "/show_many" in path:
+                return Answer(json={"users": []})
             if seen.json["user"]["external_id"] == "u5":
                 return Answer(404, {"error": "RecordNotFound", "description": "Not found"})
             return Answer(json={"user": {"id": 1}})
@@ -148,6 +150,42 @@ class TestOneRecordIsNotTheConnection:
             shop.url = server.url
             assert 0 == shop.run(scored(range(1, 21), name="A B"))
             assert (19, 1, 0) == shop.counts("zendesk", "delivered", "rejected", "waiting")
+
+
+def test_a_field_that_was_deleted_at_zendesk_between_two_runs(case: Callable[[str], Case]) -> None:
+    fields: dict[str, Any] = {}
+    taken: set[str] = set()
+    values: dict[str, Any] = {}
+
+    def answer(seen: Seen) -> Answer:
+        path = path_of(seen)
+        if path.endswith("/user_fields"):
+            if seen.method == "POST" and (field := seen.json["user_field"])["key"] not in taken:
+                fields[field["key"]] = field
+            elif seen.method == "POST":
+                return Answer(422, {"error": "RecordInvalid"})
+            return Answer(json={"user_fields": list(fields.values()), "meta": {}})
+        if "/show_many" in path:
+            shown = [{"id": user, "external_id": user, "user_fields": dict.fromkeys(fields)} for user in values]
+            return Answer(json={"users": shown})
+        for user in seen.json.get("users") or [seen.json["user"]]:
+            values[str(user.get("id") or user["external_id"])] = user["user_fields"]
+        job = {"id": "j", "status": "completed", "results": [{"id": user} for user in values]}
+        return Answer(json={"user": {"id": 1, "user_fields": dict.fromkeys(fields)}, "job_status": job})
+
+    shop = case("zendesk")
+    with vendor(answer) as server:
+        shop.url = server.url
+        assert 0 == shop.run(scored(range(1, 6), name="A B"))
+        assert {f"u{n}": {"score": n} for n in range(1, 6)} == values
+        taken |= set(fields)  # Zendesk does not give the key of a deleted field out again
+        fields.clear()
+        assert 3 == shop.run([score(n, DAY_2, 10 * n) for n in range(1, 6)])
+        assert (0, 0, 5) == shop.counts("zendesk", "delivered", "rejected", "waiting")
+        assert {"score": 1} == values["u1"]
+        taken.clear()
+        assert 0 == shop.run([])
+        assert {f"u{n}": {"score": 10 * n} for n in range(1, 6)} == values
 
 
 def test_names_without_latin_letters_stay_apart(case: Callable[[str], Case]) -> None:
@@ -242,6 +280,7 @@ class Meta:
     def __init__(self, refuse: Callable[[Seen], Answer | None] = lambda seen: None) -> None:
         self.audiences: dict[str, str] = {}
         self.rows: list[Any] = []
+        self.created = 900
         self.refuse = refuse
 
     def __call__(self, seen: Seen) -> Answer:
@@ -251,7 +290,7 @@ class Meta:
             if seen.method == "GET":
                 found = [{"id": i, "name": n, "subtype": "CUSTOM"} for n, i in self.audiences.items()]
                 return Answer(json={"data": found})
-            self.audiences[seen.json["name"]] = str(900 + len(self.audiences))
+            self.audiences[seen.json["name"]] = str(self.created + len(self.audiences))
             return Answer(json={"id": self.audiences[seen.json["name"]]})
         data = seen.json["payload"]["data"]
         self.rows += [[seen.method, *row] for row in data]
@@ -283,22 +322,56 @@ def test_an_audience_that_is_not_everywhere_yet_is_asked_again(case: Callable[[s
         assert 1 == len(meta.rows)
 
 
-def test_a_version_that_was_retired_stops_the_connection_and_rejects_nobody(
-    case: Callable[[str], Case], capsys: Capture
+@pytest.mark.parametrize(
+    ("code", "words", "said"),
+    [
+        (2635, "(#2635) You are calling a deprecated version of the Ads API.", "api_version"),
+        (2655, "(#2655) The Custom Audience terms have not been accepted", "Custom Audience Terms"),
+    ],
+    ids=["version", "terms"],
+)
+def test_a_version_that_was_retired_or_terms_that_were_withdrawn_stop_the_connection_and_reject_nobody(
+    case: Callable[[str], Case], capsys: Capture, code: int, words: str, said: str
 ) -> None:
     retired: list[int] = []
-    gone = "(#2635) You are calling a deprecated version of the Ads API. Please update to the latest version."
-    shop, meta = case("facebook"), Meta(lambda seen: meta_error(2635, gone) if retired else None)
+    shop, meta = case("facebook"), Meta(lambda seen: meta_error(code, words) if retired else None)
     with vendor(meta) as server:
         shop.url = server.url
         assert 0 == shop.run(members([1, 2]), "--now", "2026-02-01T00:00:00Z")
         retired.append(1)
         assert 3 == shop.run([vip(2, "2026-02-02T00:00:00Z", False)], "--now", "2026-02-03T00:00:00Z")
-        assert "api_version" in capsys.readouterr().out
+        assert said in capsys.readouterr().out
         assert (0, 1) == shop.counts("meta", "rejected", "waiting")
         retired.clear()
         assert 0 == shop.run([], "--now", "2026-02-03T00:01:00Z")
         assert ["DELETE"] == [method for method, *_ in meta.rows[2:]]
+
+
+def test_an_audience_that_was_deleted_is_made_again_with_everybody_in_it(
+    case: Callable[[str], Case], capsys: Capture
+) -> None:
+    deleted: list[str] = []
+
+    def refuse(seen: Seen) -> Answer | None:
+        if path_of(seen).endswith("/users") and path_of(seen).split("/")[-2] in deleted:
+            return meta_error(803, "(#803) Some of the aliases you requested do not exist")
+        return None
+
+    shop, meta = case("facebook"), Meta(refuse)
+    with vendor(meta) as server:
+        shop.url = server.url
+        assert 0 == shop.run(members(range(1, 6)), "--now", "2026-02-01T00:00:00Z")
+        deleted.append(meta.audiences.pop("vip"))
+        meta.rows.clear()
+        meta.created = 910
+        events = [vip(1, "2026-02-02T00:00:00Z", False), *members([6])]
+        assert 0 == shop.run(events, "--now", "2026-02-03T00:00:00Z")
+        assert "meta: the list `vip` was gone at the vendor and was made again" in capsys.readouterr().out
+        added = [tuple(row) for method, *row in meta.rows if method == "POST"]
+        removed = [tuple(row) for method, *row in meta.rows if method == "DELETE"]
+        assert 5 == len(set(added) - set(removed)), "2 to 6"
+        assert 0 == shop.run([], "--now", "2026-02-03T02:00:00Z")
+        assert len(added) == len([row for row in meta.rows if row[0] == "POST"]), "once"
 
 
 def test_an_audience_that_is_refused_costs_few_requests_and_rejects_nobody(

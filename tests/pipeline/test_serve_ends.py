@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.cli import main
 from sandbox.testing import RunningSandbox, running_sandbox
+from tests.pipeline.killing import rows_of
 from tests.pipeline.running import Event, Receiver, profile, score, vip, write_events
 from tests.pipeline.serving import Service, now, serving, told, until
 
@@ -113,7 +114,7 @@ def known(vendors: RunningSandbox) -> dict[str, Any]:
                 for person in each["people"]
                 if FORGOTTEN not in _text(person["identifiers"])
             },
-            sorted([entry["name"], *sorted(map(_text, entry["members"]))] for entry in each.get("lists", ())),
+            sorted([entry["name"], *sorted(map(_text, rows_of(entry)))] for entry in each.get("lists", ())),
         )
         for each in vendors.told()
     }

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 TRACK = "https://rest.fra-01.braze.eu/users/track"
+IDENTIFY = "https://rest.fra-01.braze.eu/users/identify"
 DELETE = "https://rest.fra-01.braze.eu/users/delete"
 KEY = {"Authorization": "Bearer key"}
 
@@ -88,6 +89,18 @@ def test_a_deleted_user_is_gone(sandbox, gateway, track):
     assert person(sandbox, "u1") is None
 
 
+def test_a_user_made_anew_within_five_minutes_goes_with_the_deletion(sandbox, clock, gateway, track):
+    anew = {"external_id": "u1", "vip": True}
+    track(attributes=[anew])
+    gateway.send("POST", DELETE, {"external_ids": ["u1"]}, headers=KEY)
+    clock.now += 299
+    assert 201 == track(attributes=[anew]).status_code
+    assert person(sandbox, "u1") is None
+    clock.now += 1
+    track(attributes=[anew])
+    assert {"vip": True} == person(sandbox, "u1")
+
+
 @pytest.mark.parametrize(("kind", "value"), [("email", "ana@example.com"), ("phone", "+14155550100")])
 def test_a_user_is_deleted_by_address_or_number_with_a_priority(sandbox, gateway, track, kind, value):
     many = {"email": "email_addresses", "phone": "phone_numbers"}[kind]
@@ -117,3 +130,82 @@ def test_without_a_bearer_key_the_answer_is_401(gateway, headers):
 
 def test_more_than_4_mb_are_a_413(gateway):
     assert 413 == gateway.send("POST", TRACK, data=b" " * (4 * 1024 * 1024 + 1), headers=KEY).status_code
+
+
+def test_a_deletion_takes_no_least_recently_updated_and_one_kind_of_profile(gateway):
+    for wrong in (["least_recently_updated"], ["identified", "unidentified"], []):
+        whom = {"email": "a@b.co", "prioritization": wrong}
+        assert 400 == gateway.send("POST", DELETE, {"email_addresses": [whom]}, headers=KEY).status_code
+
+
+ALIAS = {"alias_name": "anon-1", "alias_label": "web"}
+
+
+@pytest.fixture
+def identify(gateway) -> Callable[..., requests.Response]:
+    def send(**arrays: Any) -> requests.Response:
+        return gateway.send("POST", IDENTIFY, arrays, headers=KEY)
+
+    return send
+
+
+def alias_told(track, alias=ALIAS, **values: Any) -> None:
+    track(attributes=[{"user_alias": alias, "_update_existing_only": False, **values}])
+
+
+def test_an_alias_becomes_part_of_a_user_whose_own_values_stay(sandbox, track, identify):
+    alias_told(track, vip=True, ltv=1)
+    track(attributes=[{"external_id": "u1", "ltv": 5}])
+    answer = identify(aliases_to_identify=[{"external_id": "u1", "user_alias": ALIAS}], merge_behavior="merge")
+    assert (201, {"aliases_processed": 1, "message": "success"}) == (answer.status_code, answer.json())
+    assert {"vip": True, "ltv": 5} == person(sandbox, "u1") == person(sandbox, "web:anon-1")
+    assert 1 == sandbox.stats("braze")[0]["told"]["people"]
+
+
+def test_an_alias_without_such_a_user_is_identified(sandbox, track, identify):
+    alias_told(track, vip=True)
+    identify(aliases_to_identify=[{"external_id": "u1", "user_alias": ALIAS}])
+    assert {"vip": True} == person(sandbox, "u1")
+
+
+def test_a_user_has_one_alias_of_a_label(sandbox, track, identify):
+    other = {**ALIAS, "alias_name": "anon-2"}
+    for alias in (ALIAS, other):
+        alias_told(track, alias, **{alias["alias_name"]: True})
+        identify(aliases_to_identify=[{"external_id": "u1", "user_alias": alias}])
+    assert {"anon-1": True} == person(sandbox, "u1")
+    assert {"anon-2": True} == person(sandbox, "web:anon-2")
+
+
+def test_an_alias_that_is_not_there_changes_nothing(sandbox, identify):
+    assert 201 == identify(aliases_to_identify=[{"external_id": "u1", "user_alias": ALIAS}]).status_code
+    assert person(sandbox, "u1") is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"aliases_to_identify": []},
+        {"aliases_to_identify": [{"user_alias": ALIAS}]},
+        {"aliases_to_identify": [{"external_id": "u1", "user_alias": {"alias_name": "a"}}]},
+        {"aliases_to_identify": [{"external_id": "u1", "user_alias": ALIAS}] * 51},
+        {"emails_to_identify": [{"external_id": "u1", "email": "a@b.co"}]},
+    ],
+)
+def test_what_cannot_be_identified_is_refused(identify, body):
+    assert 400 == identify(**body).status_code
+
+
+def test_an_array_of_more_than_25_elements_is_cut_without_a_word(sandbox, track):
+    assert 201 == track(attributes=[{"external_id": "u1", "seen": list(range(26))}]).status_code
+    assert list(range(25)) == person(sandbox, "u1")["seen"]
+
+
+def test_properties_with_arrays_have_at_most_100_kb(track):
+    event = {"external_id": "u1", "name": "e", "time": "2024-05-01T10:00:00Z"}
+    answer = track(events=[{**event, "properties": {"seen": ["0123456789"] * 10_000}}])
+    assert (400, "'properties' may have at most 100000 bytes") == (
+        answer.status_code,
+        answer.json()["errors"][0]["type"],
+    )

@@ -27,9 +27,9 @@ def payload(*rows):
     return {"payload": {"schema": ["EXTERN_ID", "EMAIL"], "data": [list(row) for row in rows]}}
 
 
-def members(sandbox, identifier=None):
+def members(sandbox, identifier=None, which="members"):
     [account] = sandbox.told("facebook-custom-audiences", identifier)
-    return [member for one in account["lists"] for member in one["members"]]
+    return [member for one in account["lists"] for member in one[which]]
 
 
 def test_a_version_that_was_retired_answers_nothing(gateway):
@@ -46,12 +46,42 @@ def test_the_same_name_makes_another_audience(send, audience):
 
 
 def test_members_are_added_and_removed_by_any_key(sandbox, send, audience):
-    rows = [("u1", hashed("a@b.co")), ("u1", hashed("a2@b.co")), ("u2", "")]
+    rows = [("u1", hashed("a@b.co")), ("u1", hashed("a2@b.co")), ("", hashed("c@b.co"))]
     answer = send("POST", f"/{audience}/users", payload(*rows)).json()
     assert (3, 0) == (answer["num_received"], answer["num_invalid_entries"])
     assert [{"EXTERN_ID": "u1", "EMAIL": hashed("a@b.co")}] == members(sandbox, "A@b.co")
     send("DELETE", f"/{audience}/users", payload(("u1", "")))
-    assert [{"EXTERN_ID": "u2"}] == members(sandbox)
+    assert [{"EMAIL": hashed("c@b.co")}] == members(sandbox)
+
+
+def test_an_external_id_alone_matches_nobody_unless_it_came_with_another_key(sandbox, send, audience):
+    other = send("POST", "/act_1/customaudiences", NEW).json()["id"]
+    send("POST", f"/{audience}/users", payload(("u1", hashed("a@b.co")), ("u2", "")))
+    send("POST", f"/{other}/users", payload(("u1", ""), ("u2", "")))
+    assert [{"EXTERN_ID": "u1", "EMAIL": hashed("a@b.co")}, {"EXTERN_ID": "u1"}] == members(sandbox)
+    assert [{"EXTERN_ID": "u2"}] * 2 == members(sandbox, which="unmatched")
+    elsewhere = send("POST", "/act_2/customaudiences", NEW).json()["id"]
+    send("POST", f"/{elsewhere}/users", payload(("u1", "")))
+    assert 2 == len(members(sandbox)), "an account knows nothing of another's"
+    send("DELETE", f"/{other}/users", payload(("u2", "")))
+    assert [{"EXTERN_ID": "u2"}, {"EXTERN_ID": "u1"}] == members(sandbox, which="unmatched")
+
+
+def test_people_leave_all_audiences_of_one_account_at_once(sandbox, send, audience):
+    others = [send("POST", f"/act_{number}/customaudiences", NEW).json()["id"] for number in (1, 2)]
+    for each in (audience, *others):
+        send("POST", f"/{each}/users", payload(("u1", hashed("a@b.co")), ("", hashed("c@b.co"))))
+    answer = send("DELETE", "/act_1/usersofanyaudience", payload(("", hashed("a@b.co")))).json()
+    assert (1, 0) == (answer["num_received"], answer["num_invalid_entries"])
+    assert 1 == len(members(sandbox, "a@b.co"))
+    assert 3 == len(members(sandbox, "c@b.co"))
+
+
+def test_an_audience_that_is_being_changed_says_so_in_a_400(sandbox, send, audience):
+    sandbox.fault(destination="facebook-custom-audiences", status=409)
+    answer = send("POST", f"/{audience}/users", payload(("", hashed("a@b.co"))))
+    error = answer.json()["error"]
+    assert (400, 2650, 1870145) == (answer.status_code, error["code"], error["error_subcode"])
 
 
 def test_bad_hashes_are_only_counted(sandbox, send, audience):

@@ -37,8 +37,73 @@ def test_bulk_failures_are_listed_by_identifier_and_the_others_are_taken(sandbox
     answer = post("users/bulkUpdate", {"users": users}).json()
     assert (1, 2) == (answer["successCount"], answer["failCount"])
     assert ["b@refused.example"] == answer["invalidEmails"] == answer["failedUpdates"]["invalidEmails"]
-    assert ["u9"] == answer["failedUpdates"]["notFoundUserIds"]
+    assert [] == answer["failedUpdates"]["notFoundUserIds"]  # "for subscribe/unsubscribe only"
     assert [{"vip": True}] == people(sandbox, "a@b.co")
+
+
+@pytest.fixture
+def made(post):
+    return post("lists", {"name": "vip"}).json()["listId"]
+
+
+def members(sandbox):
+    [account] = sandbox.told("iterable")
+    return {each["name"]: each["members"] for each in account["lists"]}
+
+
+def test_a_list_is_shown_and_two_may_have_one_name(gateway, post, made):
+    again = post("lists", {"name": "vip"}).json()["listId"]
+    shown = gateway.send("GET", f"{API}/lists", headers=KEY).json()["lists"]
+    assert [(made, "vip", "Standard"), (again, "vip", "Standard")] == [
+        (each["id"], each["name"], each["listType"]) for each in shown
+    ]
+    assert "BadParams" == post("lists", {}).json()["code"]
+
+
+def test_people_join_and_leave_a_list(sandbox, post, made):
+    people = [{"email": "A@b.co"}, {"email": "b@b.co"}, {"userId": "u9"}, {"email": "c@refused.example"}]
+    joined = post("lists/subscribe", {"listId": made, "subscribers": people}).json()
+    assert (2, 2, ["u9"]) == (joined["successCount"], joined["failCount"], joined["failedUpdates"]["notFoundUserIds"])
+    assert {"vip": [{"email": "a@b.co"}, {"email": "b@b.co"}]} == members(sandbox)
+    left = post("lists/unsubscribe", {"listId": made, "subscribers": [{"email": "a@b.co"}, {"email": "x@b.co"}]}).json()
+    assert (1, ["x@b.co"]) == (left["successCount"], left["failedUpdates"]["notFoundEmails"])
+    assert {"vip": [{"email": "b@b.co"}]} == members(sandbox)
+
+
+def test_who_is_deleted_is_on_no_list(sandbox, gateway, post, made):
+    post("lists/subscribe", {"listId": made, "subscribers": [{"email": "a@b.co"}]})
+    gateway.send("DELETE", f"{API}/users/a%40b.co", headers=KEY)
+    assert {"vip": []} == members(sandbox)
+
+
+def test_a_list_that_is_not_there_is_told_by_the_message(gateway, post, made):
+    assert 200 == gateway.send("DELETE", f"{API}/lists/{made}", headers=KEY).status_code
+    answer = post("lists/subscribe", {"listId": made, "subscribers": [{"email": "a@b.co"}]})
+    assert (400, "BadParams") == (answer.status_code, answer.json()["code"])
+    assert f"error.lists.invalidListId({made})" == answer.json()["msg"]
+
+
+def test_messages_are_never_ended_with_a_list(post, made):
+    body = {"listId": made, "subscribers": [{"email": "a@b.co"}], "channelUnsubscribe": True}
+    assert 400 == post("lists/unsubscribe", body).status_code
+
+
+def test_nothing_is_taken_about_who_was_forgotten(sandbox, post):
+    post("users/update", {"email": "a@b.co", "dataFields": {"userId": "u1"}})
+    assert [200, 200] == [post("users/forget", {"email": "a@b.co"}).status_code for _ in range(2)]
+    assert [] == people(sandbox, "a@b.co")
+    answer = post("users/bulkUpdate", {"users": [{"email": "a@b.co"}, {"userId": "u1"}]}).json()["failedUpdates"]
+    assert (["a@b.co"], ["u1"]) == (answer["forgottenEmails"], answer["forgottenUserIds"])
+    assert "ForgottenUserError" == post("users/update", {"email": "a@b.co"}).json()["code"]
+    assert "BadParams" == post("users/forget", {"userId": "u1"}).json()["code"]  # keyed by e-mail
+
+
+def test_keys_of_one_project_share_its_people_and_caps(gateway, post, sandbox):
+    for key in ("acme.one", "acme.two"):
+        for _ in range(3):
+            answer = gateway.send("POST", f"{API}/users/bulkUpdate", {}, headers={"Api-Key": key})
+    assert 429 == answer.status_code
+    assert 1 == len(sandbox.told("iterable"))
 
 
 def test_a_value_of_another_type_refuses_the_whole_request(sandbox, post):
@@ -85,8 +150,8 @@ def test_a_profile_can_be_deleted_once(sandbox, gateway, post):
     assert [] == people(sandbox, "a@b.co")
 
 
-@pytest.mark.parametrize(("path", "cap"), [("users/bulkUpdate", 5), ("events/trackBulk", 10)])
-def test_bulk_endpoints_have_caps_of_their_own(clock, post, path, cap):
+@pytest.mark.parametrize(("path", "cap"), [("users/bulkUpdate", 5), ("events/trackBulk", 10), ("users/forget", 3)])
+def test_some_endpoints_have_caps_of_their_own(clock, post, path, cap):
     assert {400} == {post(path, {}).status_code for _ in range(cap)}
     answer = post(path, {})
     assert (429, "RateLimitExceeded") == (answer.status_code, answer.json()["code"])

@@ -42,7 +42,13 @@ def test_what_is_no_message_is_a_400(gateway, body):
     assert 400 == gateway.send("POST", URL, body).status_code
 
 
-def test_only_posted_json_is_understood(gateway):
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_message_may_come_by_other_methods_and_to_any_path(sandbox, gateway, method):
+    assert 200 == gateway.send(method, f"{URL}/users/u%2F1", IDENTIFY).status_code
+    assert {"vip": True} == sandbox.told("webhook", "u1")[0]["people"][0]["values"]
+
+
+def test_only_messages_in_json_are_understood(gateway):
     assert 405 == gateway.send("GET", URL).status_code
     assert 415 == gateway.send("POST", URL, data="x").status_code
 

@@ -11,13 +11,19 @@ from pipeline.cli import main
 from pipeline.workspace import load
 from sandbox.testing import running_sandbox
 from sandbox.vendors import serving
-from sandbox.workspace import accounts
+from sandbox.workspace import accounts, secrets_of
 from schemas.secret import Secret
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.webhook import Webhook
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cdnow" / "workspace.yaml"
-SECRETS = ("BRAZE_API_KEY", "HUBSPOT_ACCESS_TOKEN", "ZENDESK_API_TOKEN", "ITERABLE_API_KEY", "FACEBOOK_ACCESS_TOKEN")
+SECRETS = (
+    "BRAZE_API_KEY",
+    "HUBSPOT_ACCESS_TOKEN",
+    "ZENDESK_CLIENT_SECRET",
+    "ITERABLE_API_KEY",
+    "FACEBOOK_ACCESS_TOKEN",
+)
 
 
 @pytest.fixture
@@ -39,6 +45,10 @@ def test_the_secrets_of_each_connection_are_right_at_its_host(workspace: Workspa
     assert expected == {secret for found in secrets.values() for secret in found}
     assert {1} == {len(found) for found in secrets.values()}
     assert names.keys() == secrets.keys()
+
+
+def test_its_secrets_are_all_that_recordings_must_not_show(workspace: Workspace) -> None:
+    assert {f"secret-{name}" for name in (*SECRETS, "WEBHOOK_SHARED_SECRET")} == secrets_of(workspace)
 
 
 def test_another_secret_is_refused_and_the_recording_names_the_connection(workspace: Workspace, tmp_path: Path) -> None:
@@ -85,6 +95,6 @@ def test_a_connection_without_syncs_sends_nothing_and_is_unknown(workspace: Work
 def test_a_secret_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in (*SECRETS, "WEBHOOK_SHARED_SECRET"):
         monkeypatch.setenv(name, "any")
-    monkeypatch.delenv("ZENDESK_API_TOKEN")
+    monkeypatch.delenv("ZENDESK_CLIENT_SECRET")
     assert 1 == main(["sandbox", "--workspace", str(EXAMPLE), "--port", "0"])
-    assert "ZENDESK_API_TOKEN" in capsys.readouterr().err
+    assert "ZENDESK_CLIENT_SECRET" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from tests.sending.vendor_server import Answer, VendorServer
 from transforms.destinations.contract import Conversation, Preparation, Request, Target
 from transforms.destinations.webhook import Webhook
 from transforms.sending.deferred import PutOff
+from transforms.sending.needs import Needs
 from transforms.sending.pump import Pump
 from transforms.sending.sender import Active
 
@@ -199,3 +200,57 @@ def test_occurrences_keep_their_order_over_reads(server: VendorServer, options: 
     calls = [track(n, value, value) for value in range(40) for n in range(60)]
     running = start(calls, webhook(batch=50), options)
     assert 2_400 == running.report().delivered
+
+
+class Lost(Webhook):
+    """Its list is gone at the vendor until it is prepared; then it is made, or found."""
+
+    there: set[str] = set()
+    found = False
+
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
+        yield Request("POST", "https://lost.example/prepare", json={})
+        for target in targets:
+            if target.key not in Lost.there and not Lost.found:
+                self.made.add(target)
+            Lost.there.add(target.key)
+        return None
+
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
+        yield Request("POST", "https://lost.example/in", json=[call.key for call in calls])
+        return [Delivered() if c.key in Lost.there else Blocked("the list is gone", prepare=True) for c in calls]
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_what_was_lost_and_is_made_again_is_remembered_but_not_what_is_found_again(
+    server: VendorServer, options: Any, monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    monkeypatch.setattr(Lost, "there", set())
+    monkeypatch.setattr(Lost, "found", found)
+    connected = webhook()
+    log = MemoryLog(placed([identify(1)]))
+    report = asyncio.run(Pump(delivery_of((), connected, options, log=log, destination=Lost(*connected)), {}).run())
+    assert 1 == report.delivered
+    assert {} == report.remade, "it was made ahead of the first call, and nobody was in it"
+    Lost.there.clear()
+    log = log.kill()
+    log.append(*placed([identify(2)], 2))
+    monkeypatch.setattr(Needs, "prepare", nothing)  # as if it were known from an earlier run
+    report = asyncio.run(Pump(delivery_of((), connected, options, log=log, destination=Lost(*connected)), {}).run())
+    assert 1 == report.delivered
+    assert found == ({} == report.remade)
+    assert (not found) == ("remade:identify/big_spenders" in log.kept)
+    assert "lost:identify/big_spenders" not in log.kept
+
+
+def test_a_process_that_died_between_losing_and_making_again_is_made_good(server: VendorServer, options: Any) -> None:
+    Lost.there.clear()
+    connected = webhook()
+    log = MemoryLog(placed([identify(1)]), {"lost:identify/big_spenders": 1})
+    report = asyncio.run(Pump(delivery_of((), connected, options, log=log, destination=Lost(*connected)), {}).run())
+    assert ["identify/big_spenders"] == [*report.remade]
+    assert "lost:identify/big_spenders" not in log.kept
+
+
+async def nothing(self: Needs, calls: Sequence[Call]) -> None:
+    """What the calls need is thought to be there."""

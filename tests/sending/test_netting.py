@@ -13,6 +13,7 @@ from schemas.receipts import receipt_of
 from tests.sending.delivering import FAST, identify, placed, slot_of, start, track, until, webhook
 from tests.sending.memory_log import MemoryLog
 from tests.sending.vendor_server import Answer, Seen, VendorServer
+from transforms.destinations.webhook import Webhook
 from transforms.sending.log import Mark, Waiting
 from transforms.sending.sender import Active
 
@@ -219,3 +220,34 @@ def test_a_deletion_waits_until_nothing_may_land_behind_it(server: VendorServer,
     report = start([], webhook(), options, log=log).report()
     assert ({1: "superseded", 2: "superseded"}, 1, []) == (log.fates(), report.scheduled, server.seen)
     assert log.kept["may_land"] == log.receipts[1].unsure_until
+
+
+def test_what_is_told_anew_waits_until_the_vendor_is_through_with_a_deletion(
+    server: VendorServer, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Webhook, "deletion_takes", 300.0)
+    reborn, also_deleted = ask(4, 8), structs.replace(ask(3, None), kind="delete", key="")
+    calls = [ask(1, 5), structs.replace(ask(2, None), kind="delete", key=""), also_deleted, reborn, ask(5, 6, person=1)]
+    running = start(calls, webhook(), options)
+    report = running.report()
+    assert {1: "delivered", 2: "delivered", 3: "delivered", 5: "delivered"} == running.log.fates()
+    assert (1, 1) == (report.scheduled, report.pending)
+    [(name, until)] = [fact for fact in running.log.kept.items() if fact[0].startswith("deleted:")]
+    assert reborn.profile_id not in name
+    assert 290.0 < until - time.time() <= 300.0
+
+    both = [reborn, ask(6, 9)]
+    again = start(both, webhook(), options, facts={name: until})
+    assert (2, {}) == (again.report().scheduled, again.log.fates())
+    over = start(both, webhook(), options, facts={name: time.time() - 1.0})
+    assert 2 == over.report().delivered
+
+
+def test_a_deletion_that_was_refused_holds_nobody(
+    server: VendorServer, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Webhook, "deletion_takes", 300.0)
+    server.script = lambda seen: Answer(501 if seen.json["type"] == "delete" else 200)
+    running = start([structs.replace(ask(1, None), kind="delete", key=""), ask(2, 8)], webhook(), options)
+    running.report()
+    assert {1: "rejected", 2: "delivered"} == running.log.fates()

@@ -204,3 +204,16 @@ def test_a_route_has_no_more_requests_under_way_than_its_batch_says(server: Vend
     assert 60 == start(calls, connected, options, destination=Routed(*connected)).report().delivered
     assert 2 == most["identify"]
     assert most["track"] > 4
+
+
+def test_the_accounts_own_limit_is_the_pace_once_an_answer_tells_it(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZENDESK", "very-secret-token")
+    quota = {"X-Rate-Limit": "600", "X-Rate-Limit-Remaining": "599"}
+    server.script = lambda seen: Answer(202, {"status": "received"}, headers=quota)
+    connected = connect("zendesk", {"subdomain": "acme", "oauth_token": "${ZENDESK}"})
+    calls = [track(n, 1, n, traits={"name": "Ann"}) for n in range(30)]
+    assert 30 == start(calls, connected, replace(FAST, gateway=server.url)).report().delivered
+    assert server.peak() <= 20, "10/s, and what left before the first answer; the cap is 50/s"
+    assert server.seen[-1].at - server.seen[0].at >= 2.0

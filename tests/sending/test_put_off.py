@@ -36,12 +36,19 @@ def test_a_later_value_does_not_overtake_one_that_was_put_off(monkeypatch: pytes
             return Answer(json={"user_fields": FIELDS, "meta": {}})
         if "events" in seen.target:
             return Answer(201, {"ok": True}, delay=1.0)
-        users = [user["user_fields"] for user in seen.json["users"]]
-        bad = {"index": 1, "error": "InvalidValue"}, {"index": 2, "error": "InvalidValue"}
-        rows = list(bad) if not jobs else [{"index": n, "success": True} for n in range(len(users))]  # row 0: not said
-        lasts = 1.5 if jobs and {"big_spenders": "old"} in users else 1.6 if {"big_spenders": "c1"} in users else 0.0
-        jobs.append((seen.at, seen.at + lasts, users))
-        return Answer(json={"job_status": {"id": "j", "status": "completed", "results": rows}}, delay=lasts)
+        if "search" in seen.target:
+            return Answer(json={"users": []})
+        users = seen.json.get("users") or [seen.json["user"]]
+        told = [user["user_fields"] for user in users]
+        lasts = 1.5 if jobs and {"big_spenders": "old"} in told else 1.6 if {"big_spenders": "c1"} in told else 0.0
+        rows = [{"email": user["email"], "status": "Created"} for user in users]
+        if first := not jobs:  # of d nothing is said
+            rows = [{"email": f"{name}@x.io", "error": "InvalidValue"} for name in ("a", "c")]
+        jobs.append((seen.at, seen.at + lasts, told))
+        if "user" in seen.json:
+            return Answer(json={"user": {"id": 1}}, delay=lasts)
+        job = {"id": "j", "status": "killed" if first else "completed", "results": rows}
+        return Answer(json={"job_status": job}, delay=lasts)
 
     with vendor(answer) as server:
         options = replace(FAST, gateway=server.url, read_timeout=5.0, retry_for=20.0)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import pairwise
 from random import Random
 
@@ -40,6 +41,19 @@ from transforms.destinations.contract import Batch
 from transforms.sending.log import Waiting
 from transforms.sending.pump import Pump
 from transforms.sending.sender import Sender
+
+# -- who asks
+
+
+def test_every_request_says_which_version_sends_it(server: VendorServer) -> None:
+    start(people(2), webhook(), replace(FAST, gateway=server.url)).report()
+    assert [f"profilecast/{version('profilecast')}"] * 2 == [seen.headers["user-agent"] for seen in server.seen]
+
+
+def test_a_name_of_the_users_own_goes_before_it(server: VendorServer) -> None:
+    start(people(1), webhook(headers={"User-Agent": "shop/1"}), replace(FAST, gateway=server.url)).report()
+    assert ["shop/1"] == [seen.headers["user-agent"] for seen in server.seen]
+
 
 # -- one bad call in a batch
 

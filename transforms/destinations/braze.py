@@ -1,8 +1,12 @@
 """Braze: attributes and custom events of user profiles. https://www.braze.com/docs/api/endpoints/user_data
 
-Sources: api_limits, event_object, post_user_delete (read in November 2026); post_user_track, user_attributes_object,
-errors; Braze's own request collection. Where they differ the narrower form is used: 75 objects in all (the collection:
-75 in each array).
+Sources: Braze's own pages and OpenAPI files (https://www.braze.com/docs/assets/api/openapi/users_track.yaml,
+users_identify, users_delete), read in November 2026; api_limits, event_object, user_attributes_object, errors. Where
+they differ the narrower form is used: 75 objects in all.
+
+An anonymous id that goes along with calls for a user id (`identifiers: {anonymous_id: attach}`) becomes part of that
+user: a profile that was made for it is merged into the user's. Braze keeps one alias of a label for a user, so only the
+first anonymous id of a person is merged.
 """
 
 import re
@@ -67,7 +71,9 @@ OPERATIONS = frozenset({"add", "inc", "remove", "update", "$add", "$remove", "$u
 
 STRING = 255  # characters
 IDENTIFIER = 987  # bytes
-NESTED = 100_000  # bytes of an array or object
+NESTED = 100_000  # bytes of an array or object, and of all properties of an event
+MERGED = 50  # people in a request
+SHARED = "shared"  # the endpoint class of `identify` and `delete`
 # Of several profiles with one address: those without an external id first, of these the one that was changed last.
 PRIORITY = ("unidentified", "most_recently_updated")
 # How `/users/delete` takes each type of identifier; one of them in a request.
@@ -89,10 +95,11 @@ class Braze(Destination):
     limits = (
         Limit(100, source=CAPS_TABLE),
         Limit(3000, 3.0, "track", source="https://www.braze.com/docs/api/api_limits/"),
-        Limit(20_000, 60.0, "delete", source="https://www.braze.com/docs/api/endpoints/user_data/post_user_delete/"),
+        Limit(20_000, 60.0, SHARED, source="https://www.braze.com/docs/api/endpoints/user_data/post_user_identify/"),
     )
     batch = Batch(75, 4_000_000)
     forgets = True
+    deletion_takes = 300.0  # api_limits: "allow for a 5-minute delay between subsequent calls" of two endpoints
     auth = Bearer("{api_key}")
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,7 +109,11 @@ class Braze(Destination):
             str, Meta(pattern="^https?://", description="REST endpoint of your instance: https://rest.iad-01.braze.com")
         ]
         api_key: Annotated[
-            Secret, Meta(description="REST API key with the permissions users.track and, for deletions, users.delete.")
+            Secret,
+            Meta(
+                description="REST API key with the permission users.track; for deletions users.delete; where anonymous "
+                "ids go along with user ids, users.identify."
+            ),
         ]
         alias_label: Annotated[
             str,
@@ -114,6 +125,9 @@ class Braze(Destination):
         objects: Annotated[
             int, Meta(ge=1, le=75, description="Objects in one request. Some contracts allow 50 only.")
         ] = 75
+        array_elements: Annotated[
+            int, Meta(ge=25, le=500, description="Elements that your arrays may have; Braze raises it on request.")
+        ] = 25
 
         def __post_init__(self) -> None:
             check_texts(self)
@@ -157,10 +171,26 @@ class Braze(Destination):
             return Rejected("invalid_identifier", "a phone number has the form +14155550100")
         if call.kind == "delete":
             return None
-        values = {call.key: call.value} if call.kind == "track" else {call.key: call.value, **call.traits}
-        return next(filter(None, (unfit(call.kind, key, value) for key, value in values.items())), None)
+        if call.kind == "track":
+            return unfit(call.key, call.value, self.properties(call))
+        values = {call.key: call.value, **call.traits}
+        return next(filter(None, (self.unfit_attribute(key, value) for key, value in values.items())), None)
+
+    def unfit_attribute(self, key: str, value: Any) -> Rejected | None:
+        if isinstance(value, dict) and value and OPERATIONS.issuperset(value):
+            return Rejected("invalid_value", f"{key[:STRING]}: only {', '.join(value)} is an operation, not a value")
+        most = self.settings.array_elements
+        if isinstance(value, list) and len(value) > most and not any(isinstance(each, dict) for each in value):
+            return Rejected("too_large", f"{key}: more than {most} elements, of which Braze would drop some")
+        return unfit(key, value, value)
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
+        merges = self.merges(calls)
+        for start in range(0, len(merges), MERGED):
+            body = {"aliases_to_identify": merges[start : start + MERGED], "merge_behavior": "merge"}
+            reply = yield self.post("identify", body, SHARED)
+            if not accepted(reply):
+                return all_of(calls, refused(reply))
         arrays: dict[str, list[dict[str, Any]]] = {"attributes": [], "events": []}
         places: list[tuple[str, int]] = [("", 0)] * len(calls)
         for positions in units(self, calls).values():
@@ -170,8 +200,7 @@ class Braze(Destination):
                 places[position] = (array, len(arrays[array]))
             told = self.occurrence(first) if first.kind == "track" else self.attributes([calls[p] for p in positions])
             arrays[array].append({**told, **self.identity(first)})
-        body = {name: objects for name, objects in arrays.items() if objects}
-        reply = yield self.post("track", body)
+        reply = yield self.post("track", {name: objects for name, objects in arrays.items() if objects}, "track")
         return outcomes(reply, places)
 
     def forget(self, calls: Sequence[Call]) -> Conversation:
@@ -179,15 +208,14 @@ class Braze(Destination):
         whom = [self.name_of(calls[positions[0]]) for positions in units(self, calls).values()]
         if kind in ("email", "phone"):
             whom = [{kind: name, "prioritization": PRIORITY} for name in whom]
-        reply = yield self.post("delete", {DELETED[kind]: whom})
+        reply = yield self.post("delete", {DELETED[kind]: whom}, SHARED)
         if not reply.ok:
             return all_of(calls, refused(reply))
         # Only a count comes back; a profile that was not there is not counted.
         return all_of(calls, Delivered(unconfirmed=count(reply.object, "deleted") != len(whom)))
 
-    def post(self, endpoint: str, body: Any) -> Request:
-        url = f"{self.settings.endpoint.rstrip('/')}/users/{endpoint}"
-        return Request("POST", url, json=body, endpoint=endpoint)
+    def post(self, path: str, body: Any, endpoint: str) -> Request:
+        return Request("POST", f"{self.settings.endpoint.rstrip('/')}/users/{path}", json=body, endpoint=endpoint)
 
     # -- objects
     def identity(self, call: Call) -> dict[str, Any]:
@@ -206,15 +234,24 @@ class Braze(Destination):
             case "phone":
                 return phone(call.identifier.id)
             case "anonymous_id":
-                return {"alias_name": call.identifier.id, "alias_label": self.settings.alias_label}
+                return self.alias(call.identifier.id)
             case _:
                 return call.identifier.id
+
+    def alias(self, anonymous_id: str) -> dict[str, str]:
+        return {"alias_name": anonymous_id, "alias_label": self.settings.alias_label}
+
+    def merges(self, calls: Sequence[Call]) -> list[dict[str, Any]]:
+        """The anonymous ids that go along with calls for user ids. Where Braze has no such alias, nothing is merged."""
+        pairs = {(call.identifier.id, id) for call in calls if (id := anonymous_id(call))}
+        return [{"external_id": user, "user_alias": self.alias(anonymous)} for user, anonymous in sorted(pairs)]
 
     def attributes(self, calls: Sequence[Call]) -> dict[str, Any]:
         """What several calls say about one identifier; null removes an attribute."""
         told: dict[str, Any] = {}
         for call in calls:
-            told.update((self.attribute(key, value), value) for key, value in call.traits.items())
+            merged = "anonymous_id" if anonymous_id(call) else None
+            told.update((self.attribute(key, value), value) for key, value in call.traits.items() if key != merged)
         told.update((self.name_at_vendor("identify", call.key), call.value) for call in calls)
         return told
 
@@ -252,14 +289,17 @@ def phone(text: str) -> str:
     return re.sub(r"[\s().-]", "", text)
 
 
-def unfit(kind: str, key: str, value: Any) -> Rejected | None:
-    """Why Braze would not take a value, or would take it for something else."""
-    wrong = fault(value)
-    if kind == "identify" and isinstance(value, dict) and value and OPERATIONS.issuperset(value):
-        wrong = f"an object of only {', '.join(value)} is an operation on an array or number"
-    if wrong:
+def anonymous_id(call: Call) -> str:
+    """The anonymous id that goes along with a call for a user id; "" where there is none."""
+    given = call.traits.get("anonymous_id") if call.identifier.type == "user_id" else None
+    return given if isinstance(given, str) else ""
+
+
+def unfit(key: str, value: Any, whole: Any) -> Rejected | None:
+    """Why Braze would not take a value. `whole`: what is measured, where the value is an array or object."""
+    if wrong := fault(value):
         return Rejected("invalid_value", f"{key[:STRING]}: {wrong}")
-    if isinstance(value, dict | list) and len(msgspec.json.encode(value)) > NESTED:
+    if isinstance(value, dict | list) and len(msgspec.json.encode(whole)) > NESTED:
         return Rejected("too_large", f"{key}: more than {NESTED:,} bytes")
     return None
 

@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.calls import Call, Identifier, Kind, message_id
 from schemas.canonical import canonical
-from schemas.limits import Batch, Limit
+from schemas.limits import ApiVersion, Batch, Limit
 from schemas.outcomes import Blocked, Delivered, Later, Outcome, Reason, Rejected, Submitted
 from schemas.secret import Secret, secrets_in
 from schemas.workspace import Computation, Connection, EventNames, Form, Strategy, Sync, Workspace
@@ -68,6 +68,8 @@ class Destination:
     Settings: ClassVar[type[msgspec.Struct]]
     identifiers: ClassVar[tuple[str, ...]]  # types it understands, in order of precedence; ("*",): every type
     limits: ClassVar[tuple[Limit, ...]]  # the first without endpoint is the connection's cap; () is none
+    api_version: ClassVar[ApiVersion | None] = None  # that its requests name, where the vendor ends versions
+    paced_by: ClassVar[tuple[str, float] | None] = None  # a header that tells the account's own limit, and its seconds
     batch: ClassVar[Batch] = Batch()
     concurrency: ClassVar[int] = 2_048  # conversations at once, at most: there are as many as the cap needs
     aliases: ClassVar[tuple[str, ...]] = ()  # other spellings of the slug
@@ -81,6 +83,7 @@ class Destination:
     auth: Auth = Auth()  # how the vendor knows who asks
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call
+    deletion_takes: ClassVar[float] = 0.0  # seconds after its answer in which it may still hit what is told anew
     counts_only: ClassVar[bool] = False  # answers how many calls were good, not which
 
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
@@ -90,10 +93,16 @@ class Destination:
         self.computations: dict[str, Computation] = {c.key: c for c in workspace.computations}
         self.syncs: dict[str, Sync] = {s.name or s.computation: s for s in connection.syncs}
         self.memory: Memory = {}  # kept between runs, for this vendor account
+        self.made: set[Target] = set()  # what `prepare` made at the vendor, and did not find there
+        self.notes: dict[str, int] = {}  # what the run says of this connection, once: words, and of how many calls
 
     def understands(self) -> tuple[str, ...]:
         """`identifiers` as this connection's settings make them, in order of precedence."""
         return self.identifiers
+
+    def version(self) -> ApiVersion | None:
+        """`api_version` as this connection's settings make it."""
+        return self.api_version
 
     def tenant(self) -> str:
         """Which account at the vendor the settings point at.
@@ -140,7 +149,8 @@ class Destination:
         """Make or find at the vendor what calls of these targets need; keep ids in `self.memory`.
 
         Called ahead of the first call of a target in this process, and again where one was `Blocked`; each comes with
-        one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait.
+        one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait. What it
+        makes and did not find goes into `self.made`: where it had been there before, everybody is told again.
         """
         yield from ()
         return None
@@ -191,6 +201,10 @@ class Destination:
         return by_status(reply, items)
 
     # -- for the conversations
+    def note(self, words: str, calls: int = 0) -> None:
+        """Have the run say something that is no outcome. With `calls`, the words go on after their number."""
+        self.notes[words] = self.notes.get(words, 0) + calls
+
     def computation(self, call: Call) -> Computation:
         return self.computations[call.computation]
 
@@ -264,6 +278,7 @@ def units(destination: Destination, calls: Sequence[Call]) -> dict[Hashable, lis
 
 __all__ = [
     "CAPS_TABLE",
+    "ApiVersion",
     "Auth",
     "Batch",
     "Blocked",

@@ -3,19 +3,18 @@
 import hmac
 import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from functools import lru_cache
-from hashlib import sha256
+from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
-import phonenumbers
 from msgspec import Meta, Struct
 
 from schemas.outcomes import Later
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.auth import with_params
 from transforms.destinations.contract import (
+    ApiVersion,
     Auth,
     Batch,
     Blocked,
@@ -38,20 +37,16 @@ from transforms.destinations.contract import (
     refused,
     retry_after,
 )
+from transforms.destinations.facebook_rows import EXPECTED, FINDING, Cell, Row, cell, leaving, row, table
 from transforms.destinations.reading import count, part, rows, word
 from transforms.destinations.safety import check_texts
 from transforms.destinations.young import Young
 
-# Columns of a member, and what fills them; a row has one of them, the others are "".
-COLUMNS = {"user_id": "EXTERN_ID", "email": "EMAIL", "phone": "PHONE", "ios.idfa": "MADID", "android.idfa": "MADID"}
-SCHEMA = tuple(dict.fromkeys(COLUMNS.values()))
-EXPECTED = {
-    "user_id": "an id that is not blank",
-    "email": "name@host",
-    "phone": "a possible number with its country code",
-    "ios.idfa": "an advertising id that is not all zeros",
-    "android.idfa": "an advertising id that is not all zeros",
-}
+# Said of rows without any of FINDING. They go all the same: the account may have tied the user id to one.
+UNMATCHED = (
+    "of people of whom no address, number or device is known: Facebook matches nobody by a user id, unless this ad "
+    "account tied it to one of these in the last 90 days, and hardly anybody by names and places"
+)
 
 # Error codes, mostly inside an HTTP 400.
 # https://developers.facebook.com/docs/graph-api/guides/error-handling
@@ -66,6 +61,18 @@ TERMS = frozenset({2655, 1870090})  # the Custom Audience Terms are not accepted
 GONE = frozenset({33, 803, 1487366})  # the audience was deleted, or this token does not see it
 # The audience is not shared with the account; it may not be edited, or not be uploaded to.
 CLOSED = frozenset({1487301, 1713228, 1713230, 1713231})
+# A version of the Marketing API lives for about 13 months; its end is announced when another follows.
+CHANGELOG = "https://developers.facebook.com/documentation/ads-commerce/marketing-api/marketing-api-changelog/versions"
+VERSIONS = {
+    each.name: each
+    for each in (
+        ApiVersion("v24.0", date(2026, 11, 10), CHANGELOG),
+        ApiVersion("v25.0", date(2027, 2, 23), CHANGELOG),
+        ApiVersion("v26.0", None, CHANGELOG),
+        ApiVersion("v27.0", None, CHANGELOG),
+    )
+}
+NEWEST = "v27.0"
 PAGES = (200, 50, 20, 5)  # audiences in an answer; Meta recommends 20 where more are too much
 
 
@@ -90,6 +97,9 @@ class FacebookCustomAudiences(Destination):
     forms = ("list",)
     aliases = ("personas-facebook-custom-audiences", "personas-facebook-ads")
     identifiers = ("email", "phone", "ios.idfa", "android.idfa", "user_id")
+    # A row has all keys of its person, as Meta advises; several addresses are several rows.
+    one_record = {"phone": "attach", "ios.idfa": "attach", "android.idfa": "attach", "user_id": "attach"}
+    api_version = VERSIONS[NEWEST]
     limits = ()  # Meta counts by business use case and says when to go on
     batch = Batch(items=10_000, bytes=4_000_000)
     concurrency = 4
@@ -112,8 +122,8 @@ class FacebookCustomAudiences(Destination):
             Secret | None,
             Meta(description="Secret of the app, where it demands an appsecret_proof with every request."),
         ] = None
-        api_version: Annotated[str, Meta(pattern=r"^v[0-9]+\.[0-9]+$", description="Version of the Graph API.")] = (
-            "v27.0"
+        api_version: Annotated[str, Meta(pattern=r"^v[0-9]+\.[0-9]+$", description="Version of the Marketing API.")] = (
+            NEWEST
         )
         customer_file_source: Annotated[
             Literal["USER_PROVIDED_ONLY", "PARTNER_PROVIDED_ONLY", "BOTH_USER_AND_PARTNER_PROVIDED"],
@@ -135,6 +145,12 @@ class FacebookCustomAudiences(Destination):
     def __init__(self, workspace: Workspace, connection: Connection) -> None:
         super().__init__(workspace, connection)
         self._young = Young()  # audiences, by id
+
+    def version(self) -> ApiVersion:
+        """The end of one that is not in the table is not known, unless it came before all that are."""
+        name, oldest = self.settings.api_version, next(iter(VERSIONS.values()))
+        ended = float(name[1:]) < float(oldest.name[1:])
+        return VERSIONS.get(name) or ApiVersion(name, oldest.ends if ended else None, CHANGELOG)
 
     def tenant(self) -> str:
         return f"{self.slug}:{self._account()}"
@@ -162,6 +178,7 @@ class FacebookCustomAudiences(Destination):
             reply = yield self._request("POST", f"{self._account()}/customaudiences", json=self._audience(call))
             if made := word(reply.object, "id"):
                 audiences[key] = made
+                self.made.add(target)
                 self._young.made(made)
             else:
                 refusals[target] = f"Facebook does not make the audience {key!r}: {_words(reply)}"
@@ -185,11 +202,15 @@ class FacebookCustomAudiences(Destination):
         return None
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
-        key = calls[0].key
+        # No `session`, which works though the guide lists it: batches would have to be numbered, and the last one be
+        # named, within 90 minutes, while these go side by side, again, and in halves. It tells no row's fate either.
+        key, adds = calls[0].key, calls[0].kind == "add"
         audience = self.memory.get("audiences", {}).get(key)
         if audience is None:
             return all_of(calls, Blocked(f"Facebook has no audience {key!r}", prepare=True))
-        reply = yield self._members("POST" if calls[0].kind == "add" else "DELETE", audience, calls)
+        members = self._rows(calls)
+        method = "POST" if adds else "DELETE"
+        reply = yield self._request(method, f"{audience}/users", json={"payload": table(members)})
         codes = _codes(reply)
         if not GONE.isdisjoint(codes):
             return all_of(calls, self._gone(key, audience, reply))
@@ -197,7 +218,12 @@ class FacebookCustomAudiences(Destination):
             return all_of(calls, Blocked(f"Facebook lets nobody change the audience {key!r}: {_words(reply)}"))
         if reply.ok:
             self._young.seen(audience)
-        return all_of(calls, outcome(reply))
+            self._note_version(reply)
+        result = outcome(reply)
+        alone = sum(FINDING.isdisjoint(each) for each in members)
+        if adds and alone and isinstance(result, Delivered):
+            self.note(UNMATCHED, alone)
+        return all_of(calls, result)
 
     def _gone(self, key: str, audience: str, reply: Reply) -> Outcome:
         """Note that the audience is not there: not yet, or not any more."""
@@ -210,13 +236,11 @@ class FacebookCustomAudiences(Destination):
         return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")
 
     def forget(self, calls: Sequence[Call]) -> Conversation:
-        """Remove the identifiers from every audience that this connection keeps."""
-        result: Outcome = Delivered()
-        for audience in sorted(self.memory.get("audiences", {}).values()):
-            reply = yield self._members("DELETE", audience, calls)
-            if GONE.isdisjoint(_codes(reply)) and not isinstance(result, Rejected):
-                result = outcome(reply)
-        return all_of(calls, result)
+        """Remove the identifiers from all audiences of the account, those too that this connection does not know."""
+        payload = table(self._rows(calls))
+        reply = yield self._request("DELETE", f"{self._account()}/usersofanyaudience", json={"payload": payload})
+        self._note_version(reply)
+        return all_of(calls, outcome(reply))
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -224,7 +248,9 @@ class FacebookCustomAudiences(Destination):
         if not RETIRED.isdisjoint(codes):
             version = self.settings.api_version
             return Verdict("stop", words=f"Facebook has retired {version}: raise api_version in the settings. {words}")
-        members = urlsplit(request.url).path.endswith("/users")
+        path = urlsplit(request.url).path
+        audience = path.endswith("/users")
+        members = audience or path.endswith("/usersofanyaudience")
         if reply.status == 413 or (codes[:1] == [1] and TOO_MUCH.search(words)):
             return Verdict("halve" if members and items > 1 else "answered", words=words)
         if reply.status >= 500 or (reply.ok and not reply.object):
@@ -234,7 +260,7 @@ class FacebookCustomAudiences(Destination):
         if not THROTTLED.isdisjoint(codes):
             return Verdict("throttled", regained(reply), words)
         # An audience that is closed, or not there, is told by its subcode, whatever the code says.
-        if members and not {*codes}.isdisjoint(GONE | CLOSED):
+        if audience and not {*codes}.isdisjoint(GONE | CLOSED):
             return Verdict("answered")
         if part(reply.object, "error").get("is_transient") is True or not TRANSIENT.isdisjoint(codes):
             return Verdict("transient", retry_after(reply), words)
@@ -280,10 +306,14 @@ class FacebookCustomAudiences(Destination):
             "customer_file_source": self.settings.customer_file_source,
         }
 
-    def _members(self, method: str, audience: str, calls: Sequence[Call]) -> Request:
-        cells = dict.fromkeys(self._cell(call.identifier) for call in calls)
-        rows = [[cell[1] if column == cell[0] else "" for column in SCHEMA] for cell in cells if cell]
-        return self._request(method, f"{audience}/users", json={"payload": {"schema": SCHEMA, "data": rows}})
+    def _rows(self, calls: Sequence[Call]) -> list[Row]:
+        """One row for each identifier, with what its calls know; without one that cannot be right."""
+        found: dict[Cell, Row] = {}
+        keys = row if calls[0].kind == "add" else leaving
+        for call in calls:
+            if told := self._cell(call.identifier):
+                found[told] = {**keys(call, self.settings.phone_region), **found.get(told, {})}
+        return list(found.values())
 
     def _request(self, method: str, path: str, query: str = "", json: Any = None) -> Request:
         url = f"https://graph.facebook.com/{self.settings.api_version}/{path}"
@@ -292,52 +322,13 @@ class FacebookCustomAudiences(Destination):
     def _account(self) -> str:
         return f"act_{self.settings.ad_account_id.removeprefix('act_')}"
 
-    def _cell(self, identifier: Identifier) -> tuple[str, str] | None:
-        value = normalised(identifier, self.settings.phone_region)
-        return (COLUMNS[identifier.type], value) if value else None
+    def _cell(self, identifier: Identifier) -> Cell | None:
+        return cell(identifier, self.settings.phone_region)
 
-
-# -- members
-def normalised(identifier: Identifier, region: str = "") -> str:
-    """What stands in a row: normalised, and hashed where Meta wants it; "" if it cannot be right.
-
-    https://developers.facebook.com/docs/marketing-api/audiences/guides/custom-audiences (hashing and normalization)
-    """
-    plain = identifier.id.strip()
-    match identifier.type:
-        case "user_id":
-            return plain
-        case "ios.idfa" | "android.idfa":
-            return _device(plain.lower())
-    hashed = plain.lower()
-    if re.fullmatch("[0-9a-f]{64}", hashed):
-        return hashed
-    clear = _phone(plain, region) if identifier.type == "phone" else _email(plain.lower())
-    return sha256(clear.encode()).hexdigest() if clear else ""
-
-
-def _email(address: str) -> str:
-    return address if re.fullmatch(r"[^@\s]+@[^@\s]+", address) else ""
-
-
-def _device(number: str) -> str:
-    # All zeros is what a phone says whose owner does not want to be tracked.
-    fine = re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", number) and number.strip("0-")
-    return number if fine else ""
-
-
-@lru_cache(maxsize=1 << 15)
-def _phone(number: str, region: str) -> str:
-    """Digits with country code, without leading zeros."""
-    local = not number.startswith(("+", "00")) and (region or number.startswith("0"))
-    international = "+" + re.sub(r"\D", "", number).lstrip("0")
-    try:
-        parsed = phonenumbers.parse(number if local else international, region or None)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(parsed):
-        return ""
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
+    def _note_version(self, reply: Reply) -> None:
+        """Meta answered a call of a version that has ended as if it were of the next."""
+        if warning := reply.headers.get("x-ad-api-version-warning"):
+            self.note(f"raise api_version in the settings; Facebook says: {warning[:200]}")
 
 
 # -- replies

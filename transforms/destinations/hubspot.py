@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -11,6 +12,7 @@ from schemas.workspace import Connection, EventNames, Workspace
 from transforms.destinations.auth import Bearer, RefreshToken
 from transforms.destinations.contract import (
     CAPS_TABLE,
+    ApiVersion,
     Batch,
     Blocked,
     Call,
@@ -69,6 +71,9 @@ class HubSpot(Destination):
     page = "https://developers.hubspot.com/docs/guides/api/crm/objects/contacts"
     forms = ("identify", "track")
     identifiers = ("email",)
+    api_version = ApiVersion(
+        "v3", date(2027, 9, 1), "https://developers.hubspot.com/docs/api-reference/legacy/migration-guide"
+    )
     limits = (Limit(10, source=f"{CAPS_TABLE} (5 objects/s, 2 calls per object)"),)
     batch = Batch(100)
     forgets = True

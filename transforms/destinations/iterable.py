@@ -1,11 +1,13 @@
-"""Iterable: fields and events of user profiles. https://api.iterable.com/api/docs
+"""Iterable: fields and events of user profiles, and static lists of them. https://api.iterable.com/api/docs
 
-Sources: the API reference; Iterable's own client (Iterable/api-client at 981eeb5). Where they differ on what a bulk
-answer names as failed, both are understood.
+Source: the vendor's description and client (Iterable/api-client at 981eeb5, `api-docs.json`). Where they differ on what
+a bulk answer names as failed, both are understood.
+
+Always in bulk, one person too: Iterable processes single and bulk requests apart, and one may overtake the other.
 """
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -13,6 +15,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from schemas.outcomes import Later
+from schemas.workspace import Connection, Workspace
 from transforms.destinations.auth import Header
 from transforms.destinations.contract import (
     CAPS_TABLE,
@@ -25,11 +28,13 @@ from transforms.destinations.contract import (
     Form,
     Limit,
     Outcome,
+    Preparation,
     Reason,
     Rejected,
     Reply,
     Request,
     Secret,
+    Target,
     Verdict,
     all_of,
     by_status,
@@ -37,8 +42,9 @@ from transforms.destinations.contract import (
     retry_after,
     units,
 )
-from transforms.destinations.reading import count, items, part, word
+from transforms.destinations.reading import count, items, part, rows, word
 from transforms.destinations.safety import breaks_path, fingerprint
+from transforms.destinations.young import Young
 
 API = "https://api.iterable.com/api/docs"
 HOSTS = {"us": "https://api.iterable.com", "eu": "https://api.eu.iterable.com"}
@@ -64,6 +70,7 @@ REASONS: dict[str, Reason] = {
     "UserIdAlreadyExists": "conflict",
 }
 UNKNOWN = frozenset({"UnknownEmailError", "UnknownUserIdError"})  # there is no such person; `NotFound` is of a URL
+DELETED = UNKNOWN | {"ForgottenUserError"}  # in the answer to a deletion
 # Lists of a bulk answer, of e-mail addresses (`invalidEmails`) and of user ids (`invalidUserIds`).
 FAILURES: dict[str, Reason] = {
     "failed": "refused",
@@ -73,24 +80,29 @@ FAILURES: dict[str, Reason] = {
     "conflict": "conflict",
     "forgotten": "forgotten",
 }
+NOT_THERE = frozenset({"not_found", "forgotten"})  # of a person who is to leave a list: so is nothing left to do
+NO_SUCH_LIST = "invalidListId"  # in `msg`, with `BadParams`; for a moment also of a list that was just made
 
 
 class Iterable(Destination):
     slug = "iterable"
     name = "Iterable"
     page = API
-    forms = ("identify", "track")
+    forms = ("identify", "track", "list")
     identifiers = ("email", "user_id")
     one_record = {"user_id": "attach"}
     limits = (
         Limit(500, source=CAPS_TABLE),
-        Limit(500, 1.0, "users/update", API),
         Limit(5, 1.0, "users/bulkUpdate", API),
-        Limit(2000, 1.0, "events/track", API),
         Limit(10, 1.0, "events/trackBulk", API),
+        Limit(5, 1.0, "lists/change", f"{API}: none is stated; as users/bulkUpdate"),
+        Limit(100, 1.0, "lists", API),
         Limit(100, 1.0, "users/delete", API),
+        Limit(3, 1.0, "users/forget", API),
+        Limit(1000, 86_400.0, "users/forget", API),
     )
     batch = Batch(1000, 4_000_000)
+    flush_every = 3600.0
     forgets = True
     auth = Header("api-key", "{api_key}")
 
@@ -107,8 +119,19 @@ class Iterable(Destination):
             bool,
             Meta(description="Projects of type email: make profiles for unknown user ids, with a made-up address."),
         ] = False
+        deletion: Annotated[
+            Literal["delete", "forget"],
+            Meta(
+                description="What a deletion asks for. forget: Iterable takes nothing about the person any more, ever; "
+                "1,000 a day."
+            ),
+        ] = "delete"
 
     settings: Settings
+
+    def __init__(self, workspace: Workspace, connection: Connection) -> None:
+        super().__init__(workspace, connection)
+        self._young = Young()  # lists, by id
 
     def understands(self) -> tuple[str, ...]:
         return ("user_id",) if self.settings.project == "user_id" else self.identifiers
@@ -118,12 +141,48 @@ class Iterable(Destination):
         return f"{self.slug}:{self.settings.data_centre}:{fingerprint(str(self.settings.api_key))}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
-        """The key without dots, which would nest it, and not one of the two names that make the identity."""
+        """The key; as a field's without dots, which would nest it, and none of the two names that make the identity."""
+        if form == "list":
+            return key
         return f"trait_{key}" if key in IDENTITY else key.replace(".", "_")
 
     # -- conversations
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
+        """Find the static lists by name, create those that are missing; keep their ids."""
+        lists = self.memory.setdefault("lists", {})
+        wanted = {t: call for t, call in sorted(targets.items()) if t.form == "list" and t.key not in lists}
+        if not wanted:
+            return None
+        existing = yield from self._existing()
+        if isinstance(existing, Blocked):  # creating is not idempotent: without the lists, nothing is created
+            return dict.fromkeys(wanted, existing.words)
+        refusals = {}
+        for target, call in wanted.items():
+            key = target.key
+            if key in existing:
+                lists[key] = existing[key]
+                continue
+            reply = yield self.post("lists", {"name": key, "description": self._description(call)}, "lists")
+            if made := count(reply.object, "listId"):
+                lists[key] = made
+                self.made.add(target)
+                self._young.made(made)
+            else:
+                refusals[target] = f"Iterable does not make the list {key!r}: {reply.words()}"
+        return refusals
+
+    def route(self, call: Call) -> str:
+        """One list and one direction per request."""
+        return f"{call.kind}:{call.key}" if call.kind in ("add", "remove") else call.kind
+
     def unit(self, call: Call) -> Hashable:
-        return super().unit(call) if call.kind == "track" else whom(call)
+        match call.kind:
+            case "track":
+                return super().unit(call)
+            case "add" | "remove":
+                return (call.kind, call.key, whom(call))
+            case _:
+                return whom(call)
 
     def batch_of(self, route: str) -> Batch:
         return Batch(1) if route == "delete" else self.batch
@@ -134,35 +193,77 @@ class Iterable(Destination):
         kind, name = whom(call)
         if kind == "email" and not EMAIL.fullmatch(name):
             return Rejected("invalid_identifier", "Iterable takes no such e-mail address")
-        if call.kind == "delete" and breaks_path(name):
+        if call.kind == "delete" and self.settings.deletion == "delete" and breaks_path(name):
             words = "it cannot be in the URL by which Iterable deletes: delete the person there by hand"
             return Rejected("invalid_identifier", words)
         return None
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
+        if calls[0].kind in ("add", "remove"):
+            return (yield from self._change(calls))
         groups = [[calls[p] for p in positions] for positions in units(self, calls).values()]
         if calls[0].kind == "track":
-            one, many, array = "events/track", "events/trackBulk", "events"
-            objects = [self.occurrence(group[0]) for group in groups]
+            endpoint, body = "events/trackBulk", {"events": [self.occurrence(group[0]) for group in groups]}
         else:
-            one, many, array = "users/update", "users/bulkUpdate", "users"
-            objects = [self.user(group) for group in groups]
-        if len(objects) == 1:  # the bulk endpoints have a much lower limit
-            reply = yield self.post(one, objects[0])
-            return all_of(calls, Delivered()) if succeeded(reply) else self.owners(calls, reply)
-        reply = yield self.post(many, {array: objects})
-        return self.outcomes(calls, reply) if succeeded(reply) else all_of(calls, rejected(reply))
+            endpoint, body = "users/bulkUpdate", {"users": [self.user(group) for group in groups]}
+        reply = yield self.post(endpoint, body, endpoint)
+        if succeeded(reply):
+            return self.outcomes(calls, reply)
+        return self.owners(calls, reply) if len(groups) == 1 else all_of(calls, rejected(reply))
+
+    def _change(self, calls: Sequence[Call]) -> Conversation:
+        """Put people on a list, or take them off it."""
+        key, leave = calls[0].key, calls[0].kind == "remove"
+        listed = self.memory.get("lists", {}).get(key)
+        if listed is None:
+            return all_of(calls, Blocked(f"Iterable has no list {key!r}", prepare=True))
+        people = [self.identity(calls[positions[0]], leave) for positions in units(self, calls).values()]
+        body: dict[str, Any] = {"listId": listed, "subscribers": people}
+        if leave:
+            body["channelUnsubscribe"] = False  # said aloud: true ends all messages to the person
+        reply = yield self.post(f"lists/{'un' if leave else ''}subscribe", body, "lists/change")
+        if no_such_list(reply):
+            return all_of(calls, self._gone(key, listed, reply))
+        if not succeeded(reply):
+            return all_of(calls, rejected(reply))
+        self._young.seen(listed)
+        told = self.outcomes(calls, reply)
+        gone = [leave and isinstance(outcome, Rejected) and outcome.reason in NOT_THERE for outcome in told]
+        return [Delivered() if left else outcome for left, outcome in zip(gone, told, strict=True)]
+
+    def _gone(self, key: str, listed: int, reply: Reply) -> Outcome:
+        """Note that a list is not there: not yet, or not any more."""
+        if wait := self._young.wait(listed):
+            return Later(wait, reply.words())
+        if listed not in self._young:
+            self.memory["lists"].pop(key, None)
+            return Blocked(f"the list {key!r} ({listed}) was deleted at Iterable", prepare=True)
+        return Blocked(f"Iterable made the list {key!r} ({listed}) and does not know it since: {reply.words()}")
+
+    def _existing(self) -> Generator[Request, Reply, dict[str, int] | Blocked]:
+        """Ids of the project's static lists by name; the first of two with one name."""
+        reply = yield Request("GET", f"{self.url}/lists", endpoint="lists")
+        if not succeeded(reply) or "lists" not in reply.object:
+            return Blocked(f"Iterable does not show the project's lists: {reply.words()}")
+        found: dict[str, int] = {}
+        for each in rows(reply.object, "lists"):
+            if word(each, "listType") == "Standard" and count(each, "id"):
+                found.setdefault(word(each, "name"), count(each, "id"))
+        return found
 
     def forget(self, calls: Sequence[Call]) -> Conversation:
         kind, name = whom(calls[0])
-        path = quote(name, safe="") if kind == "email" else f"byUserId/{quote(name, safe='')}"
-        reply = yield Request("DELETE", f"{self.url}/users/{path}", endpoint="users/delete")
-        if succeeded(reply) or code(reply) in UNKNOWN:
+        if self.settings.deletion == "forget":
+            reply = yield self.post("users/forget", {kind: name}, "users/forget")
+        else:
+            path = quote(name, safe="") if kind == "email" else f"byUserId/{quote(name, safe='')}"
+            reply = yield Request("DELETE", f"{self.url}/users/{path}", endpoint="users/delete")
+        if succeeded(reply) or code(reply) in DELETED:
             return all_of(calls, Delivered())
         return all_of(calls, rejected(reply))
 
-    def post(self, endpoint: str, body: Any) -> Request:
-        return Request("POST", f"{self.url}/{endpoint}", json=body, endpoint=endpoint)
+    def post(self, path: str, body: Any, endpoint: str) -> Request:
+        return Request("POST", f"{self.url}/{path}", json=body, endpoint=endpoint)
 
     @property
     def url(self) -> str:
@@ -171,15 +272,21 @@ class Iterable(Destination):
     # -- objects
     def user(self, calls: Sequence[Call]) -> dict[str, Any]:
         """What several calls say about one profile."""
-        kind, name = whom(calls[0])
-        user: dict[str, Any] = {kind: name}
-        if kind == "userId" and self.settings.project == "email":
-            user["preferUserId"] = self.settings.placeholder_emails
         fields: dict[str, Any] = {}
         for call in calls:
             fields.update((self.name_at_vendor("identify", key), dated(value)) for key, value in call.traits.items())
         fields.update((self.name_at_vendor("identify", call.key), dated(call.value)) for call in calls)
-        return {**user, "mergeNestedObjects": False, "dataFields": fields}
+        return {**self.identity(calls[0]), "mergeNestedObjects": False, "dataFields": fields}
+
+    def identity(self, call: Call, only_known: bool = False) -> dict[str, Any]:
+        """Whom it is about, and whether an unknown person is made."""
+        kind, name = whom(call)
+        if kind == "email" or only_known or self.settings.project != "email":
+            return {kind: name}
+        return {kind: name, "preferUserId": self.settings.placeholder_emails}
+
+    def _description(self, call: Call) -> str:
+        return f"{self.computation(call).name}: members are kept by profilecast"
 
     def occurrence(self, call: Call) -> dict[str, Any]:
         """An event. Iterable replaces an event that has the same id."""
@@ -205,6 +312,8 @@ class Iterable(Destination):
             return Verdict("throttled", retry_after(reply), reply.words())
         if said in PASSING or (reply.ok and not isinstance(reply.json(), dict)):
             return Verdict("transient", words=reply.words())
+        if no_such_list(reply):
+            return Verdict("answered")
         if items > 1 and (said in UNKNOWN or (reply.ok and not succeeded(reply))):
             return Verdict("halve", words=reply.words())
         if said in UNKNOWN:
@@ -276,6 +385,10 @@ def code(reply: Reply) -> str:
 
 def succeeded(reply: Reply) -> bool:
     return reply.ok and code(reply) in ("", "Success")
+
+
+def no_such_list(reply: Reply) -> bool:
+    return code(reply) == "BadParams" and NO_SUCH_LIST in word(reply.object, "msg")
 
 
 def rejected(reply: Reply) -> Rejected | Blocked:

@@ -1,6 +1,7 @@
 """Klaviyo: profiles by import jobs, events in bulk. Its lists are not kept: leaving one needs the profile's own id."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -9,6 +10,7 @@ from msgspec import Meta, Struct
 from schemas.outcomes import Later, Submitted
 from transforms.destinations.auth import Header
 from transforms.destinations.contract import (
+    ApiVersion,
     Batch,
     Call,
     Conversation,
@@ -31,6 +33,7 @@ JOBS = "/profile-bulk-import-jobs"
 POLL = 10.0  # seconds between questions about a job
 # Attributes of a profile; any other trait is one of its `properties`.
 STANDARD = {"first_name", "last_name", "title", "organization", "locale", "image"}
+_LIFE = "https://developers.klaviyo.com/en/docs/api_versioning_and_deprecation_policy"  # two years
 _BULK = "https://developers.klaviyo.com/en/reference/bulk_import_profiles"
 
 
@@ -43,6 +46,7 @@ class Klaviyo(Plain):
     one_record = {"phone": "attach", "user_id": "attach"}
     auth = Header("authorization", "Klaviyo-API-Key {api_key}")
     batch = Batch(1_000, 4_000_000)  # a job of profiles takes 10,000; one of events 1,000
+    api_version = ApiVersion(REVISION, date(2028, 7, 15), _LIFE)
     # Bursts and steady rate of both kinds of job.
     limits = (Limit(10, source=_BULK), Limit(150, 60.0, source=_BULK))
 

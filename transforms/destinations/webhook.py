@@ -3,8 +3,8 @@
 import hmac
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from msgspec import Meta, Struct
 
@@ -26,7 +26,7 @@ from transforms.destinations.contract import (
     by_status,
     refused,
 )
-from transforms.destinations.safety import CONTROLS, check_texts, fingerprint, url_fault
+from transforms.destinations.safety import CONTROLS, breaks_path, check_texts, fingerprint, url_fault
 
 # Headers that carry credentials: plain headers are no place for them.
 CREDENTIALS = ("authorization", "cookie", "proxy-authorization", "x-api-key")
@@ -35,6 +35,8 @@ FRAMING = (
     "accept-encoding", "connection", "content-encoding", "content-length", "expect", "host", "keep-alive",
     "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
+PLACE = re.compile(r"\{([^{}]*)\}")  # of the identifier in `url`: `https://crm.example/users/{email}`
+ANY = "identifier"  # the name of a place that takes every type
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 
@@ -72,10 +74,17 @@ class Webhook(Destination):
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Where the messages go, and how the receiver knows who sent them."""
 
-        url: Annotated[str, Meta(pattern="^(https?://|$)", description="Where every message is posted.")] = ""
+        url: Annotated[
+            str,
+            Meta(
+                pattern="^(https?://|$)",
+                description="Where every message goes; {identifier}, or {email} and the like, is whom it is about.",
+            ),
+        ] = ""
         secret_url: Annotated[
             Secret | None, Meta(description="In place of `url`, where the URL itself is secret: it holds a token.")
         ] = None
+        method: Annotated[Literal["POST", "PUT", "PATCH", "DELETE"], Meta(description="Of every request.")] = "POST"
         headers: Annotated[dict[str, str], Meta(description="Sent with every request, as they are.")] = {}
         secret_headers: Annotated[
             dict[str, Secret], Meta(description="The same, for values that are secret, such as Authorization.")
@@ -97,6 +106,8 @@ class Webhook(Destination):
                 raise ValueError("expected either url or secret_url")
             if self.url and (fault := url_fault(self.url)):
                 raise ValueError(f"url {fault} (take secret_url, or Authorization in secret_headers)")
+            if fault := _places_fault(self.url, self.batch):
+                raise ValueError(f"url {fault}")
             if any(name.lower() in CREDENTIALS for name in self.headers):
                 raise ValueError(f"headers that are secret ({', '.join(CREDENTIALS)}) go into secret_headers")
             names = [*self.headers, *self.secret_headers]
@@ -110,6 +121,11 @@ class Webhook(Destination):
 
     settings: Settings
 
+    def understands(self) -> tuple[str, ...]:
+        """The type that the URL names, or every type."""
+        names = set(PLACE.findall(self.settings.url)) - {ANY}
+        return tuple(names) or self.identifiers
+
     def tenant(self) -> str:
         """A receiver is known by its URL, any part of which may be secret."""
         host = f"{urlsplit(self.settings.url).netloc.lower()}:" if self.settings.url else ""
@@ -118,10 +134,16 @@ class Webhook(Destination):
     def limit_group(self) -> str:
         return f"{self.slug}-{fingerprint(url_of(self.settings))}"
 
-    def _address(self) -> str:
-        """The URL without the user that it may name, which `auth` makes a header of."""
+    def _address(self, call: Call) -> str:
+        """The URL for a call, without the user that it may name, which `auth` makes a header of."""
         parts = urlsplit(url_of(self.settings))
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+        if not self._names_whom():
+            return address
+        return PLACE.sub(lambda place: quote(call.identifier.id, safe=""), address)
+
+    def _names_whom(self) -> bool:
+        return bool(PLACE.search(self.settings.url))
 
     def reaches_inside(self) -> bool:
         return self.settings.private_addresses
@@ -134,10 +156,18 @@ class Webhook(Destination):
     def batch_of(self, route: str) -> Batch:
         return Batch(self.settings.batch or 1)
 
+    def check(self, call: Call) -> Rejected | None:
+        if rejected := super().check(call):
+            return rejected
+        if self._names_whom() and breaks_path(call.identifier.id):
+            return Rejected("invalid_identifier", "it cannot be in a URL, as this connection's `url` wants it")
+        return None
+
     def deliver(self, calls: Sequence[Call]) -> Conversation:
         messages = [self.message(call) for call in calls]
         body = messages if self.settings.batch else messages[0]
-        reply = yield Request("POST", self._address(), json=body, headers=self.settings.headers)
+        url, method = self._address(calls[0]), self.settings.method
+        reply = yield Request(method, url, json=body, headers=self.settings.headers)
         return all_of(calls, outcome(reply))
 
     forget = deliver  # a message of type `delete`
@@ -159,6 +189,20 @@ def outcome(reply: Reply) -> Delivered | Rejected:
         return Delivered()
     # 501: this type of message is not supported (the convention of partners' webhooks).
     return refused(reply, "unsupported" if reply.status == 501 else None)
+
+
+def _places_fault(url: str, batch: int) -> str:
+    """Why nobody's identifier can be put into the URL; "" if it can, or need not be."""
+    names = set(PLACE.findall(url))
+    if re.search("[{}]", PLACE.sub("", url)) or "" in names:
+        return "has a brace without a name in it: expected {identifier}, {email} and the like"
+    if PLACE.search(urlsplit(url).netloc):
+        return "names its host or user by the identifier: it can only be in the path or the query"
+    if len(names) > 1:
+        return f"names {' and '.join(sorted(names))}: a message is about one identifier"
+    if names and batch:
+        return "names the identifier, so that each request has one message: remove batch"
+    return ""
 
 
 def _header_fault(name: str, value: str) -> str:

@@ -1,13 +1,12 @@
 """Zendesk: user fields and profile events of Zendesk Support, API v2."""
 
+import re
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from msgspec import Meta, Struct
 
-from schemas.canonical import canonical
-from schemas.outcomes import Later, Reason
 from schemas.workspace import Connection, Workspace
 from transforms.destinations.auth import Basic, Bearer, ClientCredentials
 from transforms.destinations.contract import (
@@ -20,6 +19,7 @@ from transforms.destinations.contract import (
     Destination,
     Form,
     Identifier,
+    Later,
     Limit,
     Outcome,
     Preparation,
@@ -36,24 +36,40 @@ from transforms.destinations.contract import (
     timestamp,
     units,
 )
-from transforms.destinations.names import in_ascii
 from transforms.destinations.reading import part, rows, word
 from transforms.destinations.safety import check_texts
-from transforms.destinations.young import Young
+from transforms.destinations.zendesk_fields import FIELDS, Fields, field_key, field_value
+from transforms.destinations.zendesk_users import (
+    CREATE_MANY,
+    JOBS,
+    MOST,
+    UPDATE_MANY,
+    USERS,
+    Again,
+    User,
+    Users,
+    by_email,
+    by_external_ids,
+    not_found,
+    of_one_user,
+    outcome,
+)
 
 # Traits that are attributes of a user; everything else is a user field.
 STANDARD = frozenset({"name", "email", "phone", "time_zone", "notes", "details"})
 # Longer identifiers are refused in events.
 # https://developer.zendesk.com/documentation/custom-data/events/about-the-events-api
 EVENT_IDENTIFIER = 60
-FIELD_KEY = 100  # letters; a longer one may be refused (unsure)
-# Seconds between looks at a job, ten minutes in all; its status is kept for an hour.
-POLLS = (1.0, 1.0, 2.0, 4.0, 8.0, *[15.0] * 39)
+SOURCE = 40  # letters of `source`; Zendesk keeps "zendesk" for itself
 
-USERS = "/api/v2/users/create_or_update"
-BULK = "/api/v2/users/create_or_update_many"
 EVENTS = "/api/v2/user_profiles/events"
-FIELDS = "/api/v2/user_fields"
+PROFILES = "/api/v2/user_profiles"
+DELETED = "/api/v2/deleted_users"
+ONE_USER = re.compile(rf"{USERS}|/api/v2/users/\d+|{DELETED}/\d+")
+FOR_GOOD = "deletion for good"  # a limit of its own
+DELETIONS = "https://developer.zendesk.com/api-reference/ticketing/users/users/#permanently-delete-user"
+
+Forgetting = Generator[Request, Reply, Rejected | None]  # why it cannot be
 
 
 class Zendesk(Destination):
@@ -63,33 +79,51 @@ class Zendesk(Destination):
     forms = ("identify", "track")
     identifiers = ("user_id", "email")
     one_record = {"email": "attach"}
-    # Zendesk's own limits are lower and per minute, by plan (200 to 2,500): it answers them with 429 and a delay.
-    limits = (Limit(50, source=CAPS_TABLE),)
+    limits = (Limit(50, source=CAPS_TABLE), Limit(700, 600.0, FOR_GOOD, DELETIONS))
+    paced_by = ("x-rate-limit", 60.0)  # Zendesk's own limits are lower than the cap, by plan: 200 to 2,500 a minute
+    concurrency = 30  # jobs that may be queued or running
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         "name": (("name",), ("first_name", "last_name"), ("email:local",))
     }
     forgets = True
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """The account, and an admin's access to it: an API token with its e-mail address, or an OAuth token."""
+        """The account, and access to it as an admin: an OAuth client, or what Zendesk had before."""
 
         subdomain: Annotated[
             str, Meta(pattern="^[a-z0-9][a-z0-9-]*$", description="`acme` where the account is acme.zendesk.com.")
         ]
+        client_id: Annotated[
+            str,
+            Meta(
+                description="Identifier of a confidential OAuth client that an admin has made: Admin Center > Apps and "
+                "integrations > APIs > OAuth clients."
+            ),
+        ] = ""
+        client_secret: Annotated[
+            Secret | None, Meta(description="Secret of that client. Tokens are asked for with it, and renewed.")
+        ] = None
+        oauth_token: Annotated[
+            Secret | None, Meta(description="OAuth access token, instead of a client. Most end within days: for a try.")
+        ] = None
         email: Annotated[str, Meta(description="Address of the admin whom the API token belongs to.")] = ""
-        api_token: Annotated[Secret | None, Meta(description="API token: Admin Center > Apps and integrations.")] = None
-        oauth_token: Annotated[Secret | None, Meta(description="OAuth access token, instead of an API token.")] = None
-        client_id: Annotated[str, Meta(description="Identifier of an OAuth client; with client_secret.")] = ""
-        client_secret: Annotated[Secret | None, Meta(description="Secret of the OAuth client.")] = None
+        api_token: Annotated[
+            Secret | None,
+            Meta(
+                description="API token, instead of a client. Zendesk gives out no new ones, and all end on 2027-04-30."
+            ),
+        ] = None
         bulk: Annotated[
             bool,
             Meta(
-                description="Write 100 users per request, as background jobs. Zendesk has to allow bulk imports first."
+                description="Make new users by background jobs too, 100 per request. Zendesk has to allow bulk imports "
+                "first. (Users whom Zendesk knows are always changed so.)"
             ),
         ] = False
-        event_source: Annotated[str, Meta(min_length=1, description="`source` of events and their profiles.")] = (
-            "profilecast"
-        )
+        event_source: Annotated[
+            str,
+            Meta(min_length=1, max_length=SOURCE, description="`source` of events and their profiles; not `zendesk`."),
+        ] = "profilecast"
         profile_type: Annotated[
             str, Meta(min_length=1, description="`type` of the profiles that events belong to.")
         ] = "customer"
@@ -99,7 +133,9 @@ class Zendesk(Destination):
             given = [bool(self.api_token), bool(self.oauth_token), bool(self.client_secret or self.client_id)]
             half = bool(self.client_id) != bool(self.client_secret) or (self.api_token and not self.email)
             if sum(given) != 1 or half:
-                raise ValueError("expected one of: email and api_token; oauth_token; client_id and client_secret")
+                raise ValueError("expected one of: client_id and client_secret; oauth_token; email and api_token")
+            if self.event_source.lower() == "zendesk":
+                raise ValueError("event_source: Zendesk keeps 'zendesk' for itself")
 
     settings: Settings
 
@@ -107,14 +143,14 @@ class Zendesk(Destination):
         super().__init__(workspace, connection)
         if self.settings.client_id:
             url = "https://{subdomain}.zendesk.com/oauth/tokens"
+            # Whether scopes by resource ("users:write") cover events, fields and jobs is not documented.
             self.auth = ClientCredentials(url, scope="read write", send="json")
         elif self.settings.oauth_token:
             self.auth = Bearer("{oauth_token}")
         else:
             self.auth = Basic("{email}/token", "{api_token}")
-        self._young = Young()  # keys of fields that were just made
-        self._doubted: set[str] = set()  # fields that an answer did not show
-        self._unseen: set[str] = set()  # of these, those that are there all the same: answers do not show every field
+        self._at_vendor = Fields(self._request)
+        self._users = Users(self._request, self.settings.bulk)
 
     def tenant(self) -> str:
         return f"{self.slug}:{self.settings.subdomain}"
@@ -144,47 +180,14 @@ class Zendesk(Destination):
                 wanted[key], titles[key] = value, title
         if not wanted:
             return None
-        missing = yield from self._make(wanted, titles)
-        return {
-            target: missing[key]
-            for target, call in targets.items()
-            for key in (field_key(title) for title, _ in self._samples(call))
-            if key in missing
-        }
-
-    def _make(self, wanted: Mapping[str, Any], titles: Mapping[str, str]) -> Generator[Request, Reply, dict[str, str]]:
-        """Find or create these user fields, each with a value; those that cannot be had, and why."""
-        existing = yield from self._existing()
-        if isinstance(existing, Blocked):
-            return dict.fromkeys(wanted, existing.words)
-        failed: dict[str, Reply] = {}
-        for key in [key for key in wanted if key not in existing]:
-            kind = _type(wanted[key])
-            field = {"key": key, "title": titles[key], "type": kind, "active": True, "description": ""}
-            reply = yield self._request("POST", FIELDS, json={"user_field": field})
-            if reply.ok:
-                existing[key] = (kind, True)
-                self._young.made(key)
-            else:
-                failed[key] = reply
-        if failed:  # a key is taken by a field that somebody else just made, or by one that was deleted
-            again = yield from self._existing()
-            existing |= {} if isinstance(again, Blocked) else again
-        missing = {}
-        for key in wanted:
-            if key not in existing:
-                missing[key] = f"Zendesk has no user field {key!r}, and does not make one: {failed[key].words()}"
-                continue
-            kind, active = existing[key]
-            if active:
-                self.memory["fields"][key] = kind
-                self._unseen |= {key} & self._doubted
-            else:
-                missing[key] = f"the user field {key!r} is deactivated in Zendesk"
-        return missing
-
-    def at_once(self) -> int:
-        return 30 if self.settings.bulk else super().at_once()  # jobs that may be queued or running
+        missing = yield from self._at_vendor.make(wanted, titles, self.memory)
+        refusals: dict[Target, str] = {}
+        for target, call in targets.items():
+            keys = [field_key(title) for title, _ in self._samples(call)]
+            refusals |= {target: missing[key] for key in keys if key in missing}
+            if not self._at_vendor.created.isdisjoint(keys):
+                self.made.add(target)
+        return refusals
 
     def unit(self, call: Call) -> Hashable:
         """One user; Zendesk compares external ids and addresses without regard to case."""
@@ -193,7 +196,8 @@ class Zendesk(Destination):
         return (call.kind, call.identifier.type, call.identifier.id.strip().lower())
 
     def batch_of(self, route: str) -> Batch:
-        return Batch(100) if self.settings.bulk and route == "identify" else Batch()
+        """One conversation asks who is known for many users; those who are new may take a request each (`batch`)."""
+        return Batch(MOST) if route == "identify" else self.batch
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
@@ -215,57 +219,69 @@ class Zendesk(Destination):
         return (yield from self._identify(calls))
 
     def _identify(self, calls: Sequence[Call]) -> Conversation:
-        positions = list(units(self, calls).values())
-        users = [self._user([calls[position] for position in one]) for one in positions]
-        if self.settings.bulk:
-            results = yield from self._bulk(users)
-        else:
-            reply = yield self._request("POST", USERS, json={"user": users[0]})
-            busy = reply.status == 429
-            results = [Later(retry_after(reply), reply.words()) if busy else outcome(reply)]
-            if reply.ok:
-                gone = {key: self._lose(key) for key in self._unshown(reply, users[0]["user_fields"])}
-                return [next((gone[key] for key, _ in self._fields(c) if key in gone), Delivered()) for c in calls]
-        found = {position: result for one, result in zip(positions, results, strict=True) for position in one}
-        return [found[position] for position in range(len(calls))]
+        groups = list(units(self, calls).values())
+        users = [self._user([calls[n] for n in group]) for group in groups]
+        yield from self._users.find(users)
+        keys = {key for call in calls for key, _ in self._fields(call)}
+        known = next((user.known for user in users if user.known), {})
+        lost = self._at_vendor.missed(known, keys, self.memory)
+        for user, group in zip(users, groups, strict=True):
+            self._fill(user, [calls[n] for n in group if not self._lost(calls[n], lost)])
+        written = [user for user in users if user.fields]
+        for shown in (yield from self._users.write(written)):
+            lost |= self._at_vendor.missed(shown, keys - lost.keys(), self.memory)
+        results = {n: user.result for user, group in zip(users, groups, strict=True) for n in group}
+        return [_settled(results[n], self._lost(call, lost)) for n, call in enumerate(calls)]
 
-    def _unshown(self, reply: Reply, sent: Mapping[str, Any]) -> list[str]:
-        """Fields that the user should have by now and does not show: Zendesk drops values of those it does not have."""
-        shown = part(reply.object, "user").get("user_fields")
-        if not isinstance(shown, dict):
-            return []
-        for key in shown:
-            self._young.seen(key)
-        return [key for key in sent if key not in shown and key not in self._unseen]
-
-    def _lose(self, key: str) -> Outcome:
-        """Note that Zendesk does not have a field: not yet, or not any more."""
-        if wait := self._young.wait(key):
-            return Later(wait, f"Zendesk does not know its new user field {key!r} everywhere yet")
-        self.memory.get("fields", {}).pop(key, None)
-        self._doubted.add(key)
-        return Blocked(f"Zendesk has no user field {key!r} any more", prepare=True)
+    def _lost(self, call: Call, lost: Mapping[str, Outcome]) -> Outcome | None:
+        """What becomes of a call whose field Zendesk does not have."""
+        return next((lost[key] for key, _ in self._fields(call) if key in lost), None)
 
     def forget(self, calls: Sequence[Call]) -> Conversation:
-        """Find the user and delete it. Zendesk keeps deleted users until they are permanently deleted there."""
-        kind, value = calls[0].identifier
-        if kind == "user_id":
-            field, query = "external_id", {"external_id": value}
-        else:
-            field, query = "email", {"query": f'email:"{value}"'}
-        reply = yield self._request("GET", f"/api/v2/users/search?{urlencode(query)}")
+        """Delete the profile of its events, which alone deletes these, and then the user for good."""
+        failed = yield from self._forget_events(calls[0])
+        if failed:
+            return all_of(calls, failed)
+        field, value = _identity(calls[0].identifier)
+        reply = yield self._request("GET", by_external_ids(value) if field == "external_id" else by_email(value))
         if not reply.ok:
             return all_of(calls, outcome(reply))
         similar = rows(reply.object, "users")
-        same = [word(user, "id") for user in similar if word(user, field).lower() == value.strip().lower()]
+        same = [user for user in similar if word(user, field).lower() == value.strip().lower()]
         if similar and not same:
             words = "Zendesk finds users by it, but as no one's primary address or external id: delete them by hand"
             return all_of(calls, Rejected("not_found", words))
         for user in same:
-            reply = yield self._request("DELETE", f"/api/v2/users/{quote(user, safe='')}")
-            if not reply.ok and not not_found(reply):
-                return all_of(calls, outcome(reply))
+            failed = yield from self._forget_user(user)
+            if failed:
+                return all_of(calls, failed)
         return all_of(calls, Delivered())
+
+    def _forget_events(self, call: Call) -> Forgetting:
+        """Delete the profile that this connection's events have made."""
+        kind, value = _identity(call.identifier)
+        if len(value) > EVENT_IDENTIFIER:
+            return None
+        identity = f"{self.settings.event_source}:{self.settings.profile_type}:{kind}:{value}"
+        reply = yield self._request("GET", f"{PROFILES}?identifier={quote_plus(identity)}")
+        profile = word(part(reply.object, "profile"), "id")
+        if not reply.ok or not profile:
+            return None if reply.ok or reply.status in (403, 404) else refused(reply)
+        reply = yield self._request("DELETE", f"{PROFILES}/{quote(profile, safe='')}")
+        return None if reply.ok or reply.status == 404 else refused(reply)
+
+    def _forget_user(self, user: dict[str, Any]) -> Forgetting:
+        """Delete a user, and then for good. `active` is false between the two, where the second had no answer."""
+        number = quote(word(user, "id"), safe="")
+        if user.get("active") is not False:
+            reply = yield self._request("DELETE", f"/api/v2/users/{number}")
+            if not reply.ok and not not_found(reply):
+                return refused(reply)
+        reply = yield self._request("DELETE", f"{DELETED}/{number}", endpoint=FOR_GOOD)
+        if reply.ok or not_found(reply):
+            return None
+        words = f"deleted, but not for good, which Zendesk does by itself after 30 days: {reply.words()}"
+        return refused(reply, words=words)
 
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
@@ -274,42 +290,30 @@ class Zendesk(Destination):
             return Verdict("transient", words=reply.words())
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
-        if status == 429 and path == USERS and of_one_user(reply):
+        too_often = status == 429 and request.method != "DELETE" and of_one_user(reply)
+        of_many = status == 403 and items > 1 and not isinstance(request, Again) and request.method in ("POST", "PUT")
+        if ONE_USER.fullmatch(path) and (too_often or of_many or status in (400, 413, 422)):
+            return Verdict("answered")  # though many are in the conversation
+        if status == 404 and not_found(reply) and (path not in JOBS or items == 1):  # one user, or one job
             return Verdict("answered")
-        if status == 404 and not_found(reply) and (path != BULK or items == 1):  # one user, or one job
-            return Verdict("answered")
+        if status in (403, 404) and path.startswith(PROFILES) and request.method != "POST" and reply.object:
+            return Verdict("answered")  # there is none, or the plan has none
         if 300 <= status < 400 or status == 404:
             words = f"Zendesk has no account {self.settings.subdomain!r}, or no {path}: is the subdomain right?"
             return Verdict("refused", words=f"{words} {reply.words()}")
-        if status == 403 and path == BULK:
+        if status == 403 and path == CREATE_MANY:
             return Verdict(
                 "stop", words="Zendesk has not allowed bulk imports for this account: ask it, or remove `bulk`"
             )
-        # Not every plan has events, not every agent may make fields: no reason to stop the others.
-        if status == 403 and path in (FIELDS, EVENTS):
+        # Not every plan has events, not every agent may make fields, update many or delete for good: no reason to stop.
+        if status == 403 and (path in (FIELDS, EVENTS, UPDATE_MANY) or path.startswith(DELETED)):
             return Verdict("answered")
         return by_status(reply, items)
 
     # -- for the conversations
-    def _request(self, method: str, path: str, json: Any = None, after: float = 0.0) -> Request:
-        return Request(method, f"https://{self.settings.subdomain}.zendesk.com{path}", json=json, after=after)
-
-    def _existing(self) -> Generator[Request, Reply, dict[str, tuple[str, bool]] | Blocked]:
-        """Type of each user field by key, and whether it is active."""
-        found: dict[str, tuple[str, bool]] = {}
-        after = ""
-        while True:
-            reply = yield self._request("GET", f"{FIELDS}?page%5Bsize%5D=100{after}")
-            if not reply.ok:
-                return Blocked(f"Zendesk does not show its user fields: {reply.words()}")
-            page = reply.object
-            for field in rows(page, "user_fields"):
-                found[word(field, "key")] = (word(field, "type"), field.get("active") is not False)
-            more = part(page, "meta")
-            before, cursor = after, word(more, "after_cursor")
-            after = f"&page%5Bafter%5D={quote(cursor, safe='')}"
-            if not (more.get("has_more") and cursor) or after == before:
-                return found
+    def _request(self, method: str, path: str, json: Any = None, after: float = 0.0, endpoint: str = "") -> Request:
+        url = f"https://{self.settings.subdomain}.zendesk.com{path}"
+        return Request(method, url, json=json, after=after, endpoint=endpoint)
 
     def _fields(self, call: Call) -> Iterator[tuple[str, Any]]:
         """The user fields that an identify call sets."""
@@ -329,15 +333,18 @@ class Zendesk(Destination):
             yield from ((key, None) for key in enrich if key not in STANDARD)
         yield from self._own(call)
 
-    def _user(self, calls: Sequence[Call]) -> dict[str, Any]:
-        types = self.memory.get("fields", {})
-        user: dict[str, Any] = {"skip_verify_email": True}
-        fields: dict[str, Any] = {}
-        for call in calls:
-            user |= {key: value for key, value in call.traits.items() if key in STANDARD and key != call.key}
-            fields |= {key: field_value(value, types.get(key, "")) for key, value in self._fields(call)}
+    def _user(self, calls: Sequence[Call]) -> User:
+        """Who it is; `_fill` adds what is told."""
         kind, value = _identity(calls[0].identifier)
-        return {**user, kind: value, "user_fields": fields}
+        return User(kind, value, calls[-1].traits["name"], word(calls[-1].traits, "email") if kind != "email" else "")
+
+    def _fill(self, user: User, calls: Sequence[Call]) -> None:
+        """Write these calls into their user."""
+        types = self.memory.get("fields", {})
+        for call in calls:
+            apart = ("name", "email", call.key)
+            user.attributes |= {k: v for k, v in call.traits.items() if k in STANDARD and k not in apart}
+            user.fields |= {key: field_value(value, types.get(key, "")) for key, value in self._fields(call)}
 
     def _event(self, call: Call) -> dict[str, Any]:
         kind, value = _identity(call.identifier)
@@ -358,25 +365,6 @@ class Zendesk(Destination):
             },
         }
 
-    def _bulk(self, users: list[dict[str, Any]]) -> Generator[Request, Reply, list[Outcome]]:
-        """Write the users by a job and wait for it; one outcome per user."""
-        reply = yield self._request("POST", BULK, json={"users": users})
-        if not reply.ok:
-            return [outcome(reply)] * len(users)
-        job = part(reply.object, "job_status")
-        for after in POLLS:
-            number = word(job, "id")
-            if not number or job.get("status") not in ("queued", "working"):
-                break
-            reply = yield self._request("GET", f"/api/v2/job_statuses/{quote(number, safe='')}", after=after)
-            job = part(reply.object, "job_status")
-        done = {}
-        for n, row in enumerate(rows(job, "results")):
-            index = row.get("index", n)
-            done[index if isinstance(index, int) else n] = row
-        ending = f"Zendesk's job is {word(job, 'status') or 'lost'}: {word(job, 'message') or 'no message'}"
-        return [row_outcome(done[n]) if n in done else Later(words=ending) for n in range(len(users))]
-
 
 def _identity(identifier: Identifier) -> tuple[str, str]:
     if identifier.type == "user_id":
@@ -384,60 +372,9 @@ def _identity(identifier: Identifier) -> tuple[str, str]:
     return "email", identifier.id.strip().lower()
 
 
-# -- fields
-def field_key(name: str) -> str:
-    """Letters, digits and _, and not digits only."""
-    key = in_ascii(name, FIELD_KEY)
-    return f"field_{key}" if key.isdigit() else key
-
-
-def field_value(value: Any, kind: str) -> Any:
-    """A value in the form that a field of this type takes."""
-    if value is None or isinstance(value, str):
-        return value
-    if kind in ("text", "textarea", "regexp") or isinstance(value, list | dict):
-        return canonical(value).decode()
-    return value
-
-
-def _type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "checkbox"
-    return "decimal" if isinstance(value, int | float) else "text"
-
-
-# -- replies
-def outcome(reply: Reply) -> Delivered | Rejected:
-    """The outcome of a single write."""
-    return Delivered() if reply.ok else refused(reply, reason(reply.words()) if reply.status == 422 else None)
-
-
-def row_outcome(row: dict[str, Any]) -> Delivered | Rejected:
-    """The outcome of one row of a job."""
-    if row.get("success", True) and not row.get("error") and word(row, "status").lower() != "failed":
-        return Delivered()
-    words = " ".join(str(row[key]) for key in ("error", "details") if row.get(key))
-    return Rejected(reason(words), words)
-
-
-def not_found(reply: Reply) -> bool:
-    """Whether Zendesk says that it has no such user, or job; a page of somebody else's is no such word."""
-    return reply.status == 404 and word(reply.object, "error") == "RecordNotFound"
-
-
-def of_one_user(reply: Reply) -> bool:
-    """Whether it is not the account's quota that is used up: that one user was changed too often."""
-    left = [reply.headers.get(name, "0") for name in ("x-rate-limit-remaining", "ratelimit-remaining")]
-    return "single unique user" in reply.words() or any(number != "0" for number in left)
-
-
-def reason(words: str) -> Reason:
-    """Why a user was refused: the vendor says it in words and in the names of fields."""
-    text = words.lower()
-    if "duplicatevalue" in text or "already" in text:
-        return "conflict"
-    if "suspended" in text or "permission" in text:
-        return "forbidden"
-    if "email" in text or "external" in text:
-        return "invalid_identifier"
-    return "invalid_value"
+def _settled(result: Outcome | None, lost: Outcome | None) -> Outcome:
+    """The outcome of a call: its user's, unless Zendesk took the user without this call's field, or was not asked."""
+    if lost and not isinstance(result, Rejected | Later):
+        return lost
+    assert result, "every user without a lost field is written"
+    return result

@@ -10,6 +10,7 @@ changes when a call is made, never whether.
 """
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct, field
 
@@ -49,12 +50,12 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
     out = Folded()
     for receipt in facts.receipts:
         out.dropped += not settle(state, receipt, plan)
-    deleted = state.deleted
+    deleted, had = state.deleted, [n for n, known in enumerate(state.ids) if known.counts]
     changes: Changes = {}
     if facts.events:
         out.applied, changes = detect_changes(state, facts.events, plan)
     if state.deleted != deleted:
-        _forget(profile_id, state, plan, asks, out)
+        _forget(profile_id, state, plan, asks, had, out)
     for retry in facts.retries:
         out.retried += _retry(state, retry)
     woken = bool(facts.receipts or facts.retries)
@@ -85,10 +86,12 @@ def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Fol
 # -- deletions
 
 
-def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int], out: Folded) -> None:
+def _forget(
+    profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int], had: Sequence[int], out: Folded
+) -> None:
     """The person was deleted: take back what was asked, and ask every vendor that can to forget what it was told."""
     state.waiting = []
-    owed = {connection.deletions: _owed(state, connection, out) for connection in plan.connections}
+    owed = {connection.deletions: _owed(state, connection, had, out) for connection in plan.connections}
     for connection in plan.connections:
         if any(slot in state.ledger for slot in connection.slots):
             state.cut = next(asks)
@@ -97,21 +100,33 @@ def _forget(profile_id: str, state: ProfileState, plan: Plan, asks: Iterator[int
     state.ledger = {slot: entries for slot, entries in owed.items() if entries}
 
 
-def _owed(state: ProfileState, connection: ConnectionPlan, out: Folded) -> dict[int, Entry]:
+def _owed(state: ProfileState, connection: ConnectionPlan, had: Sequence[int], out: Folded) -> dict[int, Entry]:
     """Entries for the identifiers that the vendor may know, of those by which it can forget.
 
     What was asked may have been told by now; and what was taken back may have been behind a call that is under way.
+    `had`: the person's identifiers before the deletion.
     """
-    places = {
-        place
+    told = [
+        (slot, place)
         for slot, entries in state.ledger.items()
         if slot in connection.slots
         for place, entry in entries.items()
         if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open or not entry.rest
-    }
+    ]
+    along = _along(connection, {slot for slot, _ in told})
+    places = {place for _, place in told} | {place for place in had if state.ids[place].type in along}
     able = {place: Entry() for place in sorted(places) if connection.can_forget(state.ids[place].type)}
     out.kept += [connection.name] * (len(places) - len(able))
     return able
+
+
+def _along(connection: ConnectionPlan, told: AbstractSet[int]) -> set[str]:
+    """Types of identifiers that went along to lists. A list has rows and no records: each key may have found somebody.
+
+    `told`: slots in which anything was told.
+    """
+    lists = (sync for sync in connection.syncs if any(f.form == "list" and f.slot in told for f in sync.forms))
+    return {kind for sync in lists for kind, strategy in sync.strategies.items() if strategy == "attach"}
 
 
 def _ask_deletions(

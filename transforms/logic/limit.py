@@ -149,6 +149,7 @@ class Limiter:
         self._held_since = float("-inf")
         self._told_until = float("-inf")  # as the vendor clearly said: the later runs keep to it
         self.learned = Learned()
+        self._own: Spaced | None = None  # of the account, as its vendor tells
         self.join(limits, now)
 
     def join(self, limits: Sequence[Limit], now: float) -> None:
@@ -159,6 +160,18 @@ class Limiter:
                 spaced = limit.seconds <= EVEN and limit.unit == "requests"
                 self._windows.append(Spaced(limit, now) if spaced else Counted(limit, now))
         self._long = [w for w in self._windows if isinstance(w, Counted) and w.limit.seconds > EVEN]
+        self._reckon()
+
+    def pace(self, now: float, requests: float, seconds: float) -> None:
+        """The vendor tells what the account may send in so many seconds, up to a minute: keep to it from now on."""
+        limit = Limit(requests, seconds, source="the vendor's answers")
+        if self._own is None or self._own.limit != limit:
+            kept = [window for window in self._windows if window is not self._own]
+            self._own = Spaced(limit, now)
+            self._windows = [*kept, self._own]
+            self._reckon()
+
+    def _reckon(self) -> None:
         self._rates = {endpoint: self._rate(endpoint) for endpoint in {"", *(w.limit.endpoint for w in self._windows)}}
         self.rate = self._rates[""]
 
@@ -172,7 +185,11 @@ class Limiter:
 
     def keeps(self, number: float, seconds: float) -> bool:
         """Whether a quota of this number, full again in so many seconds, is one of the limits."""
-        return any(w.limit.requests == number and seconds <= w.limit.seconds + _ROUNDED for w in self._windows)
+        return any(
+            w.limit.requests == number and seconds <= w.limit.seconds + _ROUNDED
+            for w in self._windows
+            if w is not self._own  # others use the account too
+        )
 
     def delay(self, now: float, endpoint: str, items: int = 1) -> float:
         """Seconds until a request of this endpoint class may go; 0 is now."""

@@ -11,7 +11,7 @@ from msgspec.msgpack import encode
 from schemas.registry import Registry, SlotKey
 from schemas.secret import Secret
 from schemas.workspace import Connection, Form, Sync, Workspace
-from transforms.logic.registry import Vendor, sent_as, slot_number, sync_id, sync_name
+from transforms.logic.registry import Vendor, sent_as, slot_number, sync_id, sync_name, tenant_of
 from transforms.logic.where import Where, compiled
 
 ALWAYS = -(2**62)  # before any event
@@ -122,7 +122,8 @@ def _connection(
     mine = {
         number: slot
         for number, slot in enumerate(registry.slots, 1)
-        if slot.connection == connection.name and slot.tenant == vendor.tenant
+        if slot.connection == connection.name
+        and slot.tenant == tenant_of(registry, connection.name, vendor.tenant, slot.form, slot.key)
     }
     return ConnectionPlan(
         name=connection.name,

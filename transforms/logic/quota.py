@@ -1,6 +1,7 @@
-"""What is left of a vendor's quota, from the headers of a reply that was taken."""
+"""A vendor's quota, from the headers of a reply: how much there is, and what is left."""
 
 from collections.abc import Mapping
+from math import inf
 
 from transforms.logic.hints import wait
 
@@ -9,6 +10,7 @@ _FAMILIES = (
     ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
     ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"),
     ("x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset"),
+    ("x-rate-limit", "x-rate-limit-remaining", "ratelimit-reset"),
 )
 
 
@@ -22,8 +24,14 @@ def exhausted(headers: Mapping[str, str], now: float | None = None) -> tuple[flo
     return None
 
 
+def allowed(headers: Mapping[str, str], name: str) -> float:
+    """How many requests there are, in a header of this name; 0: it does not say."""
+    return _number(headers.get(name, ""))
+
+
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return 0.0
+    return number if 0.0 < number < inf else 0.0

@@ -42,15 +42,29 @@ def sent_as(sync: Sync) -> str:
 
 
 def enter(
-    known: Registry, workspace: Workspace, vendors: Mapping[str, Vendor], now: int
+    known: Registry,
+    workspace: Workspace,
+    vendors: Mapping[str, Vendor],
+    now: int,
+    remade: Mapping[str, float] | None = None,
 ) -> tuple[Registry, list[Notice]]:
     """The registry with everything of the workspace in it, and what changed. `now` in microseconds.
+
+    `remade`: by `connection/form/key`, when a list or field that was gone at the vendor was made again (seconds since
+    1970). Nobody is in it any more, so everybody is told again.
 
     A connection that is not in `vendors` stays as it was: nothing can be decided for it now.
     """
     registry = deepcopy(known)
     registry.workspace = workspace.workspace
     notices = [*_renamed(registry, workspace), *_gone(registry, workspace)]
+    for place, at in sorted((remade or {}).items()):
+        if registry.remade.get(place) != at:
+            registry.remade[place] = at
+            connection_name, form, key = place.split("/", 2)
+            what = "list" if form == "list" else "field"
+            words = f"the {what} `{key}` was gone at the vendor and was made again: everybody is told it once more"
+            notices.append(Notice(f"{connection_name}: {words}"))
     for computation in workspace.computations:
         if computation.key not in registry.computations:
             registry.computations.append(computation.key)
@@ -141,6 +155,8 @@ def _rename(registry: Registry, old: str, new: str) -> None:
             slot.connection = new
     for place in [place for place in registry.syncs if place.startswith(f"{old}/")]:
         registry.syncs[f"{new}/{place.partition('/')[2]}"] = registry.syncs.pop(place)
+    for place in [place for place in registry.remade if place.startswith(f"{old}/")]:
+        registry.remade[f"{new}/{place.partition('/')[2]}"] = registry.remade.pop(place)
 
 
 def _sync(
@@ -171,7 +187,8 @@ def _sync(
             record.epoch += 1
     record.present, record.computation, record.key, record.forms = True, sync.computation, key, [*sync.forms]
     for form in sync.forms:
-        _slot(registry, SlotKey(connection.name, vendor.tenant, sync_name(sync), form, key))
+        tenant = tenant_of(registry, connection.name, vendor.tenant, form, key)
+        _slot(registry, SlotKey(connection.name, tenant, sync_name(sync), form, key))
 
 
 def _renamed_sync(registry: Registry, connection: Connection, sync: Sync) -> Iterator[Notice]:
@@ -208,6 +225,12 @@ def _slot(registry: Registry, slot: SlotKey) -> int:
     if slot not in registry.slots:
         registry.slots.append(slot)
     return registry.slots.index(slot) + 1
+
+
+def tenant_of(registry: Registry, connection: str, tenant: str, form: str, key: str) -> str:
+    """The vendor account as a slot names it: what was made again there is another place than before."""
+    at = registry.remade.get(f"{connection}/{form}/{key}")
+    return tenant if at is None else f"{tenant} since {at:.3f}"
 
 
 def slot_number(registry: Registry, slot: SlotKey) -> int:

@@ -28,7 +28,10 @@ def identifiers_of(state: ProfileState, connection: ConnectionPlan) -> Targets:
 
 
 def select(known: Targets, sync: SyncPlan, state: ProfileState) -> tuple[Targets, dict[str, str]]:
-    """Apply the sync's strategies: who is told, and which identifiers travel with those calls, by type."""
+    """Apply the sync's strategies: who is told, and which identifiers travel with those calls, by type.
+
+    Of a person with only attached ones, those of the type that comes first are told; the others travel with them.
+    """
     chosen: dict[str, Targets] = {}
     for place in known:
         chosen.setdefault(state.ids[place].type, []).append(place)
@@ -43,8 +46,9 @@ def select(known: Targets, sync: SyncPlan, state: ProfileState) -> tuple[Targets
                 del chosen[kind]
             case "attach":
                 attached[kind] = chosen.pop(kind)
-    if not chosen:  # nobody else is told: these are
-        return [place for places in attached.values() for place in places], {}
+    if not chosen and attached:
+        first = next(iter(attached))
+        chosen[first] = attached.pop(first)
     newest = {
         kind: max(places, key=lambda n: (state.ids[n].first, state.ids[n].id)) for kind, places in attached.items()
     }
@@ -141,7 +145,8 @@ def _leave(
     about_to = entry.open is not None and entry.open.asked is not None
     if not entry.exposed and not about_to:
         return
-    traits = traits_of(asking.state, connection, sync, place, attached)
+    own = asking.state.ids[place].counts  # an identifier that was taken away may be somebody else's by now
+    traits = traits_of(asking.state, connection, sync, place, attached if own else {})
     call = asking.call(sync, form, key, place, _kind(form.form, False), fact, traits)
     if _news(entry, call):
         asking.ask(connection, sync, call, place)

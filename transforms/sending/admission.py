@@ -8,12 +8,15 @@ log ─ read ─┬─ of another workspace's slot or epoch, taken back, needles
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from schemas.calls import Call
-from schemas.outcomes import Final, Superseded
+from schemas.outcomes import Delivered, Final, Superseded
 from schemas.receipts import Receipt
 from transforms.destinations.contract import Destination, target_of
+from transforms.destinations.safety import fingerprint
 from transforms.logic.blame import Keys
 from transforms.logic.lanes import Item, Lanes
 from transforms.logic.netting import known, may_land_until, needless, opens_nothing, takes_back
@@ -27,6 +30,7 @@ from transforms.sending.words import fault, place
 
 FAULTS = 5  # in a row, and nothing but faults: the module is at fault and not a record
 LANDS = "may_land"  # the fact that says until when a request that was given up may land
+DELETED = "deleted:"  # of a profile's fingerprint: the fact that says until when a deletion may hit what is told anew
 _NEVER = float("inf")
 _REMEMBERED = 10_000  # settled calls whose receipts are on disk, kept for those that replace them
 _LIVE, _BACKFILL = False, True
@@ -59,6 +63,10 @@ class Admission:
         self.dated, self.put_off, self.landing = PutOff(shuts=False), PutOff(shuts=True), PutOff(shuts=True)
         self._may_land: dict[str, float] = {}  # until when something that was given up may, by profile
         self._all_may_land = float(facts.get(LANDS) or 0.0)  # the same of an earlier process, of anybody
+        # Until when a deletion may hit what is told anew, by fingerprint of the profile; in the order of these times.
+        self._deleted: dict[str, float] = dict(
+            sorted(((n.removeprefix(DELETED), t) for n, t in facts.items() if n.startswith(DELETED)), key=itemgetter(1))
+        )
         self.blocked = 0  # calls of keys that are blocked
         self.blocked_first = _NEVER  # the smallest ask of them
         self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
@@ -172,10 +180,21 @@ class Admission:
             self.books.remember({LANDS: latest})
 
     def waits_until(self, call: Call) -> float:
-        """When a deletion may go: nothing of its person that was given up may land behind it. Seconds since 1970."""
+        """When a call may go: a deletion when nothing of its person that was given up may land behind it; what is told
+        anew when the person's deletion is through. Seconds since 1970."""
         if call.kind != "delete":
-            return 0.0
+            return self._deleted.get(fingerprint(call.profile_id), 0.0) if self._deleted else 0.0
         return max(self._may_land.get(call.profile_id, 0.0), self._all_may_land)
+
+    def _note_deletion(self, call: Call, now: float) -> None:
+        """The vendor answered a deletion, and needs time for it."""
+        through = [profile for profile, until in takewhile(lambda each: each[1] <= now, self._deleted.items())]
+        for profile in through:
+            del self._deleted[profile]
+        person, until = fingerprint(call.profile_id), now + self._destination.deletion_takes
+        self._deleted.pop(person, None)
+        self._deleted[person] = until
+        self.books.remember({**{DELETED + profile: None for profile in through}, DELETED + person: until})
 
     def scheduled(self) -> float:
         """When the first of the calls that wait for a time is due."""
@@ -184,12 +203,12 @@ class Admission:
     def _enter(self, item: Item, rows: Rows, now: float) -> None:
         call = item.call
         unit = self._destination.unit(call)
-        if call.kind == "delete" or self.put_off.any or self.landing.any:
+        if call.kind == "delete" or self.put_off.any or self.landing.any or self._deleted:
             lanes = self._lanes.keys(call, unit)
-            if self.put_off.waits(call.ask, now, lanes) or self.landing.waits(call.ask, now, lanes):
-                return
             if (until := self.waits_until(call)) > now:
                 self.landing.add(call.ask, until, lanes)
+                return
+            if self.put_off.waits(call.ask, now, lanes) or self.landing.waits(call.ask, now, lanes):
                 return
         if self._net(item, rows):
             return
@@ -303,6 +322,8 @@ class Admission:
         call = item.call
         receipt = self.books.settle(item, outcome, self._wall())
         self._ends[call.ask] = End(receipt, item.before)
+        if call.kind == "delete" and self._destination.deletion_takes and isinstance(outcome, Delivered):
+            self._note_deletion(call, self._wall())
         if self.items.pop(call.ask, None):
             self._lanes.done(item)
             if self.flushes.entered(call, -1):
@@ -328,7 +349,7 @@ class Admission:
         self._put_aside(item, due if due is not None else _NEVER, self.put_off)
 
     def put_aside_until_landed(self, item: Item) -> None:
-        """A deletion leaves memory until nothing may land behind it."""
+        """A call leaves memory until the time of `waits_until`."""
         self._put_aside(item, self.waits_until(item.call), self.landing)
 
     def _put_aside(self, item: Item, due: float, holding: PutOff) -> None:

@@ -20,7 +20,7 @@ from schemas.secret import MissingSecret
 from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded
 from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
-from transforms.logic.quota import exhausted
+from transforms.logic.quota import allowed, exhausted
 from transforms.logic.steps import Around, Bounds, Heard, Steps
 from transforms.sending.addressing import Addressing
 from transforms.sending.delivery import SenderOptions
@@ -73,6 +73,7 @@ class Attempts:
         self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
         self._watch, self._clock, self._most = watch, watch.clock, most
         self._random = Random()
+        self._paced_by = destination.paced_by
         self._bounds = Bounds(options.retry_for, options.give_up_after, destination.auth.signs_in)
         self.breaker = Breaker()
         self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, _turned, self._save)
@@ -213,6 +214,8 @@ class Attempts:
 
     def _note(self, heard: Heard, reply: Reply | None, talk: Talk, now: float) -> None:
         """Note what an attempt says about the connection."""
+        if reply and self._paced_by and (requests := allowed(reply.headers, self._paced_by[0])):
+            self._limiter.pace(now, requests, self._paced_by[1])
         if heard.meaning == "transient":
             talk.maybe = talk.maybe or talk.sent is not None
             if reply is None and talk.sent is not None:

@@ -7,7 +7,7 @@ batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · bl
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextvars import ContextVar
 from itertools import groupby, zip_longest
 from random import Random
@@ -50,17 +50,18 @@ class Conversations:
         books: Books,
         blame: Blame,
         keys: Keys,
+        facts: Iterable[str],
         clock: Callable[[], float],
         wall: Callable[[], float],
         begin: Callable[[list[Item], Accusation], None],
     ) -> None:
-        """`begin` a conversation about calls that are refused for their own fault."""
+        """`facts`: names of the facts. `begin` a conversation about calls that are refused for their own fault."""
         self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
         self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
         self._books, self._keys = books, keys
         self._clock, self._wall, self._begin = clock, wall, begin
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
-        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, clock)
+        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, clock, wall)
         self._faults = 0
         self._random = Random()
 
@@ -101,7 +102,7 @@ class Conversations:
                 self._admission.block(item)
             elif item.taken_back and not item.job:
                 self._settle(item, Superseded())
-            elif call.kind == "delete" and self._admission.waits_until(call) > self._wall():
+            elif self._admission.waits_until(call) > self._wall():
                 self._admission.put_aside_until_landed(item)
             elif self._admission.is_behind(item):
                 continue

@@ -14,6 +14,8 @@ from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
 from schemas.receipts import Receipt
 
+REMADE = "remade:"  # a fact, of a `form/key` that was gone at the vendor: when it was made again, seconds since 1970
+
 
 class Mark(NamedTuple):
     """What an earlier attempt, of this or an earlier process, left of a call without an outcome."""

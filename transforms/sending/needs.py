@@ -1,7 +1,7 @@
 """Needs: what calls of a key need at the vendor (a list, a field): made or found ahead of them, and made again."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 
 from schemas.calls import Call
@@ -11,10 +11,12 @@ from transforms.destinations.contract import Destination, Target, target_of
 from transforms.logic.blame import Keys
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
+from transforms.sending.log import REMADE
 from transforms.sending.suspects import Suspects
 from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
 
 MEMORY = "memory"  # the fact that holds what the destination remembers
+LOST = "lost:"  # of a `form/key`: the vendor did not have it any more
 
 
 class Needs:
@@ -28,14 +30,19 @@ class Needs:
         books: Books,
         suspects: Suspects,
         report: Report,
+        lost: Iterable[str],
         clock: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
+        """`lost`: facts of earlier processes that say what the vendor did not have any more."""
         self._destination, self._attempts, self._keys = destination, attempts, keys
         self._books, self._suspects, self._report, self._clock = books, suspects, report, clock
         self.any = type(destination).prepare is not Destination.prepare
         self._lock = asyncio.Lock()
         self._prepared: set[Target] = set()
         self._remembered = deepcopy(destination.memory)
+        self._lost = {name for name in lost if name.startswith(LOST)}
+        self._wall = wall
 
     async def prepare(self, calls: Sequence[Call]) -> None:
         """Prepare the keys of these calls that are not prepared yet. Raises Ended."""
@@ -68,6 +75,20 @@ class Needs:
         for target, words in (refusals or {}).items():
             self.block(target, words)
         self._prepared.update(targets)
+        for target in targets.keys() - (refusals or {}).keys():
+            self._found(target)
+
+    def _found(self, target: Target) -> None:
+        """A target is there. If it had been lost, and was made anew, nobody is in it any more."""
+        place = "/".join(target)
+        if LOST + place not in self._lost:
+            return
+        self._lost.discard(LOST + place)
+        self._books.remember({LOST + place: None})
+        if target in self._destination.made:
+            now = self._wall()
+            self._report.remade[place] = now
+            self._books.remember({REMADE + place: now})
 
     def remember(self) -> None:
         """Keep what the destination has learnt, for later runs."""
@@ -81,6 +102,8 @@ class Needs:
         match self._keys.blocked(target, outcome, sent):
             case "prepare":
                 async with self._lock:
+                    self._lost.add(LOST + "/".join(target))
+                    self._books.remember({LOST + "/".join(target): 1})
                     self._prepared.discard(target)
                     await self._prepare({target: call})
                     self._keys.prepared(target, self._clock())

@@ -153,7 +153,7 @@ class Pump:
         self._attempts.saving(self._saving.locked)
         self._conversations = Conversations(
             delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys,
-            self._clock, self._wall, self._begin,
+            facts, self._clock, self._wall, self._begin,
         )  # fmt: skip
         self._estimate = Estimate(self._limiter.rate, self._started)
         rate = 1.0 if destination.counts_only else self._options.max_reject_rate
@@ -439,6 +439,7 @@ class Pump:
         if (held := self._limiter.on_hold(self._clock())) > 0:
             report.held_until = moment(self._wall() + held)
         report.shared_identifiers = self._lanes.shared
+        report.notes = {self._attempts.mask(words): calls for words, calls in self._destination.notes.items()}
         since = self._started
         curve = self._limiter.learned.curve
         report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]

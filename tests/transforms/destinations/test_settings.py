@@ -111,11 +111,29 @@ def test_connections_that_a_vendor_counts_together_share_a_limit_group() -> None
         ({"url": "https:///in"}, "no host"),
         ({"url": "https://hooks.example:http/in"}, "URL"),
         ({"url": "https://hooks.example/in put"}, "blank"),
+        ({"url": "https://hooks.example/{email"}, "brace"),
+        ({"url": "https://hooks.example/{}"}, "brace"),
+        ({"url": "https://hooks.example/{{email}}"}, "brace"),
+        ({"url": "https://{user_id}.example/in"}, "host"),
+        ({"url": "https://hooks.example/{email}/{user_id}"}, "email and user_id"),
+        ({"url": "https://hooks.example/{email}", "batch": 2}, "batch"),
+        ({"method": "CONNECT"}, "method"),
+        ({"method": "put"}, "method"),
     ],
 )
 def test_a_setting_that_breaks_the_message_is_refused_by_name(settings: Any, words: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=words):
         made("webhook", **HOOK | settings)
+
+
+def test_the_method_changes_no_tenant() -> None:
+    assert made("webhook", **HOOK).tenant() == made("webhook", **HOOK, method="PUT").tenant()
+
+
+def test_a_url_may_name_its_identifier_twice() -> None:
+    named = made("webhook", url="https://hooks.example/{email}?whom={email}")
+    assert ("email",) == named.understands()
+    assert ("*",) == made("webhook", url="https://hooks.example/{identifier}").understands()
 
 
 def test_headers_that_break_nothing_are_taken() -> None:

@@ -92,10 +92,10 @@ class Model:
                 self.created.setdefault((connection.name, sync.computation), micros(now))
         waited = dict(self.asked)
         self._look(workspace)  # at everybody, if the workspace changed: before the news
-        before = self.deleted()
+        before, had = self.deleted(), self.identifiers()
         self.events += events
         if self.deleted() > before:
-            self._forget(workspace, {**waited, **self.asked})
+            self._forget(workspace, {**waited, **self.asked}, sorted(had))
         calls = self._look(workspace)
         made: list[Told] = []
         self.strays = set()
@@ -258,15 +258,22 @@ class Model:
             of_kind = [i for i in told if i.type == kind]
             strategies = {"all": of_kind, "first": of_kind[:1], "last": of_kind[-1:], "none": []}
             chosen += strategies[self.strategy(connection, sync, kind)]
-        return chosen or self.understood(connection, sync, attached=True)
+        return chosen or self._of_first_type(connection, self.understood(connection, sync, attached=True))
+
+    def _of_first_type(self, connection: Connection, attached: list[Identifier]) -> list[Identifier]:
+        """Nobody but attached ones is there: those are told whose type the vendor puts first."""
+        takes = VENDORS[connection.destination].identifiers
+        kinds = sorted({i.type for i in attached}, key=lambda kind: (takes.index(kind) if kind in takes else 0, kind))
+        return [i for i in attached if i.type == kinds[0]]
 
     def traits(self, connection: Connection, sync: Sync, receiver: Identifier) -> dict[str, Any]:
         found = {name: self.trait(name) for name in sync.enrich if name != "score" and self.has_trait(name)}
         if "score" in sync.enrich and (score := self.value("score")):
             found["score"] = score[1]
-        attached = self.understood(connection, sync, attached=True)
-        if set(self.receivers(connection, sync)) - set(attached):
-            found |= {i.type: i.id for i in attached if i.type != receiver.type}
+        told = self.receivers(connection, sync)
+        if told and receiver in self.identifiers():
+            attached = self.understood(connection, sync, attached=True)
+            found |= {i.type: i.id for i in attached if i not in told and i.type != receiver.type}
         for key, alternatives in VENDORS[connection.destination].required.items():
             for parts in alternatives:
                 words = ["" if self.trait(part) is None else str(self.trait(part)).strip() for part in parts]
@@ -295,19 +302,28 @@ class Model:
 
     # -- deletion
 
-    def _forget(self, workspace: Workspace, asked: dict[Place, Told]) -> None:
+    def _forget(self, workspace: Workspace, asked: dict[Place, Told], had: list[Identifier]) -> None:
         """Whoever may be known to a vendor that can forget is to be forgotten there; the rest starts anew."""
         still = []
         for connection in workspace.connections:
             known = [t.place for t in self.log if t.kind != "delete" and t.outcome in ("delivered", *UNANSWERED)]
             under_way = [place for place in self.ever if self.refused(place) is None]  # or may be, taken back or not
-            for tenant, _, identifier in [*known, *asked, *sorted(under_way)]:
+            maybe = [*known, *asked, *sorted(under_way)]
+            for tenant, _, identifier in [*maybe, *self._went_along(connection, maybe, had)]:
                 forgets = identifier.type in VENDORS[connection.destination].forgets
                 if tenant == account(connection) and forgets and (tenant, identifier) not in still:
                     still.append((tenant, identifier))
             still += [owed for owed in self.owed if owed[0] == account(connection) and owed not in still]
         self.owed = still
         self.log, self.met, self.excused, self.asked, self.ever = [], [], {}, {}, set()
+
+    def _went_along(self, connection: Connection, maybe: Sequence[Place], had: Sequence[Identifier]) -> Iterator[Place]:
+        """Identifiers that stand in the rows of lists, without calls of their own."""
+        for sync in connection.syncs:
+            slot = f"list {sync.computation}"
+            if "list" in sync.forms and (account(connection), slot) in {place[:2] for place in maybe}:
+                attached = [i for i in had if self.strategy(connection, sync, i.type) == "attach"]
+                yield from ((account(connection), slot, identifier) for identifier in attached)
 
     def _deletions(self, connection: Connection) -> list[Told]:
         return [

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.limits import Limit
 from transforms.destinations.contract import Reply, Verdict, bounded, retry_after
 from transforms.logic.hints import LONGEST, plausible, wait
 from transforms.logic.limit import Limiter
-from transforms.logic.quota import exhausted
+from transforms.logic.quota import allowed, exhausted
 
 NOW = 1_767_225_600.0
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"  # the same
@@ -74,11 +75,56 @@ def test_a_delay_that_a_destination_gives_is_plausible_or_none() -> None:
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "0"}, None),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "80000"}, None),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "7"}, (0.0, 7.0)),
+        ({"x-rate-limit": "700", "x-rate-limit-remaining": "0", "ratelimit-reset": "41"}, (700.0, 41.0)),
+        ({"x-rate-limit": "700", "x-rate-limit-remaining": "0"}, None),
+        ({"x-rate-limit": "700", "x-rate-limit-remaining": "699", "ratelimit-reset": "41"}, None),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, None),
     ],
 )
 def test_a_quota_is_exhausted(headers: dict[str, str], expected: tuple[float, float] | None) -> None:
     assert expected == exhausted(headers)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("700", 700.0), (" 700 ", 700.0), ("", 0.0), ("0", 0.0), ("-1", 0.0), ("nan", 0.0), ("inf", 0.0), ("many", 0.0)],
+)
+def test_a_header_tells_how_much_there_is(header: str, expected: float) -> None:
+    assert expected == allowed({"x-rate-limit": header}, "x-rate-limit")
+    assert 0.0 == allowed({}, "x-rate-limit")
+
+
+# -- the account's own limit
+
+
+def sent_in(limiter: Limiter, begin: float, end: float) -> int:
+    now, requests = begin, 0
+    while (now := now + limiter.delay(now, "")) < end:
+        limiter.take(now, "")
+        requests += 1
+    return requests
+
+
+def test_what_the_vendor_tells_of_the_account_is_the_pace() -> None:
+    limiter = Limiter((Limit(50),), 0.0)
+    assert 480 <= sent_in(limiter, 0.0, 10.0) <= 500
+    limiter.pace(10.0, 600, 60.0)
+    assert 10.0 == limiter.rate
+    assert 570 <= sent_in(limiter, 10.0, 70.0) <= 600
+    limiter.pace(70.0, 600, 60.0)  # told with every answer
+    assert 9 <= sent_in(limiter, 70.0, 71.0) <= 11
+    limiter.pace(71.0, 6000, 60.0)
+    assert 50.0 == limiter.rate
+    assert 480 <= sent_in(limiter, 71.0, 81.0) <= 500
+
+
+def test_a_quota_of_the_account_that_others_have_used_up_holds() -> None:
+    limiter = Limiter((Limit(50),), 0.0)
+    limiter.pace(0.0, 600, 60.0)
+    limiter.join((Limit(20),), 0.0)
+    assert 10.0 == limiter.rate
+    assert not limiter.keeps(600.0, 41.0)
+    assert limiter.keeps(50.0, 1.0)
 
 
 # -- too many requests

@@ -6,6 +6,7 @@ from schemas.registry import Registry
 from schemas.workspace import Connection, Sync, Workspace
 from tests.transforms.logic.histories import SCORE, VIP
 from tests.transforms.logic.vendors import Settings, vendors_of
+from transforms.logic.plan import make_plan
 from transforms.logic.registry import Notice, enter
 
 SYNCS = (Sync("vip", forms=("identify",)),)
@@ -115,3 +116,22 @@ def test_a_removed_sync_keeps_its_slots_and_comes_back_later_than_it_was_made() 
     record = registry.syncs["mailer/vip"]
     assert (1, 3, 2) == (record.created, record.since, record.epoch)
     assert 2 == len(registry.slots)
+
+
+def test_what_was_made_again_at_the_vendor_has_a_slot_of_its_own() -> None:
+    workspace = shop(mailer())
+    vendors = vendors_of(workspace)
+    registry, _ = enter(Registry(), workspace, vendors, 1)
+    remade = {"mailer/identify/vip": 7.5}
+    again, notices = enter(registry, workspace, vendors, 2, remade)
+    assert ["mailer: the field `vip` was gone at the vendor and was made again: everybody is told it once more"] == [
+        notice.words for notice in notices
+    ]
+    assert registry.slots == again.slots[: len(registry.slots)]
+    assert 1 == len(again.slots) - len(registry.slots)
+    plans = [make_plan(workspace, vendors, each, 2) for each in (registry, again)]
+    assert plans[0].digest() != plans[1].digest(), "everybody is looked at"
+    assert (again, []) == enter(again, workspace, vendors, 3, remade)
+    renamed = shop(mailer("post", was="mailer"))
+    later, _ = enter(again, renamed, vendors_of(renamed), 4, {"post/identify/vip": 7.5})
+    assert len(again.slots) == len(later.slots)
