@@ -74,3 +74,16 @@ def test_another_revision_is_refused(sandbox: Any, gateway: Any, wrong: dict[str
 
 def test_a_job_that_nobody_began_is_not_there(sandbox: Any, gateway: Any) -> None:
     assert 404 == gateway.send("GET", f"{KLAVIYO}/profile-bulk-import-jobs/job-9", headers=KEY).status_code
+
+
+def test_fields_in_a_path_pairs_and_a_body_that_is_a_list(sandbox: Any, gateway: Any) -> None:
+    url, headers = "https://go.urbanairship.com/api", {"Authorization": "Bearer key"}
+    headers["accept"] = "application/vnd.urbanairship+json; version=3"
+    told = {"attributes": [{"action": "set", "key": "vip", "value": "true"}]}
+    assert 200 == gateway.send("POST", f"{url}/named_users/u%2F1/attributes", told, headers=headers).status_code
+    [account] = sandbox.told("airship", "u/1")
+    assert [{"vip": "true"}] == [person["values"] for person in account["people"]]
+    assert 400 == gateway.send("POST", f"{url}/named_users/u1/attributes", {"a": 1}, headers=headers).status_code
+    event = {"user": {"named_user_id": "u1"}, "occurred": "now", "body": {"name": "a", "properties": {"n": 1}}}
+    assert 200 == gateway.send("POST", f"{url}/custom-events", [event, event], headers=headers).status_code
+    assert 400 == gateway.send("POST", f"{url}/custom-events", [event] * 101, headers=headers).status_code
