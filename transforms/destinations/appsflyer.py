@@ -1,0 +1,46 @@
+"""AppsFlyer: in-app events of one app, from server to server. They say nothing of people who have no AppsFlyer ID."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from transforms.destinations.auth import Header
+from transforms.destinations.contract import Call, Rejected, Request, Secret
+from transforms.destinations.plain import Item, Plain, text
+from transforms.destinations.safety import check_texts
+
+
+class AppsFlyer(Plain):
+    slug = "appsflyer"
+    name = "AppsFlyer"
+    page = "https://dev.appsflyer.com/hc/reference/s2s-events-api3-post"
+    base = "https://api3.appsflyer.com/inappevent/{app_id}"
+    names = {
+        "appsflyer_id": "appsflyer_id",
+        "user_id": "customer_user_id",
+        "ios.idfa": "idfa",
+        "android.idfa": "advertising_id",
+    }
+    one_record = {"user_id": "attach", "ios.idfa": "attach", "android.idfa": "attach"}
+    auth = Header("authentication", "{token}")
+
+    class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """Access to one app."""
+
+        app_id: Annotated[str, Meta(pattern=r"^[\w.]+$", description="Of the app; with `id` ahead if for iOS.")]
+        token: Annotated[Secret, Meta(description="S2S token: Security center > Manage your AppsFlyer API tokens.")]
+
+        def __post_init__(self) -> None:
+            check_texts(self)
+
+    def check(self, call: Call) -> Rejected | None:
+        """An event without AppsFlyer's own ID is taken and thrown away: other identifiers only go along."""
+        if rejected := super().check(call):
+            return rejected
+        if call.identifier.type != "appsflyer_id" and "appsflyer_id" not in call.traits:
+            return Rejected("missing_required_key", "AppsFlyer requires 'appsflyer_id'")
+        return None
+
+    def track(self, event: Item) -> Request:
+        told = {"eventName": event.event, "eventValue": text(event.properties)}
+        return self.post("", {**event.ids, **told, "eventTime": event.time.replace("T", " ").rstrip("Z")})
