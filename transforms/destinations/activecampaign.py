@@ -67,16 +67,20 @@ class ActiveCampaign(Plain):
         contacts = {target: call for target, call in targets.items() if target.form == "identify"}
         if contacts:
             yield from self._make_fields(contacts)
-        events = {name: target for target, call in targets.items() if call.kind == "track" for name in self._both(call)}
-        refused = {}
-        if events:
-            known = {word(row, "name") for row in (yield from self._all("eventTrackingEvents"))}
-            for name in events.keys() - known:
-                reply = yield self.post("/eventTrackingEvents", {"eventTrackingEvent": {"name": name}})
-                if not reply.ok:
-                    refused[events[name]] = f"ActiveCampaign has no event {name!r}: {reply.words()}"
-        blocked = {target: self._blocked(call) for target, call in contacts.items()}
-        return refused | {target: found.words for target, found in blocked.items() if found}
+        blocked = {target: found.words for target, call in contacts.items() if (found := self._blocked(call))}
+        events = {target: self._events(call) for target, call in targets.items() if target.form == "track"}
+        failed = (yield from self._make_events(set().union(*events.values()))) if events else {}
+        return blocked | {target: failed[name] for target, names in events.items() for name in names if name in failed}
+
+    def _make_events(self, names: set[str]) -> Generator[Request, Reply, dict[str, str]]:
+        """Why names cannot be had."""
+        known = {word(row, "name") for row in (yield from self._all("eventTrackingEvents"))}
+        failed = {}
+        for name in sorted(names - known):
+            reply = yield self.post("/eventTrackingEvents", {"eventTrackingEvent": {"name": name}})
+            if not reply.ok:
+                failed[name] = f"ActiveCampaign has no event {name!r}: {reply.words()}"
+        return failed
 
     def _make_fields(self, contacts: Mapping[Target, Call]) -> Generator[Request, Reply, None]:
         found = yield from self._all("fields")
@@ -88,7 +92,8 @@ class ActiveCampaign(Plain):
                 field = word(part((yield self.post("/fields", {"field": made})).object, "field"), "id")
                 if field:
                     known[name.lower()] = field
-                    self.made.add(target)
+                    if name not in call.traits:
+                        self.made.add(target)
                     # A field shows on contacts of every list by a relation to list 0.
                     yield self.post("/fieldRels", {"fieldRel": {"field": field, "relid": "0"}})
 
@@ -102,7 +107,7 @@ class ActiveCampaign(Plain):
             if len(page) < PAGE:
                 return found
 
-    def _both(self, call: Call) -> set[str]:
+    def _events(self, call: Call) -> set[str]:
         """The names of the events of a call's key."""
         return {self.event(msgspec.structs.replace(call, value=value)) for value in (True, False)}
 
