@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from transforms.destinations.auth import Header
-from transforms.destinations.contract import Call, Rejected, Request, Secret
+from transforms.destinations.contract import Request, Secret
 from transforms.destinations.plain import Item, Plain, text
 from transforms.destinations.safety import check_texts
 
@@ -15,13 +15,7 @@ class AppsFlyer(Plain):
     name = "AppsFlyer"
     page = "https://dev.appsflyer.com/hc/reference/s2s-events-api3-post"
     base = "https://api3.appsflyer.com/inappevent/{app_id}"
-    names = {
-        "appsflyer_id": "appsflyer_id",
-        "user_id": "customer_user_id",
-        "ios.idfa": "idfa",
-        "android.idfa": "advertising_id",
-    }
-    one_record = {"user_id": "attach", "ios.idfa": "attach", "android.idfa": "attach"}
+    names = {"appsflyer_id": "appsflyer_id"}  # others may only go along with it, and nothing goes along with events
     auth = Header("authentication", "{token}")
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,14 +26,6 @@ class AppsFlyer(Plain):
 
         def __post_init__(self) -> None:
             check_texts(self)
-
-    def check(self, call: Call) -> Rejected | None:
-        """An event without AppsFlyer's own ID is taken and thrown away: other identifiers only go along."""
-        if rejected := super().check(call):
-            return rejected
-        if call.identifier.type != "appsflyer_id" and "appsflyer_id" not in call.traits:
-            return Rejected("missing_required_key", "AppsFlyer requires 'appsflyer_id'")
-        return None
 
     def track(self, event: Item) -> Request:
         told = {"eventName": event.event, "eventValue": text(event.properties)}
