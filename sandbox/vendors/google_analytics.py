@@ -22,5 +22,5 @@ class GoogleAnalytics(PlainVendor):
     def respond(self, request: Request) -> Answer:
         if (request.method, request.path) != ("POST", "/mp/collect"):
             return self.unknown(request)
-        self._take(self.person if "user_properties" in request.object else self.event, request)
+        self._take(self.person if "user_properties" in request.object else self.event, request, {})
         return Answer(204)

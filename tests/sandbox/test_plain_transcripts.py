@@ -41,6 +41,7 @@ def test_the_fake_takes_what_the_transcript_sends(
 
 def first_request(destination: Destination, case: Case) -> Request:
     """As it arrives."""
+    destination.memory = dict(case.memory)
     with closing(destination.deliver(list(calls(case).values()))) as conversation:
         asked = destination.auth.complete(next(conversation), destination.settings, NO_SESSION)
     url = urlsplit(asked.full_url)

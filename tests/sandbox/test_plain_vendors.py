@@ -90,3 +90,16 @@ def test_an_import_names_the_event_that_it_does_not_take(sandbox: Any, gateway: 
     )
     [account] = sandbox.told("mixpanel", "u1")
     assert ["Entered"] == [each["name"] for each in account["events"]]
+
+
+def test_fields_in_a_path_pairs_and_a_body_that_is_a_list(sandbox: Any, gateway: Any) -> None:
+    url, headers = "https://go.urbanairship.com/api", {"Authorization": "Bearer key"}
+    headers["accept"] = "application/vnd.urbanairship+json; version=3"
+    told = {"attributes": [{"action": "set", "key": "vip", "value": "true"}]}
+    assert 200 == gateway.send("POST", f"{url}/named_users/u%2F1/attributes", told, headers=headers).status_code
+    [account] = sandbox.told("airship", "u/1")
+    assert [{"vip": "true"}] == [person["values"] for person in account["people"]]
+    assert 400 == gateway.send("POST", f"{url}/named_users/u1/attributes", {"a": 1}, headers=headers).status_code
+    event = {"user": {"named_user_id": "u1"}, "occurred": "now", "body": {"name": "a", "properties": {"n": 1}}}
+    assert 200 == gateway.send("POST", f"{url}/custom-events", [event, event], headers=headers).status_code
+    assert 400 == gateway.send("POST", f"{url}/custom-events", [event] * 101, headers=headers).status_code

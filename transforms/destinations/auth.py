@@ -122,6 +122,20 @@ class Body(Auth):
 
 
 @dataclass(frozen=True)
+class ByEndpoint(Auth):
+    """Requests of an endpoint class are signed in a way of their own, all others as usual. None of them signs in."""
+
+    usual: Auth
+    others: Mapping[str, Auth]  # by `Request.endpoint`
+
+    def complete(self, request: Request, settings: Any, session: Session) -> Request:
+        return self.others.get(request.endpoint, self.usual).complete(request, settings, session)
+
+    def headers(self, request: Request, settings: Any, session: Session, now: float) -> Mapping[str, str]:
+        return self.others.get(request.endpoint, self.usual).headers(request, settings, session, now)
+
+
+@dataclass(frozen=True)
 class _Token(Auth):
     """Sessions of an OAuth token endpoint (RFC 6749); requests carry the token as a bearer."""
 

@@ -17,6 +17,7 @@ from transforms.destinations.auth import (
     Basic,
     Bearer,
     Body,
+    ByEndpoint,
     ClientCredentials,
     Header,
     JwtBearer,
@@ -157,3 +158,11 @@ def test_amazons_own_example_has_the_signature_that_amazon_shows() -> None:
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
         "SignedHeaders=host;x-amz-date, Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
     )
+
+
+def test_an_endpoint_is_signed_in_its_own_way() -> None:
+    auth = ByEndpoint(Header("x-api-key", "{user}"), {"events": Body({"token": "{key}"})})
+    person = completed(auth, Request("POST", "https://x.example/people", json={}))
+    event = completed(auth, Request("POST", "https://x.example/events", json={}, endpoint="events"))
+    assert [b"{}", b'{"token":"se/cret"}'] == [person.body(), event.body()]
+    assert [{"x-api-key": "ann"}, {}] == [headers(auth, person), headers(auth, event)]
