@@ -100,10 +100,15 @@ def settle(state: ProfileState, receipt: Receipt, plan: Plan) -> bool:
     if not rest.stray:
         rest.said = None
     entry.rest = rest if rest != Rest() else None
-    if receipt.call is None:
+    if receipt.call is None or not _requires(plan, receipt.slot):  # nothing that may come would change the answer
         return True
     place = state.place(receipt.identifier)
     return place is None or wait(state, Occurrence(receipt.slot, place, receipt.call.value, receipt.call.at))
+
+
+def _requires(plan: Plan, slot: int) -> bool:
+    """Whether the slot's vendor declares keys that it requires."""
+    return any(connection.required for connection in plan.connections if slot in connection.slots)
 
 
 def _entry(state: ProfileState, receipt: Receipt) -> Entry | None:

@@ -90,6 +90,16 @@ def test_occurrences_that_lack_a_key_are_bounded_and_those_that_were_dropped_are
     assert identifiers * 1_000 - MOST_WAITING == job.dropped
 
 
+def test_nothing_waits_for_a_key_that_the_vendor_does_not_declare() -> None:
+    """A module's own check may say that a key is missing; nobody knows when it comes."""
+    shop = workspace("mailer", 1, Sync("score", forms=("track",)))
+    job = Job()
+    job.run(shop, [KNOWN, fact("trait", "score", 1, 2)], hour(2))
+    job.settle(["missing key"] * len(job.due))
+    assert [] == job.run(shop, [], hour(3)), "it is not asked for again"
+    assert [] == decode_profile(job.states["ana"]).waiting
+
+
 def test_a_profile_that_was_told_everything_is_small() -> None:
     shop = workspace("mailer", 6, *(Sync(c.key, forms=("identify",)) for c in SHOP))
     events = [
