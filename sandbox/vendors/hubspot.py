@@ -29,6 +29,7 @@ class HubSpot(Vendor):
         super().__init__(refuses)
         self._properties = Properties(self.refused)
         self._definitions = Definitions()
+        self._lists: dict[str, str] = {}  # names by id
         self._ends: dict[str, float] = {}  # of the tokens that were granted, in unix seconds
 
     # -- credentials
@@ -321,6 +322,44 @@ class HubSpot(Vendor):
             "updatedAt": person.values["lastmodifieddate"],
             "archived": False,
         }
+
+    # -- static lists
+    @on("GET", "/crm/v3/lists/object-type-id/0-1/name/{name}")
+    def find_list(self, request: Request, name: str) -> Answer:
+        found = next((each for each, known in self._lists.items() if known.lower() == name.lower()), None)
+        return self._shown_list(found) if found else problem(404, "OBJECT_NOT_FOUND", "List does not exist")
+
+    @on("POST", "/crm/v3/lists")
+    def create_list(self, request: Request) -> Answer:
+        name, kind = request.object.get("name"), request.object.get("processingType")
+        if not isinstance(name, str) or kind != "MANUAL" or request.object.get("objectTypeId") != "0-1":
+            raise Refusal(400, "VALIDATION_ERROR", "a name, objectTypeId 0-1 and processingType MANUAL are expected")
+        if name.lower() in map(str.lower, self._lists.values()):
+            answer = problem(400, "VALIDATION_ERROR", "A list with this name exists")
+            return Answer(400, {**answer.json, "subCategory": "ILS.DUPLICATE_LIST_NAMES"})
+        self._lists[number := str(700 + len(self._lists))] = name
+        return self._shown_list(number)
+
+    @on("DELETE", "/crm/v3/lists/{number}")
+    def delete_list(self, request: Request, number: str) -> Answer:
+        return Answer(204 if self._lists.pop(number, None) else 404)
+
+    @on("PUT", "/crm/v3/lists/{number}/memberships/add-and-remove")
+    def change_list(self, request: Request, number: str) -> Answer:
+        if number not in self._lists:
+            return problem(404, "OBJECT_NOT_FOUND", "List does not exist")
+        missing = []
+        for field, member in (("recordIdsToAdd", True), ("recordIdsToRemove", None)):
+            for record in request.object.get(field) or ():
+                if person := self._find(str(record), None):
+                    self.people.tell(person, request.at, {f"list {self._lists[number]}": member})
+                else:
+                    missing.append(record)
+        return Answer(200, {"recordsIdsAdded": [], "recordIdsRemoved": [], "recordIdsMissing": missing})
+
+    def _shown_list(self, number: str) -> Answer:
+        shown = {"listId": number, "name": self._lists[number], "processingType": "MANUAL", "objectTypeId": "0-1"}
+        return Answer(200, {"list": shown})
 
     # -- custom events
     @on("GET", "/events/v3/event-definitions")

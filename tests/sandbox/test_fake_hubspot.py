@@ -267,3 +267,22 @@ def test_a_workspace_tells_which_refresh_token_is_right(connected, gateway, gran
         assert (200, None) == read(gateway, grant().json()["access_token"])
         assert 401 == grant(refresh_token="r2").status_code
         assert 401 == read(gateway, "r1")[0], "a refresh token is no access token"
+
+
+def test_a_list_has_a_name_of_its_own_and_contacts_by_record(sandbox, gateway):
+    lists = f"{API}/crm/v3/lists"
+    assert 404 == gateway.send("GET", f"{lists}/object-type-id/0-1/name/vip", headers=TOKEN).status_code
+    made = {"name": "vip", "objectTypeId": "0-1", "processingType": "MANUAL"}
+    number = gateway.send("POST", lists, made, headers=TOKEN).json()["list"]["listId"]
+    again = gateway.send("POST", lists, {**made, "name": "VIP"}, headers=TOKEN)
+    assert (400, "ILS.DUPLICATE_LIST_NAMES") == (again.status_code, again.json()["subCategory"])
+    contact = {"properties": {"email": "a@b.co"}}
+    record = gateway.send("POST", f"{API}/crm/v3/objects/contacts", contact, headers=TOKEN).json()["id"]
+    change = {"recordIdsToAdd": [record, "9999"], "recordIdsToRemove": []}
+    answer = gateway.send("PUT", f"{lists}/{number}/memberships/add-and-remove", change, headers=TOKEN)
+    assert ["9999"] == answer.json()["recordIdsMissing"]
+    [account] = sandbox.told("hubspot", "a@b.co")
+    assert [True] == [person["values"]["list vip"] for person in account["people"]]
+    gateway.send("DELETE", f"{lists}/{number}", headers=TOKEN)
+    gone = gateway.send("PUT", f"{lists}/{number}/memberships/add-and-remove", change, headers=TOKEN)
+    assert 404 == gone.status_code

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -33,11 +33,13 @@ from transforms.destinations.contract import (
     Verdict,
     all_of,
     by_status,
+    form_of,
     refused,
     retry_after,
     timestamp,
 )
 from transforms.destinations.hubspot_contacts import create_or_update, read, write
+from transforms.destinations.hubspot_lists import LISTS, Lists
 from transforms.destinations.hubspot_setup import Need, SetUp
 from transforms.destinations.hubspot_shapes import (
     CONTACTS,
@@ -72,7 +74,8 @@ class HubSpot(Destination):
     slug = "hubspot"
     name = "HubSpot"
     page = "https://developers.hubspot.com/docs/guides/api/crm/objects/contacts"
-    forms = ("identify", "track")
+    forms = ("identify", "track", "list")
+    flush_every: ClassVar[Mapping[Form, float]] = {"list": 3600.0}
     identifiers: tuple[str, ...] = ("email",)
     api_version = ApiVersion(
         "v3", date(2027, 9, 1), "https://developers.hubspot.com/docs/api-reference/legacy/migration-guide"
@@ -124,6 +127,7 @@ class HubSpot(Destination):
             self.identifiers = ("email", "user_id")
         self.auth = Bearer("{access_token}") if self.settings.access_token else RefreshToken(TOKEN)
         self._set_up = SetUp()
+        self._lists = Lists(self.made.add)
 
     def tenant(self) -> str:
         """The variable of the token: only the token says which account it is of."""
@@ -164,7 +168,8 @@ class HubSpot(Destination):
             yield from self._set_up.events(events, defined)
         missing, created = self._set_up.missing, self._set_up.created
         self.made |= {t for t, call in targets.items() if not created.isdisjoint(self._needs_of_all(call))}
-        return {
+        refusals = yield from self._lists.prepare(targets, self.memory)
+        return refusals | {
             target: missing[need].words
             for target, call in targets.items()
             for need in self._needs_of_all(call)
@@ -172,8 +177,9 @@ class HubSpot(Destination):
         }
 
     def route(self, call: Call) -> str:
-        """A request names its people by one property."""
-        return f"{call.kind}:{call.identifier.type}"
+        """A request names its people by one property; a list's has one list and one direction."""
+        key = f":{call.key}" if call.kind in ("add", "remove") else ""
+        return f"{call.kind}:{call.identifier.type}{key}"
 
     def unit(self, call: Call) -> Hashable:
         """One contact: a batch must not name it twice."""
@@ -198,6 +204,8 @@ class HubSpot(Destination):
             unique = self._set_up.missing.get(("property", self.settings.user_id_property))
             if unique:
                 return all_of(calls, unique)
+        if form_of(calls[0]) == "list":
+            return (yield from self._lists.deliver(calls, self._id_property(calls[0].identifier), self.memory))
         return (yield from (self._track(calls) if calls[0].kind == "track" else self._identify(calls)))
 
     def _identify(self, calls: Sequence[Call]) -> Conversation:
@@ -273,6 +281,8 @@ class HubSpot(Destination):
             return Verdict("throttled", retry_after(reply) or TEN_SECONDS, reply.words())
         # Not every plan has custom events, not every token may make properties: no reason to stop the others.
         if status == 403 and request.url.startswith((EVENTS, PROPERTIES)):
+            return Verdict("answered")
+        if status == 404 and request.url.startswith(LISTS):
             return Verdict("answered")
         if status == 409 and items > 1 and request.url.endswith("/upsert"):  # one address is another contact's
             return Verdict("halve", words=reply.words())
