@@ -85,7 +85,7 @@ class HubSpot(Destination):
     forgets = True
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """Access by the token of a private app, or by OAuth; and how people are found."""
+        """Access by a Service Key or by OAuth, and how people are found."""
 
         access_token: Annotated[
             Secret | None,
@@ -205,7 +205,9 @@ class HubSpot(Destination):
             if unique:
                 return all_of(calls, unique)
         if form_of(calls[0]) == "list":
-            return (yield from self._lists.deliver(calls, self._id_property(calls[0].identifier), self.memory))
+            id_property, lost = self._id_property(calls[0].identifier), set[str]()
+            outcomes = yield from self._lists.deliver(calls, id_property, self.memory, lost)
+            return all_of(calls, self._set_up.lose_property(id_property, self.memory)) if lost else outcomes
         return (yield from (self._track(calls) if calls[0].kind == "track" else self._identify(calls)))
 
     def _identify(self, calls: Sequence[Call]) -> Conversation:

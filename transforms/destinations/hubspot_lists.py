@@ -17,7 +17,7 @@ from transforms.destinations.contract import (
     Target,
     all_of,
 )
-from transforms.destinations.hubspot_contacts import create_or_update, read
+from transforms.destinations.hubspot_contacts import create_or_update, read, write
 from transforms.destinations.hubspot_shapes import API, message_of, name_of, refusal
 from transforms.destinations.reading import items, part, word
 from transforms.destinations.young import Young
@@ -58,21 +58,23 @@ class Lists:
         reply = yield Request("GET", f"{LISTS}/object-type-id/{CONTACTS}/name/{quote(name, safe='')}")
         return word(part(reply.object, "list"), "listId")
 
-    def deliver(self, calls: Sequence[Call], id_property: str, memory: Memory) -> Conversation:
-        """Bring people into a list, or out of it. HubSpot names members by their records."""
+    def deliver(self, calls: Sequence[Call], id_property: str, memory: Memory, lost: set[str]) -> Conversation:
+        """Bring people into a list, or out of it. HubSpot names members by their records.
+
+        `lost` gets the property by which people are found, where HubSpot does not have it any more.
+        """
         key, comes = calls[0].key, calls[0].kind == "add"
         listed = memory.get("lists", {}).get(key)
         if listed is None:
             return all_of(calls, Blocked(f"HubSpot has no list {key!r}", prepare=True))
         names = list(dict.fromkeys(name_of(call.identifier) for call in calls))
-        lost: set[str] = set()
         records = yield from read(id_property, names, lost)
         if not isinstance(records, dict):
             return all_of(calls, records)
         missing = [name for name in names if name not in records]
         results: dict[str, Outcome] = {}
-        if comes and missing and id_property == "email":
-            results = yield from create_or_update({name: {} for name in missing}, missing, lost)
+        if comes and missing:
+            results = yield from self._create(id_property, missing, lost)
             again = yield from read(id_property, missing, lost)
             records |= again if isinstance(again, dict) else {}
         known = [records[name] for name in names if name in records]
@@ -85,6 +87,15 @@ class Lists:
             told if name in records else results[name] if _is_final(results.get(name)) else absent
             for name in (name_of(call.identifier) for call in calls)
         ]
+
+    def _create(
+        self, id_property: str, names: list[str], lost: set[str]
+    ) -> Generator[Request, Reply, dict[str, Outcome]]:
+        """Make contacts that HubSpot does not have."""
+        if id_property == "email":
+            return (yield from create_or_update({name: {} for name in names}, names, lost))
+        inputs = [([name], {"id": name, "idProperty": id_property, "properties": {}}) for name in names]
+        return (yield from write("upsert", inputs, lost))
 
     def _change(
         self, key: str, listed: str, what: str, records: list[str], memory: Memory
