@@ -5,6 +5,7 @@ Their format is described in `tests/data/destinations/README.md`.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
@@ -433,10 +434,16 @@ def _sent(destination: Destination, request: Request, session: Session | None, e
 
 
 def filled(step: Step, destination: Destination, calls: dict[str, Call]) -> Step:
-    """A step with the message ids that it refers to: `<message_id ana>`."""
+    """A step with the message ids that it refers to, `<message_id ana>`, and `<base64 …>` of what it says in clear."""
     text = msgspec.json.encode(step).decode()
     text = re.sub(r"<message_id (\w+)>", lambda match: destination.message_id(calls[match[1]]), text)
+    text = re.sub(r'"<base64 ((?:[^"\\]|\\.)*)>"', lambda match: _base64(f'"{match[1]}"'), text)
     return msgspec.json.decode(text, type=Step)
+
+
+def _base64(text: str) -> str:
+    """Of a JSON text, as JSON text."""
+    return f'"{b64encode(json.loads(text).encode()).decode()}"'
 
 
 def _meaning(verdict: Verdict) -> str:

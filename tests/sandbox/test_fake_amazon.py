@@ -1,0 +1,104 @@
+"""The fakes of Amazon Web Services: signatures by another hand, and what each service says of what it is given."""
+
+from base64 import b64encode
+from json import dumps
+from typing import Any
+
+import pytest
+
+from sandbox.aws import signature
+from sandbox.testing import running_sandbox
+from sandbox.vendor import Request
+from schemas.secret import Secret
+from transforms.destinations import find
+from transforms.destinations.auth import NO_SESSION
+from transforms.destinations.contract import Request as Asked
+
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+NOW = 1_000.0  # seconds since 1970, by the sandbox's clock in these tests
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET", SECRET)
+
+
+def put(gateway: Any, slug: str, asked: Asked, signed: float, **change: str) -> Any:
+    """Send a request that the destination's own auth signs, at a moment by the sandbox's clock."""
+    kind = find(slug)
+    assert kind
+    settings: Any = type("Settings", (), {
+        "region": "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": Secret("${AWS_SECRET}"),
+    })  # fmt: skip
+    headers = {**asked.all_headers, **kind.auth.headers(asked, settings, NO_SESSION, signed), **change}
+    return gateway.send(asked.method, asked.full_url, data=asked.body(), headers=headers)
+
+
+def test_the_signature_is_the_one_of_amazons_own_example() -> None:
+    """`get-vanilla` of the Signature Version 4 test suite."""
+    headers = {
+        "x-amz-date": "20150830T123600Z",
+        "authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
+        f"SignedHeaders=host;x-amz-date, Signature={'0' * 64}",
+    }
+    request = Request("GET", "example.amazonaws.com", "/", headers, b"", 0.0)
+    expected = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
+    assert expected == signature(request, SECRET)
+
+
+# -- Kinesis
+def records(*keys: str, target: str = "Kinesis_20131202.PutRecords") -> Asked:
+    data = [
+        {"Data": data_of({"type": "track", "userId": key, "event": "Entered"}), "PartitionKey": key} for key in keys
+    ]
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": target}
+    body = {"StreamName": "changes", "Records": data}
+    return Asked("POST", "https://kinesis.eu-west-1.amazonaws.com/", json=body, headers=headers)
+
+
+def data_of(message: Any) -> str:
+    return b64encode(dumps(message).encode()).decode()
+
+
+@pytest.mark.parametrize(("known", "late", "status"), [
+    (set(), 0.0, 200), ({SECRET}, 0.0, 200), ({"other", SECRET}, 200.0, 200), ({"other"}, 0.0, 400),
+    ({SECRET}, 400.0, 400),
+])  # fmt: skip
+def test_a_signature_is_of_a_key_that_is_known_and_is_fresh(
+    gateway: Any, known: set[str], late: float, status: int
+) -> None:
+    with running_sandbox(credentials={"amazon-kinesis": known}) as running:
+        gateway.url = running.url
+        assert status == put(gateway, "amazon-kinesis", records("u1"), running.sandbox.now() - late).status_code
+
+
+def test_a_signature_covers_the_body_and_what_is_asked(gateway: Any) -> None:
+    with running_sandbox(credentials={"amazon-kinesis": {SECRET}}) as running:
+        gateway.url = running.url
+        now = running.sandbox.now()
+        changed = put(gateway, "amazon-kinesis", records("u1"), now, **{"x-amz-target": "Kinesis_20131202.PutRecord"})
+        assert (400, "UnrecognizedClientException") == (changed.status_code, changed.json()["__type"])
+
+
+def test_records_are_kept_and_answered_in_their_order(sandbox: Any, gateway: Any) -> None:
+    answer = put(gateway, "amazon-kinesis", records("u1", "u2"), 0.0).json()
+    assert (0, 2) == (answer["FailedRecordCount"], len(answer["Records"]))
+    [account] = sandbox.told("amazon-kinesis", "u2")
+    assert ["Entered"] == [each["name"] for each in account["events"]]
+
+
+def test_a_shard_takes_a_thousand_records_in_a_second(sandbox: Any, gateway: Any, clock: Any) -> None:
+    sent = records(*["u1"] * 400)
+    failed = [put(gateway, "amazon-kinesis", sent, 0.0).json()["FailedRecordCount"] for _ in range(3)]
+    assert [0, 0, 200] == failed
+    clock.now += 1.0
+    assert 0 == put(gateway, "amazon-kinesis", sent, 0.0).json()["FailedRecordCount"]
+
+
+@pytest.mark.parametrize("asked", [
+    records(), records(*["u1"] * 501), records(""), records("x" * 257),
+    records("u1", target="Kinesis_20131202.Nothing"),
+])  # fmt: skip
+def test_records_that_are_not_as_they_should_be_are_refused(sandbox: Any, gateway: Any, asked: Asked) -> None:
+    assert 400 == put(gateway, "amazon-kinesis", asked, 0.0).status_code
+    assert [] == [each for account in sandbox.told("amazon-kinesis") for each in account["events"]]
