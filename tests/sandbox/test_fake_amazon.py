@@ -102,3 +102,53 @@ def test_a_shard_takes_a_thousand_records_in_a_second(sandbox: Any, gateway: Any
 def test_records_that_are_not_as_they_should_be_are_refused(sandbox: Any, gateway: Any, asked: Asked) -> None:
     assert 400 == put(gateway, "amazon-kinesis", asked, 0.0).status_code
     assert [] == [each for account in sandbox.told("amazon-kinesis") for each in account["events"]]
+
+
+# -- Firehose
+def lines(*datas: str, stream: str = "changes") -> Asked:
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "Firehose_20150804.PutRecordBatch"}
+    body = {"DeliveryStreamName": stream, "Records": [{"Data": data} for data in datas]}
+    return Asked("POST", "https://firehose.eu-west-1.amazonaws.com/", json=body, headers=headers)
+
+
+LINE = data_of({"type": "identify", "userId": "u1", "traits": {"vip": True}})
+
+
+def test_a_stream_takes_five_mebibytes_in_a_second(sandbox: Any, gateway: Any, clock: Any) -> None:
+    big = data_of({"type": "identify", "userId": "u1", "traits": {"about": "x" * 1_000_000}})
+    answers = [put(gateway, "amazon-kinesis-firehose", lines(big, big, big), 0.0).json() for _ in range(2)]
+    assert [0, 1] == [answer["FailedPutCount"] for answer in answers]
+    assert "ServiceUnavailableException" == answers[1]["RequestResponses"][2]["ErrorCode"]
+    clock.now += 1.0
+    assert 0 == put(gateway, "amazon-kinesis-firehose", lines(LINE), 0.0).json()["FailedPutCount"]
+    assert 6 == len(sandbox.told("amazon-kinesis-firehose", "u1")[0]["events"])
+
+
+@pytest.mark.parametrize("asked", [
+    lines(), lines(*[LINE] * 501), lines(LINE, stream=""), lines("no base64"), lines(LINE, data_of("x" * 1_024_001)),
+])  # fmt: skip
+def test_lines_that_are_not_as_they_should_be_are_refused(gateway: Any, asked: Asked) -> None:
+    assert 400 == put(gateway, "amazon-kinesis-firehose", asked, 0.0).status_code
+
+
+# -- EventBridge
+def events(*changes: dict[str, Any], number: int = 1) -> Asked:
+    good = {"Source": "acme", "DetailType": "track", "Detail": dumps({"type": "track", "userId": "u1", "event": "In"})}
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AWSEvents.PutEvents"}
+    entries = [good | change for change in changes] * number
+    return Asked("POST", "https://events.eu-west-1.amazonaws.com/", json={"Entries": entries}, headers=headers)
+
+
+def test_entries_are_judged_one_by_one(sandbox: Any, gateway: Any) -> None:
+    sent = events({}, {"Detail": "{"}, {"Source": ""}, {"Source": "aws.s3"}, {"Time": "now"}, {"Time": 1.5})
+    answer = put(gateway, "amazon-eventbridge", sent, 0.0).json()
+    codes = [None, "MalformedDetail", "InvalidArgument", "NotAuthorizedForSourceException", "InvalidArgument", None]
+    assert (4, codes) == (answer["FailedEntryCount"], [row.get("ErrorCode") for row in answer["Entries"]])
+    assert ["In", "In"] == [each["name"] for each in sandbox.told("amazon-eventbridge", "u1")[0]["events"]]
+
+
+@pytest.mark.parametrize("asked", [
+    events(), events({}, number=11), events({"Detail": dumps({"a": "x" * 200_000})}, number=2),
+])  # fmt: skip
+def test_entries_that_are_too_many_or_too_large_are_refused(gateway: Any, asked: Asked) -> None:
+    assert 400 == put(gateway, "amazon-eventbridge", asked, 0.0).status_code

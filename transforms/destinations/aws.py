@@ -38,8 +38,9 @@ CREDENTIALS = {
 }  # fmt: skip
 # Of the set-up: what is written to is not there, or this key may not write to it. Never of one message.
 SETUP = {
-    "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "LimitExceededException",
-    "NoSuchBucket", "NotAuthorizedException", "PermanentRedirect", "ResourceNotFoundException",
+    "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "InvalidKMSResourceException",
+    "LimitExceededException", "NoSuchBucket", "NotAuthorizedException", "NotAuthorizedForSourceException",
+    "PermanentRedirect", "ResourceNotFoundException",
 }  # fmt: skip
 # Of the moment, or of how much is asked at once.
 THROTTLED = re.compile(r"Throttl|ThroughputExceeded|TooManyRequests|RequestLimitExceeded|SlowDown")
