@@ -82,9 +82,14 @@ class AwsVendor(Vendor):
 def keep_message(vendor: Vendor, message: Any, at: float, **more: Any) -> None:
     """Keep one neutral message as an event, found by its identifiers; `more` is said with it."""
     told = message if isinstance(message, dict) else {}
+    name = str(told.get("event") or told.get("type"))
+    vendor.events.add(at, name, identifiers(told), {**told, **more} if more else told)
+
+
+def identifiers(message: dict[str, Any]) -> dict[str, str]:
+    """Those of a neutral message that people are asked for by."""
     kinds = ("userId", "anonymousId", "traits.email", "context.traits.email")
-    ids = {kind: found for kind in kinds if isinstance(found := _at(told, kind), str) and found}
-    vendor.events.add(at, str(told.get("event") or told.get("type")), ids, {**told, **more} if more else told)
+    return {kind: found for kind in kinds if isinstance(found := _at(message, kind), str) and found}
 
 
 def _at(value: Any, path: str) -> Any:

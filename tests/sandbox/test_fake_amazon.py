@@ -1,6 +1,7 @@
 """The fakes of Amazon Web Services: signatures by another hand, and what each service says of what it is given."""
 
 from base64 import b64encode
+from hashlib import sha256
 from json import dumps
 from typing import Any
 
@@ -152,3 +153,51 @@ def test_entries_are_judged_one_by_one(sandbox: Any, gateway: Any) -> None:
 ])  # fmt: skip
 def test_entries_that_are_too_many_or_too_large_are_refused(gateway: Any, asked: Asked) -> None:
     assert 400 == put(gateway, "amazon-eventbridge", asked, 0.0).status_code
+
+
+# -- Lambda
+def invocation(told: Any, kind: str = "RequestResponse", function: str = "on-change") -> Asked:
+    url = f"https://lambda.eu-west-1.amazonaws.com/2015-03-31/functions/{function}/invocations"
+    return Asked("POST", url, content=dumps(told).encode(), headers={"x-amz-invocation-type": kind})
+
+
+def test_a_function_is_told_and_may_fail(sandbox: Any, gateway: Any) -> None:
+    good, bad = ({"type": "identify", "userId": who} for who in ("u1", "u2@refused.example"))
+    answers = [put(gateway, "amazon-lambda", invocation(told), 0.0) for told in (good, bad)]
+    assert [200, 200] == [answer.status_code for answer in answers]
+    assert [None, "Unhandled"] == [answer.headers.get("X-Amz-Function-Error") for answer in answers]
+    [account] = sandbox.told("amazon-lambda")
+    assert ["on-change"] == [each["properties"]["function"] for each in account["events"]]
+
+
+@pytest.mark.parametrize(("asked", "status"), [
+    (invocation({}, "Event"), 202), (invocation({}, "DryRun"), 204), (invocation({}, "Later"), 400),
+    (invocation({}, function="a.b"), 400), (invocation("x" * 7_000_000), 413),
+])  # fmt: skip
+def test_what_an_invocation_is_answered(gateway: Any, asked: Asked, status: int) -> None:
+    assert status == put(gateway, "amazon-lambda", asked, 0.0).status_code
+
+
+# -- S3
+def stored(key: str, *told: Any, digest: str = "") -> Asked:
+    content = b"".join(dumps(each).encode() + b"\n" for each in told)
+    headers = {"x-amz-content-sha256": digest or sha256(content).hexdigest()}
+    return Asked("PUT", f"https://acme.s3.eu-west-1.amazonaws.com/{key}", content=content, headers=headers)
+
+
+def test_an_object_takes_the_place_of_one_of_the_same_name(gateway: Any) -> None:
+    one, two = ({"type": "identify", "userId": who} for who in ("u1", "u2"))
+    with running_sandbox(credentials={"amazon-s3": {SECRET}}) as running:
+        gateway.url = running.url
+        for asked in (stored("a/1.jsonl", one), stored("a/2.jsonl", two), stored("a/1.jsonl", one, two)):
+            assert 200 == put(gateway, "amazon-s3", asked, running.sandbox.now()).status_code
+        [account] = running.told("amazon-s3", "u2")
+        assert ["a/1.jsonl", "a/2.jsonl"] == sorted(each["properties"]["object"] for each in account["events"])
+
+
+@pytest.mark.parametrize(("asked", "code"), [
+    (stored("k" * 1_025), "KeyTooLongError"), (stored("a", digest="0" * 64), "XAmzContentSHA256Mismatch"),
+    (stored(""), "MethodNotAllowed"),
+])  # fmt: skip
+def test_objects_that_are_not_as_they_should_be_are_refused_in_xml(gateway: Any, asked: Asked, code: str) -> None:
+    assert f"<Code>{code}</Code>" in put(gateway, "amazon-s3", asked, 0.0).text
