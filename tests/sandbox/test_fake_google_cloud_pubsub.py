@@ -24,7 +24,7 @@ def signed_in(gateway: Any, now: float, **change: Any) -> Any:
     } | change  # fmt: skip
     form = {
         "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "assertion": jwt.encode(claims, KEY, "RS256"),
+        "assertion": jwt.encode(claims, KEY.replace("\\n", "\n"), "RS256"),
     }
     return gateway.send("POST", TOKENS, data=form)
 

@@ -206,7 +206,7 @@ def test_a_private_key_that_is_none_stops_and_asks_nobody(
     connected = webhook(url="", secret_url="${KEY}")
     delivery = delivery_of(people(2), connected, replace(FAST, gateway=server.url), destination=OfSettings(*connected))
     report = asyncio.run(Pump(delivery, {}).run())
-    said = "its credentials could not be renewed: {secret_url} in its settings is no private key in PEM, for RS256"
+    said = "its credentials could not be renewed: secret_url in its settings is no private key in PEM, for RS256"
     assert (said, []) == (report.stopped, server.seen)
 
 

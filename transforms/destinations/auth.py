@@ -225,7 +225,7 @@ class JwtBearer(_Token):
             assertion = jwt.encode(claims, key, self.algorithm, headers=headers)
         except (jwt.PyJWTError, TypeError, ValueError) as error:
             raise WrongKey(
-                f"{self.private_key} in its settings is no private key in PEM, for {self.algorithm}"
+                f"{self.private_key.strip('{}')} in its settings is no private key in PEM, for {self.algorithm}"
             ) from error
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
         reply = yield Request("POST", filled(self.url, settings), form=form)

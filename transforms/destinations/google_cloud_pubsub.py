@@ -42,7 +42,10 @@ class GoogleCloudPubSub(Messages):
         client_email: Annotated[
             str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", description="Of the service account's key file: client_email.")
         ]
-        private_key: Annotated[Secret, Meta(description="Of the same file: private_key, with its BEGIN and END.")]
+        private_key: Annotated[
+            Secret,
+            Meta(description="Of the same file: private_key, as it stands there, on one line with every \\n in it."),
+        ]
 
         def __post_init__(self) -> None:
             check_texts(self)

@@ -215,12 +215,12 @@ def variables(settings: Any) -> dict[str, str]:
 
 @cache
 def _private_key() -> str:
-    """In PEM; another one in every process."""
+    """In PEM on one line, as it stands in key files; another one in every process."""
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key  # only here: it takes long to load
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     key = generate_private_key(65537, 2048)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode().strip().replace("\n", "\\n")
 
 
 def secret(wanted: type, value: Any) -> Any:
