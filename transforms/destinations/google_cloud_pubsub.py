@@ -40,7 +40,11 @@ class GoogleCloudPubSub(Messages):
             str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9._~-]{2,254}$", description="Name of the topic, without its path.")
         ]
         client_email: Annotated[
-            str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", description="Of the service account's key file: client_email.")
+            str,
+            Meta(
+                pattern=r"^[^@\s]+@[^@\s]+$",
+                description="The service account, client_email of its key file, such as a@b.iam.gserviceaccount.com.",
+            ),
         ]
         private_key: Annotated[
             Secret,
