@@ -15,6 +15,7 @@ setup(
     install_requires=[
         "apache-beam>=2.77,<3",
         "aiohttp>=3.11,<4",
+        "cryptography>=43",  # private keys, in transcripts and the sandbox; PyJWT brings it too
         "fastavro[codecs]>=1.13,<2",  # the codecs: snappy, zstandard, lz4
         "msgspec>=0.20,<1",
         "phonenumbers>=9,<10",
@@ -36,7 +37,6 @@ setup(
             "apache-beam[aws]>=2.77,<3",
             "boto3>=1.34,<2",
             "botocore>=1.34,<2",
-            "cryptography>=43",  # keys for tests of signatures
             "flask-cors>=5",  # it and flask: what moto's server wants of its own extra, which brings much more
             "flask>=3,<4",
             "hypothesis>=6.100,<7",

@@ -40,6 +40,7 @@ KEY = "big_spenders"
 TALKED = 5  # batches that are talked through
 os.environ.setdefault("BENCHMARK_KEY", "benchmark-key-0123456789abcdef")
 _KEY = Secret("${BENCHMARK_KEY}")
+_AWS = {"region": "eu-west-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": _KEY}
 SETTINGS: dict[str, dict[str, Any]] = {
     "braze": {"endpoint": "https://rest.iad-01.braze.com", "api_key": _KEY},
     "hubspot": {"access_token": _KEY},
@@ -49,6 +50,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "webhook": {"url": "https://hooks.example.com/in"},
     "vero": {"auth_token": _KEY},
     "klaviyo": {"api_key": _KEY},
+    "amazon-kinesis": {**_AWS, "stream": "changes"},
+    "amazon-kinesis-firehose": {**_AWS, "stream": "changes"},
+    "amazon-eventbridge": _AWS,
+    "amazon-lambda": {**_AWS, "function": "on-change"},
+    "amazon-s3": {**_AWS, "bucket": "acme"},
 }
 
 

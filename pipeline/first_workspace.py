@@ -193,8 +193,9 @@ def placeholder(field: FieldInfo, annotation: Any) -> Any:
     if get_origin(bare(annotation)) is Literal:
         return get_args(bare(annotation))[0]
     addresses = re.findall(r"https://\S+\w", described(annotation))
+    described_so = re.findall(r"such as (\S+\w)", described(annotation))
     yours = f"your-{field.encode_name.replace('_', '-')}"
-    for text in (*addresses, yours, "https://example.com", "1234567890", "true", "1"):
+    for text in (*addresses, yours, *described_so, "https://example.com", "1234567890", "true", "1"):
         try:
             return msgspec.convert(text, annotation, strict=False)
         except msgspec.ValidationError:

@@ -17,7 +17,7 @@ from schemas.workspace import Cap
 from tests.sending.delivering import FAST, delivery_of, people, webhook
 from tests.sending.memory_log import MemoryCaps
 from tests.sending.vendor_server import Answer, Seen, VendorServer
-from transforms.destinations.auth import ClientCredentials, Query, RefreshToken, SigV4
+from transforms.destinations.auth import ClientCredentials, JwtBearer, Query, RefreshToken, SigV4
 from transforms.destinations.contract import Auth, Conversation, Delivered, Request, all_of
 from transforms.destinations.webhook import Webhook
 from transforms.sending.pump import Pump
@@ -193,6 +193,21 @@ def test_a_sign_in_that_is_refused_stops_with_the_names_of_the_variables_and_no_
     assert "does not renew the credentials (HTTP 400); check ${KEY}" in report.stopped
     assert "very-secret" not in report.stopped
     assert 5 == report.pending
+
+
+def test_a_private_key_that_is_none_stops_and_asks_nobody(
+    server: VendorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "very-secret-and-no-key")
+
+    class OfSettings(Acme):
+        auth = JwtBearer(TOKEN_URL, "{secret_url}")
+
+    connected = webhook(url="", secret_url="${KEY}")
+    delivery = delivery_of(people(2), connected, replace(FAST, gateway=server.url), destination=OfSettings(*connected))
+    report = asyncio.run(Pump(delivery, {}).run())
+    said = "its credentials could not be renewed: secret_url in its settings is no private key in PEM, for RS256"
+    assert (said, []) == (report.stopped, server.seen)
 
 
 def test_a_sign_in_without_a_token_is_tried_again_and_then_stops(server: VendorServer) -> None:

@@ -27,6 +27,7 @@ from transforms.destinations.transcripts import (
     filled,
     secret,
     syncs,
+    unsigned,
     variables,
 )
 from transforms.sending.log import Mark, Waiting
@@ -77,7 +78,7 @@ def _sent(seen: Seen, expected: Send) -> Send:
     if not seen.body:
         return Send(seen.method, url, named)
     if expected.content is not UNSET:
-        return Send(seen.method, url, named, content=seen.body.decode())
+        return Send(seen.method, url, named, content=unsigned(seen.body.decode()))
     return Send(seen.method, url, named, json=seen.json)
 
 

@@ -28,6 +28,10 @@ _EARLY = 60.0  # seconds before its end at which a session is renewed, at most
 _EARLY_SHARE = 0.1  # of its life, at most
 
 
+class WrongKey(Exception):
+    """A key in the settings that nothing can be signed with; the words are for people."""
+
+
 class Session(Struct, frozen=True):
     """What a vendor gave out for signing in."""
 
@@ -227,12 +231,16 @@ class JwtBearer(_Token):
     def sign_in(self, settings: Any, kept: str, now: float) -> SigningIn:
         import jwt  # only where it is used: it takes long to load
 
-        claims = {name: filled(value, settings) for name, value in self.claims.items()}
+        claims: dict[str, Any] = {name: filled(value, settings) for name, value in self.claims.items()}
         key = filled(self.private_key, settings).replace("\\n", "\n")
         headers = {"kid": filled(self.key_id, settings)} if self.key_id else None
-        assertion = jwt.encode(
-            {**claims, "iat": int(now), "exp": int(now + self.life)}, key, self.algorithm, headers=headers
-        )
+        claims |= {"iat": int(now), "exp": int(now + self.life)}
+        try:
+            assertion = jwt.encode(claims, key, self.algorithm, headers=headers)
+        except (jwt.PyJWTError, TypeError, ValueError) as error:
+            raise WrongKey(
+                f"{self.private_key.strip('{}')} in its settings is no private key in PEM, for {self.algorithm}"
+            ) from error
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
         reply = yield Request("POST", filled(self.url, settings), form=form)
         session = self.session(reply, now)

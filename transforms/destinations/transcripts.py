@@ -5,11 +5,13 @@ Their format is described in `tests/data/destinations/README.md`.
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -208,8 +210,19 @@ def derived(kind: type[Plain], success: Case) -> Iterator[Case]:
 
 
 def variables(settings: Any) -> dict[str, str]:
-    """The environment that the settings refer to: `secret-NAME` for every `${NAME}`."""
-    return {name: f"secret-{name}" for name in re.findall(r"\$\{(\w+)\}", json.dumps(settings))}
+    """The environment that the settings refer to: `secret-NAME` for every `${NAME}`, a key for `${…PRIVATE_KEY}`."""
+    names = re.findall(r"\$\{(\w+)\}", json.dumps(settings))
+    return {name: _private_key() if name.endswith("PRIVATE_KEY") else f"secret-{name}" for name in names}
+
+
+@cache
+def _private_key() -> str:
+    """In PEM on one line, as it stands in key files; another one in every process."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key  # only here: it takes long to load
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode().strip().replace("\n", "\\n")
 
 
 def secret(wanted: type, value: Any) -> Any:
@@ -432,14 +445,25 @@ def _sent(destination: Destination, request: Request, session: Session | None, e
         return Send(request.method, request.full_url, named)
     if request.json is not None:
         return Send(request.method, request.full_url, named, json=msgspec.json.decode(body))
-    return Send(request.method, request.full_url, named, content=body.decode())
+    return Send(request.method, request.full_url, named, content=unsigned(body.decode()))
+
+
+def unsigned(content: str) -> str:
+    """A body with `<jwt>` in place of a token that was signed at some moment."""
+    return re.sub(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", "<jwt>", content)
 
 
 def filled(step: Step, destination: Destination, calls: dict[str, Call]) -> Step:
-    """A step with the message ids that it refers to: `<message_id ana>`."""
+    """A step with the message ids that it refers to, `<message_id ana>`, and `<base64 …>` of what it says in clear."""
     text = msgspec.json.encode(step).decode()
     text = re.sub(r"<message_id (\w+)>", lambda match: destination.message_id(calls[match[1]]), text)
+    text = re.sub(r'"<base64 ((?:[^"\\]|\\.)*)>"', lambda match: _base64(f'"{match[1]}"'), text)
     return msgspec.json.decode(text, type=Step)
+
+
+def _base64(text: str) -> str:
+    """Of a JSON text, as JSON text."""
+    return f'"{b64encode(json.loads(text).encode()).decode()}"'
 
 
 def _meaning(verdict: Verdict) -> str:

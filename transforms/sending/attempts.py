@@ -17,6 +17,7 @@ from yarl import URL
 
 from schemas.report import Report
 from schemas.secret import MissingSecret
+from transforms.destinations.auth import WrongKey
 from transforms.destinations.contract import Destination, Reply, Request, Verdict, bounded
 from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
@@ -392,7 +393,7 @@ class Attempts:
             self._turnstile.clear(_SentAway)  # they would go with the old credentials
         try:
             await self._signing.renew(seen, lambda signing_in: self.converse(signing_in, Talk(1, renewing=True)))
-        except Unanswered as error:  # each batch would wait as long again
+        except (Unanswered, WrongKey) as error:  # each batch would wait as long again
             raise Stopped(f"its credentials could not be renewed: {error}") from error
 
 
