@@ -49,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "webhook": {"url": "https://hooks.example.com/in"},
     "vero": {"auth_token": _KEY},
     "klaviyo": {"api_key": _KEY},
+    "mailchimp": {"api_key": _KEY, "data_centre": "us6", "audience_id": "a1", "new_members": "subscribed"},
 }
 
 
