@@ -50,6 +50,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vero": {"auth_token": _KEY},
     "klaviyo": {"api_key": _KEY},
     "mailchimp": {"api_key": _KEY, "data_centre": "us6", "audience_id": "a1", "new_members": "subscribed"},
+    "sendgrid": {"api_key": _KEY},
+    "sendgrid-lists": {"api_key": _KEY},
 }
 
 
