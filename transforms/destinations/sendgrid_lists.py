@@ -85,7 +85,7 @@ class SendGridLists(Contacts):
         return Blocked("the list was deleted at SendGrid", prepare=True)
 
     def _leave(self, listed: str, calls: Sequence[Call]) -> Conversation:
-        """Who is not known is on no list. Whether the job of a removal can be asked about is unsure: 202 is believed."""
+        """Who is not known is on no list. That a job of removals can be asked about is unsure: 202 is believed."""
         kind, _ = whom(calls[0])
         people = list(dict.fromkeys(whom(call)[1] for call in calls))
         reply = yield self.ask("POST", f"/marketing/contacts/search/identifiers/{kind}", json={"identifiers": people})
