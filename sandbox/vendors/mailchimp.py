@@ -23,7 +23,7 @@ MOST = 500
 
 class Mailchimp(Vendor):
     slug = "mailchimp"
-    hosts = (r"[a-z]+\d+\.api\.mailchimp\.com",)
+    hosts = (r"[a-z0-9-]+\.api\.mailchimp\.com",)
     caps = (Cap(10),)  # it counts connections at once; so many a second come to the same
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:

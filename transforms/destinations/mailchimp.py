@@ -88,7 +88,7 @@ class Mailchimp(Destination):
         """Access to one audience."""
 
         api_key: Annotated[Secret, Meta(description="API key: Profile > Extras > API keys.")]
-        data_centre: Annotated[str, Meta(pattern="^[a-z]+[0-9]+$", description="What stands after `-` in the API key.")]
+        data_centre: Annotated[str, Meta(pattern="^[a-z0-9-]+$", description="What stands after `-` in the API key.")]
         audience_id: Annotated[str, Meta(pattern="^[A-Za-z0-9]+$", description="Audience > Settings: Audience ID.")]
         new_members: Annotated[
             Literal["subscribed", "pending", "transactional", "unsubscribed"],
