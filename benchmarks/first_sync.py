@@ -55,6 +55,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "amazon-eventbridge": _AWS,
     "amazon-lambda": {**_AWS, "function": "on-change"},
     "amazon-s3": {**_AWS, "bucket": "acme"},
+    "mailchimp": {"api_key": _KEY, "data_centre": "us6", "audience_id": "a1", "new_members": "subscribed"},
+    "sendgrid": {"api_key": _KEY},
+    "sendgrid-lists": {"api_key": _KEY},
 }
 
 
