@@ -254,3 +254,24 @@ def test_a_process_that_died_between_losing_and_making_again_is_made_good(server
 
 async def nothing(self: Needs, calls: Sequence[Call]) -> None:
     """What the calls need is thought to be there."""
+
+
+class Forgetful(Webhook):
+    """Is blocked without a request, whatever is prepared."""
+
+    def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
+        yield Request("POST", "https://forgetful.example/prepare", json={})
+        return None
+
+    def deliver(self, calls: Sequence[Call]) -> Conversation:
+        yield from ()
+        return [Blocked("the list is gone", prepare=True) for _ in calls]
+
+
+def test_a_call_that_is_blocked_without_a_request_is_not_tried_for_ever(server: VendorServer, options: Any) -> None:
+    connected = webhook()
+    calls = placed([identify(n) for n in range(3)])
+    delivery = delivery_of(calls, connected, options, destination=Forgetful(*connected))
+    report = asyncio.run(asyncio.wait_for(Pump(delivery, {}).run(), 10))
+    assert {"big_spenders": "the list is gone"} == report.blocked
+    assert len(server.seen) <= 2

@@ -39,7 +39,7 @@ from transforms.destinations.contract import (
     retry_after,
 )
 from transforms.destinations.facebook_rows import EXPECTED, FINDING, Cell, Row, cell, leaving, row, table
-from transforms.destinations.reading import count, part, rows, word
+from transforms.destinations.reading import count, lose, part, rows, word
 from transforms.destinations.safety import check_texts
 from transforms.destinations.young import Young
 
@@ -233,7 +233,7 @@ class FacebookCustomAudiences(Destination):
         if wait := self._young.wait(audience):
             return Later(wait, _words(reply))
         if audience not in self._young:
-            self.memory["audiences"].pop(key, None)
+            lose(self.memory["audiences"], key, audience)
             words = f"the audience {key!r} ({audience}) was deleted at Facebook, or the token does not see it any more"
             return Blocked(words, prepare=True)
         return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")

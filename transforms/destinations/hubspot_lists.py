@@ -19,7 +19,7 @@ from transforms.destinations.contract import (
 )
 from transforms.destinations.hubspot_contacts import create_or_update, read, write
 from transforms.destinations.hubspot_shapes import API, message_of, name_of, refusal
-from transforms.destinations.reading import items, part, word
+from transforms.destinations.reading import items, lose, part, word
 from transforms.destinations.young import Young
 
 LISTS = f"{API}/crm/v3/lists"
@@ -110,7 +110,7 @@ class Lists:
             return refusal(reply)
         if wait := self._young.wait(listed):
             return Later(wait, message_of(reply))
-        memory["lists"].pop(key, None)
+        lose(memory["lists"], key, listed)
         return Blocked(f"the list {key!r} ({listed}) was deleted at HubSpot", prepare=True)
 
 

@@ -42,7 +42,7 @@ from transforms.destinations.contract import (
     retry_after,
     units,
 )
-from transforms.destinations.reading import count, items, part, rows, word
+from transforms.destinations.reading import count, items, lose, part, rows, word
 from transforms.destinations.safety import breaks_path, fingerprint
 from transforms.destinations.young import Young
 
@@ -235,7 +235,7 @@ class Iterable(Destination):
         if wait := self._young.wait(listed):
             return Later(wait, reply.words())
         if listed not in self._young:
-            self.memory["lists"].pop(key, None)
+            lose(self.memory["lists"], key, listed)
             return Blocked(f"the list {key!r} ({listed}) was deleted at Iterable", prepare=True)
         return Blocked(f"Iterable made the list {key!r} ({listed}) and does not know it since: {reply.words()}")
 

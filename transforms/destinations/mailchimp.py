@@ -34,7 +34,7 @@ from transforms.destinations.contract import (
 )
 from transforms.destinations.names import cut, in_ascii
 from transforms.destinations.plain import text
-from transforms.destinations.reading import count, rows, word
+from transforms.destinations.reading import count, lose, rows, word
 from transforms.destinations.safety import check_texts
 
 API = "https://mailchimp.com/developer/marketing/api/"
@@ -275,7 +275,7 @@ class Mailchimp(Destination):
             body = {"members_to_add": emails if joins else [], "members_to_remove": [] if joins else emails}
             reply = yield self._ask("POST", f"segments/{segment}", json=body)
             if reply.status == 404:
-                self.memory["segments"].pop(key, None)
+                lose(self.memory["segments"], key, segment)
                 return all_of(calls, Blocked(f"the segment {key!r} was deleted at Mailchimp", prepare=True))
             told |= dict.fromkeys(emails, _segment_outcome(reply))
         return [told[whom(call)] for call in calls]

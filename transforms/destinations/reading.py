@@ -31,3 +31,9 @@ def count(value: Any, name: str) -> int:
     """The number of this name; 0 where it is none."""
     found = value.get(name) if isinstance(value, dict) else None
     return int(found) if isinstance(found, int | float) and isfinite(found) else 0
+
+
+def lose(known: dict[str, Any], key: str, thing: Any) -> None:
+    """Forget what is known by a key, unless it is another thing by now: somebody else has made it again meanwhile."""
+    if known.get(key) == thing:
+        del known[key]

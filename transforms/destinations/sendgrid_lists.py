@@ -20,7 +20,7 @@ from transforms.destinations.contract import (
     units,
 )
 from transforms.destinations.names import cut
-from transforms.destinations.reading import part, word
+from transforms.destinations.reading import lose, part, word
 from transforms.destinations.sendgrid import API, Contacts, whom, words_of
 
 LOOKED_UP = 100  # identifiers of one type in a request
@@ -78,7 +78,7 @@ class SendGridLists(Contacts):
             contacts = [_contact(calls[places[0]]) for places in units(self, calls).values()]
             told = yield from self.upsert(calls, contacts, [listed])
         if any(isinstance(outcome, Blocked) for outcome in told):
-            self.memory["lists"].pop(key, None)
+            lose(self.memory["lists"], key, listed)
         return told
 
     def no_list(self, reply: Reply) -> Outcome:

@@ -366,7 +366,8 @@ class Conversations:
     async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
         """What the call's key needs at the vendor is missing or refused."""
         words = self._mask(outcome.words)
-        if not await self.needs.blocked(item.call, Blocked(words, outcome.prepare), talk.sent or 0.0):
+        sent = self._clock() if talk.sent is None else talk.sent  # without a request, it was known just now
+        if not await self.needs.blocked(item.call, Blocked(words, outcome.prepare), sent):
             self._admission.block(item)
         elif again := self._recheck([item]):
             self._lanes.put_back(again[0], 0.0)

@@ -132,3 +132,18 @@ def test_what_cannot_be_right_is_left_out(traits: dict[str, Any]) -> None:
 
 def test_every_state_has_its_two_letters() -> None:
     assert 52 == len(US_STATES) == len(set(US_STATES.values()))
+
+
+def test_a_late_word_about_the_list_that_was_lost_does_not_lose_the_one_that_was_made_since() -> None:
+    facebook = made()
+    upload(facebook, Reply(200, body=b'{"num_received":1,"num_invalid_entries":0}'))
+    conversation = facebook.deliver([CALL])
+    next(conversation)
+    facebook.memory["audiences"]["vips"] = "910"  # made again while the request was under way
+    try:
+        conversation.send(UNKNOWN)
+    except StopIteration as end:
+        [outcome] = end.value
+    assert isinstance(outcome, Blocked)
+    assert outcome.prepare
+    assert {"vips": "910"} == facebook.memory["audiences"]
