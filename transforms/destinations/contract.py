@@ -146,8 +146,8 @@ class Destination:
         return None
 
     def route(self, call: Call) -> str:
-        """Calls with the same route may share a request."""
-        return call.kind
+        """Calls with the same route may share a request; those of a list only with its own, in the same direction."""
+        return f"{call.kind}:{call.key}" if form_of(call) == "list" else call.kind
 
     def unit(self, call: Call) -> Hashable:
         """What this call becomes part of: calls with one unit travel in one vendor object."""

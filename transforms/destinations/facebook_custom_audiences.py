@@ -187,10 +187,6 @@ class FacebookCustomAudiences(Destination):
                 refusals[target] = f"Facebook does not make the audience {key!r}: {_words(reply)}"
         return refusals
 
-    def route(self, call: Call) -> str:
-        """One audience and one direction per request."""
-        return f"{call.kind}:{call.key}"
-
     def unit(self, call: Call) -> Hashable:
         """A row of one request: addresses that normalise to the same hash are one."""
         return (call.kind, call.key, self._cell(call.identifier) or call.identifier)

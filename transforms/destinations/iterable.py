@@ -170,10 +170,6 @@ class Iterable(Destination):
                 refusals[target] = f"Iterable does not make the list {key!r}: {reply.words()}"
         return refusals
 
-    def route(self, call: Call) -> str:
-        """One list and one direction per request."""
-        return f"{call.kind}:{call.key}" if call.kind in ("add", "remove") else call.kind
-
     def unit(self, call: Call) -> Hashable:
         match call.kind:
             case "track":

@@ -179,9 +179,6 @@ class Mailchimp(Destination):
                 return found
 
     # -- calls
-    def route(self, call: Call) -> str:
-        return f"{call.kind}:{call.key}" if call.kind in ("add", "remove") else call.kind
-
     def unit(self, call: Call) -> Any:
         return super().unit(call) if call.kind == "track" else (call.kind, whom(call))
 

@@ -118,10 +118,6 @@ class Plain(Destination):
 
     # -- what the sender calls
 
-    def route(self, call: Call) -> str:
-        """A list's calls go with those of the same list and direction."""
-        return f"{call.kind}:{call.key}" if call.kind in ("add", "remove") else call.kind
-
     def batch_of(self, route: str) -> Batch:
         return Batch() if route == "delete" else self.batch
 

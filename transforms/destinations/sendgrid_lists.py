@@ -62,7 +62,7 @@ class SendGridLists(Contacts):
 
     def route(self, call: Call) -> str:
         """Who leaves is looked up by one type of identifier."""
-        return f"{call.kind}:{call.key}" + (f":{call.identifier.type}" if call.kind == "remove" else "")
+        return super().route(call) + (f":{call.identifier.type}" if call.kind == "remove" else "")
 
     def batch_of(self, route: str) -> Batch:
         return Batch(LOOKED_UP, self.batch.bytes) if route.startswith("remove:") else self.batch
