@@ -20,6 +20,7 @@ from schemas.report import Report
 from schemas.workspace import Connection
 from transforms.destinations.contract import Destination
 from transforms.logic.caps import effective_limits, per
+from transforms.logic.registry import made_again
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _LIVE_PER_SECOND = 2
@@ -189,10 +190,8 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     report = each.report
     if report.stopped:
         yield f"STOPPED: {report.stopped}."
-    for place in sorted(report.remade):
-        form, _, key = place.partition("/")
-        what = "list" if form == "list" else "field"
-        yield f"the {what} `{key}` was gone at the vendor and was made again; everybody is told it once more."
+    for target in sorted(report.remade):
+        yield f"{made_again(target)}; everybody is told it once more."
     for key, words in sorted(report.blocked.items()):
         yield f"BLOCKED {key}: {words}. Its calls wait, the others go on."
     if each.elsewhere:

@@ -60,10 +60,8 @@ def enter(
     for place, at in sorted((remade or {}).items()):
         if registry.remade.get(place) != at:
             registry.remade[place] = at
-            connection_name, form, key = place.split("/", 2)
-            what = "list" if form == "list" else "field"
-            words = f"the {what} `{key}` was gone at the vendor and was made again: everybody is told it once more"
-            notices.append(Notice(f"{connection_name}: {words}"))
+            connection_name, _, target = place.partition("/")
+            notices.append(Notice(f"{connection_name}: {made_again(target)}: everybody is told it once more"))
     for computation in workspace.computations:
         if computation.key not in registry.computations:
             registry.computations.append(computation.key)
@@ -72,6 +70,12 @@ def enter(
             notices += _connection(registry, connection, vendors[connection.name], now)
     notices += _told_again(registry, known)
     return registry, notices
+
+
+def made_again(target: str) -> str:
+    """What happened to a `form/key`, in words."""
+    form, _, key = target.partition("/")
+    return f"the {'list' if form == 'list' else 'field'} `{key}` was gone at the vendor and was made again"
 
 
 def _renamed(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
