@@ -8,7 +8,7 @@ from msgspec.msgpack import Encoder
 
 from schemas.canonical import digest
 
-Kind = Literal["identify", "track", "add", "remove", "delete", "cancel"]
+Kind = Literal["identify", "track", "group", "member", "add", "remove", "delete", "cancel"]
 
 
 class Identifier(NamedTuple):
@@ -24,8 +24,10 @@ NOBODY = Identifier("", "")  # in a `cancel`: every identifier of the profile
 class Call(Struct, frozen=True, array_like=True, gc=False):
     """Tell one connection one thing about one identifier.
 
-    `identify` sets `key` to `value`; `track` reports that it changed; `add` and `remove` change a
-    list's members (`value` is True, False); `delete` asks the vendor to forget the identifier
+    `identify` sets `key` to `value`, `group` does so for an account (`profile_id` is its key, see
+    `schemas.state.account_key`, and `identifier` its id); `member` says of a person to which accounts it belongs
+    (`value` by account: True, or False where it does no more); `track` reports that it changed; `add` and `remove`
+    change a list's members (`value` is True, False); `delete` asks the vendor to forget the identifier
     (`key` is empty). `cancel` is never sent: it takes back what was asked before it and is not sent
     yet, of this profile, identifier (`NOBODY`: all) and slot (0: all).
     """

@@ -39,14 +39,16 @@ BAD_RECORD = {
     "wrong_type": "a field has a value of another type",
     "misspelled_identifier_type": "the type of an identifier is a well-known one in another spelling",
     "unknown_event_type": "`type` is none of the known event types",
+    "unknown_message": "a message in Segment's format that says nothing of a computation, a person or an account",
     "unknown_computation": "the workspace has no such computation",
     "wrong_computation_kind": "a trait event for an audience, or the other way round",
+    "wrong_subject": "about a person where the computation is one of accounts, the other way round, or about both",
     "time_without_zone": "`at` has no zone",
     "absurd_time": "`at` is before 1970 or ahead of the run's clock",
-    "unsupported_value": "a number that is not finite or beyond 64 bits, half a character, or too many levels",
+    "unsupported_value": "an endless number or one beyond 64 bits, half a character, too many levels, an id with NUL",
 }
 
-_STARS = "***"
+STARS = "***"
 _LONG = 6  # characters
 _PERSONAL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+|\+?\d[\d ()/-]{6,}\d")
 # What may be shown of a record; of a call, only what is in the dictionary of `_masked_call`.
@@ -64,21 +66,22 @@ def mask(letter: DeadLetter) -> DeadLetter:
 
 def without(words: str, personal: Any) -> str:
     """A vendor's words without these values, and without what looks like an address or a number of a person."""
-    for text in sorted(_texts(personal), key=len, reverse=True):
+    for text in sorted(texts_of(personal), key=len, reverse=True):
         for form in dict.fromkeys((text, quote(text, safe=""))):
             edges = ("", "") if len(form) >= _LONG else (r"(?<!\w)", r"(?!\w)")  # a short one is a part of many words
-            words = re.sub(re.escape(form).join(edges), _STARS, words, flags=re.IGNORECASE)
-    return _PERSONAL.sub(_STARS, words)
+            words = re.sub(re.escape(form).join(edges), STARS, words, flags=re.IGNORECASE)
+    return _PERSONAL.sub(STARS, words)
 
 
-def _texts(value: Any) -> set[str]:
+def texts_of(value: Any) -> set[str]:
+    """The texts and numbers in a value."""
     match value:
         case None | bool() | "":
             return set()
         case dict():
-            return set().union(*map(_texts, value.values()))
+            return set().union(*map(texts_of, value.values()))
         case list():
-            return set().union(*map(_texts, value))
+            return set().union(*map(texts_of, value))
         case _:
             return {str(value)}
 
@@ -86,9 +89,9 @@ def _texts(value: Any) -> set[str]:
 def _masked_call(call: dict[str, Any]) -> dict[str, Any]:
     value = call["value"]
     return call | {
-        "identifier": [call["identifier"][0], _STARS],
-        "value": value if value is None or isinstance(value, bool) else _STARS,
-        "traits": dict.fromkeys(call["traits"], _STARS),
+        "identifier": [call["identifier"][0], STARS],
+        "value": value if value is None or isinstance(value, bool) else STARS,
+        "traits": dict.fromkeys(call["traits"], STARS),
     }
 
 
@@ -98,6 +101,6 @@ def _masked_record(text: str) -> str:
     except (MsgspecError, RecursionError):
         record = None
     if not isinstance(record, dict):
-        return _STARS
+        return STARS
     shown = {name for name, value in record.items() if name in _SHOWN and not isinstance(value, list | dict)}
-    return encode({name: value if name in shown else _STARS for name, value in record.items()}).decode()
+    return encode({name: value if name in shown else STARS for name, value in record.items()}).decode()

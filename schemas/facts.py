@@ -1,4 +1,6 @@
-"""Facts about a profile, as they travel to the fold of unbounded input."""
+"""Facts about a profile or an account, as they travel to the fold of unbounded input."""
+
+from typing import Any
 
 from msgspec import Struct
 
@@ -10,6 +12,10 @@ class EventFact(Struct, array_like=True, tag="event"):
     """A raw event, as a line of JSON."""
 
     line: bytes
+    source: str = ""  # the file that it is of, and its number there
+    number: int | None = None
+    records: bool = False  # the number is of a record (Avro, Parquet), not of a line
+    version: int = 0  # of the workspace: it is read with this one at least
 
 
 class ReceiptFact(Struct, array_like=True, tag="receipt"):
@@ -21,10 +27,44 @@ class RetryFact(Struct, array_like=True, tag="retry"):
 
     call: Call
     refused: bytes
+    version: int = 0  # of the workspace: the call is asked with this one at least
 
 
 class TickFact(Struct, array_like=True, tag="tick"):
-    """The workspace changed."""
+    """The workspace changed: it is this version now, at least."""
+
+    version: int = 0
+    refresh: list[int] = []  # slots in which everything that was told is told once more
 
 
-AnyFact = EventFact | ReceiptFact | RetryFact | TickFact
+class MemberFact(Struct, array_like=True, tag="member"):
+    """What an account says to somebody who is a member, or is none any more."""
+
+    account: str
+    at: int  # since when
+    member: bool
+    values: dict[int, tuple[int, Any]] = {}  # those of its computations that are new to the member: since when, value
+
+
+class LeftFact(Struct, array_like=True, tag="left"):
+    """What a profile says to an account: it was deleted, and what was before that is to be forgotten."""
+
+    profile: str
+    deleted: int
+
+
+class SnapshotFact(Struct, array_like=True, tag="snapshot"):
+    """What another job, or a state directory, knew of the profile: packed (`schemas.state`). It counts for nothing
+    where something is known already."""
+
+    state: bytes
+
+
+AnyFact = EventFact | ReceiptFact | RetryFact | TickFact | SnapshotFact | MemberFact | LeftFact
+
+
+class Addressed(Struct, array_like=True):
+    """A fact and what it is about."""
+
+    subject: str  # a profile's id, or the key of an account or of a part of it (`schemas.state`)
+    fact: AnyFact

@@ -14,6 +14,8 @@ from msgspec import Raw, inspect
 
 from schemas.events import AnyEvent
 
+SUBJECTS = ("profile_id", "account_id")  # whom an event is about: every event has one of them, or both
+
 # One flat record: `at` in microseconds since 1970, JSON values as text, None where there is nothing.
 Record = dict[str, Any]
 
@@ -124,6 +126,9 @@ def json_schema() -> dict[str, Any]:
         for name in (*_IDS, *_PART_IDS):
             if name in part["properties"]:
                 part["properties"][name]["type"] = ["string", "integer"]
+                part["properties"][name].pop("default", None)
+        if not {*SUBJECTS} & {*part["required"]} and {*SUBJECTS} <= part["properties"].keys():
+            part["oneOf"] = [{"required": [name]} for name in SUBJECTS]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "event", **event, "$defs": parts}
 
 
@@ -135,6 +140,8 @@ def avro_mismatch(schema: Any) -> str:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return "its schema is not a record"
     types = {field["name"]: field["type"] for field in schema["fields"]}
+    if not {*SUBJECTS} & types.keys():
+        return f"it has no field `{SUBJECTS[0]}`"
     for column in COLUMNS:
         if column.name not in types:
             if column.needed:
@@ -183,6 +190,8 @@ def _avro_fits(kind: Any, column: Column) -> bool:
 
 def parquet_mismatch(schema: pa.Schema) -> str:
     """What of this Parquet schema does not fit events."""
+    if not {*SUBJECTS} & {*schema.names}:
+        return f"it has no column `{SUBJECTS[0]}`"
     for column in COLUMNS:
         if column.name not in schema.names:
             if column.needed:
@@ -247,6 +256,8 @@ def _cell(column: Column, value: Any) -> Any:
             return _encode(value).decode()
         case "records":
             return msgspec.to_builtins(value)
+        case "id":
+            return value or None
     return value
 
 

@@ -56,11 +56,14 @@ class Blocked(Struct, frozen=True):
 
     Nobody is rejected for it: the calls of this call's key wait, the others go on, and the run says
     the words. With `prepare` the sender asks the destination to prepare the key once more, and tries
-    again, before it believes it.
+    again, before it believes it. `lost`, beside it: the vendor had it, and says that it has it no
+    more; if it is made again, everybody is told again. Without it, this call needs what none before
+    it needed.
     """
 
     words: str
     prepare: bool = False
+    lost: bool = False
 
 
 class Submitted(Struct, frozen=True):

@@ -1,9 +1,12 @@
 """What one connection did while it was delivered: counted by the sender, printed and stored by the run."""
 
+from typing import Any
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 _SAMPLES = 10  # rejected calls that are kept of two deliveries in a row
+NO_CAP = "none"
 
 
 class Sample(Struct, frozen=True):
@@ -14,12 +17,40 @@ class Sample(Struct, frozen=True):
     words: str
 
 
+class Tally(Struct):
+    """What a connection's requests came to, over all its deliveries in this process."""
+
+    requests: int = 0
+    statuses: dict[str, int] = {}
+    answers: dict[str, int] = {}
+    answer_seconds: float = 0.0
+
+    def plus(self, report: "Report") -> "Tally":
+        """With those of one more delivery. From any thread: it copies first what the sender writes."""
+        return Tally(
+            self.requests + report.requests,
+            _sum(self.statuses, dict(report.statuses)),
+            _sum(self.answers, dict(report.answers)),
+            self.answer_seconds + report.answer_seconds,
+        )
+
+    def told(self) -> dict[str, Any]:
+        """As a status has it."""
+        seconds = round(self.answer_seconds, 3)
+        return {
+            "requests": self.requests,
+            "statuses": self.statuses,
+            "answers": self.answers,
+            "answer_seconds": seconds,
+        }
+
+
 class Report(Struct, kw_only=True):
     """One connection's deliveries. Times in seconds."""
 
     connection: str
     destination: str
-    cap: str = "none"  # as people say it: `100/s`
+    cap: str = NO_CAP  # as people say it: `100/s`
     calls: int = 0  # that waited when the delivery began, and that came since
     delivered: int = 0
     unconfirmed: int = 0  # of the delivered: the vendor gave a count only
@@ -36,6 +67,7 @@ class Report(Struct, kw_only=True):
     remade: dict[str, float] = {}  # `form/key` of what was gone at the vendor and was made again; seconds since 1970
     blocked: dict[str, str] = {}  # keys whose calls wait until somebody fixes what they need: the vendor's words
     notes: dict[str, int] = {}  # what the destination has to say of it, and of how many calls; 0: of none in particular
+    jobs: int = 0  # of the vendor's, that are not over: some of the calls that wait are in them
     scheduled: int = 0  # of those that wait: for a list's next flush, or for a time of their own
     scheduled_until: str = ""  # when the first of them go, RFC 3339
     held_until: str = ""  # the vendor, or a long cap, takes nothing before, RFC 3339
@@ -43,6 +75,10 @@ class Report(Struct, kw_only=True):
     elsewhere: bool = False  # another process delivers it
     shared_identifiers: int = 0
     curve: list[tuple[float, float, str]] = []  # learned rate: seconds since the start, share of the cap, why
+
+    traffic: list[tuple[float, float, int, int]] = []  # seconds since the start, of how many; requests, throttled ones
+    answers: dict[str, int] = {}  # answers by the seconds that they took at most; `more`
+    answer_seconds: float = 0.0  # that all of them took
 
     rate: float = 0.0  # requests per second, over the last seconds
     seconds_left: float = 0.0  # an estimate; 0: none yet
@@ -65,6 +101,7 @@ class Report(Struct, kw_only=True):
         """This one and a later one of the same connection, as if they were one."""
         return replace(
             later,
+            cap=self.cap if later.cap == NO_CAP else later.cap,  # one that sent nothing knows of none
             calls=self.settled + later.calls,
             delivered=self.delivered + later.delivered,
             unconfirmed=self.unconfirmed + later.unconfirmed,
@@ -79,6 +116,9 @@ class Report(Struct, kw_only=True):
             samples=(self.samples + later.samples)[:_SAMPLES],
             shared_identifiers=self.shared_identifiers + later.shared_identifiers,
             curve=self.curve + [(at + self.seconds, share, why) for at, share, why in later.curve],
+            traffic=self.traffic + [(at + self.seconds, *row) for at, *row in later.traffic],
+            answers=_sum(self.answers, later.answers),
+            answer_seconds=self.answer_seconds + later.answer_seconds,
             estimate_error=self.estimate_error if later.estimate_error is None else later.estimate_error,
         )
 

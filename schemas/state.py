@@ -1,4 +1,4 @@
-"""What is known of a profile, and the ledger: what each connection was asked and told about it."""
+"""What is known of a profile or an account, and the ledger: what each connection was asked and told about it."""
 
 from typing import Any
 
@@ -7,7 +7,9 @@ from msgspec.msgpack import Decoder, Encoder
 
 from schemas.calls import Identifier
 
-FORMAT = 3  # of everything in a state directory; a reader refuses what is newer
+FORMAT = 4  # of everything in a state directory; a reader refuses what is newer
+
+ASKS_KEPT = 8  # folds of a profile whose calls `why` finds
 
 # A value as the ledger keeps it: true, false, or its digest (`schemas.canonical`).
 Kept = bytes | bool
@@ -69,6 +71,18 @@ class Occurrence(Struct, array_like=True, gc=False):
     at: int
 
 
+class Membership(Struct, array_like=True, gc=False):
+    """What a profile knows of an account that it is in, or was in."""
+
+    at: int  # since when
+    member: bool
+    values: dict[int, tuple[int, Any]] = {}  # the account's computations by number: since when, value
+
+    @property
+    def fact(self) -> tuple[int, bool]:
+        return self.at, self.member
+
+
 Entries = dict[int, Entry]  # by the identifier's place in `ids`
 
 
@@ -83,6 +97,8 @@ class ProfileState(Struct, array_like=True, gc=False):
     deleted: int | None = None  # time of the latest deletion; older facts are gone for good
     cut: int = 0  # the ask of that deletion: receipts of earlier ones are not believed
     stray: dict[int, int] = {}  # by connection: until then an attempt from before it may land; seconds since 1970
+    asked: list[tuple[int, int]] = []  # of the latest folds that asked anything: the first ask, and how many (`why`)
+    accounts: dict[str, Membership] = {}  # by account
 
     def place(self, identifier: Identifier) -> int | None:
         """Where an identifier is in `ids`."""
@@ -90,6 +106,10 @@ class ProfileState(Struct, array_like=True, gc=False):
             if known.id == identifier.id and known.type == identifier.type:
                 return place
         return None
+
+    def remember_asks(self, first: int, last: int) -> None:
+        """Where the calls of a fold are found in the logs: the asks of one profile and fold follow each other."""
+        self.asked = [*self.asked[1 - ASKS_KEPT :], (first, last - first + 1)]
 
     def add_forgotten(self, identifier: Identifier) -> int:
         """A place for an identifier that is not the profile's, for the ledger to speak of."""
@@ -99,11 +119,63 @@ class ProfileState(Struct, array_like=True, gc=False):
     @property
     def gone(self) -> bool:
         """Deleted, and nothing is left to say."""
-        return self.deleted is not None and not (self.ids or self.traits or self.values or self.ledger)
+        return self.deleted is not None and not (self.ids or self.traits or self.values or self.ledger or self.accounts)
 
+    @property
+    def known_since(self) -> bool:
+        """Whether anything is known, of somebody who was deleted: it came later."""
+        return bool(self.traits or self.values or any(each.first >= 0 for each in self.ids))
+
+
+class AccountState(Struct):
+    """The head of an account: it is told of as a profile is, whose one identifier is the account's id."""
+
+    known: ProfileState = field(default_factory=ProfileState)
+    parts: int = 0  # bits: those of its parts that have anybody
+
+
+class Part(Struct, array_like=True):
+    """Some of an account's members."""
+
+    members: dict[str, tuple[int, bool]] = field(default_factory=dict)  # by profile: since when, member or not
+    values: dict[int, tuple[int, Any]] = {}  # what they were told of the account
+
+
+# -- keys: a profile's is its id; no id begins as these do
+
+_ACCOUNT = "\x00account:"
+
+
+def account_key(account_id: str) -> str:
+    """The key of an account's head; the subject of calls about it."""
+    return _ACCOUNT + account_id
+
+
+def account_of(key: str) -> str | None:
+    """The account of a head's key; None: it is the key of something else."""
+    return key.removeprefix(_ACCOUNT) if key.startswith(_ACCOUNT) else None
+
+
+_PART = "\x00members:"
+
+
+def part_key(account_id: str, part: int) -> str:
+    return f"{_PART}{part:02}:{account_id}"
+
+
+def of_account(key: str) -> bool:
+    """Whether it is the key of an account's head, or of a part of its members."""
+    return key.startswith((_ACCOUNT, _PART))
+
+
+# -- packed
 
 _encode = Encoder().encode
 decode_profile = Decoder(ProfileState).decode
+decode_part = Decoder(Part).decode
+_PARTS = 8  # bytes
+# The head of a msgpack array: 0x90, and how many follow.
+_WITHOUT_LAST = bytes((0x90 + len(ProfileState.__struct_fields__) - 1,))
 
 
 def encode_profile(state: ProfileState) -> bytes:
@@ -112,4 +184,25 @@ def encode_profile(state: ProfileState) -> bytes:
         state.traits = dict(sorted(state.traits.items()))
     if len(state.values) > 1:
         state.values = dict(sorted(state.values.items()))
-    return _encode(state)
+    if state.accounts:
+        state.accounts = {name: _in_order(each) for name, each in sorted(state.accounts.items())}
+        return _encode(state)
+    # The last field is left out while it is empty: who is in no account costs nothing for it.
+    return _WITHOUT_LAST + _encode(state)[1:-1]
+
+
+def _in_order(membership: Membership) -> Membership:
+    membership.values = dict(sorted(membership.values.items()))
+    return membership
+
+
+def decode_account(packed: bytes) -> AccountState:
+    return AccountState(decode_profile(packed[_PARTS:]), int.from_bytes(packed[:_PARTS]))
+
+
+def encode_account(state: AccountState) -> bytes:
+    return state.parts.to_bytes(_PARTS) + encode_profile(state.known)
+
+
+def encode_part(state: Part) -> bytes:
+    return _encode(Part(dict(sorted(state.members.items())), dict(sorted(state.values.items()))))

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-Form = Literal["identify", "track", "list"]
+from schemas.secret import Secret
+
+Form = Literal["identify", "track", "group", "member", "list"]
 # `first`, `last`: of several identifiers of one type. `none`: never told. `attach`: no call of its own while the
 # person has another identifier that is told; it travels with those calls, as a trait named by its type.
 Strategy = Literal["all", "first", "last", "none", "attach"]
@@ -31,7 +33,7 @@ class EventNames(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Computation(Struct, frozen=True, forbid_unknown_fields=True):
-    """A computed trait or an audience, at user level."""
+    """A computed trait or an audience, of people or of accounts."""
 
     name: Annotated[str, _says("What people call it. Events may use it, or the key.", "Big spenders")]
     kind: Annotated[
@@ -54,6 +56,10 @@ class Computation(Struct, frozen=True, forbid_unknown_fields=True):
             default="a hash of the workspace's name and the key",
         ),
     ] = ""
+    level: Annotated[
+        Literal["user", "account"],
+        _says("`user`: each person has a value. `account`: each account has one.", "account"),
+    ] = "user"
 
 
 class Sync(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,12 +77,22 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     forms: Annotated[
         tuple[Form, ...],
         _says(
-            "`identify` sets a property of the person. `track` reports each change as an event. `list` keeps a list "
-            "of the people who are in the audience. One or several of those that the destination takes.",
+            "`identify` sets a property of the person. `track` reports each change as an event. `group` sets a "
+            "property of an account. `member` says of a person to which accounts it belongs, all of them, whatever the "
+            "computation of accounts. `list` keeps a list of the people who are in the audience. One or several of "
+            "those that the destination takes.",
             ["identify", "track"],
             default="the destination's first",
         ),
     ] = field(name="as", default=())
+    expand: Annotated[
+        Literal["", "users"],
+        _says(
+            "`users`: of a computation of accounts, `identify` and `track` calls for each member of the account.",
+            "users",
+            default="one `group` call for each account",
+        ),
+    ] = ""
     send_as: Annotated[
         str,
         _says(
@@ -122,7 +138,7 @@ class Sync(Struct, frozen=True, forbid_unknown_fields=True):
     enrich: Annotated[
         tuple[str, ...],
         _says(
-            "Traits and computations that go along with `identify` and `list` calls.",
+            "Traits and computations that go along with `identify`, `group` and `list` calls.",
             ["first_name", "plan"],
             default="none",
         ),
@@ -178,6 +194,89 @@ class Connection(Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table with one row for each person: which column says what. It is compared with what it was before."""
+
+    name: Annotated[str, _says("Your name for it: a-z, 0-9 and `-`.", "customers")]
+    key: Annotated[
+        str,
+        _says("The column that says whom a row is about: the `profile_id` of its events, once in a table.", "id"),
+    ]
+    file: Annotated[
+        str,
+        _says(
+            "A file or a pattern of files: Parquet, CSV or JSON (an array, or an object in a line).", "exports/*.csv"
+        ),
+    ] = ""
+    duckdb: Annotated[str, _says("A DuckDB file, with a `query` beside it.", "warehouse.duckdb")] = ""
+    url: Annotated[
+        Secret | None,
+        _says("The URL of a database, as SQLAlchemy has it, with a `query` beside it.", "${WAREHOUSE_URL}"),
+    ] = None
+    query: Annotated[
+        str, _says("What is read of the DuckDB file or the database.", "SELECT * FROM customers", default="none")
+    ] = ""
+    at: Annotated[
+        str,
+        _says("The column that says since when a row is so.", "updated_at", default="when it was read"),
+    ] = ""
+    identifiers: Annotated[
+        dict[str, tuple[str, ...]],
+        _says(
+            "For each type of identifier, its column or columns. One may hold a list, of all addresses for instance.",
+            {"user_id": "id", "email": ["email", "other_emails"]},
+        ),
+    ] = {}
+    traits: Annotated[
+        dict[str, str],
+        _says(
+            "For each trait, its column. Of a name that is no computation it is a plain trait.",
+            {"total_revenue_180_days": "revenue", "plan": "plan"},
+        ),
+    ] = {}
+    audiences: Annotated[
+        dict[str, str],
+        _says("For each audience, its column: true (or 1) for who is in it.", {"big_spenders": "is_big_spender"}),
+    ] = {}
+    account: Annotated[str, _says("The column that says to which account the person belongs.", "company_id")] = ""
+    on_missing: Annotated[
+        Literal["leave", "keep", "forget"],
+        _says(
+            "What becomes of a person whose row is gone. `leave`: of all audiences and the account above, and the "
+            "computed traits become null. `keep`: nothing. `forget`: a deletion.",
+            "forget",
+        ),
+    ] = "leave"
+    max_lost: Annotated[
+        float,
+        _says("Nothing is told without consent if more than this share of the rows is gone.", "5%", default="20%"),
+    ] = 0.2
+    every: Annotated[
+        float,
+        _says("How often `serve` reads it, from `1s` to `30d`. A run reads it once.", "15m", default="`1h`"),
+    ] = 3600.0  # seconds
+
+
+class OnTrouble(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who hears of a connection in trouble: one of `webhook`, `slack` and `command`."""
+
+    webhook: Annotated[
+        str,
+        _says(
+            "A URL that a JSON message is posted to; `${NAME}` in it is secret.", "https://ops.example/in?key=${KEY}"
+        ),
+    ] = ""
+    slack: Annotated[
+        Secret | None, _says("An incoming webhook of Slack; its URL is a secret.", "${SLACK_URL}", default="none")
+    ] = None
+    command: Annotated[
+        tuple[str, ...], _says("A program with its arguments; it gets the message on its input.", ["./page-me", "ops"])
+    ] = ()
+    after: Annotated[
+        float, _says("How long a trouble lasts until it is told: `90s`, `10m`, `2h`.", "30m", default="`10m`")
+    ] = 600.0  # seconds
+
+
 class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
     """What the workspace file says, complete: keys, names, ids, forms and typed settings are filled in."""
 
@@ -190,3 +289,12 @@ class Workspace(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     connections: Annotated[tuple[Connection, ...], _says("Who is told.", [])]
+    sources: Annotated[tuple[Source, ...], _says("Tables that are read, besides events.", [])] = ()
+    on_trouble: Annotated[
+        tuple[OnTrouble, ...],
+        _says(
+            "Who hears of a connection in trouble, once when it has lasted, and once when it is over.",
+            [{"slack": "${SLACK_URL}", "after": "30m"}],
+            default="nobody",
+        ),
+    ] = ()

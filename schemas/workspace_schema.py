@@ -16,6 +16,8 @@ CONNECTION_NAME = r"[a-z0-9][a-z0-9-]*"  # names a folder too
 KEY = r"[^ -/:-@\[-^`{-~]+"
 NAME = r"[^ -,./:-@\[-^`{-~]+"
 CAP = r"([0-9]+(?:\.[0-9]+)?) *\/ *([smhd])"  # 50/s
+SHARE = r"([0-9]+(?:\.[0-9]+)?)%"
+DURATION = r"([0-9]+(?:\.[0-9]+)?)([smhd])"  # 10m
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 
 _ABOUT = ("description", "examples", "default")
@@ -24,17 +26,21 @@ _REFERENCED = {"type": "string", "pattern": REFERENCE, "description": "Taken fro
 
 def json_schema(destinations: Mapping[str, "type[Destination]"]) -> dict[str, Any]:
     """Draft 2020-12. The keys of `settings` and the forms of a sync depend on the `destination` beside them."""
-    _, definitions = msgspec.json.schema_components([Workspace], ref_template="#/$defs/{name}")
+    _, definitions = msgspec.json.schema_components([Workspace], schema_hook=_secret, ref_template="#/$defs/{name}")
     definitions = {name: _written(definition) for name, definition in definitions.items()}
     definitions["Cap"] = {"type": "string", "pattern": _whole(CAP)}
     definitions["Where"] = _where()
     computation, sync, connection = (definitions[name]["properties"] for name in ("Computation", "Sync", "Connection"))
     computation["key"]["pattern"] = _whole(KEY)
     sync["name"]["pattern"] = _whole(NAME)
+    _finish_source(definitions["Source"]["properties"])
     connection["name"]["pattern"] = connection["was"]["pattern"] = _whole(CONNECTION_NAME)
     connection["destination"]["enum"] = [s for d in destinations.values() for s in (d.slug, *d.aliases)]
     connection["settings"]["type"] = ["object", "null"]
     connection["cap"] = _instead(connection["cap"], "Cap")
+    told = definitions["OnTrouble"]
+    told["oneOf"] = [{"required": [way]} for way in ("webhook", "slack", "command")]
+    told["properties"]["after"] |= {"type": "string", "pattern": _whole(DURATION), "default": "10m"}
     for record in (sync, connection):
         record["where"] = _instead(record["where"], "Where")
     definitions["Connection"]["allOf"] = [_settings_of(d, definitions) for d in destinations.values()]
@@ -45,6 +51,15 @@ def json_schema(destinations: Mapping[str, "type[Destination]"]) -> dict[str, An
         "title": "profilecast workspace",
         "$defs": definitions,
     }
+
+
+def _finish_source(source: dict[str, Any]) -> None:
+    source["name"]["pattern"] = _whole(CONNECTION_NAME)
+    source["url"] = {**_secret(Secret), **{word: source["url"][word] for word in _ABOUT[:2]}}
+    about = {word: source["max_lost"][word] for word in _ABOUT[:2]}
+    source["max_lost"] = {"type": "string", "pattern": _whole(SHARE), **about}
+    about = {word: source["every"][word] for word in _ABOUT[:2]}
+    source["every"] = {"type": "string", "pattern": _whole(DURATION), "default": "1h", **about}
 
 
 def _instead(schema: dict[str, Any], name: str) -> dict[str, Any]:

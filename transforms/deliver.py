@@ -9,6 +9,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.report import Report
+from transforms.counting import CountingFn
 
 
 class Deliverer(Protocol):
@@ -25,10 +26,12 @@ class Deliver(beam.PTransform):
         self._fn = _DeliverFn(deliverer)
 
     def expand(self, names: beam.PCollection) -> beam.PCollection:
-        return names | beam.ParDo(self._fn)
+        return names | "Deliver" >> beam.ParDo(self._fn)
 
 
-class _DeliverFn(beam.DoFn):
+class _DeliverFn(CountingFn):
+    COUNTS = ("requests", "delivered", "rejected", "expired", "superseded")
+
     def __init__(self, deliverer: Deliverer) -> None:
         self._deliverer = deliverer
 
@@ -41,4 +44,8 @@ class _DeliverFn(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
         for running in self._running:
-            yield WindowedValue(running.result(), window.max_timestamp(), [window])
+            report = running.result()
+            counts = report.requests, report.delivered, report.rejections, report.expired, report.superseded
+            for name, number in zip(self.COUNTS, counts, strict=True):
+                self.count(name, number)
+            yield WindowedValue(report, window.max_timestamp(), [window])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas import formats
-from schemas.events import AnyEvent, Audience, Delete, ExternalId, Profile, Trait
+from schemas.events import Account, AccountMember, AnyEvent, Audience, Delete, ExternalId, Profile, Trait
 
 AT = datetime(1998, 3, 31, 12, 0, 0, 123456, tzinfo=UTC)
 EVENTS: list[AnyEvent] = [
@@ -28,6 +28,10 @@ EVENTS: list[AnyEvent] = [
     Trait(profile_id="p1", at=AT, computation="last_category", value='a "quoted"\nline'),
     Trait(profile_id="p1", at=AT, computation="last_category", value=None),
     Audience(profile_id="p1", at=AT, computation="big_spenders", member=False),
+    Trait(account_id="acme", at=AT, computation="seats", value={"used": 3}),
+    Audience(account_id="acme", at=AT, computation="at_risk", member=True),
+    Account(account_id="acme", at=AT, traits={"name": "Acme", "employees": 250}),
+    AccountMember(account_id="acme", profile_id="p1", at=AT, member=True),
     Delete(profile_id="p2", at=AT),
 ]
 LINES = [msgspec.json.encode(event) for event in EVENTS]
@@ -80,7 +84,24 @@ def test_the_json_schema_refuses_an_incomplete_trait(missing: str) -> None:
 def test_columns_are_all_fields_of_all_events_and_only_common_ones_are_needed() -> None:
     fields = {name for event in EVENTS for name in event.__struct_fields__}
     assert {"type", *fields} == {column.name for column in formats.COLUMNS}
-    assert {"type", "profile_id", "at"} == {column.name for column in formats.COLUMNS if column.needed}
+    assert {"type", "at"} == {column.name for column in formats.COLUMNS if column.needed}
+
+
+@pytest.mark.parametrize("both", [{"profile_id": "p1", "account_id": "acme"}, {}])
+def test_the_json_schema_refuses_a_trait_of_both_and_of_nobody(both: dict[str, str]) -> None:
+    line = {name: value for name, value in msgspec.json.decode(LINES[2]).items() if name != "profile_id"}
+    assert not jsonschema.Draft202012Validator(formats.json_schema()).is_valid(line | both)
+
+
+def test_a_file_needs_a_column_for_whom_its_events_are_about() -> None:
+    schema = formats.parquet_schema()
+    nobody = pa.schema([field for field in schema if field.name not in formats.SUBJECTS])
+    assert "it has no column `profile_id`" == formats.parquet_mismatch(nobody)
+    only_accounts = pa.schema([field for field in schema if field.name != "profile_id"])
+    assert "" == formats.parquet_mismatch(only_accounts)
+    avro = formats.avro_schema()
+    fields = [field for field in avro["fields"] if field["name"] not in formats.SUBJECTS]
+    assert "it has no field `profile_id`" == formats.avro_mismatch({**avro, "fields": fields})
 
 
 def test_own_schemas_fit() -> None:
@@ -112,7 +133,7 @@ def test_what_common_tools_write_fits_too() -> None:
         ("profile_id", pa.float64(), "its column `profile_id` is double, not string"),
         ("computation", pa.int64(), "its column `computation` is int64, not string"),
         ("member", pa.string(), "its column `member` is string, not bool"),
-        ("profile_id", pa.null(), "its column `profile_id` is null, not string"),
+        ("type", pa.null(), "its column `type` is null, not string"),
         ("external_ids", pa.list_(pa.string()), "its column `external_ids` is list<item: string>, not list<item"),
     ],
 )

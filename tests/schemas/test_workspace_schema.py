@@ -87,3 +87,26 @@ def test_it_takes_what_is_loaded_and_refuses_the_rest(tmp_path: Path, connection
     text = f"workspace: shop\ncomputations: [{{name: Big, kind: audience}}]\nconnections: [{connection}]\n"
     assert right == accepts(yaml.safe_load(text))
     assert right == loads(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("item", "right"),
+    [
+        ("{slack: '${SET}'}", True),
+        ("{slack: 'https://hooks.slack.example/T/B/x'}", False),
+        ("{webhook: 'https://ops.example/in?key=${SET}', after: 1.5h}", True),
+        ("{webhook: '${SET}', after: 90s}", True),
+        ("{command: [./page-me, ops]}", True),
+        ("{command: ./page-me}", True),
+        ("{after: 10m}", False),
+        ("{}", False),
+        ("{slack: '${SET}', command: ./page-me}", False),
+        ("{command: ./page-me, after: 10}", False),
+        ("{command: ./page-me, after: soon}", False),
+        ("{command: ./page-me, every: 10m}", False),
+        ("{mail: ops@shop.example}", False),
+    ],
+)
+def test_who_hears_of_trouble_is_right_for_both(tmp_path: Path, item: str, right: bool) -> None:
+    text = f"workspace: shop\ncomputations: []\nconnections: []\non_trouble:\n  - {item}\n"
+    assert (right, right) == (accepts(yaml.safe_load(text)), loads(tmp_path, text))

@@ -4,7 +4,6 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import msgspec
@@ -15,14 +14,17 @@ from apache_beam.testing.test_stream import TestStream
 from schemas.calls import Call
 from schemas.facts import AnyFact, EventFact, ReceiptFact, RetryFact, TickFact
 from schemas.packing import pack
+from schemas.state import account_of
 from tests.transforms.logic.job import Job, lines_of
-from transforms.fold import FoldProfiles, FoldShards, calls_of
+from transforms.fold import FoldShards
+from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, addressed
 from transforms.logic.fold import Facts
 from transforms.logic.plan import Plan
 from transforms.logic.portion import Parsed, Portion, fold_portion
 
 _plain = msgspec.json.decode
 _packed = msgspec.msgpack.Encoder().encode
+_any_fact = msgspec.msgpack.Decoder(AnyFact)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,26 @@ class Recorded(Job):
         return portion
 
 
+def numbered(job: "Recorded") -> tuple[list[tuple[str, bytes]], list[str]]:
+    """The facts and the calls of a job, with asks that count for each subject as they do in a step."""
+    assert job.first
+    asks: dict[str, list[int]] = {}
+    for _, call in job.made:
+        asks.setdefault(call.profile_id, []).append(call.ask)
+    own = {ask: job.first.now + n for each in asks.values() for n, ask in enumerate(sorted(each))}
+    facts = []
+    for name, packed in job.facts:
+        fact = _any_fact.decode(packed)
+        if isinstance(fact, ReceiptFact):
+            fact = ReceiptFact(msgspec.structs.replace(fact.receipt, ask=own[fact.receipt.ask]))
+        facts.append((name, _packed(fact)))
+    calls = []
+    for connection, call in job.made:
+        numbers = {field: own.get(getattr(call, field), 0) for field in ("ask", "replaces", "opens")}
+        calls.append(repr((connection, msgspec.structs.replace(call, **numbers))))
+    return facts, sorted(calls)
+
+
 def _singles(of: Facts) -> list[tuple[AnyFact, Facts]]:
     found: list[tuple[AnyFact, Facts]] = [(ReceiptFact(each), Facts(receipts=[each])) for each in of.receipts]
     found += [(EventFact(msgspec.json.encode(each)), Facts(events=[each])) for each in of.events]
@@ -96,22 +118,19 @@ def _singles(of: Facts) -> list[tuple[AnyFact, Facts]]:
 
 
 def made_by_stateful_step(plan: Plan, facts: list[tuple[str, bytes]], path: Path) -> list[tuple[str, Call]]:
-    """The calls of `FoldProfiles` over these facts, one after the other."""
+    """The calls of `FoldAccounts` and `FoldProfiles` over these facts, one after the other."""
     stream = TestStream()
     for fact in facts:
         stream = stream.add_elements([fact])
     clock = plan.now / 1_000_000
     options = beam.options.pipeline_options.PipelineOptions(["--streaming"])
     with beam.Pipeline(runner=BundleBasedDirectRunner(), options=options) as root:
-        folded = (
-            root
-            | stream.advance_watermark_to_infinity()
-            | beam.Map(_fact).with_output_types(tuple[str, bytes])
-            | FoldProfiles(plan, _Clock(clock))
-        )
-        for connection in plan.connections:
-            name = connection.name
-            folded[calls_of(name)] | f"Keep({name})" >> beam.ParDo(_AppendFn(path / name))
+        events = root | stream.advance_watermark_to_infinity()
+        plans, now = Always(plan), _Clock(clock)
+        accounts = events | _Only("Accounts", True) | FoldAccounts(plans, now)
+        own = events | _Only("Profiles", False)
+        profiles = (own, accounts["members"]) | beam.Flatten() | FoldProfiles(plans, now)
+        (accounts["calls"], profiles.calls) | "Calls" >> beam.Flatten() | "Append" >> beam.ParDo(_AppendFn(path))
     return [
         (connection.name, call)
         for connection in plan.connections
@@ -120,8 +139,21 @@ def made_by_stateful_step(plan: Plan, facts: list[tuple[str, bytes]], path: Path
     ]
 
 
-def _fact(fact: Any) -> Any:
-    return fact
+class _Only(beam.PTransform):
+    """Facts about accounts, or those about profiles."""
+
+    def __init__(self, label: str, accounts: bool) -> None:
+        super().__init__(label)
+        self._accounts = accounts
+
+    def expand(self, facts: beam.PCollection) -> beam.PCollection:
+        accounts = self._accounts
+        mine = facts | beam.Filter(lambda fact: (account_of(fact[0]) is not None) is accounts)
+        return mine | beam.MapTuple(_addressed).with_output_types(Keyed)
+
+
+def _addressed(subject: str, packed: bytes) -> Keyed:
+    return addressed(subject, _any_fact.decode(packed))
 
 
 class _Clock:
@@ -134,13 +166,28 @@ class _Clock:
         return self._seconds
 
 
-class _AppendFn(beam.DoFn):
-    def __init__(self, path: Path) -> None:
-        self._path = path
+class Always:
+    """The same plan, whatever version is asked for."""
 
-    def process(self, call: Call) -> None:
-        with self._path.open("ab") as file:
-            packed = _packed(call)
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def plan(self, version: int, now: float) -> Plan:
+        return self._plan
+
+    def version(self) -> int:
+        return 1
+
+
+class _AppendFn(beam.DoFn):
+    """Appends calls to a file for each connection."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def process(self, element: tuple[str, str, bytes]) -> None:
+        connection, _, packed = element
+        with (self._folder / connection).open("ab") as file:
             file.write(len(packed).to_bytes(4, "little") + packed)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.transforms.beam_job import BoundedJob, Recorded, made_by_stateful_step
+from tests.transforms.beam_job import BoundedJob, Recorded, made_by_stateful_step, numbered
 from tests.transforms.logic.transcripts import Case, cases, play
 
 CASES = dict(cases())
@@ -25,5 +25,5 @@ def test_the_stateful_step_makes_the_calls_that_the_fold_makes(case: Case, tmp_p
     if len(job.plans) > 1:
         pytest.skip("the workspace changes, and a running step has one plan")
     assert job.first
-    made = made_by_stateful_step(job.first, job.facts, tmp_path)
-    assert sorted(map(repr, job.made)) == sorted(map(repr, made))
+    facts, calls = numbered(job)
+    assert calls == sorted(map(repr, made_by_stateful_step(job.first, facts, tmp_path)))

@@ -165,14 +165,21 @@ class Keys:
         self.waiting: dict[Hashable, str] = {}  # the words
         self._prepared: dict[Hashable, float] = {}  # once more, when; inf: that is under way
 
-    def blocked(self, key: Hashable, blocked: Blocked, sent: float) -> Literal["prepare", "again", "wait"]:
-        """What to do with a blocked call of a request that left at `sent`: `prepare` its key, try `again`, `wait`."""
+    def blocked(
+        self, key: Hashable, blocked: Blocked, sent: float, sampled: bool = False
+    ) -> Literal["prepare", "again", "wait"]:
+        """What to do with a blocked call of a request that left at `sent`: `prepare` its key, try `again`, `wait`.
+
+        `sampled`: the key was prepared with this call as the sample. Where nothing was lost, another call may need more
+        than the samples before it did: the key is prepared with that one, too.
+        """
         if blocked.prepare and key not in self.waiting:
-            if key not in self._prepared:
+            last = self._prepared.get(key)
+            if last is not None and sent < last:
+                return "again"
+            if last is None or not (blocked.lost or sampled):
                 self._prepared[key] = inf
                 return "prepare"
-            if sent < self._prepared[key]:
-                return "again"
         self.waiting[key] = blocked.words
         return "wait"
 

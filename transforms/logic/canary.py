@@ -25,6 +25,11 @@ class Canary:
         elif isinstance(outcome, Rejected):
             self._reasons[outcome.reason] += 1
 
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is good whatever becomes of the calls that have no outcome yet."""
+        return self._delivered >= (1 - self._most) * self.size
+
     def verdict(self) -> str:
         """Why not to go on; "" if there is no reason."""
         rejected = self._reasons.total()

@@ -4,12 +4,12 @@ Facts live by their time: the latest `at` wins, a tie goes to the greater canoni
 deletion removes every fact up to its time and keeps older events out for good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from schemas.canonical import canonical, ordered, rank
-from schemas.events import AnyEvent, Delete, ExternalId, Profile, Trait
+from schemas.events import Account, AnyEvent, Delete, ExternalId, Profile, Trait
 from schemas.state import Known, ProfileState
 from transforms.logic.plan import Plan
 
@@ -42,22 +42,27 @@ def detect_changes(state: ProfileState, events: Sequence[AnyEvent], plan: Plan) 
         if type(event) is Profile:
             applied += _learn(state, event, at)
             continue
+        if type(event) is Account:
+            applied += _learn_traits(state, event.traits, at)
+            continue
         number = plan.computations[event.computation][0]  # type: ignore[union-attr]
         value = event.value if type(event) is Trait else event.member  # type: ignore[union-attr]
         known = values.get(number)
         if number in plan.tracked:
             news.setdefault(number, (known, []))[1].append((at, value))
-        if known is None or _wins((at, value), known):
-            applied += known is None or not _same(known[1], value)
+        if known is None or wins((at, value), known):
+            applied += known is None or not same(known[1], value)
             values[number] = (at, ordered(value))
     return applied, {number: _sequence(*facts) for number, facts in news.items()}
 
 
-def _wins(fact: Fact, known: Fact) -> bool:
+def wins(fact: Fact, known: Fact) -> bool:
+    """Whether a fact takes the place of a known one: the later, and at the same time the greater."""
     return fact[0] > known[0] or (fact[0] == known[0] and rank(fact[1]) > rank(known[1]))
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal, as JSON."""
     if type(one) is type(other) and type(one) is not list and type(one) is not dict:
         return bool(one == other)
     return canonical(one) == canonical(other)
@@ -67,12 +72,12 @@ def _sequence(known: Fact | None, facts: list[Fact]) -> list[Fact]:
     """The changes that these facts make after `known`, in order of their time."""
     latest: dict[int, Any] = {}
     for at, value in facts:
-        if (known is None or _wins((at, value), known)) and (at not in latest or _wins((at, value), (at, latest[at]))):
+        if (known is None or wins((at, value), known)) and (at not in latest or wins((at, value), (at, latest[at]))):
             latest[at] = value
     changes: list[Fact] = []
     before = known
     for fact in sorted(latest.items()):
-        if before is None or not _same(before[1], fact[1]):
+        if before is None or not same(before[1], fact[1]):
             changes.append(fact)
         before = fact
     return changes
@@ -84,10 +89,15 @@ def _learn(state: ProfileState, event: Profile, at: int) -> bool:
         applied |= _mention(state, external, at)
     for external in event.removed_ids:
         applied |= _remove(state, external, at)
-    for name, value in event.traits.items():
+    return _learn_traits(state, event.traits, at) or applied
+
+
+def _learn_traits(state: ProfileState, traits: Mapping[str, Any], at: int) -> bool:
+    applied = False
+    for name, value in traits.items():
         trait = state.traits.get(name)
-        if trait is None or _wins((at, value), trait):
-            applied |= trait is None or not _same(trait[1], value)
+        if trait is None or wins((at, value), trait):
+            applied |= trait is None or not same(trait[1], value)
             state.traits[name] = (at, ordered(value))
     return applied
 

@@ -1,8 +1,63 @@
-"""Progress: requests per second now, and how long the rest will take."""
+"""Estimates: how many requests calls will take, and how long; before they are sent, and while they are."""
 
 from collections import deque
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from schemas.limits import Limit
+from transforms.logic.limit import EVEN
 
 _SPAN = 10.0  # seconds over which the rate is measured
+
+
+class Ahead(NamedTuple):
+    """What it takes to send calls."""
+
+    requests: int
+    seconds: float  # 0: there is no cap
+
+
+def ahead(calls: int, per_request: float, limits: Sequence[Limit]) -> Ahead:
+    """At so many calls per request, under the slowest of these caps. More where a vendor is slower than its cap."""
+    requests = ceil(calls / max(per_request, 1.0))
+    cap = slowest(limits)
+    return Ahead(requests, requests * cap.seconds / cap.requests if cap else 0.0)
+
+
+def slowest(limits: Sequence[Limit]) -> Limit | None:
+    """Of the caps that count every request, the one that takes the longest."""
+    caps = [each for each in limits if not each.endpoint and each.unit == "requests"]
+    return max(caps, key=lambda each: each.seconds / each.requests, default=None)
+
+
+class Asked(NamedTuple):
+    """Requests of one endpoint class, and the objects in them."""
+
+    requests: int
+    objects: int
+
+
+def seconds_at(asked: Mapping[str, Asked], limits: Sequence[Limit]) -> float:
+    """How long so many requests take, by endpoint class, at all of these caps at once. 0: none holds them up.
+
+    What a long window (per hour, per day) allows goes at once; the rest waits for the next ones.
+    """
+    return max((_through(asked, limit) for limit in limits), default=0.0)
+
+
+def _through(asked: Mapping[str, Asked], limit: Limit) -> float:
+    """Of those that one limit counts."""
+    mine = [each for endpoint, each in asked.items() if limit.endpoint in ("", endpoint)]
+    number = sum(each.objects if limit.unit == "objects" else each.requests for each in mine)
+    if limit.seconds > EVEN:
+        return max(ceil(number / limit.requests) - 1, 0) * limit.seconds
+    return number * limit.seconds / limit.requests
+
+
+def time_left(pending: int, rate: float, requests: int, settled: int) -> float:
+    """Seconds for what is pending, at so many requests per second, and so many for what is settled; 0: not known."""
+    return pending * (requests / settled) / rate if settled and rate else 0.0
 
 
 class Estimate:
@@ -26,7 +81,7 @@ class Estimate:
         """Seconds for what is pending, at so many calls per request as were settled so far; 0: not known."""
         if not settled or not rate:
             return 0.0
-        seconds = pending * (requests / settled) / (min(rate, self._cap) if self._cap else rate)
+        seconds = time_left(pending, min(rate, self._cap) if self._cap else rate, requests, settled)
         self._foretold.append(now - self._start + seconds)
         return seconds
 

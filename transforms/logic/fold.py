@@ -1,6 +1,7 @@
-"""Fold: facts about one profile change what is known of it, and what its connections are asked to be told.
+"""Fold: facts about a profile or an account change what is known of it, and what connections are asked to be told.
 
     events ───┐
+    accounts ─┤
     receipts ─┼─ fold ─┬─ state: what is known, what was asked, what was told
     retries ──┤        ├─ calls, by connection
     a tick ───┘        └─ counts
@@ -16,11 +17,13 @@ from msgspec import Struct, field
 
 from schemas.calls import NOBODY, Call
 from schemas.events import AnyEvent
+from schemas.facts import MemberFact
 from schemas.receipts import Receipt
 from schemas.state import Entry, Open, ProfileState
 from transforms.logic.asking import Asking
 from transforms.logic.detect import Changes, detect_changes
-from transforms.logic.ledger import Retry, drop_unused, release, settle
+from transforms.logic.joined import belonging, hear_accounts
+from transforms.logic.ledger import Retry, doubt, drop_unused, release, settle
 from transforms.logic.plan import ConnectionPlan, Plan
 from transforms.logic.wanted import identifiers_of, wanted_of_sync
 
@@ -31,7 +34,21 @@ class Facts(Struct):
     events: Sequence[AnyEvent] = ()
     receipts: Sequence[Receipt] = ()  # in the order in which they were written
     retries: Sequence[Retry] = ()
+    members: Sequence[MemberFact] = ()  # what its accounts say
     tick: bool = False  # the workspace changed: nothing happened, but something else may be wanted
+    refresh: Sequence[int] = ()  # of a tick: slots in which everything that was told is told once more
+
+
+def together(found: Sequence[Facts]) -> Facts:
+    """Facts about one profile, in their order, as one."""
+    return Facts(
+        events=[each for facts in found for each in facts.events],
+        receipts=[each for facts in found for each in facts.receipts],
+        retries=[each for facts in found for each in facts.retries],
+        members=[each for facts in found for each in facts.members],
+        tick=any(facts.tick for facts in found),
+        refresh=[*dict.fromkeys(slot for facts in found for slot in facts.refresh)],
+    )
 
 
 class Folded(Struct):
@@ -43,6 +60,7 @@ class Folded(Struct):
     dropped: int = 0  # occurrences, since too many wait for a required key
     no_identifier: list[str] = field(default_factory=list)  # connections that know no identifier of the profile
     kept: list[str] = field(default_factory=list)  # connections, for each identifier that its vendor cannot forget
+    left: list[str] = field(default_factory=list)  # accounts that are to forget the profile: it was deleted
 
 
 def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: Iterator[int]) -> Folded:
@@ -50,25 +68,42 @@ def fold(profile_id: str, state: ProfileState, facts: Facts, plan: Plan, asks: I
     out = Folded()
     for receipt in facts.receipts:
         out.dropped += not settle(state, receipt, plan)
+    doubt(state, facts.refresh)
     deleted, had = state.deleted, [n for n, known in enumerate(state.ids) if known.counts]
     changes: Changes = {}
     if facts.events:
         out.applied, changes = detect_changes(state, facts.events, plan)
     if state.deleted != deleted:
         _forget(profile_id, state, plan, asks, had, out)
+    if state.accounts or facts.members:
+        out.left, through = hear_accounts(state, facts.members, plan)
+        changes |= through
     for retry in facts.retries:
         out.retried += _retry(state, retry)
     woken = bool(facts.receipts or facts.retries)
-    asking = Asking(profile_id, state, plan.now, asks, bool(facts.events), woken, out.calls)
-    for connection in plan.connections:
+    live = bool(facts.events or (facts.members and not facts.tick))
+    asking = Asking(profile_id, state, plan.now, asks, live, woken, out.calls)
+    for connection in _concerned(facts, plan):
         if deletions := state.ledger.get(connection.deletions):
             _ask_deletions(profile_id, state, connection, deletions, asks, out)
-        if state.values:
+        if state.values or (state.accounts and any(sync.members for sync in connection.syncs)):
             _tell(asking, connection, changes, out)
     out.dropped += asking.dropped
     if state.deleted is not None:
         drop_unused(state)
+    if state.gone:
+        state.asked = []
+    elif out.calls:
+        state.remember_asks(out.calls[0][1].ask, out.calls[-1][1].ask)
     return out
+
+
+def _concerned(facts: Facts, plan: Plan) -> Sequence[ConnectionPlan]:
+    """Connections to which these facts may matter: what became of a call matters to its own."""
+    if not facts.receipts or facts.events or facts.members or facts.retries or facts.tick:
+        return plan.connections
+    numbers = {plan.connection_of(receipt.slot) for receipt in facts.receipts}
+    return [connection for connection in plan.connections if connection.number in numbers]
 
 
 def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Folded) -> None:
@@ -78,7 +113,7 @@ def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Fol
         out.no_identifier.append(connection.name)
         return
     for sync in connection.syncs:
-        fact = state.values.get(sync.computation)
+        fact = belonging(state) if sync.members else state.values.get(sync.computation)
         if fact is not None and fact[0] > sync.after:
             wanted_of_sync(asking, connection, sync, known, fact, changes.get(sync.computation, []))
 

@@ -1,6 +1,7 @@
 """Keys: the snake_case of a computation's name, and how keys and types of identifiers are written."""
 
 from collections.abc import Collection
+from typing import Any
 from unicodedata import category, combining, normalize
 
 from schemas.events import IDENTIFIER_TYPES
@@ -52,6 +53,26 @@ def _begins_word(text: str, i: int) -> bool:
 def is_key(text: str) -> bool:
     """Whether it has only letters, digits and `_`."""
     return text != "" and all(c == "_" or _in_word(c) for c in text)
+
+
+# -- identifiers
+
+_EXACT = 2**53  # below it a double is a whole number without doubt
+
+
+def id_text(value: Any) -> Any:
+    """An identifier that came as a whole number, as its decimal text; anything else as it is.
+
+    42, 42.0 and 4.2e1 are all "42": a column of numbers with a gap in it is written as doubles by common tools.
+    """
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    return str(value) if type(value) is int and fits(value) else value
+
+
+def fits(number: int) -> bool:
+    """Whether it has at most 64 bits."""
+    return -(2**63) <= number < 2**64
 
 
 # -- types of identifiers

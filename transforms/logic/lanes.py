@@ -31,9 +31,9 @@ class Item:
     """A call in the sender's memory, and what became of it so far."""
 
     __slots__ = (
-        "accused", "attempts", "before", "call", "due", "gone", "job", "lanes", "marked", "maybe", "out", "put_off",
-        "ready", "refused", "route", "scheduled", "settled", "since", "taken_back", "trouble", "unit", "until",
-        "weight",
+        "accused", "attempts", "before", "call", "doubt", "due", "gone", "job", "lanes", "marked", "maybe", "out",
+        "put_off", "ready", "refused", "route", "sampled", "scheduled", "settled", "since", "taken_back", "trouble",
+        "unit", "until", "weight",
     )  # fmt: skip
 
     def __init__(self, call: Call) -> None:
@@ -44,12 +44,14 @@ class Item:
         self.until = 0.0  # and may do so until then; seconds since 1970
         self.since = 0.0  # when it first failed, seconds since 1970; 0: it did not
         self.job = ""  # the vendor's, that it is in
+        self.doubt: tuple[bool, float] | None = None  # `maybe` and `until` as they were ahead of the job
         self.marked = False  # a mark of it stands in the log
         self.put_off = 0  # how often, in this process
         self.trouble = 0.0  # since when it is put off, by the clock
         self.taken_back = False  # while it was out: it is not to be tried again
         self.settled = False
         self.refused: Rejected | None = None  # by the vendor, while it is not known whose fault that is
+        self.sampled = False  # what its key needs was prepared once more for it
         self.accused: object = None  # the same, of a refusal that may be about who tells
         # -- of the lanes
         self.lanes: tuple[_Lane, ...] = ()
@@ -281,7 +283,7 @@ class Lanes:
             item.due = item.scheduled = 0.0
             self._offer(item)
         while (found := self._best(may_go, full)) is not None:
-            if batch := self._fill(*found):
+            if batch := self._fill(*found, now):
                 return batch
         return None
 
@@ -306,7 +308,7 @@ class Lanes:
         self._turn += 1
         return route, backfill
 
-    def _fill(self, route: str, backfill: bool) -> list[Item]:
+    def _fill(self, route: str, backfill: bool, now: float) -> list[Item]:
         forming = _Forming(route, self._sizes[route])
         for each in (backfill, not backfill):
             queue = self._queues.get((route, each))
@@ -317,7 +319,7 @@ class Lanes:
                     self._unready(item)
                 elif forming.takes(item):
                     self._take_out(item, forming)
-                    self._follow(item, forming)
+                    self._follow(item, forming, now)
                 else:
                     passed_over.append(item)
             if queue is not None:
@@ -326,11 +328,11 @@ class Lanes:
                     del self._queues[route, each]
         return forming.items
 
-    def _follow(self, item: Item, forming: _Forming) -> None:
+    def _follow(self, item: Item, forming: _Forming, now: float) -> None:
         """What comes next in its lanes, while it may go along."""
         for lane in item.lanes:
             while (following := lane.head()) is not None:
-                if following.due or following.route != forming.route or not self._first(following, forming):
+                if following.due > now or following.route != forming.route or not self._first(following, forming):
                     break
                 if not forming.takes(following):
                     break
@@ -338,6 +340,7 @@ class Lanes:
 
     def _take_out(self, item: Item, forming: _Forming) -> None:
         self._unready(item)
+        item.due = item.scheduled = 0.0
         item.out = forming
         self.waiting[item.call.backfill] -= 1
         for lane in item.lanes:

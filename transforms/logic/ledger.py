@@ -1,5 +1,6 @@
 """The ledger: what a receipt means for what a connection has been told."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from math import ceil
 from typing import Any, NamedTuple
@@ -155,6 +156,14 @@ def _may_land(state: ProfileState, receipt: Receipt, plan: Plan) -> None:
         state.stray[number] = max(state.stray.get(number, 0), ceil(receipt.unsure_until))
 
 
+def doubt(state: ProfileState, slots: Iterable[int]) -> None:
+    """What was told in these slots may be gone at the vendor: it is told once more, and exits too."""
+    for slot in slots:
+        for entry in state.ledger.get(slot, {}).values():
+            if entry.told is not None:
+                entry.told, entry.exposed = None, True
+
+
 def release(state: ProfileState, retry: Retry) -> bool:
     """Forget that a call was rejected or expired: it goes again, if it is still wanted.
 
@@ -186,6 +195,6 @@ def drop_unused(state: ProfileState) -> None:
 
 
 __all__ = [
-    "MOST_WAITING", "Retry", "digest_kept", "drop_unused", "expiry", "kept", "kept_digest", "refusal", "release",
-    "settle", "stays", "wait",
+    "MOST_WAITING", "Retry", "digest_kept", "doubt", "drop_unused", "expiry", "kept", "kept_digest", "refusal",
+    "release", "settle", "stays", "wait",
 ]  # fmt: skip

@@ -37,8 +37,12 @@ class Spaced:
         self._interval = (limit.seconds + SLACK + WAY) / limit.requests
         self._apart = limit.seconds + WAY
         self._sent: deque[float] = deque(maxlen=max(1, int(limit.requests)))
-        # An earlier run may have sent until now, and have been catching up.
-        self._due = now + self._interval + 2 * self._late
+        self._due = now
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """Another process may have sent until now, and have been catching up."""
+        self._due = max(self._due, now + self._interval + 2 * self._late)
 
     @property
     def rate(self) -> float:
@@ -76,8 +80,12 @@ class Counted:
         self._sum = 0
         self._unsaved = 0  # how many of `_sum` are not in the last `save`
         self._reserved = 0
-        if limit.seconds <= EVEN:  # not kept over runs: an earlier one may have used it up until now
-            self._steps.append((now - self._step, self._most))
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """Another process may have used it up until now; what it counted in a long window comes by `restore`."""
+        if self.limit.seconds <= EVEN:
+            self._steps = deque([(now - self._step, self._most)])
             self._sum = self._most
 
     def _weight(self, items: int) -> int:
@@ -140,8 +148,10 @@ class Counted:
 class Limiter:
     """All limits of one credential, and what its vendor's refusals taught.
 
-    `rate`: requests per second while no long window is used up; 0: there is no cap.
+    `rate`: requests per second while no long window is used up; 0: there is no cap. `users`: deliveries that share it.
     """
+
+    users = 0
 
     def __init__(self, limits: Sequence[Limit], now: float) -> None:
         self._windows: list[Spaced | Counted] = []
@@ -151,6 +161,11 @@ class Limiter:
         self.learned = Learned()
         self._own: Spaced | None = None  # of the account, as its vendor tells
         self.join(limits, now)
+
+    def begin(self, now: float) -> None:
+        """This process sends again, after a time in which another one may have sent."""
+        for window in self._windows:
+            window.begin(now)
 
     def join(self, limits: Sequence[Limit], now: float) -> None:
         """Add the limits of a connection that shares the credential: the strictest ones count for all."""

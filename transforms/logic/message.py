@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.calls import Call, message_id
+from schemas.calls import Call, Identifier, message_id
 from schemas.workspace import Computation
 
 _EPOCH = datetime(1970, 1, 1)
@@ -11,26 +11,17 @@ _DEVICES = {"ios.idfa": "ios", "android.idfa": "android"}
 
 
 def message(call: Call, computation: Computation | None, event: str, namespace: str, connection: str) -> dict[str, Any]:
-    """An `identify`, `track` or `delete` message as JSON-able dict.
+    """An `identify`, `track`, `group` or `delete` message as JSON-able dict.
 
     `event` is the name of a track event. An e-mail identifier travels as `traits.email` in
     identify and as `context.traits.email` in track.
     """
     body: dict[str, Any] = {"type": call.kind}
     context: dict[str, Any] = {}
-    known: dict[str, Any] = {}
-    match call.identifier.type:
-        case "user_id":
-            body["userId"] = call.identifier.id
-        case "anonymous_id":
-            body["anonymousId"] = call.identifier.id
-        case "email" | "phone" as plain:
-            known = {plain: call.identifier.id}
-        case device if device in _DEVICES:
-            context["device"] = {"advertisingId": call.identifier.id, "type": _DEVICES[device]}
-        case other:
-            context["externalIds"] = [{"type": other, "id": call.identifier.id, "collection": "users"}]
-    if call.kind == "identify":
+    known = {} if call.kind == "group" else _whom(call.identifier, body, context)
+    if call.kind == "group":
+        body["groupId"] = call.identifier.id
+    if call.kind in ("identify", "group"):
         body["traits"] = {**call.traits, **known, call.key: call.value}
     elif known:
         context["traits"] = known
@@ -48,6 +39,22 @@ def message(call: Call, computation: Computation | None, event: str, namespace: 
     body["messageId"] = message_id(connection, call)
     body["timestamp"] = timestamp(call.at)
     return body
+
+
+def _whom(identifier: Identifier, body: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    """Say whom a message is about, in its body or its context; the trait that an identifier travels as."""
+    match identifier.type:
+        case "user_id":
+            body["userId"] = identifier.id
+        case "anonymous_id":
+            body["anonymousId"] = identifier.id
+        case "email" | "phone" as plain:
+            return {plain: identifier.id}
+        case device if device in _DEVICES:
+            context["device"] = {"advertisingId": identifier.id, "type": _DEVICES[device]}
+        case other:
+            context["externalIds"] = [{"type": other, "id": identifier.id, "collection": "users"}]
+    return {}
 
 
 def properties(call: Call, computation: Computation) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from schemas.canonical import digest
 from schemas.receipts import Receipt
 
 LANDING = 300.0  # seconds that a request may still land after it was given up
-_VALUES = ("identify", "add", "remove")  # state-like: an occurrence is told each time, and a deletion once more too
+# State-like: an occurrence is told each time, and a deletion once more too.
+_VALUES = ("identify", "group", "member", "add", "remove")
 
 
 def known(call: Call, replaced: Receipt | None, before: bytes | None) -> bytes | None:

@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, get_args
@@ -18,8 +18,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas.events import IDENTIFIER_TYPES, AnyEvent, Audience, ExternalId, Profile, Trait
-from transforms.logic.keys import meant_type
+from schemas.events import IDENTIFIER_TYPES, Account, AnyEvent, Audience, ExternalId, Profile, Trait
+from schemas.formats import SUBJECTS
+from schemas.state import account_key
+from transforms.logic.keys import fits, id_text, meant_type
+from transforms.logic.segment import MESSAGES, fault_of
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64  # arrays and objects inside one another; far below what the codecs can carry
@@ -33,9 +36,11 @@ _ADVICE = {
     "missing_field": "write the field in every event of this type",
     "empty_id": "leave the event out, or find the identifier that was lost",
     "wrong_type": "write the value as the type that is expected",
-    "unknown_event_type": "correct the type, or leave such events out; accounts are not supported yet",
+    "unknown_event_type": "correct the type, or leave such events out",
+    "unknown_message": "send only what computations say, or leave such messages out",
     "unknown_computation": "declare it in the workspace, or correct the event",
     "wrong_computation_kind": "correct the event's type, or the kind of the computation in the workspace",
+    "wrong_subject": "write the one whom the computation is about, or correct the level of it in the workspace",
     "time_without_zone": "add the zone: `Z` for UTC, or an offset such as `+01:00`",
     "absurd_time": "correct the time, or the clock of what wrote it",
     "misspelled_identifier_type": "write the type so; in another spelling it is one that no destination knows",
@@ -43,11 +48,11 @@ _ADVICE = {
 _TIME = "an RFC 3339 time with a zone, such as 1998-03-31T12:00:00Z"
 _EVENTS: dict[str, Any] = {struct.__struct_config__.tag: struct for struct in get_args(AnyEvent)}
 _KNOWN = {tag: frozenset(("type", *struct.__struct_fields__)) for tag, struct in _EVENTS.items()}
+_SUBJECTS = {struct: [n for n in SUBJECTS if n in struct.__struct_fields__] for struct in get_args(AnyEvent)}
 _KNOWN_ID = frozenset(ExternalId.__struct_fields__)
-_ID_FIELDS = ("profile_id", "account_id")
 _ID_LISTS = ("external_ids", "removed_ids")
 _WELL_KNOWN = frozenset(IDENTIFIER_TYPES)
-_EXACT = 2**53  # below it a double is a whole number without doubt
+_OF_PEOPLE = ("profile", "delete")
 
 
 class BadRecord(Struct, frozen=True):
@@ -60,7 +65,9 @@ class BadRecord(Struct, frozen=True):
 
 
 class _Route(Struct, gc=False):
-    profile_id: str | int | float
+    type: str = ""
+    profile_id: Any = ""
+    account_id: Any = ""  # in an event about a person a field that means nothing, whatever it has
 
 
 _decode = msgspec.json.Decoder(AnyEvent).decode
@@ -70,41 +77,37 @@ _route = msgspec.json.Decoder(_Route).decode
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def profile_id_of(line: bytes) -> str | None:
-    """The profile id alone, for routing; None where there is none (no event, or a blank line).
+def subject_of(line: bytes) -> str | None:
+    """The key of whom a line is about, for routing; None where there is none (no event, or a blank line).
 
-    It reads no more than it must: a line that has a profile id may still be a bad record.
+    A profile's key is its id, an account's is its `account_key`. It reads no more than it must: a line that has a
+    subject may still be a bad record.
     """
     try:
-        found = _route(line).profile_id
+        route = _route(line)
     except _UNREADABLE:
         return None
-    if type(found) is str:
-        return found
-    text = _id_text(found)
-    return text if type(text) is str else None
+    if route.type not in _OF_PEOPLE and (account_id := _as_text(route.account_id)):
+        return account_key(account_id)
+    return _as_text(route.profile_id)
 
 
-def _id_text(value: Any) -> Any:
-    """An identifier that came as a whole number, as its decimal text; anything else as it is.
-
-    42, 42.0 and 4.2e1 are all "42": a column of numbers with a gap in it is written as doubles by common tools.
-    """
-    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
-        value = int(value)
-    return str(value) if type(value) is int and _fits(value) else value
+def _as_text(found: Any) -> str | None:
+    text = found if type(found) is str else id_text(found)
+    return text if type(text) is str and text else None
 
 
 class Parser:
     """Parses lines against a workspace's computations and the run's clock.
 
-    `computations`: the kind, `trait` or `audience`, by what events may call a computation.
+    `computations`: the kind, `trait` or `audience`, by what events may call a computation; `of_accounts`: the names
+    of those that are about accounts.
     `unknown_fields` counts the fields that accepted events had and that mean nothing.
     """
 
-    def __init__(self, computations: Mapping[str, str], now: datetime) -> None:
+    def __init__(self, computations: Mapping[str, str], now: datetime, of_accounts: Collection[str] = ()) -> None:
         self.unknown_fields: Counter[str] = Counter()
-        self._kinds = dict(computations)
+        self._kinds, self._of_accounts = dict(computations), frozenset(of_accounts)
         self._spelling = {normalize("NFC", name): name for name in computations}
         self._latest = now + AHEAD
 
@@ -120,8 +123,11 @@ class Parser:
 
     def _checked(self, event: AnyEvent) -> AnyEvent | BadRecord:
         """A well-formed event in the workspace's spelling, or what it says that cannot be."""
-        if event.profile_id.isspace():
-            return _bad("empty_id", "$.profile_id", "more than blanks")
+        blank = _blank(event) if event.account_id else event.profile_id.isspace()  # type: ignore[union-attr]
+        if blank:
+            return _bad("empty_id", f"$.{_blank(event)}", "more than blanks")
+        if getattr(event, "profile_id", "")[:1] == "\0":  # the state has accounts under such names
+            return _bad("unsupported_value", "$.profile_id", "no character NUL at its beginning", "write another id")
         if not EARLIEST <= event.at <= self._latest:
             latest = self._latest.isoformat(timespec="seconds")
             return _bad("absurd_time", "$.at", f"a time from 1970 to {latest}, one day after the run's clock")
@@ -135,9 +141,27 @@ class Parser:
             known = _identified(event)
             fault = _unsupported(event.traits)
             return known if not fault or isinstance(known, BadRecord) else _bad_value("$.traits", fault)
+        if isinstance(event, Account) and (fault := _unsupported(event.traits)):
+            return _bad_value("$.traits", fault)
         return event
 
     def _computed(self, event: Trait | Audience, wanted: str) -> Trait | Audience | BadRecord:
+        if (
+            event.profile_id
+            and not event.account_id
+            and self._kinds.get(event.computation) == wanted
+            and event.computation not in self._of_accounts
+        ):  # nearly all of them
+            return event
+        spelt = self._spelt(event, wanted)
+        if isinstance(spelt, BadRecord):
+            return spelt
+        of_account = spelt.computation in self._of_accounts
+        if (of_account, not of_account) == (bool(spelt.account_id), bool(spelt.profile_id)):
+            return spelt
+        return _wrong_subject(spelt, of_account)
+
+    def _spelt(self, event: Trait | Audience, wanted: str) -> Trait | Audience | BadRecord:
         if self._kinds.get(event.computation) == wanted:
             return event
         # The same letters may be spelt in more than one way: é, or e with an accent behind it.
@@ -173,7 +197,7 @@ class Parser:
             return _bad("broken_json", "$", f"one object, not {_A[_name(plain)]}")
         tag = plain.get("type")
         if isinstance(tag, str) and tag not in _EVENTS:
-            return _bad("unknown_event_type", "$.type", f"one of {', '.join(_EVENTS)}")
+            return _no_event(plain, tag)
         unknown = _drop_unknown(plain, tag) if isinstance(tag, str) else []
         _take_numbers(plain)
         try:
@@ -185,6 +209,13 @@ class Parser:
         if not isinstance(checked, BadRecord):
             self.unknown_fields.update(unknown)
         return checked
+
+
+def _no_event(plain: dict[str, Any], tag: str) -> BadRecord:
+    """What is wrong with an object of another type: a message of Segment's that is not understood, or anything."""
+    if tag in MESSAGES and (fault := fault_of(plain)):
+        return _bad(*fault)
+    return _bad("unknown_event_type", "$.type", f"one of {', '.join(_EVENTS)}")
 
 
 def is_blank(line: bytes) -> bool:
@@ -211,12 +242,12 @@ def _drop_unknown(event: dict[str, Any], tag: str) -> list[str]:
 
 def _take_numbers(event: dict[str, Any]) -> None:
     """Identifiers that came as whole numbers become text."""
-    for name in _ID_FIELDS:
+    for name in SUBJECTS:
         if name in event:
-            event[name] = _id_text(event[name])
+            event[name] = id_text(event[name])
     for _, each in _ids_of(event):
         if "id" in each:
-            each["id"] = _id_text(each["id"])
+            each["id"] = id_text(each["id"])
 
 
 def _ids_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -225,6 +256,19 @@ def _ids_of(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for each in found if isinstance(found, list) else ():
             if isinstance(each, dict):
                 yield name, each
+
+
+def _blank(event: AnyEvent) -> str:
+    """Which of its subjects is nothing but blanks; "": none."""
+    return next((name for name in _SUBJECTS[type(event)] if getattr(event, name).isspace()), "")
+
+
+def _wrong_subject(event: Trait | Audience, of_account: bool) -> BadRecord:
+    right, wrong = ("account_id", "profile_id") if of_account else ("profile_id", "account_id")
+    if not getattr(event, right) and not getattr(event, wrong):
+        return _bad("missing_field", f"$.{right}", "text")
+    what = "accounts" if of_account else "people"
+    return _bad("wrong_subject", f"$.{wrong}", f"`{right}` alone: the computation is one of {what}")
 
 
 # -- identifiers
@@ -295,7 +339,7 @@ def _unsupported(value: Any, depth: int = 1) -> _Fault | None:
     if kind is str:
         return None if value.isascii() or _is_unicode(value) else _NOT_UNICODE
     if kind is int:
-        return None if _fits(value) else _TOO_BIG
+        return None if fits(value) else _TOO_BIG
     if kind is float:
         return None if value - value == 0 else _NOT_FINITE
     if kind is list or kind is dict:
@@ -323,10 +367,6 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _fits(number: int) -> bool:
-    return -(2**63) <= number < 2**64
 
 
 def _bad_value(path: str, fault: _Fault) -> BadRecord:

@@ -1,12 +1,12 @@
 """The registry meets a workspace: new things get numbers, and what changes for people is said before it happens."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 
 from msgspec import Struct
 
 from schemas.registry import Registry, SlotKey, SyncRecord
-from schemas.workspace import Connection, Sync, Workspace
+from schemas.workspace import Computation, Connection, Sync, Workspace
 
 
 class Vendor(Struct, frozen=True):
@@ -31,6 +31,11 @@ def sync_id(connection: str, sync: str) -> str:
     return f"{connection}/{sync}"
 
 
+def known_as(computation: Computation) -> str:
+    """The name by which a computation is remembered: one of accounts is another than one of people by the same key."""
+    return f"account/{computation.key}" if computation.level == "account" else computation.key
+
+
 def sync_name(sync: Sync) -> str:
     return sync.name or sync.computation
 
@@ -46,29 +51,33 @@ def enter(
     vendors: Mapping[str, Vendor],
     now: int,
     remade: Mapping[str, float] | None = None,
+    refresh: Iterable[str] = (),
 ) -> tuple[Registry, list[Notice]]:
     """The registry with everything of the workspace in it, and what changed. `now` in microseconds.
 
     `remade`: by `connection/form/key`, when a list or field that was gone at the vendor was made again (seconds since
-    1970). Nobody is in it any more, so everybody is told again.
+    1970). Nobody is in it any more, so everybody is told again. `refresh`: `connection/sync` of syncs of the workspace
+    of which everything that was told is told once more.
 
     A connection that is not in `vendors` stays as it was: nothing can be decided for it now.
     """
     registry = deepcopy(known)
     registry.workspace = workspace.workspace
-    notices = [*_renamed(registry, workspace), *_gone(registry, workspace)]
+    names = {computation.key: known_as(computation) for computation in workspace.computations}
+    notices = [*_renamed(registry, workspace, names), *_gone(registry, workspace)]
     for place, at in sorted((remade or {}).items()):
         if registry.remade.get(place) != at:
             registry.remade[place] = at
             connection_name, _, target = place.partition("/")
             notices.append(Notice(f"{connection_name}: {made_again(target)}: everybody is told it once more"))
-    for computation in workspace.computations:
-        if computation.key not in registry.computations:
-            registry.computations.append(computation.key)
+    registry.computations += [name for name in names.values() if name not in registry.computations]
     for connection in workspace.connections:
         if connection.name in vendors:
-            notices += _connection(registry, connection, vendors[connection.name], now)
+            notices += _connection(registry, connection, vendors[connection.name], names, now)
     notices += _told_again(registry, known)
+    for place in sorted({*refresh} - {*registry.refreshing}):
+        registry.refreshing.append(place)
+        notices.append(Notice(f"{place}: everything that was told is told once more"))
     return registry, notices
 
 
@@ -78,14 +87,14 @@ def made_again(target: str) -> str:
     return f"the {'list' if form == 'list' else 'field'} `{key}` was gone at the vendor and was made again"
 
 
-def _renamed(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
+def _renamed(registry: Registry, workspace: Workspace, names: Mapping[str, str]) -> Iterator[Notice]:
     """What has another name now; what it was told under the old one counts."""
     for connection in workspace.connections:
         if connection.was in registry.connections and connection.name not in registry.connections:
             _rename(registry, connection.was, connection.name)
             yield Notice(f"{connection.name} was {connection.was}: what it was told under that name counts")
         for sync in connection.syncs:
-            yield from _renamed_sync(registry, connection, sync)
+            yield from _renamed_sync(registry, connection, sync, names)
 
 
 def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
@@ -110,7 +119,9 @@ def _gone(registry: Registry, workspace: Workspace) -> Iterator[Notice]:
                 )
 
 
-def _connection(registry: Registry, connection: Connection, vendor: Vendor, now: int) -> Iterator[Notice]:
+def _connection(
+    registry: Registry, connection: Connection, vendor: Vendor, computations: Mapping[str, str], now: int
+) -> Iterator[Notice]:
     name = connection.name
     if name not in registry.connections:
         registry.connections.append(name)
@@ -124,7 +135,8 @@ def _connection(registry: Registry, connection: Connection, vendor: Vendor, now:
     registry.tenants[name] = vendor.tenant
     _slot(registry, SlotKey(name, vendor.tenant, "", "delete", ""))
     for sync in connection.syncs:
-        yield from _sync(registry, connection, sync, vendor, now, before not in (None, vendor.tenant))
+        moved = before not in (None, vendor.tenant)
+        yield from _sync(registry, connection, sync, vendor, computations[sync.computation], now, moved)
 
 
 def _told_again(registry: Registry, known: Registry) -> Iterator[Notice]:
@@ -160,16 +172,19 @@ def _rename(registry: Registry, old: str, new: str) -> None:
         registry.syncs[f"{new}/{place.partition('/')[2]}"] = registry.syncs.pop(place)
     for place in [place for place in registry.remade if place.startswith(f"{old}/")]:
         registry.remade[f"{new}/{place.partition('/')[2]}"] = registry.remade.pop(place)
+    registry.refreshing = [
+        sync_id(new, place.partition("/")[2]) if place.startswith(f"{old}/") else place for place in registry.refreshing
+    ]
 
 
 def _sync(
-    registry: Registry, connection: Connection, sync: Sync, vendor: Vendor, now: int, moved: bool
+    registry: Registry, connection: Connection, sync: Sync, vendor: Vendor, computation: str, now: int, moved: bool
 ) -> Iterator[Notice]:
     place, key = sync_id(connection.name, sync_name(sync)), sent_as(sync)
     record = registry.syncs.get(place)
     if record is None:
         record = registry.syncs[place] = SyncRecord(created=now, since=now, key=key)
-    elif record.computation != sync.computation:
+    elif record.computation != computation:
         yield Notice(f"{place} is of another computation now: it begins anew", grave=True)
         record.created = record.since = now
         record.epoch += 1
@@ -188,20 +203,26 @@ def _sync(
             )
         if moved or not record.present or record.key != key or record.forms != [*sync.forms]:
             record.epoch += 1
-    record.present, record.computation, record.key, record.forms = True, sync.computation, key, [*sync.forms]
+    record.present, record.computation, record.key, record.forms = True, computation, key, [*sync.forms]
     for form in sync.forms:
         tenant = tenant_of(registry, connection.name, vendor.tenant, form, key)
         _slot(registry, SlotKey(connection.name, tenant, sync_name(sync), form, key))
 
 
-def _renamed_sync(registry: Registry, connection: Connection, sync: Sync) -> Iterator[Notice]:
+def _renamed_sync(
+    registry: Registry, connection: Connection, sync: Sync, computations: Mapping[str, str]
+) -> Iterator[Notice]:
     """A sync that is new, where one of the same computation, key and forms is gone."""
     names, new = {sync_name(each) for each in connection.syncs}, sync_name(sync)
     if sync_id(connection.name, new) in registry.syncs:
         return
     for place, record in registry.syncs.items():
         owner, _, old = place.partition("/")
-        same = (record.computation, record.key, record.forms) == (sync.computation, sent_as(sync), [*sync.forms])
+        same = (record.computation, record.key, record.forms) == (
+            computations[sync.computation],
+            sent_as(sync),
+            [*sync.forms],
+        )
         if owner == connection.name and old not in names and same:
             registry.syncs[sync_id(owner, new)] = registry.syncs.pop(place)
             for slot in registry.slots:

@@ -80,7 +80,7 @@ def _matches(state: ProfileState, sync: SyncPlan) -> bool:
     return all(where.matches(state.traits, state.values, types) for where in sync.where)
 
 
-# -- identify and list membership: only the newest value counts
+# -- identify, group and list membership: only the newest value counts
 
 
 def _state_like(
@@ -104,7 +104,8 @@ def _state_like(
     if not leaving:
         for place in targets:
             entry = entries.get(place, _NEVER) if entries else _NEVER
-            if value is None and not (entry.exposed or entry.told is not None or entry.open):
+            empty = value is None or (sync.members and True not in value.values())
+            if empty and not (entry.exposed or entry.told is not None or entry.open):
                 continue
             if had and place not in had and (no_news or fact[0] <= state.ids[place].first):
                 state.ledger[form.slot][place] = Entry(rest=Rest(excused=kept(value)))
@@ -175,4 +176,4 @@ def _news(entry: Entry, call: Call) -> bool:
 def _kind(form: str, value: Any) -> Kind:
     if form == "list":
         return "add" if value else "remove"
-    return "identify"
+    return form if form in ("group", "member") else "identify"  # type: ignore[return-value]

@@ -26,6 +26,13 @@ class Condition(Struct, frozen=True, gc=False):
     values: tuple[bytes, ...]  # canonical, in order: equal conditions are equal bytes
     refused: bool  # it must be none of the values
 
+    def holds(self, traits: Mapping[str, tuple[int, Any]], values: Mapping[int, tuple[int, Any]]) -> bool:
+        return (canonical(self.value(traits, values)) in self.values) is not self.refused
+
+    def value(self, traits: Mapping[str, tuple[int, Any]], values: Mapping[int, tuple[int, Any]]) -> Any:
+        fact = traits.get(self.trait) if self.computation < 0 else values.get(self.computation)
+        return fact[1] if fact else None
+
 
 class Where(Struct, frozen=True):
     """A `where`, ready for every profile."""
@@ -40,13 +47,16 @@ class Where(Struct, frozen=True):
         for wanted in self.types:
             if wanted not in types:
                 return False
-        for condition in self.conditions:
-            number = condition.computation
-            fact = traits.get(condition.trait) if number < 0 else values.get(number)
-            among = canonical(fact[1] if fact else None) in condition.values
-            if among is condition.refused:
-                return False
-        return True
+        return all(condition.holds(traits, values) for condition in self.conditions)
+
+    def failing(
+        self, traits: Mapping[str, tuple[int, Any]], values: Mapping[int, tuple[int, Any]], types: Collection[str]
+    ) -> list[tuple[str, Any]]:
+        """What does not hold: the trait or computation and its value; `has TYPE`, which has none."""
+        missing = [(f"{HAS} {wanted}", None) for wanted in self.types if wanted not in types]
+        return missing + [
+            (each.trait, each.value(traits, values)) for each in self.conditions if not each.holds(traits, values)
+        ]
 
 
 def compiled(where: Mapping[str, Any], computations: Mapping[str, int]) -> Where:

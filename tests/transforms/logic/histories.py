@@ -66,12 +66,41 @@ _audience = st.fixed_dictionaries(
 )
 _delete = st.fixed_dictionaries({"type": st.just("delete"), "at": times})
 
+# -- accounts: two of them, whose members are ana and somebody of whom nothing else is known
+
+SEATS = Computation("Seats", "trait", "seats", "seats", "account")
+AT_RISK = Computation("At risk", "audience", "at_risk", "at_risk", "account")
+ACCOUNTS = ("acme", "bolt")
+_ACCOUNT_TRAITS = {"plan": st.sampled_from(["free", "gold"]), "name": st.just("Acme")}
+
+
+def _of_account(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Event]:
+    return st.fixed_dictionaries({"account_id": st.sampled_from(ACCOUNTS), "at": times, **fields})
+
+
+_seats = _of_account(type=st.just("trait"), computation=st.just("seats"), value=st.sampled_from(VALUES))
+_in = st.sampled_from([True, True, False])
+_at_risk = _of_account(type=st.just("audience"), computation=st.just("at_risk"), member=_in)
+_joins = _of_account(type=st.just("account_member"), profile_id=st.sampled_from(["ana", "ana", "bob"]), member=_in)
+_account = _of_account(type=st.just("account"), traits=st.fixed_dictionaries({}, optional=_ACCOUNT_TRAITS))
+
 # Mostly no deletion, since one wipes out what made the history interesting.
 event: st.SearchStrategy[Event] = st.one_of(_profile, _profile, _trait, _audience, _audience, _trait, _delete).map(
     lambda facts: {"profile_id": "ana", **facts}
 )
 known = _profile.map(lambda facts: {"profile_id": "ana", **facts})
 events = st.tuples(known, st.lists(event, max_size=12)).map(lambda parts: [parts[0], *parts[1]])
+
+_user = _profile.map(lambda facts: {"profile_id": "ana", **facts, "external_ids": [_external(IDENTIFIERS[0])]})
+# She is known by an identifier that most vendors understand, and is in an account: else little would be said.
+events_with_accounts = st.tuples(
+    _user,
+    _joins.map(lambda joins: {**joins, "profile_id": "ana"}),
+    _at_risk,
+    _seats,
+    st.lists(st.one_of(_seats, _at_risk, _at_risk, _joins, _joins, _account), max_size=10),
+    st.lists(event, max_size=5),
+).map(lambda parts: [*parts[:4], *parts[4], *parts[5]])
 
 _strategies: st.SearchStrategy[dict[str, Strategy]] = st.dictionaries(
     st.sampled_from(["email", "user_id"]), st.sampled_from(["all", "first", "last", "none", "attach"]), max_size=2
@@ -94,7 +123,9 @@ def syncs(key: str, forms: st.SearchStrategy[tuple[Form, ...]]) -> st.SearchStra
 
 def _forms(slug: str, key: str, occurrences: bool) -> st.SearchStrategy[tuple[Form, ...]]:
     """What a vendor takes of a computation."""
-    taken = [form for form in VENDORS[slug].forms if form != "list" or key == "vip"]
+    taken = [
+        form for form in VENDORS[slug].forms if form not in ("group", "member") and (form != "list" or key == "vip")
+    ]
     taken = [form for form in taken if form != "track" or occurrences]
     if taken == ["list"]:
         return st.just(("list",))
@@ -112,6 +143,41 @@ def workspaces(draw: st.DrawFn, occurrences: bool = False) -> Workspace:
         connection = Connection(f"my-{slug}", slug, chosen, Settings(), where=where, identifiers=identifiers)
         connections.append(connection)
     return Workspace("shop", (SCORE, VIP), tuple(connections))
+
+
+NO_WHERE: dict[str, Any] = {}
+ACCOUNT_WHERE = [*[NO_WHERE] * 6, *WHERE[-5:], {"plan": {"not": "free"}}, {"at_risk": True}, {"seats": [1, None]}]
+
+
+def _account_syncs(slug: str, key: str) -> st.SearchStrategy[Sync]:
+    forms = [form for form in VENDORS[slug].forms if form != "track" and (form != "list" or key == "at_risk")]
+    return st.builds(
+        Sync,
+        computation=st.just(key),
+        forms=st.lists(st.sampled_from(forms), min_size=1, unique=True).map(lambda forms: tuple(sorted(forms))),
+        identifiers=_strategies,
+        where=st.sampled_from(ACCOUNT_WHERE),
+        resync_on_new_identifier=st.booleans(),
+        historical=st.booleans(),
+        enrich=st.sampled_from([(), ("plan",), ("plan", "seats")] if key == "at_risk" else [(), ("plan", "at_risk")]),
+    )
+
+
+@st.composite
+def workspaces_with_accounts(draw: st.DrawFn) -> Workspace:
+    """One connection to each vendor: with computations of accounts, and one of people that knows of them."""
+    connections = []
+    for slug, vendor in VENDORS.items():
+        lists = vendor.forms == ("list",)
+        chosen = [draw(_account_syncs(slug, key)) for key in (["at_risk"] if lists else ["seats", "at_risk"])]
+        about = draw(syncs("vip", _forms(slug, "vip", occurrences=False)))
+        where = draw(st.sampled_from([{}, {"at_risk": True}, {"at_risk": {"not": True}}]))
+        chosen.append(replace(about, where=about.where | where))
+        where, identifiers = draw(st.sampled_from(ACCOUNT_WHERE)), draw(st.one_of(st.just({}), _strategies))
+        connections.append(
+            Connection(f"my-{slug}", slug, tuple(chosen), Settings(), where=where, identifiers=identifiers)
+        )
+    return Workspace("shop", (SCORE, VIP, SEATS, AT_RISK), tuple(connections))
 
 
 def without(workspace: Workspace, removed: set[tuple[str, str]]) -> Workspace:
@@ -135,4 +201,7 @@ def in_europe(workspace: Workspace) -> Workspace:
 
 removals = st.sets(
     st.sampled_from([(f"my-{slug}", what) for slug in VENDORS for what in ("score", "vip", "account")]), max_size=2
+)
+removals_with_accounts = st.sets(
+    st.sampled_from([(f"my-{slug}", what) for slug in VENDORS for what in ("seats", "at_risk", "account")]), max_size=2
 )

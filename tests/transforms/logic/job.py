@@ -1,6 +1,6 @@
 """A job without engine, disks and vendors: runs over packed states and logs, with the outcomes that a test decides."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec.json import encode
 
-from schemas.calls import Call
+from schemas.calls import Call, Identifier
 from schemas.registry import Registry
-from schemas.state import ProfileState, decode_profile
+from schemas.state import ProfileState, account_of, decode_profile
 from schemas.workspace import Workspace
 from tests.transforms.logic.plain_sender import Outcome, PlainSender, slots_of
 from tests.transforms.logic.vendors import vendors_of
@@ -57,7 +57,8 @@ class Job:
         self.plan = make_plan(workspace, vendors_of(workspace), self.registry, micros(now))
         self.fold_receipts()
         if self.plan.digest() != self.registry.digest:
-            self.fold({key: Facts(tick=True) for key in self.states if not key.startswith("\x00")})
+            subjects = [key for key in self.states if key[0] != "\x00" or account_of(key)]
+            self.fold({key: Facts(tick=True) for key in subjects})
             self.registry.digest = self.plan.digest()
         self.parsed = parse_lines([lines_of(events)], self.plan)
         self.portion = self.fold({name: Facts(events=of) for name, of in self.parsed.events.items()})
@@ -76,7 +77,7 @@ class Job:
     def fold(self, facts: Mapping[str, Facts]) -> Portion:
         """Fold, and write everything or nothing."""
         assert self.plan
-        return self.write(fold_portion(facts, self._packed, self.plan, self._numbers()))
+        return self.write(fold_portion(facts, self._packed, self.plan, self._numbers(), persons=self.persons))
 
     def write(self, portion: Portion) -> Portion:
         self.dropped += portion.counts["dropped"]
@@ -135,6 +136,15 @@ class Job:
         """What is kept of a profile."""
         raw = self.states.get(profile_id) or self.states.get(tombstone(profile_id))
         return decode_profile(raw) if raw else None
+
+    def persons(self, wanted: Collection[Identifier]) -> dict[Identifier, list[str]]:
+        """Who has, or had, each of these."""
+        found: dict[Identifier, list[str]] = {}
+        for key, packed in self.states.items():
+            for each in decode_profile(packed).ids if key[0] != "\0" else ():
+                if each.identifier in wanted:
+                    found.setdefault(each.identifier, []).append(key)
+        return found
 
     def _packed(self, keys: list[str]) -> dict[str, bytes]:
         return {key: self.states[key] for key in keys if key in self.states}

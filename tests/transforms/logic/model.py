@@ -1,7 +1,8 @@
 """The rules of what is sent, slow and obvious: every question is answered from the list of all that happened.
 
-State-like calls only: identify, list members, deletions. One profile. Written from the design's words, not from the
-code, which keeps a ledger instead of a history. Runs are hours apart, so that nothing lands late.
+State-like calls only: identify, group, list members, deletions. One profile, or one account. Written from the
+design's words, not from the code, which keeps a ledger instead of a history. Runs are hours apart, so that nothing
+lands late.
 """
 
 import json
@@ -20,6 +21,8 @@ Event = dict[str, Any]
 Place = tuple[str, str, Identifier]  # vendor account, slot (form and key), identifier
 UNANSWERED: tuple[Outcome, ...] = ("maybe", "expired maybe", "rejected maybe")
 EXPIRED: tuple[Outcome, ...] = ("expired", "expired maybe")
+COMPUTED = ("score", "vip", "seats", "at_risk")  # keys of computations; the last two are of accounts
+OF_ACCOUNTS = COMPUTED[2:]
 REFUSED: tuple[Outcome, ...] = ("rejected", "missing key", "rejected maybe", *EXPIRED)
 OPEN: tuple[Outcome, ...] = ("pending", "maybe")
 
@@ -70,7 +73,7 @@ def account(connection: Connection) -> str:
 
 
 class Model:
-    """All events so far, and all calls so far."""
+    """All events so far, and all calls so far about ana."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -113,6 +116,7 @@ class Model:
             for connection in workspace.connections
             for sync in connection.syncs
             for form in sync.forms
+            if self.takes(form)
             for told in self._wanted(workspace, connection, sync, form)
         ]
         for told in calls:  # what waits already is as old as it was
@@ -135,6 +139,10 @@ class Model:
         else:
             del self.asked[told.place]
 
+    def takes(self, form: str) -> bool:
+        """Whether a form is told of the person, and not of an account."""
+        return form != "group"
+
     # -- what is known of the person
 
     def deleted(self) -> int:
@@ -142,7 +150,8 @@ class Model:
 
     def living(self, *kinds: str) -> list[Event]:
         """Events of these types that no deletion is later than."""
-        return [e for e in self.events if e["type"] in kinds and _at(e) > self.deleted()]
+        mine = [e for e in self.events if e.get("profile_id") == "ana" and "account_id" not in e]
+        return [e for e in mine if e["type"] in kinds and _at(e) > self.deleted()]
 
     def mentions(self, identifier: Identifier, field: str = "external_ids") -> list[int]:
         return [_at(e) for e in self.living("profile") for i in e[field] if _identifier(i) == identifier]
@@ -158,12 +167,49 @@ class Model:
         return {i for i in named if max(self.mentions(i)) > max(self.mentions(i, "removed_ids"), default=-1)}
 
     def value(self, key: str) -> tuple[int, Any] | None:
+        if key in OF_ACCOUNTS:
+            return self.joined(key)
         facts = [
             (_at(e), e["value"] if e["type"] == "trait" else e["member"])
             for e in self.living("trait", "audience")
             if e["computation"] == key
         ]
         return max(facts, key=_rank, default=None)
+
+    def joined(self, key: str) -> tuple[int, Any] | None:
+        """What the accounts say that she is a member of: each its latest value. Who left one is out, or has null."""
+        found, left = [], []
+        for account in sorted({e["account_id"] for e in self.events if "account_id" in e}):
+            about = [e for e in self.events if e.get("account_id") == account]
+            joins = [e for e in about if e.get("profile_id") == "ana" and _at(e) > self.deleted()]
+            membership = max(((_at(e), e["member"]) for e in joins), default=None)
+            fact = latest(about, key)
+            if membership and not membership[1]:
+                left.append(membership[0])
+            elif membership and fact:
+                found.append((fact, max(fact[0], membership[0])))
+        if key == "seats" and found:
+            (_, value), at = max(found, key=lambda each: (_rank(each[0]), each[1]))
+            return at, value
+        inside = [at for (_, value), at in found if key == "at_risk" and value]
+        outside = [*left, *(at for _, at in found)]
+        if not outside:
+            return None
+        return (max(inside), True) if inside else (max(outside), None if key == "seats" else False)
+
+    def belonging(self) -> tuple[int, Any] | None:
+        """To which accounts she belongs, and to which no more, since the latest change of these."""
+        found: dict[str, tuple[int, bool]] = {}
+        for event in self.events:
+            if "account_id" in event and event.get("profile_id") == "ana" and _at(event) > self.deleted():
+                told = (_at(event), event["member"])
+                found[event["account_id"]] = max(told, found.get(event["account_id"], told))
+        if not found:
+            return None
+        return max(at for at, _ in found.values()), {account: member for account, (_, member) in found.items()}
+
+    def fact(self, sync: Sync, form: str) -> tuple[int, Any] | None:
+        return self.belonging() if form == "member" else self.value(sync.computation)
 
     def trait(self, name: str) -> Any:
         facts = [(_at(e), e["traits"][name]) for e in self.living("profile") if name in e.get("traits", {})]
@@ -174,7 +220,8 @@ class Model:
 
     def latest_news(self) -> int:
         telling = [e for e in self.living("profile") if e["external_ids"] or e["removed_ids"] or e.get("traits")]
-        return max((_at(e) for e in telling + self.living("trait", "audience")), default=0)
+        joined = [fact[0] for key in OF_ACCOUNTS if (fact := self.value(key))]
+        return max([*joined, *(_at(e) for e in telling + self.living("trait", "audience"))], default=0)
 
     def matches(self, where: dict[str, Any]) -> bool:
         for key, wanted in where.items():
@@ -183,7 +230,7 @@ class Model:
                     return False
                 continue
             fact = self.value(key)
-            is_now = canonical(self.trait(key) if key not in ("score", "vip") else fact[1] if fact else None)
+            is_now = canonical(self.trait(key) if key not in COMPUTED else fact[1] if fact else None)
             refused = isinstance(wanted, dict)
             among = wanted["not"] if refused else wanted
             if (is_now in [canonical(each) for each in (among if isinstance(among, list) else [among])]) == refused:
@@ -192,17 +239,18 @@ class Model:
 
     # -- what one form of a sync wants
 
-    def in_history(self, connection: Connection, sync: Sync) -> bool:
+    def in_history(self, connection: Connection, sync: Sync, form: str) -> bool:
         """Whether there is a value, from a time that the sync takes."""
-        fact = self.value(sync.computation)
+        fact = self.fact(sync, form)
         historical = sync.historical and VENDORS[connection.destination].history
         return fact is not None and (historical or fact[0] > self.created[connection.name, sync.computation])
 
     def _wanted(self, workspace: Workspace, connection: Connection, sync: Sync, form: str) -> Iterator[Told]:
-        fact = self.value(sync.computation)
-        if fact is None or not self.in_history(connection, sync):
+        fact = self.fact(sync, form)
+        if fact is None or not self.in_history(connection, sync, form):
             return
-        audience = next(c.kind for c in workspace.computations if c.key == sync.computation) == "audience"
+        kinds = {c.key: c.kind for c in workspace.computations}
+        audience = kinds[sync.computation] == "audience" and form != "member"
         (at, value), slot = fact, f"{form} {sync.computation}"
         receivers = [] if audience and not value else self.receivers(connection, sync)
         if not sync.resync_on_new_identifier:
@@ -212,7 +260,7 @@ class Model:
             told += self._exits(connection, slot, receivers, at, value, self.matching(connection, sync))
         for identifier, when, what in told:
             kind = form if form != "list" else "add" if what else "remove"
-            traits = canonical(self.traits(connection, sync, identifier))
+            traits = canonical(self.traits(connection, sync, identifier, form))
             each = Told(connection, (account(connection), slot, identifier), kind, canonical(what), when, traits, sync)
             if self._due(each):
                 yield each
@@ -234,10 +282,14 @@ class Model:
     def _due(self, told: Told) -> bool:
         if self.sure(told.place) == told.value or self.excused.get(told.place) == told.value:
             return False
-        if told.value == "null" and not self.possibly_told(told.place):
+        if self.says_nothing(told.value) and not self.possibly_told(told.place):
             return False
         refused = self.refused(told.place)
         return refused is None or not refused.keeps_out(told)
+
+    def says_nothing(self, value: str) -> bool:
+        """Whether it is nothing to whom nothing was told: no value, or accounts that were left."""
+        return value == "null" or (value[0] == "{" and "true" not in value)
 
     def strategy(self, connection: Connection, sync: Sync, kind: str) -> str:
         return sync.identifiers.get(kind) or connection.identifiers.get(kind) or "all"
@@ -266,10 +318,8 @@ class Model:
         kinds = sorted({i.type for i in attached}, key=lambda kind: (takes.index(kind) if kind in takes else 0, kind))
         return [i for i in attached if i.type == kinds[0]]
 
-    def traits(self, connection: Connection, sync: Sync, receiver: Identifier) -> dict[str, Any]:
-        found = {name: self.trait(name) for name in sync.enrich if name != "score" and self.has_trait(name)}
-        if "score" in sync.enrich and (score := self.value("score")):
-            found["score"] = score[1]
+    def traits(self, connection: Connection, sync: Sync, receiver: Identifier, form: str) -> dict[str, Any]:
+        found = self.enrichment(sync) if form != "member" else {}
         told = self.receivers(connection, sync)
         if told and receiver in self.identifiers():
             attached = self.understood(connection, sync, attached=True)
@@ -282,6 +332,10 @@ class Model:
                     break
         return found
 
+    def enrichment(self, sync: Sync) -> dict[str, Any]:
+        found = {name: self.trait(name) for name in sync.enrich if name not in COMPUTED and self.has_trait(name)}
+        return found | {key: fact[1] for key in sync.enrich if key in COMPUTED and (fact := self.value(key))}
+
     def _excuse(self, tenant: str, slot: str, receivers: Sequence[Identifier], at: int, value: Any) -> None:
         """Without resync, a new identifier gets the next change, not the value that there is."""
         for place, kept in list(self.excused.items()):
@@ -291,7 +345,7 @@ class Model:
         heard = any(canonical(value) in (self.sure(other), self._asked_value(other)) for other in others)
         for identifier in receivers:
             place = tenant, slot, identifier
-            if place in others or (value is None and not self.possibly_told(place)):
+            if place in others or (self.says_nothing(canonical(value)) and not self.possibly_told(place)):
                 continue
             if others and (heard or at <= self.first_mention(identifier)):
                 self.excused[place] = canonical(value)
@@ -369,6 +423,57 @@ class Model:
             elif told.outcome in ("delivered", "maybe"):
                 last = None
         return last
+
+
+class AccountModel(Model):
+    """The same about one account, as far as it is told as a whole."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__()
+        self.account = account
+
+    def takes(self, form: str) -> bool:
+        return form == "group"
+
+    def deleted(self) -> int:
+        return -1
+
+    def about(self) -> list[Event]:
+        return [e for e in self.events if e.get("account_id") == self.account]
+
+    def identifiers(self) -> set[Identifier]:
+        return {Identifier("account_id", self.account)}
+
+    def value(self, key: str) -> tuple[int, Any] | None:
+        return latest(self.about(), key) if key in OF_ACCOUNTS else None
+
+    def trait(self, name: str) -> Any:
+        facts = [(_at(e), e["traits"][name]) for e in self.about() if name in e.get("traits", {})]
+        return max(facts, key=_rank)[1] if facts else None
+
+    def has_trait(self, name: str) -> bool:
+        return any(name in e.get("traits", {}) for e in self.about())
+
+    def latest_news(self) -> int:
+        traits = [_at(e) for e in self.about() if e.get("traits")]
+        return max([*traits, *(fact[0] for key in OF_ACCOUNTS if (fact := self.value(key)))], default=0)
+
+    def matching(self, connection: Connection, sync: Sync) -> bool:
+        return self.matches(sync.where)
+
+    def receivers(self, connection: Connection, sync: Sync) -> list[Identifier]:
+        return sorted(self.identifiers()) if self.matching(connection, sync) else []
+
+    def traits(self, connection: Connection, sync: Sync, receiver: Identifier, form: str) -> dict[str, Any]:
+        return self.enrichment(sync)
+
+
+def latest(about: list[Event], key: str) -> tuple[int, Any] | None:
+    """The latest value of a computation in events about an account."""
+    facts = [
+        (_at(e), e["value"] if e["type"] == "trait" else e["member"]) for e in about if e.get("computation") == key
+    ]
+    return max(facts, key=_rank, default=None)
 
 
 def _at(event: Event) -> int:

@@ -26,7 +26,7 @@ Slots = Mapping[int, tuple[int, bytes]]  # what a workspace has: the epoch and t
 def slots_of(connection: ConnectionPlan) -> Slots:
     """Of what a sender of this workspace sends calls; retired names too, for their exits."""
     found = {connection.deletions: (0, b"")}
-    for sync in connection.syncs:
+    for sync in (*connection.syncs, *connection.groups):
         for form in [*sync.forms, *(form for form, _ in sync.retired)]:
             found[form.slot] = (sync.epoch, sync.settings)
     return found

@@ -275,7 +275,7 @@ def test_a_connection_that_nobody_may_use_stops_with_what_is_out(took: float) ->
 
 
 def test_a_key_is_prepared_once_more_before_its_calls_wait() -> None:
-    keys, missing = Keys(), Blocked("no such list", prepare=True)
+    keys, missing = Keys(), Blocked("no such list", prepare=True, lost=True)
     assert ["prepare", "again"] == [keys.blocked("vip", missing, sent) for sent in (1.0, 1.1)]
     keys.prepared("vip", 2.0)
     assert "again" == keys.blocked("vip", missing, 1.9)
@@ -292,6 +292,16 @@ def test_a_key_that_was_delivered_meanwhile_may_be_prepared_again() -> None:
     keys.prepared("vip", 2.0)
     keys.delivered("vip")
     assert "prepare" == keys.blocked("vip", missing, 3.0)
+
+
+def test_a_key_is_prepared_with_each_call_that_needs_more_than_those_before() -> None:
+    keys, missing = Keys(), Blocked("no such field", prepare=True)
+    assert "prepare" == keys.blocked("vip", missing, 1.0)
+    keys.prepared("vip", 2.0)
+    assert "prepare" == keys.blocked("vip", missing, 3.0, sampled=False)
+    keys.prepared("vip", 4.0)
+    assert "wait" == keys.blocked("vip", missing, 5.0, sampled=True)
+    assert "wait" == keys.blocked("vip", missing, 6.0, sampled=False), "preparing does not help this key"
 
 
 def test_a_key_that_preparing_does_not_help_waits_at_once() -> None:

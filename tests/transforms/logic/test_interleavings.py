@@ -39,7 +39,7 @@ def test_every_short_history_ends_well(shape: Shape) -> None:
 
 
 @by_shape
-@settings(max_examples=max(60, MOST // 100), deadline=None)
+@settings(max_examples=max(60, MOST // 100))
 @given(st.data())
 def test_long_histories_end_well(shape: Shape, data: st.DataObject) -> None:
     steps: dict[str, Callable[[World], None]] = steps_of(shape)

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.calls import Call, Identifier
@@ -45,7 +45,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS, st.integers(1, 4), st.randoms(use_true_random=False))
 def test_calls_about_one_key_of_a_person_leave_in_order_whatever_is_put_back(told, size, chance) -> None:  # type: ignore[no-untyped-def]
     made = [call(n, who, key, kind, backfill=back) for n, (who, key, kind, back) in enumerate(told, 1)]
@@ -117,6 +116,15 @@ def test_what_was_put_back_waits_for_its_time_and_so_does_what_is_behind_it() ->
     assert waiting.take(8.9) is None
     assert 9.0 == waiting.next_due()
     assert [1, 2] == asks(waiting.take(9.0))
+
+
+def test_what_was_put_back_for_one_moment_goes_together_then() -> None:
+    """As of calls in one job of a vendor's: they are asked about once, and where it is lost all of them go again."""
+    waiting = filled(call(1, "ana"), call(2, "ana", "l"), call(3, "ana", "m"))
+    for item in waiting.take(0.0) or []:
+        waiting.put_back(item, 9.0 if item.call.ask < 3 else 9.5)
+    assert [1, 2] == asks(waiting.take(9.0))
+    assert 9.5 == waiting.next_due() or waiting.take(9.4) is None
 
 
 def test_an_address_that_two_people_have_is_told_in_the_order_of_the_asks() -> None:

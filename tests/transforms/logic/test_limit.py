@@ -23,7 +23,7 @@ def backlog(lengths: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(windows, min_size=1, max_size=3), pauses, st.floats(0.0, 0.2), st.randoms(use_true_random=False))
 def test_no_sliding_window_at_the_server_holds_more_than_its_cap(limits, lengths, late, chance) -> None:  # type: ignore[no-untyped-def]
     work = backlog(lengths)
@@ -34,7 +34,25 @@ def test_no_sliding_window_at_the_server_holds_more_than_its_cap(limits, lengths
         assert limit.requests >= peak(arrived, limit.seconds)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60)
+@given(windows, st.lists(st.tuples(st.booleans(), st.floats(0.01, 3.0)), min_size=2, max_size=12))
+def test_processes_that_take_turns_keep_the_cap_together(limit: Window_, turns: list[tuple[bool, float]]) -> None:
+    """As a lease goes from one to the other and back."""
+    processes = [Limiter([Limit(limit.requests, limit.seconds)], 0.0) for _ in range(2)]
+    now, sent, memory = 0.0, list[float](), dict[str, Any]()
+    for number, share in turns:
+        limiter, end = processes[number], now + share * min(limit.seconds, 3.0)
+        limiter.begin(now)
+        limiter.restore(memory, now, now)
+        while (ready := now + limiter.delay(now, "")) < end:
+            now = ready
+            limiter.take(now, "")
+            sent.append(now)
+        memory, now = limiter.save(end, end, ahead=False), end
+    assert limit.requests >= peak(sent, limit.seconds)
+
+
+@settings(max_examples=40)
 @given(windows, st.randoms(use_true_random=False))
 def test_a_backlog_uses_the_cap(limit, chance) -> None:  # type: ignore[no-untyped-def]
     seconds = min(20.0, 3_000 / limit.requests) * limit.seconds + 3 * limit.seconds / limit.requests

@@ -10,21 +10,39 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.dead_letters import BAD_RECORD
-from schemas.events import IDENTIFIER_TYPES, AnyEvent, Audience, Delete, Event, ExternalId, Profile, Trait
-from transforms.logic.parse import MAX_DEPTH, MAX_LINE_BYTES, BadRecord, Parser, is_blank, profile_id_of
+from schemas.events import (
+    IDENTIFIER_TYPES,
+    Account,
+    AccountMember,
+    AnyEvent,
+    Audience,
+    Delete,
+    Event,
+    ExternalId,
+    Profile,
+    Trait,
+)
+from schemas.state import account_key
+from transforms.logic.parse import MAX_DEPTH, MAX_LINE_BYTES, BadRecord, Parser, is_blank, subject_of
+from transforms.logic.portion import key_of
 
 NOW = datetime(1998, 4, 1, tzinfo=UTC)
 AT = "1998-03-31T12:00:00Z"
 TIME = datetime(1998, 3, 31, 12, tzinfo=UTC)
-COMPUTATIONS = {"total_revenue": "trait", "big_spenders": "audience"}
+COMPUTATIONS = {"total_revenue": "trait", "big_spenders": "audience", "seats": "trait", "at_risk": "audience"}
+OF_ACCOUNTS = ("seats", "at_risk")
 
 
 def parser() -> Parser:
-    return Parser(COMPUTATIONS, NOW)
+    return Parser(COMPUTATIONS, NOW, OF_ACCOUNTS)
 
 
 def line(**fields: Any) -> bytes:
     return json.dumps({"type": "delete", "profile_id": "p1", "at": AT, **fields}).encode()
+
+
+def of_account(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"type": kind, "account_id": "acme", "at": AT, **fields}).encode()
 
 
 def trait(value: str) -> bytes:
@@ -56,6 +74,28 @@ def test_each_type_of_event() -> None:
     ] == [parser().parse(text) for text in lines]
 
 
+def test_each_type_of_event_about_an_account() -> None:
+    lines = [
+        of_account("account", traits={"name": "Acme"}),
+        of_account("account_member", profile_id=42, member=True),
+        of_account("trait", computation="seats", value=3),
+        of_account("audience", computation="at_risk", member=False),
+    ]
+    assert [
+        Account(account_id="acme", at=TIME, traits={"name": "Acme"}),
+        AccountMember(account_id="acme", profile_id="42", at=TIME, member=True),
+        Trait(account_id="acme", at=TIME, computation="seats", value=3),
+        Audience(account_id="acme", at=TIME, computation="at_risk", member=False),
+    ] == [parser().parse(text) for text in lines]
+    assert {account_key("acme")} == {subject_of(text) for text in lines}
+
+
+def test_an_account_and_a_person_of_one_id_are_two_subjects() -> None:
+    assert "p1" == subject_of(line(type="profile", account_id="acme"))
+    assert subject_of(of_account("account", account_id="p1")) == account_key("p1") != subject_of(line())
+    assert account_key("7") == subject_of(of_account("account", account_id=7.0))
+
+
 BAD: list[tuple[str, bytes, str, str, str]] = [
     # what, the line, its reason, the field, a part of what was expected
     ("cut short", line()[:-5], "broken_json", "", "the line ends before"),
@@ -67,7 +107,13 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
     ("Latin-1", line().replace(b"p1", b"caf\xe9"), "invalid_utf8", "", "UTF-8; the byte at 37 is not"),
     ("Latin-1 in an unknown field", line(x="?").replace(b"?", b"\xe9"), "invalid_utf8", "", "UTF-8"),
     ("a line without end", b"{" + b" " * MAX_LINE_BYTES, "too_long", "", "at most 4,194,304 bytes"),
-    ("no type", line().replace(b"type", b"kind"), "missing_field", "$.type", "one of profile, trait, audience, delete"),
+    (
+        "no type",
+        line().replace(b"type", b"kind"),
+        "missing_field",
+        "$.type",
+        "one of profile, trait, audience, account, account_member, delete",
+    ),
     ("no profile id", line().replace(b"profile_id", b"id"), "missing_field", "$.profile_id", "text"),
     ("no time", line().replace(b'"at"', b'"on"'), "missing_field", "$.at", "RFC 3339"),
     ("no value", line(type="trait", computation="total_revenue"), "missing_field", "$.value", "any JSON"),
@@ -156,6 +202,13 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
     ("the 31st of February", line(at="1998-02-31T00:00:00Z"), "wrong_type", "$.at", "RFC 3339"),
     ("an unknown type of event", line(type="purchase"), "unknown_event_type", "$.type", "one of profile, trait"),
     (
+        "a message of Segment's that is of no use here",
+        line(type="page", userId="u1", timestamp="1998-01-01T00:00:00Z"),
+        "unknown_message",
+        "$.type",
+        "identify, group or track",
+    ),
+    (
         "a misspelt computation",
         line(type="trait", computation="total_revenu", value=1),
         "unknown_computation",
@@ -176,6 +229,47 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
         "$.type",
         "an event of type `trait`",
     ),
+    ("an account without its id", line(type="account"), "missing_field", "$.account_id", "text"),
+    ("a member without an account", line(type="account_member", member=True), "missing_field", "$.account_id", "text"),
+    ("an account's name", line(profile_id="\0account:acme"), "unsupported_value", "$.profile_id", "no character NUL"),
+    (
+        "an account's name, of a member",
+        of_account("account_member", profile_id="\0account:acme", member=True),
+        "unsupported_value",
+        "$.profile_id",
+        "no character NUL",
+    ),
+    ("a blank account id", of_account("account", account_id=" "), "empty_id", "$.account_id", "more than blanks"),
+    ("a blank member", of_account("account_member", profile_id=" ", member=True), "empty_id", "$.profile_id", "blanks"),
+    (
+        "account traits beyond 64 bits",
+        of_account("account", traits={"n": 2**64}),
+        "unsupported_value",
+        "$.traits.n",
+        "",
+    ),
+    (
+        "nobody",
+        of_account("trait", computation="seats", value=1).replace(b"account_id", b"a"),
+        "missing_field",
+        "$.account_id",
+        "text",
+    ),
+    (
+        "a person's trait of an account",
+        line(type="trait", computation="seats", value=1),
+        "wrong_subject",
+        "$.profile_id",
+        "`account_id` alone",
+    ),
+    (
+        "an account's audience of people",
+        of_account("audience", computation="big_spenders", member=True),
+        "wrong_subject",
+        "$.account_id",
+        "`profile_id` alone",
+    ),
+    ("both", of_account("trait", profile_id="p1", computation="seats", value=1), "wrong_subject", "$.profile_id", ""),
     ("a time without zone", line(at="1998-03-31T12:00:00"), "time_without_zone", "$.at", "with a zone"),
     ("before 1970", line(at="1969-12-31T23:59:59Z"), "absurd_time", "$.at", "from 1970 to 1998-04-02"),
     ("a week ahead", line(at="1998-04-08T00:00:00Z"), "absurd_time", "$.at", "one day after the run's clock"),
@@ -249,7 +343,7 @@ def test_of_a_repeated_key_the_last_counts() -> None:
 def test_a_blank_line_is_no_record(blank: bytes) -> None:
     assert is_blank(blank)
     assert parser().parse(blank) is None
-    assert profile_id_of(blank) is None
+    assert subject_of(blank) is None
 
 
 def test_windows_line_ends_are_white_space() -> None:
@@ -278,7 +372,7 @@ def test_unknown_fields_of_bad_records_are_not_counted() -> None:
     [b"[]", b"{", b'{"profile_id": 7.5}', b'{"profile_id": true}', b'{"profile_id": "\xff"}', b"[" * 9000],
 )
 def test_no_profile_id_where_there_is_none(text: bytes) -> None:
-    assert profile_id_of(text) is None
+    assert subject_of(text) is None
 
 
 # -- identifiers and names
@@ -302,7 +396,7 @@ def test_a_whole_number_as_identifier_is_its_decimal_text(number: str, text: str
     written = written.replace(b": 0", b": " + number.encode())
     user = ExternalId(type="user_id", id=text)
     assert Profile(profile_id=text, at=TIME, external_ids=[user]) == parser().parse(written)
-    assert text == profile_id_of(written)
+    assert text == subject_of(written)
 
 
 def test_whole_numbers_are_taken_in_removed_ids_and_beside_unknown_fields() -> None:
@@ -317,7 +411,7 @@ def test_whole_numbers_are_taken_in_removed_ids_and_beside_unknown_fields() -> N
 def test_what_is_no_whole_number_for_certain_is_no_identifier(number: str) -> None:
     written = line(profile_id=0).replace(b": 0", b": " + number.encode())
     assert isinstance(parser().parse(written), BadRecord)
-    assert profile_id_of(written) is None
+    assert subject_of(written) is None
 
 
 COMPOSED, DECOMPOSED = "Caf\u00e9", "Cafe\u0301"
@@ -434,7 +528,7 @@ def check(text: bytes) -> None:
     elif isinstance(result, Event):
         assert result == msgspec.msgpack.decode(msgspec.msgpack.encode(result), type=AnyEvent)
         assert result == parser().parse(msgspec.json.encode(result))
-        assert result.profile_id == profile_id_of(text)
+        assert key_of(result) == subject_of(text)
     else:
         assert result.reason in BAD_RECORD
         assert result.expected
@@ -466,3 +560,21 @@ def test_an_unknown_field_changes_nothing_else(event: dict[str, Any]) -> None:
     plain = parser().parse(json.dumps(event).encode())
     with_unknown = parser().parse(json.dumps({"unknown": 1, **event}).encode())
     assert plain == with_unknown
+
+
+@pytest.mark.parametrize("strange", [None, [1], {"id": 1}, True, 1.5, "", 0])
+@pytest.mark.parametrize("kind", ["profile", "delete"])
+def test_whatever_a_person_has_as_an_account_the_event_is_about_the_person(kind: str, strange: Any) -> None:
+    """Without a subject, it would be folded beside what is known of the person, and its state would have no name."""
+    text = line(type=kind, account_id=strange)
+    event = parser().parse(text)
+    assert not isinstance(event, BadRecord | None)
+    assert "p1" == key_of(event) == subject_of(text)
+
+
+@pytest.mark.parametrize("zero", [0, 0.0])
+def test_an_account_may_be_number_zero(zero: float) -> None:
+    text = of_account("account", account_id=zero)
+    event = parser().parse(text)
+    assert not isinstance(event, BadRecord | None)
+    assert account_key("0") == key_of(event) == subject_of(text)

@@ -7,12 +7,14 @@ from msgspec.json import encode
 from msgspec.msgpack import Decoder
 
 from schemas.packing import unpack
+from schemas.state import account_key
 from schemas.workspace import Connection, Sync, Workspace
 from tests.transforms.logic.histories import SCORE, VIP
 from tests.transforms.logic.job import Event, Job, at, hour
 from tests.transforms.logic.vendors import Settings
 from transforms.logic.fold import Facts
-from transforms.logic.portion import PAYLOAD, Lines, fold_portion, parse_lines, tombstone
+from transforms.logic.portion import PAYLOAD, Lines, fold_portion, known_of, parse_lines, tombstone
+from transforms.logic.segment import Known
 from transforms.read import packs, shard_of
 
 SHOP = Workspace(
@@ -143,7 +145,7 @@ def test_lines_travel_to_their_shard_in_packs_and_what_has_no_profile_goes_to_th
     lines = [encode(known(f"p{number}")) for number in range(5_000)] + [b"?"]
     found = dict.fromkeys(range(SHARDS), 0)
     first: list[bytes] = []
-    for shard, pack in packs("events.jsonl", [(1, lines)], records=False, shards=SHARDS):
+    for shard, pack in packs("events.jsonl", [(1, lines)], False, SHARDS, Known({})):
         found[shard] += 1
         if shard == 0:
             first += unpack(pack, Decoder(Lines)).lines
@@ -154,3 +156,26 @@ def test_lines_travel_to_their_shard_in_packs_and_what_has_no_profile_goes_to_th
 @pytest.mark.parametrize(("profile_id", "shard"), [("ana", 34), ("bob", 0), ("Zoë", 42)])
 def test_a_profile_stays_in_its_shard(profile_id: str, shard: int) -> None:
     assert shard == shard_of(profile_id, SHARDS)
+
+
+def test_a_message_of_segment_is_the_events_that_it_says_wherever_it_is_taken_apart() -> None:
+    job = Job()
+    job.run(SHOP, [], hour(5))
+    assert job.plan
+    traits = {"vip": True, "email": "ana@x.example"}
+    lines = [
+        encode({"type": "identify", "userId": "ana", "traits": traits, "timestamp": at(1)}),
+        encode({"type": "page", "userId": "ana", "timestamp": at(1)}),
+        encode({"type": "group", "groupId": "acme", "userId": "ana", "timestamp": at(1)}),
+    ]
+    whole = parse_lines([Lines("a.jsonl", [7, 8, 9], lines)], job.plan)
+    assert {"a.jsonl": (6, 1)} == whole.sources.sources
+    assert [("unknown_message", 8)] == [(letter.reason, letter.line) for letter in whole.dead_letters]
+    assert {"ana": 3, account_key("acme"): 2} == {key: len(events) for key, events in whole.events.items()}
+    routed: dict[int, list[Lines]] = {}
+    for shard, pack in packs("a.jsonl", [(7, lines)], False, SHARDS, known_of(job.plan)):
+        routed.setdefault(shard, []).append(unpack(pack, Decoder(Lines)))
+    assert {0: 1, shard_of("ana", SHARDS): 3, shard_of(account_key("acme"), SHARDS): 2} == {
+        shard: sum(len(each.lines) for each in packed) for shard, packed in routed.items()
+    }
+    assert whole.events == parse_lines([each for packed in routed.values() for each in packed], job.plan).events

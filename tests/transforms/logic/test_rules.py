@@ -26,7 +26,7 @@ ANY: tuple[Outcome, ...] = (
 )  # fmt: skip
 
 # EXAMPLES=4000 looks longer.
-MANY = settings(max_examples=int(os.environ.get("EXAMPLES", "80")), deadline=None)
+MANY = settings(max_examples=int(os.environ.get("EXAMPLES", "80")))
 IN_RUNS = given(
     histories.workspaces(),
     histories.events,
@@ -68,6 +68,7 @@ def outcomes_of(made: Sequence[Made], among: Sequence[Outcome], chance: Random) 
             outcome
             for (name, other), outcome in zip(made[:number], found, strict=True)
             if name == connection
+            and other.profile_id == call.profile_id
             and ("delete" in (other.kind, call.kind) or (other.slot, other.identifier) == (call.slot, call.identifier))
         ]
         if {"pending", "maybe"} & {*before}:
@@ -96,7 +97,7 @@ def by_facts(calls: Sequence[Told]) -> dict[tuple[object, ...], Told]:
 
 def in_order(state: ProfileState) -> bytes:
     """What is known, without the ledger; identifiers in order, since their places are those of their arrival."""
-    state.ledger = {}
+    state.ledger, state.asked = {}, []
     state.ids.sort(key=lambda known: known.identifier)
     return encode_profile(state)
 
@@ -250,18 +251,21 @@ class Vendors:
         """The vendor has what is wanted."""
         kind = VENDORS[connection.destination]
         fact = model.value(sync.computation)
-        if fact is None or not model.in_history(connection, sync):
+        if fact is None or not model.in_history(connection, sync, form):
             return
         slot = f"{form} {sync.computation}"
         has = {i: value for (tenant, s, i), value in self.has.items() if (tenant, s) == (account(connection), slot)}
         receivers = [
             i for i in model.receivers(connection, sync)
-            if model.traits(connection, sync, i).keys() >= kind.required.keys()
+            if model.traits(connection, sync, i, form).keys() >= kind.required.keys()
         ]  # fmt: skip
         if sync.computation == "vip":
             members = receivers if fact[1] else []
             outside = {i for i in has if i not in model.identifiers() or not model.matching(connection, sync)}
-            if kind.required.keys() <= model.traits(connection, sync, next(iter(model.identifiers()), None)).keys():  # type: ignore[arg-type]
+            if (
+                kind.required.keys()
+                <= model.traits(connection, sync, next(iter(model.identifiers()), None), form).keys()
+            ):  # type: ignore[arg-type]
                 assert "true" not in [has[i] for i in (outside if fact[1] else has)]
             if sync.resync_on_new_identifier:
                 assert dict.fromkeys(members, "true") == {i: has.get(i) for i in members}

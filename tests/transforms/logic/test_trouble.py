@@ -3,8 +3,10 @@
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.outcomes import Delivered, Rejected
+from schemas.outcomes import Delivered, Expired, Rejected
 from transforms.logic.addresses import inside, literal
 from transforms.logic.breaker import OPENS_AT, Breaker
 from transforms.logic.canary import Canary
@@ -124,3 +126,18 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     for second in range(1, 31):
         rate = estimate.rate(float(second), requests=100 * min(second, 15))
     assert 0.0 == rate
+
+
+OUTCOMES = st.sampled_from([Delivered(), Rejected("invalid_value"), Expired("no answer")])
+
+
+@given(st.lists(OUTCOMES, max_size=60), st.sampled_from([0.0, 0.1, 0.5, 0.9]))
+def test_first_calls_that_passed_would_not_be_judged_otherwise_later(
+    outcomes: list[Delivered | Rejected | Expired], most: float
+) -> None:
+    canary, passed = Canary(0, most), False
+    for outcome in outcomes[: canary.size]:
+        canary.settled(outcome)
+        assert not passed or canary.passed
+        passed = canary.passed
+    assert not passed or canary.verdict() == ""

@@ -4,7 +4,8 @@ A case has `syncs` and `runs`. `syncs` names connections, each with its syncs by
 name unless the options say `computation`; the options are those of a workspace file. Under `connection` stand the
 connection's own: `destination` (a vendor of `vendors.py`, by default of the connection's name), `account`, `where`, …
 
-A run has `events` of one person, `at` hours, and the `calls` that it must send; those of one connection in this order:
+A run has `events` of one person (`who`: by default ana) or one `account`, `at` hours, and the `calls` that it must
+send; those of one connection in this order:
 
     mailer identify u1 score=10 @1 with {"plan": "gold"} -> rejected
 
@@ -30,11 +31,14 @@ from tests.transforms.logic.job import Event, Job, Made, at, hour
 from tests.transforms.logic.plain_sender import Outcome
 from tests.transforms.logic.vendors import VENDORS
 from transforms.logic.detect import micros
+from transforms.logic.plan import ACCOUNT
 
 FOLDER = Path(__file__).parents[2] / "data" / "rules"
 COMPUTATIONS = (
     Computation("Score", "trait", "score", "score"),
     Computation("VIP", "audience", "vip", "vip"),
+    Computation("Seats", "trait", "seats", "seats", "account"),
+    Computation("At risk", "audience", "at_risk", "at_risk", "account"),
 )
 IDENTIFIER_TYPES = {"u": "user_id", "+": "phone", "x": "loyalty"}  # by the first letter; with @: email
 CALL = re.compile(
@@ -127,7 +131,9 @@ def _sync(name: str, options: Mapping[str, Any], form: str) -> Sync:
 
 
 def event_of(short: Mapping[str, Any]) -> Event:
-    head = {"profile_id": "ana", "at": at(short["at"])}
+    head = {"profile_id": short.get("who", "ana"), "at": at(short["at"])}
+    if "account" in short:
+        return _event_of_account(short, {"account_id": short["account"], "at": head["at"]})
     if "delete" in short:
         return {"type": "delete", **head}
     if "score" in short:
@@ -141,6 +147,17 @@ def event_of(short: Mapping[str, Any]) -> Event:
     return {"type": "profile", **ids, "traits": short.get("traits", {}), **head}
 
 
+def _event_of_account(short: Mapping[str, Any], head: dict[str, Any]) -> Event:
+    if "seats" in short:
+        return {"type": "trait", "computation": "seats", "value": short["seats"], **head}
+    if "at_risk" in short:
+        return {"type": "audience", "computation": "at_risk", "member": short["at_risk"], **head}
+    for word, member in (("joins", True), ("leaves", False)):
+        if word in short:
+            return {"type": "account_member", "profile_id": short[word], "member": member, **head}
+    return {"type": "account", "traits": short["traits"], **head}
+
+
 def _identifier(text: str) -> Identifier:
     return Identifier("email" if "@" in text else IDENTIFIER_TYPES[text[0]], text)
 
@@ -150,7 +167,8 @@ def _expected(line: str) -> Expected:
     assert said, f"not a call: {line}"
     value = json.loads(said["value"]) if said["value"] else None
     traits = json.loads(said["traits"] or "{}")
-    what = (said["connection"], said["kind"], _identifier(said["id"]), said["key"] or "", value, traits)
+    whom = Identifier(ACCOUNT, said["id"]) if said["kind"] == "group" else _identifier(said["id"])
+    what = (said["connection"], said["kind"], whom, said["key"] or "", value, traits)
     when = micros(hour(float(said["at"]))) if said["at"] else None
     return Expected(line, what, when, said["outcome"] or "delivered")  # type: ignore[arg-type]
 

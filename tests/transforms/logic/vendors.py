@@ -30,10 +30,10 @@ class Kind:
 
 
 class Mailer(Kind):
-    """Takes calls about users and e-mail addresses, lists too; forgets on request."""
+    """Takes calls about users and e-mail addresses, lists, accounts and who belongs to them; forgets on request."""
 
     slug = "mailer"
-    forms = ("identify", "track", "list")
+    forms = ("identify", "track", "list", "group", "member")
     identifiers = ("user_id", "email")
     forgets = ("user_id", "email")
 

@@ -1,0 +1,179 @@
+"""The stateful step over facts of one profile: one after the other, and several together."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from pipeline.vendors import made
+from pipeline.workspace import load
+from schemas.calls import Call, Identifier
+from schemas.dead_letters import DeadLetter
+from schemas.facts import Addressed, AnyFact, EventFact, RetryFact, SnapshotFact, TickFact
+from schemas.registry import Registry
+from schemas.state import decode_profile
+from tests.pipeline.running import Event, profile, score, vip, workspace
+from tests.transforms.beam_job import Always
+from transforms.keyed import Keyed, _Cell, _FoldProfileFn, _TogetherFn
+from transforms.logic.detect import micros
+from transforms.logic.plan import Plan, make_plan
+from transforms.logic.registry import enter
+
+NOW = datetime(2026, 1, 6, tzinfo=UTC)
+
+
+decode_call = msgspec.msgpack.Decoder(Call).decode
+
+
+def line_of(event: Event) -> bytes:
+    return json.dumps(event).encode()
+
+
+class Step:
+    """The step, with the cell of one profile."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._fn = _FoldProfileFn(Always(plan), lambda: plan.now / 1_000_000)
+        self._fn.setup()
+        self._held = b""
+        self.states: list[bytes] = []
+        self.calls: list[Any] = []
+        self.letters: list[DeadLetter] = []
+
+    def read(self) -> bytes:
+        return self._held
+
+    def write(self, held: bytes) -> None:
+        self._held = held
+
+    def fold(self, *facts: AnyFact) -> None:
+        packed = msgspec.msgpack.encode([Addressed("u1", fact) for fact in facts])
+        for output in self._fn.process((b"key", packed), self):
+            if not isinstance(output, beam.pvalue.TaggedOutput):
+                self.calls.append(output)
+            elif output.tag == "states":
+                self.states.append(output.value[1])
+            else:
+                self.letters.append(output.value)
+
+
+def made_plan(folder: Path) -> Plan:
+    found = load(str(workspace(folder / "workspace.yaml", "hook")))
+    vendors = made(found).vendors
+    registry, _ = enter(Registry(), found, vendors, micros(NOW))
+    return make_plan(found, vendors, registry, micros(NOW))
+
+
+def test_a_state_that_was_written_several_times_is_taken_over_as_it_was_last(tmp_path: Path) -> None:
+    plan = made_plan(tmp_path)
+    at = "2026-01-05T09:00:00Z"
+    events: list[Event] = [profile("u1", at, "u1@example.com"), score("u1", at, 5), vip("u1", at, True)]
+    first, second = Step(plan), Step(plan)
+    for event in events:
+        first.fold(EventFact(line_of(event)))
+    assert first.calls
+    for state in first.states:  # as they are in the topic before it is compacted
+        second.fold(SnapshotFact(state))
+    for event in events:
+        second.fold(EventFact(line_of(event)))
+    assert [] == second.calls
+
+
+class Second(Always):
+    """A newer version of the workspace."""
+
+    def version(self) -> int:
+        return 2
+
+
+def test_a_version_that_changes_nothing_is_remembered(tmp_path: Path) -> None:
+    """Else a worker that has not heard of it could fold the profile with the older one, and nobody would look again."""
+    step = Step(made_plan(tmp_path))
+    step.fold(EventFact(line_of(score("u1", "2026-01-05T09:00:00Z", 5))))
+    states = list(step.states)
+    step._fn._plans = Second(step.plan)
+    step.fold(TickFact(2))
+    assert step.states == states
+    assert 2 == _Cell(step).version
+
+
+def test_a_blank_record_is_about_nobody_and_leaves_no_state(tmp_path: Path) -> None:
+    """Its state would have no key: a compacted topic refuses that, and the job could never go on."""
+    step = Step(made_plan(tmp_path))
+    for blank in (b"", b" \n"):
+        step.fold(EventFact(blank))
+    assert ([], b"") == (step.states, step.read())
+
+
+def test_what_is_folded_together_is_written_once_and_told_as_it_is_last(tmp_path: Path) -> None:
+    at = "2026-01-05T09:0%d:00Z"
+    facts: list[AnyFact] = [
+        *(EventFact(line_of(each)) for each in (profile("u1", at % 0), score("u1", at % 1, 1), score("u1", at % 2, 2))),
+        EventFact(b"no event"),
+        TickFact(),
+        EventFact(line_of(score("u1", at % 3, 3))),
+        EventFact(line_of(score("u1", at % 1, 9))),
+    ]
+    single, group = Step(made_plan(tmp_path)), Step(made_plan(tmp_path))
+    for fact in facts:
+        single.fold(fact)
+    group.fold(*facts)
+    assert (4, 1) == (len(single.states), len(group.states))
+    assert (1, 1) == (len(single.letters), len(group.letters))
+    one, other = decode_profile(single.states[-1]), decode_profile(group.states[-1])
+    assert (one.ids, one.traits, one.values) == (other.ids, other.traits, other.values)
+    values = [[decode_call(call).value for *_, call in step.calls] for step in (single, group)]
+    assert ([1, 2, 3], [2, 3]) == (*values,)
+
+
+def _note(element: Keyed, path: Path) -> None:
+    with path.open("a") as file:
+        file.write(f"{element[0]!r} {element[1].hex()}\n")
+
+
+def test_a_bundle_is_divided_by_profile_and_keeps_the_order(tmp_path: Path) -> None:
+    facts = [(b"key %d" % (number % 3), msgspec.msgpack.encode(number)) for number in range(2_501)]
+    with beam.Pipeline(runner=FnApiRunner()) as root:
+        found = root | beam.Create([facts]) | beam.FlatMap(iter) | beam.ParDo(_TogetherFn()).with_output_types(Keyed)
+        found | beam.Map(_note, tmp_path / "found")
+    numbers: dict[str, list[int]] = {}
+    lines = (tmp_path / "found").read_text().splitlines()
+    for line in lines:
+        key, packed = line.rsplit(" ", 1)
+        numbers.setdefault(key, []).extend(msgspec.msgpack.decode(bytes.fromhex(packed)))
+    assert [[*range(start, 2_501, 3)] for start in range(3)] == [numbers[f"b'key {start}'"] for start in range(3)]
+    assert len(lines) == 9
+
+
+class Asked(Always):
+    """Remembers which version was asked for."""
+
+    asked = 0
+
+    def plan(self, version: int, now: float) -> Plan:
+        self.asked = version
+        return super().plan(version, now)
+
+
+def test_a_fact_that_somebody_gave_is_folded_with_the_version_that_counted_then(tmp_path: Path) -> None:
+    """A worker that has not heard of a workspace yet would find a record unusable that it mended."""
+    step = Step(made_plan(tmp_path))
+    asked = step._fn._plans = Asked(step.plan)
+    step.fold(EventFact(json.dumps(score("u1", "2026-01-05T09:00:00Z", 5)).encode(), version=4))
+    assert 4 == asked.asked
+    step.fold(RetryFact(Call("u1", "identify", Identifier("email", "x"), "score", 5, 1, 1), b"", version=5))
+    assert 5 == asked.asked
+
+
+def test_a_dead_letter_names_the_place_of_its_record(tmp_path: Path) -> None:
+    step = Step(made_plan(tmp_path))
+    step.fold(EventFact(b"{}", "a.parquet", 7, True))
+    step.fold(EventFact(b"{}"))
+    assert [("a.parquet", None, 7), ("", None, None)] == [
+        (each.source, each.line, each.record) for each in step.letters
+    ]
