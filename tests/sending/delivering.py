@@ -130,7 +130,7 @@ def errors_of(seen: Seen, indexes: set[int]) -> list[dict[str, Any]]:
     ]
 
 
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for it."""
     end = time.monotonic() + seconds
     while not true():

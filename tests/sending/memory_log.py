@@ -11,7 +11,7 @@ from typing import Any
 from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
 from schemas.receipts import Receipt
-from transforms.sending.log import Mark, Waiting, Writing
+from transforms.sending.log import Attempt, Mark, Waiting, Writing
 
 
 class MemoryLog:
@@ -22,6 +22,7 @@ class MemoryLog:
         self.marks: dict[int, Mark] = {}
         self.receipts: dict[int, Receipt] = {}
         self.letters: dict[int, DeadLetter] = {}
+        self.failed: dict[int, list[Attempt]] = {}
         self.kept: dict[str, Any] = facts or {}
         self.marked: list[int] = []  # ahead of sending, in order
         self.unmarked: list[int] = []
@@ -121,6 +122,8 @@ class MemoryLog:
                 self._mark(ask, mark)
             for receipt in writing.receipts:
                 self._settle(receipt)
+            for ask, attempt in writing.failed:
+                self.failed.setdefault(ask, []).append(attempt)
             self.letters |= {ask: deepcopy(letter) for ask, letter in writing.dead_letters}
             for name, value in writing.facts.items():
                 if value is None:

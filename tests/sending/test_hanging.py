@@ -59,7 +59,7 @@ def raw_vendor(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awa
 
     thread = threading.Thread(target=lambda: asyncio.run(listen()), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield url
     finally:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from sandbox.virtual_time import VirtualLoop
 from schemas.calls import NOBODY, Call, Identifier
 from schemas.canonical import digest
 from schemas.outcomes import Delivered
 from tests.sending.delivering import FAST, delivery_of, slot_of, webhook
 from tests.sending.memory_log import MemoryCaps, MemoryLog
-from tests.sending.skipping import SkippingLoop
 from transforms.destinations.contract import Batch, Conversation, Reply, Request, Verdict, all_of, by_status
 from transforms.destinations.webhook import Webhook
 from transforms.logic.netting import LANDING
@@ -214,18 +214,15 @@ class World:
             self.people += [Person("giver", "moves"), Person("heir", "moves")]
         self.decider = Decider(MemoryLog(), self.people)
         self.caps = MemoryCaps()
-        self.loop = SkippingLoop(0.004)
+        self.loop = VirtualLoop(1_000_000.0, rest=0.004)
         monkeypatch.setattr("transforms.sending.pump.Attempts", type("Mine", (Offline,), {"vendor": self.vendor}))
-
-    def wall(self) -> float:
-        return 1_000_000.0 + self.loop.time()
 
     def pump(self, follow: bool) -> Pump:
         connected = webhook()
         delivery = delivery_of(
             [], connected, OPTIONS, log=self.decider.log, caps=self.caps, follow=follow, destination=Hook(*connected)
         )
-        return Pump(delivery, {}, self.loop.time, self.wall)
+        return Pump(delivery, {}, self.loop.time, self.loop.wall)
 
     async def live(self) -> None:
         for _ in range(self.chance.randint(1, 2)):
@@ -234,7 +231,7 @@ class World:
         for _ in range(30):  # runs, each when those before may have left something
             await self.pump(follow=False).run()
             self.decider.log = self.decider.log.kill()
-            self.decider.fold(self.wall())
+            self.decider.fold(self.loop.wall())
             if not self.decider.log.waiting():
                 break
             await asyncio.sleep(LANDING)
@@ -265,7 +262,7 @@ class World:
                 if person.wanted == (person.told or False):
                     decider.take_back(person)
             case "fold":
-                decider.fold(self.wall())
+                decider.fold(self.loop.wall())
             case "move" if not self.vendor.late:
                 giver, heir = self.chance.sample(self.people[3:], 2)
                 decider.want(giver, False)

@@ -163,3 +163,50 @@ def test_a_process_that_stops_while_a_job_is_at_work_leaves_it_to_the_next_one(s
     assert {"job-1"} == {mark.job for mark in log.marks.values()}
     assert 10 == deliver(server, vendor, log.kill()).delivered
     assert ["job-1"] == [*vendor.jobs]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_job_that_is_over_leaves_no_doubt(server: VendorServer, restarted: bool) -> None:
+    vendor, log = Vendor(questions=0), MemoryLog(placed(people(3)))
+    vendor.bad = {"person-1@example.com"}
+    if restarted:
+        deliver(server, vendor, log, Slow)
+        log = log.kill()
+    report = deliver(server, vendor, log)
+    assert (2, 1, 0) == (report.delivered, report.rejections, report.jobs)
+    receipts = [log.receipts[ask] for ask in (1, 2, 3)]
+    assert [(False, 0.0)] * 3 == [(each.maybe, each.unsure_until) for each in receipts]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_older_request_may_land_whatever_became_of_the_job(server: VendorServer, restarted: bool) -> None:
+    """The first request to make a job has no answer: it may have made one, too."""
+    vendor, log = Vendor(questions=0), MemoryLog(placed(people(1)))
+    lost = [Answer(cut="hang")]
+    if restarted:
+        _deliver_from(server, vendor, log, lost, Slow)
+        log = log.kill()
+    _deliver_from(server, vendor, log, lost)
+    assert log.receipts[1].unsure_until > 0.0
+
+
+def _deliver_from(
+    server: VendorServer, vendor: Vendor, log: MemoryLog, lost: list[Answer], kind: type[Importer] = Importer
+) -> None:
+    server.script = lambda seen: lost.pop() if lost else vendor(seen)
+    connected = webhook()
+    delivery = delivery_of((), connected, replace(FAST, gateway=server.url), log=log, destination=kind(*connected))
+    asyncio.run(Pump(delivery, {}).run())
+
+
+def test_a_lost_job_may_land_yet(server: VendorServer) -> None:
+    vendor, log = Vendor(questions=0), MemoryLog(placed(people(1)))
+    vendor.lost = {"job-1"}
+    deliver(server, vendor, log)
+    assert log.receipts[1].unsure_until > 0.0
+
+
+def test_the_report_says_how_many_jobs_are_not_over(server: VendorServer) -> None:
+    vendor, log = Vendor(questions=0), MemoryLog(placed(people(250)))
+    assert 3 == deliver(server, vendor, log, Slow).jobs
+    assert 0 == deliver(server, vendor, log.kill()).jobs

@@ -99,7 +99,7 @@ def test_what_may_have_landed_is_made_good(server: VendorServer, options: Any) -
 def test_of_a_call_settled_before_the_receipt_says_what_is_there(server: VendorServer, options: Any) -> None:
     log = MemoryLog(placed([ask(1, True), ask(2, True, replaces=1), ask(3, 5, replaces=1, person=0)]))
     log._settle(receipt_of(log.calls[1], "delivered", 1.0))
-    start([], webhook(), options, log=log).future.result(10)
+    start([], webhook(), options, log=log).future.result(60)
     assert {1: "delivered", 2: "superseded", 3: "delivered"} == log.fates()
 
 

@@ -31,6 +31,8 @@ from transforms.logic.inflight import FEWEST
 from transforms.sending.sender import Sender
 from transforms.sending.wire import TimedRequest
 
+pytestmark = pytest.mark.alone
+
 
 def test_every_call_is_delivered_once(server: VendorServer) -> None:
     running = start(people(200), webhook(), replace(FAST, gateway=server.url))
@@ -86,6 +88,14 @@ def test_connections_of_one_receiver_share_its_cap(server: VendorServer) -> None
     running = [start(people(15), webhook("hook", Cap(20)), options, sender) for _ in range(2)]
     assert [15, 15] == [each.report().delivered for each in running]
     assert server.peak() <= 22, "on a busy machine some come in late"
+
+
+def test_a_process_that_sends_again_after_another_one_leaves_it_its_second(server: VendorServer) -> None:
+    hook, options = webhook(cap=Cap(2)), replace(FAST, gateway=server.url)
+    one, another = Sender(), Sender()
+    for sender in (one, another, one, another, one):
+        assert 2 == start(people(2), hook, options, sender).report().delivered
+    assert 2 >= server.peak(0.9), "a request may come later than it left"
 
 
 def test_a_day_of_an_earlier_run_counts(server: VendorServer) -> None:

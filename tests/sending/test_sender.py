@@ -241,6 +241,15 @@ def test_what_is_ready_does_not_wait_for_calls_refused_by_our_own_rules_to_be_re
     assert read[0] < 100_000
 
 
+def test_a_first_sync_does_not_wait_for_one_call_that_is_tried_again_and_again(server: VendorServer) -> None:
+    server.script = lambda seen: Answer(503) if b"person-3@" in seen.body else Answer()
+    options = replace(FAST, gateway=server.url, retry_for=3_600.0)
+    running = start(people(300), webhook(), options, first_sync=True)
+    until(lambda: running.delivery.report.delivered == 299)
+    running.sender.stop()
+    assert ("", 1) == ((report := running.report()).stopped, report.pending)
+
+
 def test_calls_refused_by_our_own_rules_do_not_stop_a_first_sync(
     server: VendorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -323,7 +323,9 @@ def test_an_answer_without_end_is_not_kept(server: VendorServer, packed: bool) -
     if packed:
         body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
     server.script = lambda seen: Answer(500, body=body, headers=headers)
-    running = start([failing(identify(1), 1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1))
+    running = start(
+        [failing(identify(1), 1_000.0)], webhook(), replace(FAST, gateway=server.url, retry_for=0.1, read_timeout=30.0)
+    )
     running.report()
     assert {0: Expired("127.0.0.1 answers with more than 16 MB", attempts=1)} == running.final
 

@@ -37,7 +37,7 @@ def deliver(sandbox: RunningSandbox, calls: list[Call], **settings: Any) -> Repo
 
 
 def ask(sandbox: RunningSandbox, method: str, path: str, json: Any = None) -> Any:
-    return requests.request(method, f"{sandbox.url}/{API}{path}", json=json, auth=AGENT, timeout=10)
+    return requests.request(method, f"{sandbox.url}/{API}{path}", json=json, auth=AGENT, timeout=60)
 
 
 def people(sandbox: RunningSandbox) -> dict[str, dict[str, Any]]:

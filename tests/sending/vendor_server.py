@@ -57,6 +57,7 @@ class VendorServer:
         self.seen: list[Seen] = []
         self.taken: list[Seen] = []  # with success, whether or not the answer arrived
         self.busy = 0  # requests that are being answered
+        self.holding = False  # while it is, no answer leaves
 
     def peak(self, seconds: float = 1.0) -> int:
         """The most requests in any sliding window."""
@@ -82,6 +83,8 @@ class VendorServer:
 
     async def _answer(self, http: web.Request, seen: Seen) -> web.StreamResponse:
         answer = self.script(seen)
+        while self.holding:
+            await asyncio.sleep(0.01)
         if answer.status < 300 and answer.cut != "hang":
             self.taken.append(seen)
         if answer.delay:
@@ -139,7 +142,7 @@ def vendor(script: Script = lambda seen: Answer(), tls: ssl.SSLContext | None = 
     server, loop, started = VendorServer(script, tls), asyncio.new_event_loop(), threading.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve(started)), daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield server
     finally:

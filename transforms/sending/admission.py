@@ -161,6 +161,8 @@ class Admission:
     def _item(self, waiting: Waiting) -> Item:
         item, mark = Item(waiting.call), waiting.mark
         item.since, item.maybe, item.marked, item.job = mark.since, mark.maybe, mark.maybe, mark.job
+        if mark.job:
+            item.doubt = mark.until > 0.0, mark.until
         if mark.maybe:  # if it was out when an earlier process ended, that was before this one began
             item.until = mark.until or may_land_until(self._began)
             self.given_up([item])

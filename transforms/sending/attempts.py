@@ -6,7 +6,7 @@ what is done next, `transforms.logic.steps` says.
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from random import Random
@@ -23,11 +23,13 @@ from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
 from transforms.logic.quota import allowed, exhausted
 from transforms.logic.steps import Around, Bounds, Heard, Steps
+from transforms.logic.traffic import Traffic
 from transforms.sending.addressing import Addressing
 from transforms.sending.delivery import SenderOptions
 from transforms.sending.log import Kept
 from transforms.sending.signing import Signing
 from transforms.sending.sleepers import Sleepers
+from transforms.sending.spans import span
 from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.turnstile import Asking, TooLong, Turnstile
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
@@ -55,6 +57,7 @@ class Watch(NamedTuple):
     save: Callable[[bool], "asyncio.Task[None]"]  # keeps the limiter: if it has to be (False), or anyway
     clock: Callable[[], float]
     wall: Callable[[], float]
+    owned: Callable[[], bool] = lambda: True  # whether no other sender can have begun
 
 
 class Attempts:
@@ -73,6 +76,8 @@ class Attempts:
         """`most`: conversations at once."""
         self._destination, self._options, self._limiter, self._report = destination, options, limiter, report
         self._watch, self._clock, self._most = watch, watch.clock, most
+        self.traffic = Traffic(self._clock())
+        report.answers = self.traffic.answers
         self._random = Random()
         self._paced_by = destination.paced_by
         self._bounds = Bounds(options.retry_for, options.give_up_after, destination.auth.signs_in)
@@ -163,6 +168,8 @@ class Attempts:
             now = self._clock()
             heard = self._hear(request, reply, talk)
             self._note(heard, reply, talk, now)
+            if heard.meaning != "answered":
+                talk.failed(heard.status, heard.words if reply else talk.cause)
             step = steps.next(heard, now, Around(self._answers, self.breaker.since, self._throttled_since))
             match step.do:
                 case "read":
@@ -206,7 +213,7 @@ class Attempts:
         return Heard(verdict.meaning, reply.status, verdict.after, words)
 
     def _redirects(self, request: Request, reply: Reply, talk: Talk) -> bool:
-        return self._verdict(request, reply, talk).meaning != "stop"
+        return self._verdict(request, reply, talk).meaning not in ("stop", "answered")
 
     def _verdict(self, request: Request, reply: Reply, talk: Talk) -> Verdict:
         if talk.renewing:
@@ -264,7 +271,7 @@ class Attempts:
             asking_now.set(talk)
             try:
                 reply = await self._answer(made, url, talk)
-                self._count(str(reply.status))
+                self._count(str(reply.status), talk)
                 return reply
             except _SentAway:
                 continue
@@ -281,11 +288,12 @@ class Attempts:
                 raise Stopped("the URL in its settings cannot be one") from error
             except (aiohttp.ClientError, TimeoutError, OSError, Endless) as error:
                 if talk.head is not None and talk.head.ok:  # that it was taken is known
-                    self._count(str(talk.head.status))
+                    self._count(str(talk.head.status), talk)
+                    talk.unread = True
                     return talk.head
                 _LOG.debug("%s: no answer: %s", self._report.connection, type(error).__name__)
                 failed, talk.cause = True, talk.given_up or cause(error, url.host or "", self._options)
-                self._count("none" if talk.sent is not None else "unreachable")
+                self._count("none" if talk.sent is not None else "unreachable", talk)
                 return None
             except (ValueError, UnicodeError) as error:
                 raise Stopped("its settings make a request that cannot be sent: look at headers and address") from error
@@ -302,7 +310,7 @@ class Attempts:
         proxy, proxy_headers = await self._addressing.through(url)
         async with asyncio.timeout(None) as limit:
             talk.give_up = lambda: limit.reschedule(0)
-            talk.sign = lambda: {} if talk.renewing else self._signing.headers(request)
+            talk.sign = lambda: self._sign(request, talk)
             self._out.add(talk)
             try:
                 async with self._session.request(
@@ -318,6 +326,12 @@ class Attempts:
             finally:
                 self._out.discard(talk)
                 talk.let_go()
+
+    def _sign(self, request: Request, talk: Talk) -> Mapping[str, str]:
+        """The headers of a request that goes now. Raises Stopped where it may not go any more."""
+        if not self._watch.owned():
+            raise Stopped("another sender may have taken it over, since this one could not write to its log for long")
+        return {} if talk.renewing else self._signing.headers(request)
 
     async def _ask(self, talk: Talk) -> None:
         """Wait until there are credentials for the request, and the breaker lets it pass."""
@@ -343,8 +357,15 @@ class Attempts:
     async def _save(self) -> None:
         await self._watch.save(False)
 
-    def _count(self, status: str) -> None:
+    def _count(self, status: str, talk: Talk) -> None:
         self._report.statuses[status] = self._report.statuses.get(status, 0) + 1
+        now, answered = self._clock(), status.isdecimal() and talk.sent is not None
+        took = now - (talk.sent or now) if answered else None
+        self.traffic.add(now, status == "429", took)
+        self._report.answer_seconds += took or 0.0
+        if talk.sent is not None:
+            wall = self._watch.wall()
+            span(self._report, talk, status, wall - (now - talk.sent), wall)
 
     # -- patience: one timer for all; one of its own for each request is a twentieth of what a request costs
 

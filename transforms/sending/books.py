@@ -5,26 +5,29 @@ commit.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import to_builtins
 from msgspec.structs import replace
 
 from schemas.calls import Call
-from schemas.dead_letters import DeadLetter, mask, without
+from schemas.dead_letters import DeadLetter, mask, texts_of, without
 from schemas.outcomes import Delivered, Expired, Final, Rejected, Superseded
 from schemas.receipts import Receipt, receipt_of
 from schemas.report import Report, Sample
 from transforms.logic.lanes import Item
 from transforms.logic.ledger import expiry, refusal
 from transforms.sending.delivery import Active
-from transforms.sending.log import Log, Mark, Writing
+from transforms.sending.log import Attempt, Log, Mark, Writing
 
 _SAMPLES = 5  # rejected calls shown per connection
+_SHORT = 200  # characters of a vendor's words that are shown
+_READ = 2_000  # characters of them that people are looked for in
 _FIX = "fix what the answer complains of, then profilecast replay"
 _ADVICE = {
     "missing_required_key": "it goes by itself when the profile has the key",
@@ -63,7 +66,8 @@ class Books:
         """Mark calls that are about to be sent; on the disk when this returns. Raises OSError."""
         for item in items:
             item.marked = True
-            self._next.marks[item.call.ask] = Mark(item.since, True, 0.0, item.job)
+            until = item.doubt[1] if item.doubt else 0.0
+            self._next.marks[item.call.ask] = Mark(item.since, True, until, item.job)
         await self._written()
 
     def unmark(self, items: Iterable[Item]) -> None:
@@ -79,6 +83,13 @@ class Books:
         for item in items:
             if _tells(item) or item.marked:
                 self._next.marks[item.call.ask] = _mark(item)
+        self._write_soon()
+
+    def failed(self, items: Sequence[Item], attempt: Attempt) -> None:
+        """Note a request that came to nothing for these calls. Its words have no secrets."""
+        calls = [item.call for item in items if not item.settled]
+        attempt = attempt._replace(words=impersonal(attempt.words, calls))
+        self._next.failed += [(call.ask, attempt) for call in calls]
         self._write_soon()
 
     # -- receipts
@@ -207,7 +218,7 @@ class Books:
     @property
     def _empty(self) -> bool:
         then = self._next
-        return not (then.marks or then.receipts or then.facts or self._waiting)
+        return not (then.marks or then.receipts or then.facts or then.failed or self._waiting)
 
     def _wrote(self, waiting: list[asyncio.Future[None]], asks: list[int], done: "Future[None] | OSError") -> None:
         self._writing = False
@@ -242,7 +253,8 @@ def _tells(item: Item) -> bool:
 
 
 def _mark(item: Item) -> Mark:
-    return Mark(item.since, item.maybe, item.until, item.job)
+    until = item.doubt[1] if item.doubt else item.until  # what a job leaves open, is over with it
+    return Mark(item.since, item.maybe, until, item.job)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
@@ -252,4 +264,17 @@ def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
 
 def anonymous(words: str, call: Call) -> str:
     """A vendor's words for a printed sample: without the person."""
-    return without(words, [call.identifier.id, call.value, call.traits])[:200]
+    return without(words, [call.identifier.id, call.value, call.traits])[:_SHORT]
+
+
+def impersonal(words: str, calls: Iterable[Call]) -> str:
+    """The beginning of a vendor's words about several calls: without any of their people."""
+    words = " ".join(words[:_READ].split())
+    spelled = words.casefold()
+    texts = {
+        text
+        for call in (calls if words else ())
+        for text in texts_of([call.identifier.id, call.profile_id, call.value, call.traits])
+        if text.casefold() in spelled or quote(text, safe="").casefold() in spelled
+    }
+    return without(words, list(texts))[:_SHORT]

@@ -26,6 +26,7 @@ from transforms.sending.admission import FAULTS, Admission
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
+from transforms.sending.log import Attempt
 from transforms.sending.needs import Needs
 from transforms.sending.suspects import Accusation, Suspects
 from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
@@ -34,6 +35,7 @@ from transforms.sending.words import fault, place
 _OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
 _LONG = 120.0  # seconds: what is put off for longer leaves memory
 _AGAIN = 300.0  # seconds until what was given up is tried again, where the sender goes on
+_NOT_YET = "the vendor could not take it yet"
 _PART = 2  # attempts at a part of a batch that is divided because it is not answered
 
 
@@ -63,6 +65,7 @@ class Conversations:
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
         self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, clock, wall)
         self._faults = 0
+        self._in_jobs: dict[int, str] = {}  # jobs that are not over, by ask
         self._random = Random()
 
     async def run(self, batch: list[Item], known: Accusation | None = None) -> None:
@@ -172,6 +175,7 @@ class Conversations:
         if part:
             talk.tries = _PART
         talk.overtaken = lambda: any(item.taken_back and not item.job for item in batch)
+        talk.failed = lambda status, words: self._books.failed(batch, Attempt(self._wall(), status, words))
         return talk
 
     async def _converse(self, batch: list[Item], talk: Talk) -> Sequence[Outcome]:
@@ -198,8 +202,12 @@ class Conversations:
             for item, outcome in zip(items, answers, strict=True):
                 outcomes[item.call.ask] = outcome
                 if not isinstance(outcome, Submitted):  # the job has ended, or is lost
-                    item.job = ""
+                    if item.doubt and isinstance(outcome, Delivered | Rejected):  # it says what became of the call
+                        item.maybe, item.until = item.doubt
+                    item.job, item.doubt = "", None
+                    self._in_jobs.pop(item.call.ask, None)
                     item.route = self._lanes.route_of(item)
+        talk.maybe, talk.gave_up = False, None  # a question tells the vendor nothing
         return [outcomes[item.call.ask] for item in batch]
 
     def _note(self, items: Sequence[Item], talk: Talk) -> None:
@@ -251,11 +259,12 @@ class Conversations:
                 self._submitted(item, outcome, now)
             elif item.call.ask not in again and not isinstance(outcome, Blocked):
                 self._outcome(item, outcome)
+        self._report.jobs = len({*self._in_jobs.values()})
         if len(delivered) < len(batch):
             self._books.unmark(batch)
         for item, outcome in pairs:
             if isinstance(outcome, Blocked):
-                await self._blocked(item, outcome, talk)
+                await self._blocked(item, outcome, now if talk.sent is None else talk.sent)
         for each in apart:
             if alone := self._recheck(each):
                 await self._deliver(alone)
@@ -272,6 +281,8 @@ class Conversations:
 
     def _succeeded(self, items: list[Item], talk: Talk) -> None:
         """The vendor took something: refusals of requests sent before are their records' own."""
+        if self._follow:  # a run says at its end why something waits
+            self._report.trouble = ""
         if self.needs.any:
             for key in {target_of(item.call) for item in items}:
                 self._keys.delivered(key)
@@ -363,11 +374,9 @@ class Conversations:
         for item in items:
             self._settle(item, accusation.outcome, by_vendor=True)
 
-    async def _blocked(self, item: Item, outcome: Blocked, talk: Talk) -> None:
-        """What the call's key needs at the vendor is missing or refused."""
-        words = self._mask(outcome.words)
-        sent = self._clock() if talk.sent is None else talk.sent  # without a request, it was known just now
-        if not await self.needs.blocked(item.call, Blocked(words, outcome.prepare), sent):
+    async def _blocked(self, item: Item, outcome: Blocked, sent: float) -> None:
+        """What the call's key needs at the vendor was missing or refused at `sent`."""
+        if not await self.needs.blocked(item, replace(outcome, words=self._mask(outcome.words)), sent):
             self._admission.block(item)
         elif again := self._recheck([item]):
             self._lanes.put_back(again[0], 0.0)
@@ -415,6 +424,7 @@ class Conversations:
         due = waits.setdefault((item.put_off, outcome.after), now + backoff(item.put_off, outcome.after, self._random))
         wait = due - now
         words = self._mask(outcome.words)
+        self._books.failed([item], Attempt(wall, 0, words or _NOT_YET))
         item.since = item.since or wall - (now - item.trouble)
         if now + wait - item.trouble > self._options.retry_for:
             self._report.trouble = words or self._report.trouble
@@ -429,6 +439,8 @@ class Conversations:
         """The vendor has the call in a job: it is asked about that later, by whatever process delivers then."""
         if outcome.job != item.job or not item.trouble:
             item.job, item.trouble = outcome.job, now
+        item.doubt = item.doubt or (item.maybe, item.until)
+        self._in_jobs[item.call.ask] = item.job
         item.maybe, item.put_off, item.since = True, 0, 0.0
         item.until = may_land_until(self._wall() + outcome.after)
         if not self._follow and now + outcome.after - item.trouble > self._options.retry_for:

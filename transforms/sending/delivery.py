@@ -1,5 +1,6 @@
 """What the sender is given: a connection's log, the caps of its vendor account, and how to deliver."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ class Delivery:
     ahead: float = 0.0  # seconds by which the clock that lists are flushed by is ahead of this machine's
     tokens: Kept | None = None  # the refresh token that took the place of the one in the settings
     destination: Destination | None = None  # by default it is made by the sender
+    owned: Callable[[], bool] = lambda: True  # whether nobody else can have begun to send; asked before each request
     report: Report = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """First calls: of a vendor account that never acknowledged anything, a few calls go ahead of all others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.outcomes import Final, Superseded
@@ -27,6 +27,7 @@ class FirstCalls:
     ) -> None:
         self._active = {str(slot): each.epoch for slot, each in active.items()}
         self._books, self._report = books, report
+        self.passed: Callable[[], None] = lambda: None  # more may be read
         proved = facts.get(_PROVED) or {}
         first = facts.get(_JUDGED) or not any(proved.get(slot) == epoch for slot, epoch in self._active.items())
         self._canary = Canary(report.calls, max_reject_rate) if first and max_reject_rate < 1.0 else None
@@ -43,6 +44,8 @@ class FirstCalls:
         """Count what the vendor said to a call."""
         if self._canary and not isinstance(outcome, Superseded):
             self._canary.settled(outcome)
+            if self._canary.passed:  # the others need not wait for one that is tried again and again
+                self._pass()
 
     def judge(self, more: bool) -> None:
         """All that were admitted have their outcomes. Raises Stopped where most were rejected, and there are `more`."""
@@ -55,5 +58,9 @@ class FirstCalls:
                 raise Stopped(f"{verdict}; {fix}; those that were rejected go with profilecast replay")
             return
         if more or self._report.delivered:
-            self._canary = None
-            self._books.remember({_JUDGED: None, _PROVED: self._active})
+            self._pass()
+
+    def _pass(self) -> None:
+        self._canary = None
+        self._books.remember({_JUDGED: None, _PROVED: self._active})
+        self.passed()

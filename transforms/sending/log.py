@@ -26,6 +26,14 @@ class Mark(NamedTuple):
     job: str = ""  # the vendor's, that it is in
 
 
+class Attempt(NamedTuple):
+    """A request that came to nothing for the calls in it."""
+
+    at: float  # seconds since 1970
+    status: int  # of the answer; 0: there was none
+    words: str  # the vendor's, or why there was no answer; without secrets and people
+
+
 class Waiting(NamedTuple):
     """A call without a receipt."""
 
@@ -39,6 +47,7 @@ class Writing(Struct):
     marks: dict[int, Mark] = {}  # by ask; ahead of sending: maybe. An empty Mark takes it back
     receipts: list[Receipt] = []
     dead_letters: list[tuple[int, DeadLetter]] = []  # by ask
+    failed: list[tuple[int, Attempt]] = []  # by ask; of each call the last few are kept, for people who ask
     facts: dict[str, Any] = {}  # small ones, JSON: what the destination remembers, flushes, windows. None: forget it
 
 

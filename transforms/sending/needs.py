@@ -1,7 +1,7 @@
 """Needs: what calls of a key need at the vendor (a list, a field): made or found ahead of them, and made again."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 
 from schemas.calls import Call
@@ -9,6 +9,7 @@ from schemas.outcomes import Blocked
 from schemas.report import Report
 from transforms.destinations.contract import Destination, Target, target_of
 from transforms.logic.blame import Keys
+from transforms.logic.lanes import Item
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.log import REMADE
@@ -59,7 +60,7 @@ class Needs:
 
     async def _prepare(self, targets: dict[Target, Call]) -> None:
         try:
-            refusals = await self._attempts.converse(self._destination.prepare(targets), Talk(1))
+            refusals = await self._ask_for(targets)
         except Unanswered as error:
             raise Stopped(f"what its calls need could not be prepared: {error}") from error
         except (Divided, Accused) as end:
@@ -72,11 +73,26 @@ class Needs:
             refusals = dict.fromkeys(targets, str(end))
         finally:
             self.remember()
-        for target, words in (refusals or {}).items():
+        for target, words in refusals.items():
             self.block(target, words)
         self._prepared.update(targets)
-        for target in targets.keys() - (refusals or {}).keys():
+        for target in targets.keys() - refusals.keys():
             self._found(target)
+
+    async def _ask_for(self, targets: Mapping[Target, Call]) -> Mapping[Target, str]:
+        """Prepare them; the refusals. What the vendor made though its answer was lost is found the second time."""
+        talk = Talk(1)
+        refusals = await self._attempts.converse(self._destination.prepare(targets), talk)
+        if refusals and (talk.maybe or talk.unread):
+            again = {target: targets[target] for target in refusals}
+            refusals = await self._attempts.converse(self._destination.prepare(again), Talk(1))
+        return refusals or {}
+
+    def _lose(self, target: Target) -> None:
+        """The vendor does not have any more what a target needs. What was made of it before is that which is gone."""
+        self._destination.made.discard(target)
+        self._lost.add(LOST + "/".join(target))
+        self._books.remember({LOST + "/".join(target): 1})
 
     def _found(self, target: Target) -> None:
         """A target is there. If it had been lost, and was made anew, nobody is in it any more."""
@@ -96,16 +112,17 @@ class Needs:
             self._remembered = deepcopy(self._destination.memory)
             self._books.remember({MEMORY: self._remembered})
 
-    async def blocked(self, call: Call, outcome: Blocked, sent: float) -> bool:
+    async def blocked(self, item: Item, outcome: Blocked, sent: float) -> bool:
         """A call of a request that left at `sent` is blocked. Whether it is to be tried again."""
-        target = target_of(call)
-        match self._keys.blocked(target, outcome, sent):
+        target = target_of(item.call)
+        match self._keys.blocked(target, outcome, sent, item.sampled):
             case "prepare":
+                item.sampled = True
                 async with self._lock:
-                    self._lost.add(LOST + "/".join(target))
-                    self._books.remember({LOST + "/".join(target): 1})
+                    if outcome.lost:
+                        self._lose(target)
                     self._prepared.discard(target)
-                    await self._prepare({target: call})
+                    await self._prepare({target: item.call})
                     self._keys.prepared(target, self._clock())
             case "again":
                 async with self._lock:

@@ -69,6 +69,7 @@ class Pump:
         self._started = clock()
         self._stopping = self._draining = False
         self._ready = False  # it has everything that it needs
+        self._sharing: Limiter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()  # of these, by route
         self._cutting: asyncio.TimerHandle | None = None
@@ -151,7 +152,7 @@ class Pump:
         )
         if learnt != tenant:
             self._books.remember({_TENANT: tenant, **({MEMORY: None, _ROUTES: None} if other else {})})
-        watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall)
+        watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall, delivery.owned)
         self._attempts = Attempts(
             destination, self._options, self._limiter, self._at_once, self.report, watch, delivery.tokens
         )
@@ -163,12 +164,17 @@ class Pump:
         self._estimate = Estimate(self._limiter.rate, self._started)
         rate = 1.0 if destination.counts_only else self._options.max_reject_rate
         self._first = FirstCalls(delivery.active, facts, self.report, rate, self._books)
-        self._admission.heard = self._first.heard
+        self._admission.heard, self._first.passed = self._first.heard, self._room.set
 
     def _share_limiter(self, destination: Destination, limits: list[Any], kept: dict[str, Any]) -> Limiter:
         """The limiter of the vendor account, with what earlier processes sent."""
         now, wall = self._clock(), self._wall()
-        limiter = self._limiters.setdefault((destination.slug, destination.limit_group()), Limiter((), now))
+        account = destination.slug, destination.limit_group(), self._options.gateway
+        limiter = self._limiters.setdefault(account, Limiter((), now))
+        if not limiter.users:
+            limiter.begin(now)
+        limiter.users += 1
+        self._sharing = limiter
         limiter.join(limits, now)
         limiter.restore(kept, now, wall)
         return limiter
@@ -427,6 +433,8 @@ class Pump:
             self._fail(error)
         finally:
             self._reading.close()
+            if self._sharing:
+                self._sharing.users -= 1
             self.over = True
         now = self._clock()
         report.seconds, report.rate, report.seconds_left = round(now - self._started, 3), 0.0, 0.0
@@ -445,6 +453,7 @@ class Pump:
             report.held_until = moment(self._wall() + held)
         report.shared_identifiers = self._lanes.shared
         report.notes = {self._attempts.mask(words): calls for words, calls in self._destination.notes.items()}
+        report.traffic = self._attempts.traffic.rows()
         since = self._started
         curve = self._limiter.learned.curve
         report.curve = [(round(at - since, 1), share, why) for at, share, why in curve if at >= since]

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import uvloop
 
-from schemas.report import Report
+from schemas.report import Report, Tally
 from transforms.collector import collect_seldom
 from transforms.logic.limit import Limiter
 from transforms.sending.delivery import Active, Delivery, SenderOptions
@@ -41,6 +41,7 @@ class Sender:
         self._thread = threading.Thread(target=self._loop.run_forever, name="profilecast-sender", daemon=True)
         self._thread.start()
         self._pumps: list[Pump] = []
+        self._before: dict[str, Tally] = {}  # by connection: of deliveries that are in `_pumps` no more
         self._starting = threading.Lock()
         self._limiters: dict[Hashable, Limiter] = {}  # by vendor account: connections that share one share its caps
         self.stopping = False
@@ -50,7 +51,9 @@ class Sender:
         pump = Pump(delivery, self._limiters, most=max(_FEWEST, self.files // 4), memory=self._share)
         with self._starting:  # first: a stop at this moment either finds it there or is seen here
             name = delivery.connection.name
-            self._pumps = [each for each in self._pumps if not each.over or each.report.connection != name] + [pump]
+            over = [each for each in self._pumps if each.over and each.report.connection == name]
+            self._before[name] = _tally(self._before.get(name), over)
+            self._pumps = [each for each in self._pumps if each not in over] + [pump]
         if self.stopping:
             pump.stop()
         return asyncio.run_coroutine_threadsafe(pump.run(), self._loop)
@@ -75,6 +78,13 @@ class Sender:
         """The reports so far, of running deliveries and of each connection's last one."""
         return [pump.look() for pump in list(self._pumps)]
 
+    def tallies(self) -> dict[str, Tally]:
+        """What the requests of each connection came to, since this process began."""
+        with self._starting:
+            names = {*self._before, *(each.report.connection for each in self._pumps)}
+            of = {name: [each for each in self._pumps if each.report.connection == name] for name in names}
+            return {name: _tally(self._before.get(name), pumps) for name, pumps in of.items()}
+
     def close(self) -> None:
         """End the loop, which must not outlive the interpreter."""
         with suppress(TimeoutError):
@@ -87,7 +97,15 @@ class Sender:
     def reset(self) -> None:
         """Forget earlier deliveries and an earlier stop: a new run begins in this process."""
         self._pumps.clear()
+        self._before.clear()
         self.stopping = False
+
+
+def _tally(before: Tally | None, pumps: list[Pump]) -> Tally:
+    found = before or Tally()
+    for pump in pumps:
+        found = found.plus(pump.report)
+    return found
 
 
 async def _abandon() -> None:

@@ -78,6 +78,7 @@ class Talk:
         self.partly = False  # requests of it were answered
         self.trouble: float | None = None  # since when there is no useful answer to the request that is out
         self.maybe = False  # an attempt had no useful answer, and may have arrived
+        self.unread = False  # an answer was good by its status, and could not be read to its end
         self.gave_up: float | None = None  # when one without any answer was given up last, by the clock
         self.asked = 0.0  # when the breaker let it pass
         self.session = 0  # the number of the session that its request was signed with
@@ -93,6 +94,7 @@ class Talk:
         self.given_up = ""  # why
         self.sign: Callable[[], Mapping[str, str]] = dict  # makes the signature of the request that is to go
         self.overtaken: Callable[[], bool] = lambda: False  # calls of it are not to be repeated
+        self.failed: Callable[[int, str], None] = _not_told  # hears of an attempt that came to nothing: status, words
 
     @property
     def patient(self) -> bool:
@@ -135,6 +137,10 @@ class Talk:
 
 def _nothing() -> None:
     """There is no request out."""
+
+
+def _not_told(status: int, words: str) -> None:
+    """The request is not about calls."""
 
 
 def unwritable(error: OSError) -> str:
