@@ -41,6 +41,9 @@ class People:
     def find(self, kind: str, value: str) -> Person | None:
         return self._known.get((kind, value))
 
+    def numbered(self, number: int) -> Person | None:
+        return self._all.get(number)
+
     def find_any(self, identifiers: Identifiers) -> Person | None:
         """The person with the first identifier that is known."""
         return next((p for kind, value in identifiers.items() if (p := self.find(kind, value))), None)

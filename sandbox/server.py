@@ -38,6 +38,7 @@ class Options:
     connections: Mapping[str, str] = field(default_factory=dict)  # host to the name that recordings show
     secrets: Collection[str] = ()  # that recordings must not show
     clock: Callable[[], float] = time.monotonic
+    epoch: float | None = None  # seconds since 1970 when the clock was zero; None: by the machine's time of day
 
 
 class Account:
@@ -95,7 +96,8 @@ class Sandbox:
         self._accounts: dict[tuple[str, str], Account] = {}  # by host and what tells accounts apart
         self._recording = Recording(self.options.record, self.options.secrets) if self.options.record else None
         # One clock for everything: times of day move with the monotonic clock.
-        self._epoch = time.time() - self.options.clock()
+        epoch = self.options.epoch
+        self._epoch = time.time() - self.options.clock() if epoch is None else epoch
 
     def now(self) -> float:
         """Unix seconds."""

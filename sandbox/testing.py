@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,9 @@ import requests
 from sandbox.server import Options, Sandbox
 from sandbox.serving import listen
 
+_BEAT = 0.01  # seconds
+_STALLED = 0.03  # seconds between two beats: above it the machine had other things to do
+
 
 class RunningSandbox:
     """A running sandbox, asked over HTTP like anybody would. `url` is the gateway."""
@@ -18,6 +22,21 @@ class RunningSandbox:
     def __init__(self, url: str, sandbox: Sandbox) -> None:
         self.url = url
         self.sandbox = sandbox
+        self._stalls: list[tuple[float, float]] = []  # from, to; seconds since 1970
+
+    async def beat(self) -> None:
+        """Note when this machine lets the sandbox wait."""
+        last = time.time()
+        while True:
+            await asyncio.sleep(_BEAT)
+            now = time.time()
+            if now - last > _STALLED:
+                self._stalls.append((last, now))
+            last = now
+
+    def late(self, at: float) -> float:
+        """By how many seconds a request that was seen at this time may have come before."""
+        return max((at - begin for begin, end in self._stalls if begin <= at <= end + _BEAT), default=0.0)
 
     def stats(self, destination: str | None = None) -> list[dict[str, Any]]:
         """One entry per account; see `Account.shown`."""
@@ -53,14 +72,16 @@ def running_sandbox(**options: Any) -> Iterator[RunningSandbox]:
     sandbox = Sandbox(Options(**options))
     loop = asyncio.new_event_loop()
     started = threading.Event()
-    url: list[str] = []
+    running: list[RunningSandbox] = []
     stop = asyncio.Event()
 
     async def serve() -> None:
         async with listen(sandbox, port=0) as address:
-            url.append(address)
+            running.append(RunningSandbox(address, sandbox))
             started.set()
+            beating = asyncio.create_task(running[0].beat())
             await stop.wait()
+            beating.cancel()
 
     def run() -> None:
         try:
@@ -72,10 +93,10 @@ def running_sandbox(**options: Any) -> Iterator[RunningSandbox]:
     thread = threading.Thread(target=run, name="sandbox", daemon=True)
     thread.start()
     started.wait()
-    if not url:
+    if not running:
         raise RuntimeError("the sandbox could not start; its thread says why")
     try:
-        yield RunningSandbox(url[0], sandbox)
+        yield running[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()

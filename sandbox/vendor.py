@@ -106,7 +106,7 @@ class Vendor:
 
     def __init_subclass__(cls) -> None:
         cls._exact, cls._patterns = {}, []
-        for name, member in vars(cls).items():
+        for name, member in [each for part in reversed(cls.__mro__) for each in vars(part).items()]:
             for method, path in getattr(member, "routes", ()):
                 if "{" in path:
                     cls._patterns.append((method, re.compile(re.sub(r"\{\w+\}", "([^/]+)", path)), name))

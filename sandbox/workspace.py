@@ -13,6 +13,7 @@ from schemas.workspace import Connection, Sync, Workspace
 from transforms.destinations import catalogue
 from transforms.destinations.auth import NO_SESSION
 from transforms.destinations.contract import Destination, headers, target_of
+from transforms.logic.plan import ACCOUNT
 
 
 def accounts(workspace: Workspace) -> tuple[dict[str, str], dict[str, set[str]]]:
@@ -58,11 +59,12 @@ def _first_request(destination: Destination, call: Call) -> Request:
 
 def _anybody(destination: Destination, sync: Sync) -> Call:
     form = (sync.forms or destination.forms)[0]
-    understood = destination.identifiers[0]
+    understood = ACCOUNT if form == "group" else destination.identifiers[0]
     identifier = Identifier("user_id" if understood == "*" else understood, "anybody@example.com")
     known = dict.fromkeys(destination.required, "Anybody")
+    value = {"anybody": True} if form == "member" else True
     key, name = sync.send_as or sync.computation, sync.name or sync.computation
     return Call(
-        "anybody", "add" if form == "list" else form, identifier, key, True, 0, 1,
+        "anybody", "add" if form == "list" else form, identifier, key, value, 0, 1,
         computation=sync.computation, sync=name, traits=known,
     )  # fmt: skip

@@ -15,7 +15,8 @@ def all_vendors() -> dict[str, type[Vendor]]:
     found: dict[str, type[Vendor]] = {}
     for module in iter_modules(__path__, __name__ + "."):
         for member in vars(import_module(module.name)).values():
-            if isinstance(member, type) and issubclass(member, Vendor) and member.__module__ == module.name:
+            own = isinstance(member, type) and issubclass(member, Vendor) and member.__module__ == module.name
+            if own and hasattr(member, "slug"):  # what has none is a part of a vendor
                 found |= dict.fromkeys((member.slug, *member.also), member)
     found |= {point.load().slug: point.load() for point in entry_points(group="profilecast.sandbox")}
     return dict(sorted(found.items()))

@@ -10,6 +10,7 @@ from sandbox.plain import PlainVendor, Takes, in_body
 from sandbox.vendor import Answer, Request
 
 IDS = {"user_id": str, "device_id": str}
+PROPERTIES = {"/identify": "user_properties", "/groupidentify": "group_properties"}  # by path
 
 
 class Amplitude(PlainVendor):
@@ -18,6 +19,7 @@ class Amplitude(PlainVendor):
     max_bytes = 1_000_000
     secret_in = in_body("api_key")
     takes = (
+        Takes("POST", "/set-group", ids={"group_value": str}, rows="rows", traits="set", needs={"group_type": str}),
         Takes("POST", "/set", ids=IDS, rows="rows", traits="set", most=1_024),
         Takes(
             "POST", "/2/httpapi", ids=IDS, rows="events", event="event_type", traits="event_properties",
@@ -26,7 +28,7 @@ class Amplitude(PlainVendor):
     )  # fmt: skip
 
     def respond(self, request: Request) -> Answer:
-        if request.path == "/identify" and request.method == "POST":
+        if request.path in PROPERTIES and request.method == "POST":
             return self._identify(request)
         if request.path != "/2/httpapi":
             return self.unknown(request)
@@ -51,14 +53,15 @@ class Amplitude(PlainVendor):
             return self.invalid("`identification` must be a list of objects")
         rows = []
         for each in told:
-            changes = each.get("user_properties", {})
+            changes = each.get(PROPERTIES[request.path], {})
             if any(not name.startswith("$") for name in changes):
                 return self.invalid("operations are needed")
             removed = dict.fromkeys(changes.get("$unset", {}))
             rows.append({**each, "set": {**changes.get("$set", {}), **removed}})
         body = msgspec.json.encode({"rows": rows})
         headers = {**request.headers, "content-type": "application/json"}
-        return super().respond(replace(request, target="/set", body=body, headers=headers))
+        target = "/set" if request.path == "/identify" else "/set-group"
+        return super().respond(replace(request, target=target, body=body, headers=headers))
 
     def invalid(self, words: str) -> Answer:
         return Answer(400, {"code": 400, "error": words})

@@ -9,6 +9,7 @@ from sandbox.plain import PlainVendor, Takes
 from sandbox.vendor import Answer, Cap, Request
 
 IDS = {f"identifiers.{name}": str for name in ("id", "email", "phone", "cio_id")}
+OBJECT, OBJECT_TYPE = {"identifiers.object_id": str}, "identifiers.object_type_id"
 ITEM = 32_000
 
 
@@ -19,6 +20,7 @@ class CustomerIo(PlainVendor):
     max_bytes = 499_999
     takes = (
         Takes("POST", "/identify", ids=IDS, rows="batch", traits="attributes"),
+        Takes("POST", "/object", ids=OBJECT, rows="batch", traits="attributes", needs={OBJECT_TYPE: str}),
         Takes("POST", "/event", ids=IDS, rows="batch", traits="attributes", event="name"),
         Takes("POST", "/delete", ids=IDS, rows="batch", deletes=True),
     )
@@ -45,15 +47,20 @@ class CustomerIo(PlainVendor):
 
     def _entity(self, request: Request, entity: Any) -> str:
         """What is wrong with one; "" where it is taken."""
-        if not isinstance(entity, dict) or entity.get("type") != "person":
-            return "`type` must be person"
+        if not isinstance(entity, dict) or entity.get("type") not in ("person", "object"):
+            return "`type` must be person or object"
         identifiers = entity.get("identifiers")
+        if entity["type"] == "object":
+            return self._pass(request, "/object", entity)
         if not isinstance(identifiers, dict) or len(identifiers) != 1:
             return "exactly one identifier is needed"
         if len(msgspec.json.encode(entity)) > ITEM:
             return "more than 32 kB"
+        return self._pass(request, f"/{entity.get('action')}", entity)
+
+    def _pass(self, request: Request, target: str, entity: dict[str, Any]) -> str:
         body = msgspec.json.encode({"batch": [entity]})
-        answer = super().respond(replace(request, target=f"/{entity.get('action')}", body=body))
+        answer = super().respond(replace(request, target=target, body=body))
         return "" if answer.status == 200 else answer.json["errors"][0]["message"]
 
     def invalid(self, words: str) -> Answer:

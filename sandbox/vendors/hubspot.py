@@ -1,4 +1,4 @@
-"""HubSpot: contacts, their properties, custom events, OAuth. https://developers.hubspot.com/docs/api-reference"""
+"""HubSpot: contacts, companies, their properties, custom events, OAuth. https://developers.hubspot.com/docs/api-reference"""
 
 import re
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from sandbox.memory import Person
 from sandbox.vendor import Answer, Cap, Request, Vendor, on
+from sandbox.vendors.hubspot_companies import Companies
 from sandbox.vendors.hubspot_schema import Definitions, Properties
 from sandbox.vendors.hubspot_shapes import Item, Refusal, as_time, batch, distinct, ids, inputs, not_found, problem
 
@@ -20,10 +21,10 @@ GRANTED = re.compile(r"(granted-[0-9a-f]{16})-\d+")  # an access token of OAuth:
 LIFE = 1800  # seconds, of such a token
 
 
-class HubSpot(Vendor):
+class HubSpot(Companies, Vendor):
     slug = "hubspot"
     hosts = (r"api\.hubapi\.com",)
-    caps = (Cap(10),)
+    caps = (Cap(100, 10.0),)  # a window that slides; of an app in the plans Free and Starter
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
         super().__init__(refuses)
@@ -76,8 +77,8 @@ class HubSpot(Vendor):
         return problem(401, "INVALID_AUTHENTICATION", "Authentication credentials not found or not valid.")
 
     def throttled(self, cap: Cap, wait: float, at: float) -> Answer:
-        body = {"errorType": "RATE_LIMIT", "policyName": "SECONDLY"}
-        answer = problem(429, "RATE_LIMITS", "You have reached your secondly limit.", **body)
+        body = {"errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING"}
+        answer = problem(429, "RATE_LIMITS", "You have reached your ten_secondly_rolling limit.", **body)
         return Answer(429, answer.json, self.quota(cap, 0, at))
 
     def failed(self, status: int) -> Answer:

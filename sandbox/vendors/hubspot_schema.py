@@ -15,16 +15,20 @@ BUILT_IN = {
     *("hs_object_id", "jobtitle", "lastmodifieddate", "lastname", "lifecyclestage", "mobilephone", "phone"),
     *("state", "website", "zip"),
 }
+OF_COMPANIES = {
+    *("address", "city", "country", "createdate", "description", "domain", "hs_object_id", "industry", "name"),
+    *("hs_lastmodifieddate", "lifecyclestage", "numberofemployees", "phone", "state", "website", "zip"),
+}
 TYPES = ("string", "number", "date", "datetime", "enumeration", "bool")
 
 
 class Properties:
-    """Contact properties, and which values they take. Raises Refusal."""
+    """Properties of contacts or companies, and which values they take. Raises Refusal."""
 
-    def __init__(self, refuses: Callable[[str], bool]) -> None:
+    def __init__(self, refuses: Callable[[str], bool], built_in: set[str] = BUILT_IN) -> None:
         """`refuses(email)`: it is an invalid one."""
         self._refuses = refuses
-        self.declared = {n: new_property({"name": n, "label": n, "type": "string"}) for n in sorted(BUILT_IN)}
+        self.declared = {n: new_property({"name": n, "label": n, "type": "string"}) for n in sorted(built_in)}
 
     def declare(self, given: Item) -> Item:
         for key in ("name", "label", "groupName", "type", "fieldType"):
@@ -40,7 +44,7 @@ class Properties:
         return made
 
     def unique(self, name: str) -> bool:
-        """Whether no two contacts have one value of it."""
+        """Whether no two records have one value of it."""
         return name == "email" or bool(self.declared[name].get("hasUniqueValue"))
 
     def values(self, item: Item) -> dict[str, str]:

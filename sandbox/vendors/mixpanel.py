@@ -19,6 +19,10 @@ class Mixpanel(PlainVendor):
     hosts = (r"api(-eu|-in)?\.mixpanel\.com",)
     takes = (
         Takes("POST", "/set", ids=UPDATE, rows="rows", traits="$set", needs={"$token": str}, most=MOST),
+        Takes(
+            "POST", "/set-group", ids={"$group_id": str}, rows="rows", traits="$set",
+            needs={"$token": str, "$group_key": str}, most=MOST,
+        ),
         Takes("POST", "/delete", ids=UPDATE, rows="rows", needs={"$token": str}, deletes=True),
         Takes(
             "POST", "/import", ids={"properties.distinct_id": str}, rows="rows", event="event", traits="properties",
@@ -34,6 +38,8 @@ class Mixpanel(PlainVendor):
         rows = [row for row in request.json if isinstance(row, dict)] if isinstance(request.json, list) else []
         if request.path == "/engage":
             return self._engage(request, rows)
+        if request.path == "/groups":
+            return self._groups(request, rows)
         if request.path != "/import":
             return self.unknown(request)
         failed = [self._failure(row["properties"]) for row in rows if self._bad(row)]
@@ -48,6 +54,13 @@ class Mixpanel(PlainVendor):
             if answer.status != 200:
                 return answer
         return Answer(200, {"status": 1, "error": None} if good else {"status": 0, "error": "no valid profile"})
+
+    def _groups(self, request: Request, rows: list[dict[str, Any]]) -> Answer:
+        good = [row for row in rows if not self.refused(row.get("$group_id"))]
+        answer = self._pass(request, "/set-group", good) if good else Answer(200)
+        if answer.status != 200:
+            return answer
+        return Answer(200, {"status": 1, "error": None} if good else {"status": 0, "error": "no valid group"})
 
     def _pass(self, request: Request, path: str, rows: list[dict[str, Any]]) -> Answer:
         return super().respond(replace(request, target=path, body=msgspec.json.encode({"rows": rows})))

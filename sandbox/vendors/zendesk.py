@@ -1,4 +1,4 @@
-"""Zendesk Support: users, their fields, background jobs, the Events API. https://developer.zendesk.com/api-reference/"""
+"""Zendesk Support: users, organizations, their fields, background jobs, the Events API. https://developer.zendesk.com/api-reference/"""
 
 import base64
 import binascii
@@ -11,6 +11,7 @@ from typing import Any
 
 from sandbox.memory import Person
 from sandbox.vendor import Answer, Cap, Request, Vendor, on
+from sandbox.vendors.zendesk_organizations import Organizations
 from sandbox.vendors.zendesk_shapes import (
     FIELD_TYPES,
     OWN_ID,
@@ -67,7 +68,7 @@ class Job:
 Work = Callable[[int, dict[str, Any], float], dict[str, Any]]  # position, user, when
 
 
-class Zendesk(Vendor):
+class Zendesk(Organizations, Vendor):
     slug = "zendesk"
     hosts = (r"[a-z0-9-]+\.zendesk\.com",)
     caps = (Cap(50), Cap(700, 600.0, "deletion for good"))

@@ -161,16 +161,22 @@ def test_a_forgotten_contact_is_gone(sandbox, send):
     assert [] == sandbox.told("hubspot", "a@b.co")[0]["people"]
 
 
-def test_the_cap_is_10_in_any_second_for_each_token(gateway):
+def test_the_cap_is_100_in_any_ten_seconds_for_each_token(gateway, clock):
     def read(token):
         headers = {"Authorization": f"Bearer {token}"}
         return gateway.send("GET", f"{API}/crm/v3/properties/contacts", headers=headers)
 
-    assert {200} == {read("one").status_code for _ in range(10)}
+    assert {200} == {read("one").status_code for _ in range(100)}
+    clock.now += 9.9
     answer = read("one")
     assert (429, "RATE_LIMIT") == (answer.status_code, answer.json()["errorType"])
-    assert "0" == answer.headers["X-HubSpot-RateLimit-Remaining"]
+    assert "TEN_SECONDLY_ROLLING" == answer.json()["policyName"]
+    assert ("0", "10000") == tuple(
+        answer.headers[f"X-HubSpot-RateLimit-{name}"] for name in ("Remaining", "Interval-Milliseconds")
+    )
     assert 200 == read("another").status_code
+    clock.now += 0.2
+    assert 200 == read("one").status_code
 
 
 def test_without_a_token_the_answer_is_401(gateway):

@@ -46,9 +46,9 @@ def test_it_says_where_it_listens_and_ends_with_a_table(start, tmp_path, number)
     assert url.startswith("http://127.0.0.1:")
     message = {"type": "identify", "userId": "ann@b.co", "traits": {}}
     for status in (200, 429):
-        assert status == requests.post(f"{url}/hooks.acme.example/in", json=message, timeout=5).status_code
+        assert status == requests.post(f"{url}/hooks.acme.example/in", json=message, timeout=60).status_code
     process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert (0, "") == (process.returncode, err)
     assert "webhook" in out
     assert "1 people" in out
@@ -59,7 +59,7 @@ def test_it_says_where_it_listens_and_ends_with_a_table(start, tmp_path, number)
 def test_a_port_that_is_taken_is_explained(start):
     port = start("--port", 0).stdout.readline().rsplit(":", 1)[-1].strip()
     second = start("--port", port)
-    _, err = second.communicate(timeout=10)
+    _, err = second.communicate(timeout=60)
     assert 1 == second.returncode
     assert f"port {port}" in err
     assert "--port 0" in err
@@ -76,6 +76,6 @@ def test_a_bad_cap_is_refused(cap, capsys):
 
 def test_a_recording_that_cannot_be_written_is_explained(start, tmp_path):
     process = start("--port", 0, "--record", tmp_path / "missing" / "file")
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert 1 == process.returncode
     assert "cannot be written" in err

@@ -30,7 +30,7 @@ def test_vendors_are_found_by_host():
 
 def test_a_path_without_a_host_is_explained(gateway):
     for path in ("/", "/not a host/x"):
-        answer = requests.get(gateway.url + path, timeout=5)
+        answer = requests.get(gateway.url + path, timeout=60)
         assert 404 == answer.status_code
         assert "/<vendor host>/<path>" in answer.json()["error"]
 

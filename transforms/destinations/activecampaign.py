@@ -19,7 +19,9 @@ from transforms.destinations.contract import (
     Request,
     Secret,
     Target,
+    Verdict,
     besides,
+    says_nothing,
 )
 from transforms.destinations.plain import Item, Plain, text
 from transforms.destinations.reading import part, rows, word
@@ -136,6 +138,11 @@ class ActiveCampaign(Plain):
     def track(self, event: Item) -> Request:
         form = {"event": event.event, "eventdata": text(event.properties), "visit": text(event.ids)}
         return Request("POST", EVENTS, form=form, endpoint="events")
+
+    def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
+        if says_nothing(request, reply):  # of fields: one that is not seen would be made a second time
+            return Verdict("transient", words=reply.words())
+        return super().classify(request, reply, items)
 
     def read(self, reply: Reply, items: Sequence[Item]) -> Outcome | Sequence[Outcome]:
         """An event that is not taken has an answer of 200 too, with `success` 0 (unsure)."""

@@ -38,7 +38,7 @@ class AmazonEventBridge(Aws):
     def identify(self, told: Sequence[Item]) -> Request:
         return self.call("AWSEvents.PutEvents", {"Entries": [self._entry(each) for each in told]})
 
-    track = delete = identify
+    track = group = delete = identify
 
     def _entry(self, told: Item) -> dict[str, Any]:
         """`DetailType` is the type of the message: identify, track or delete."""

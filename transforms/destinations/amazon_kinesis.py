@@ -44,7 +44,7 @@ class AmazonKinesis(Aws):
         records = [{"Data": b64encode(self.encoded(each)).decode(), "PartitionKey": _key(each)} for each in told]
         return self.call("Kinesis_20131202.PutRecords", {"StreamName": self.settings.stream, "Records": records})
 
-    track = delete = identify
+    track = group = delete = identify
 
     def read(self, reply: Reply, items: Sequence[Item]) -> Outcome | list[Outcome]:
         return by_place(reply, "Records", "SequenceNumber", items) if reply.ok else refused(reply)

@@ -38,7 +38,7 @@ class AmazonKinesisFirehose(Aws):
         body = {"DeliveryStreamName": self.settings.stream, "Records": records}
         return self.call("Firehose_20150804.PutRecordBatch", body)
 
-    track = delete = identify
+    track = group = delete = identify
 
     def read(self, reply: Reply, items: Sequence[Item]) -> Outcome | list[Outcome]:
         return by_place(reply, "RequestResponses", "RecordId", items) if reply.ok else refused(reply)

@@ -31,7 +31,7 @@ class AmazonLambda(Aws):
         """The type of invocation that waits for the function's end: the other one answers before it begins."""
         return self.post("", self.message(told.call), headers={"x-amz-invocation-type": "RequestResponse"})
 
-    track = delete = identify
+    track = group = delete = identify
 
     def read(self, reply: Reply, items: Sequence[Item]) -> Outcome | Sequence[Outcome]:
         """A function that raises is a good answer with a header. It may be the moment's, so it is not final."""

@@ -48,4 +48,4 @@ class AmazonS3(Aws):
         path = f"/{self.settings.prefix}/{first.time[:10]}/{first.message_id}.jsonl"
         return self.ask("PUT", path, content=content, headers=headers)
 
-    track = delete = identify
+    track = group = delete = identify

@@ -43,6 +43,7 @@ class Amplitude(Plain):
     names = {"user_id": "user_id", "anonymous_id": "device_id"}
     one_record = {"anonymous_id": "none"}
     auth = Body({"api_key": "{api_key}"})
+    same_account = ("group_type",)
     batch = Batch(1_000, 900_000)  # 2,000 events and 1 MB; of identify the number is unsure: 1,024 of groups
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,12 +54,15 @@ class Amplitude(Plain):
             Literal["api2.amplitude.com", "api.eu.amplitude.com"],
             Meta(description="Where the project's data is: US or EU."),
         ] = "api2.amplitude.com"
+        group_type: Annotated[
+            str, Meta(pattern=r"^[A-Za-z0-9_ -]+\Z", description="Of accounts: their group type.")
+        ] = "company"
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
         name = call.identifier.id.strip().lower()
-        if name in NOBODY or not name.strip("0-"):
+        if call.kind != "group" and (name in NOBODY or not name.strip("0-")):
             return Rejected("invalid_identifier", "Amplitude takes this identifier for nobody's")
         if isinstance(call.value, str) and len(call.value) > LONGEST:
             return Rejected("too_large", f"Amplitude cuts texts after {LONGEST:,} characters")
@@ -68,6 +72,14 @@ class Amplitude(Plain):
         told = [{**person.ids, "user_properties": _changes(person.traits)} for person in people]
         form = {"identification": _json(told), "options": _json(OPTIONS)}
         return self.ask("POST", "/identify", form=form)
+
+    def group(self, accounts: Sequence[Item]) -> Request:
+        kind = self.settings.group_type
+        told = [
+            {"group_type": kind, "group_value": each.account, "group_properties": _changes(each.traits)}
+            for each in accounts
+        ]
+        return self.ask("POST", "/groupidentify", form={"identification": _json(told)})
 
     def track(self, events: Sequence[Item]) -> Request:
         """Amplitude drops a second event of a person with the same `insert_id`, for seven days."""

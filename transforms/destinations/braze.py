@@ -251,15 +251,18 @@ class Braze(Destination):
         told: dict[str, Any] = {}
         for call in calls:
             merged = "anonymous_id" if anonymous_id(call) else None
-            told.update((self.attribute(key, value), value) for key, value in call.traits.items() if key != merged)
+            own = ((key, value) for key, value in call.traits.items() if key != merged)
+            told.update((name, value) for key, value in own for name in self.attributes_of(key, value))
         told.update((self.name_at_vendor("identify", call.key), call.value) for call in calls)
         return told
 
-    def attribute(self, trait: str, value: Any) -> str:
-        """A profile trait fills the standard field of its name if it has the right form."""
-        if trait in STANDARD and isinstance(value, str) and re.fullmatch(STANDARD[trait], value):
-            return trait
-        return self.name_at_vendor("identify", trait)
+    def attributes_of(self, trait: str, value: Any) -> tuple[str, ...]:
+        """A profile trait fills the standard field of its name if its form is right. Null empties what it filled."""
+        own = self.name_at_vendor("identify", trait)
+        if trait in STANDARD and value is None:
+            return trait, own
+        fits = trait in STANDARD and isinstance(value, str) and re.fullmatch(STANDARD[trait], value)
+        return (trait,) if fits else (own,)
 
     def occurrence(self, call: Call) -> dict[str, Any]:
         """A custom event. Its properties have no null."""

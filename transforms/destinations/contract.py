@@ -29,6 +29,7 @@ from transforms.destinations.http import (
     by_status,
     refused,
     retry_after,
+    says_nothing,
 )
 from transforms.destinations.safety import fingerprint, named
 from transforms.logic.message import message, properties, timestamp
@@ -78,6 +79,7 @@ class Destination:
     # A required key and the traits that can fill it: any of the alternatives, each joined by
     # blanks; `email:local` is the local part of an e-mail identifier.
     required: ClassVar[Mapping[str, tuple[tuple[str, ...], ...]]] = {}
+    same_account: ClassVar[tuple[str, ...]] = ()  # settings that do not say which vendor account it is
     # Where the vendor keeps one record per person: strategies that make one of a person's identifiers, for `init`.
     one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
@@ -106,6 +108,8 @@ class Destination:
         moves to another account gives its key another name.
         """
         spelled = msgspec.to_builtins(self.settings, enc_hook=named)
+        for name in self.same_account:
+            spelled.pop(name)
         return f"{self.slug}:{fingerprint(canonical(spelled).decode())}"
 
     def limit_group(self) -> str:
@@ -140,7 +144,7 @@ class Destination:
 
         Called ahead of the first call of a target in this process, and again where one was `Blocked`; each comes with
         one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait. What it
-        makes and did not find goes into `self.made`: where it had been there before, everybody is told again.
+        makes and did not find goes into `self.made`: where a call was `Blocked` as `lost`, everybody is told again.
         """
         yield from ()
         return None
@@ -161,6 +165,8 @@ class Destination:
 
     def check(self, call: Call) -> Rejected | None:
         """Refuse a call before it costs a request. An override asks this one first."""
+        if call.kind == "group":  # about an account: it has one identifier, and no required keys of people
+            return None if "group" in self.forms else Rejected("unsupported", f"{self.name} takes no 'group'")
         understood = self.identifiers
         if call.identifier.type not in understood and "*" not in understood:
             return Rejected("invalid_identifier", f"{self.name} does not understand {call.identifier.type!r}")
@@ -301,6 +307,7 @@ __all__ = [
     "headers",
     "refused",
     "retry_after",
+    "says_nothing",
     "target_of",
     "timestamp",
     "units",

@@ -3,7 +3,7 @@
 A person is known by `id` or `email`. An anonymous event has an endpoint of its own and is not sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -48,6 +48,7 @@ class CustomerIo(Plain):
     batch = Batch(1_000, 490_000)  # less than 500 kB; the number is what others send, none is written
     limits = (Limit(30, source=CAPS_TABLE),)
     aliases = ("customer-io", "customer.io")
+    same_account = ("object_type",)
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Access to one workspace."""
@@ -60,6 +61,9 @@ class CustomerIo(Plain):
             Literal["track.customer.io", "track-eu.customer.io"],
             Meta(description="Where the account's data is: US or EU."),
         ] = "track.customer.io"
+        object_type: Annotated[
+            str, Meta(pattern=r"^[0-9]+\Z", description="Of accounts: the number of their object type; the first is 1.")
+        ] = "1"
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
@@ -71,7 +75,7 @@ class CustomerIo(Plain):
                 return Rejected("invalid_value", "Customer.io takes 100 bytes of an event's name")
             if taken := RESERVED_OF_EVENTS & self.properties(call).keys():
                 return Rejected("unsupported", f"Customer.io keeps {min(taken)!r} of an event for itself")
-        if call.kind == "identify":
+        if call.kind in ("identify", "group"):
             if call.key in RESERVED or _size(call.key) > 150:
                 return Rejected("unsupported", f"Customer.io takes no attribute {call.key!r}: give it a `send_as`")
             if _size(call.value) > 1_000:
@@ -79,11 +83,26 @@ class CustomerIo(Plain):
         return None
 
     def identify(self, people: Sequence[Item]) -> Request:
-        return self._batch([{**_entity(each, "identify"), "attributes": _attributes(each)} for each in people])
+        return self._batch(
+            [{**_entity(each, "identify"), "attributes": _attributes(each, _whom(each))} for each in people]
+        )
 
     def track(self, events: Sequence[Item]) -> Request:
         """Without an id of its own: Customer.io's must be a ULID, so a repeated event counts twice."""
         told = [{**_entity(each, "event"), "name": each.event, "attributes": each.properties} for each in events]
+        return self._batch(told)
+
+    def group(self, accounts: Sequence[Item]) -> Request:
+        kind = self.settings.object_type
+        told = [
+            {
+                "type": "object",
+                "action": "identify",
+                "identifiers": {"object_type_id": kind, "object_id": each.account},
+                "attributes": _attributes(each, {}),
+            }
+            for each in accounts
+        ]
         return self._batch(told)
 
     def delete(self, person: Item) -> Request:
@@ -126,11 +145,10 @@ def _whom(item: Item) -> dict[str, str]:
     return dict([next(iter(item.ids.items()))])
 
 
-def _attributes(person: Item) -> dict[str, Any]:
+def _attributes(item: Item, whom: Mapping[str, str]) -> dict[str, Any]:
     """An empty text removes an attribute. The other identifier is one as well."""
-    whom = _whom(person)
-    told = {name: "" if value is None else value for name, value in person.traits.items()}
-    return {**told, **{name: value for name, value in person.ids.items() if name not in whom}}
+    told = {name: "" if value is None else value for name, value in item.traits.items()}
+    return {**told, **{name: value for name, value in item.ids.items() if name not in whom}}
 
 
 def _size(value: Any) -> int:

@@ -38,7 +38,8 @@ from transforms.destinations.contract import (
     refused,
     retry_after,
 )
-from transforms.destinations.facebook_rows import EXPECTED, FINDING, Cell, Row, cell, leaving, row, table
+from transforms.destinations.facebook_rows import FINDING, Cell, Row, cell, leaving, row, table
+from transforms.destinations.personal import EXPECTED
 from transforms.destinations.reading import count, lose, part, rows, word
 from transforms.destinations.safety import check_texts
 from transforms.destinations.young import Young
@@ -231,7 +232,7 @@ class FacebookCustomAudiences(Destination):
         if audience not in self._young:
             lose(self.memory["audiences"], key, audience)
             words = f"the audience {key!r} ({audience}) was deleted at Facebook, or the token does not see it any more"
-            return Blocked(words, prepare=True)
+            return Blocked(words, prepare=True, lost=True)
         return Blocked(f"Facebook made the audience {key!r} ({audience}) and does not know it since: {_words(reply)}")
 
     def forget(self, calls: Sequence[Call]) -> Conversation:

@@ -3,9 +3,7 @@
 By the Conversions API, which takes all events of a request or none.
 """
 
-import re
-from collections.abc import Sequence
-from hashlib import sha256
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -36,6 +34,8 @@ from transforms.destinations.facebook_custom_audiences import (
     regained,
     version_of,
 )
+from transforms.destinations.facebook_rows import phone
+from transforms.destinations.personal import email, hashed
 from transforms.destinations.plain import Item, Plain
 from transforms.destinations.reading import count, part, word
 from transforms.destinations.safety import check_texts
@@ -74,7 +74,7 @@ class FacebookCustomAudiencesWebsite(Plain):
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
-        if not _normal(call.identifier):
+        if not _hashed(call.identifier):
             return Rejected("invalid_identifier", "expected name@host, or a number with + and its country code")
         return None
 
@@ -107,16 +107,12 @@ def _event(event: Item) -> dict[str, Any]:
         "event_time": event.seconds,
         "event_id": event.message_id,
         "action_source": "system_generated",
-        "user_data": {name: [sha256(_normal(identifier).encode()).hexdigest()]},
+        "user_data": {name: [_hashed(identifier)]},
         "custom_data": event.properties,
     }
 
 
-def _normal(identifier: Identifier) -> str:
-    """What Meta hashes itself on the page, so that both match; "" if it cannot be right."""
-    plain = identifier.id.strip()
-    if identifier.type == "email":
-        return plain.lower() if re.fullmatch(r"[^@\s]+@[^@\s]+", plain) else ""
-    if identifier.type == "phone":
-        return re.sub(r"\D", "", plain).lstrip("0") if plain.startswith(("+", "00")) else ""
-    return plain
+def _hashed(identifier: Identifier) -> str:
+    """What Meta makes itself of what is typed on the page, so that both match; "" if it cannot be right."""
+    rules: dict[str, Callable[[str], str]] = {"email": email, "phone": phone}
+    return hashed(identifier.id, rules.get(identifier.type, str))

@@ -4,16 +4,13 @@ https://developers.facebook.com/docs/marketing-api/audiences/guides/custom-audie
 """
 
 import re
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
-from functools import lru_cache
-from hashlib import sha256
 from typing import Any, NamedTuple
 
-import phonenumbers
-
 from schemas.calls import Call, Identifier
+from transforms.destinations import personal
+from transforms.destinations.personal import hashed
 
 EXTERN_ID = "EXTERN_ID"
 IDENTIFIERS = {
@@ -24,13 +21,6 @@ IDENTIFIERS = {
     "user_id": EXTERN_ID,
 }
 FINDING = frozenset({"EMAIL", "PHONE", "MADID"})  # unsure: names and places may find somebody, too
-EXPECTED = {
-    "user_id": "an id that is not blank",
-    "email": "name@host",
-    "phone": "a possible number with its country code",
-    "ios.idfa": "an advertising id that is not all zeros",
-    "android.idfa": "an advertising id that is not all zeros",
-}
 # Columns, in the order in which they stand in a row.
 SCHEMA = (
     EXTERN_ID, "EMAIL", "PHONE", "MADID", "FN", "LN", "GEN", "DOBY", "DOBM", "DOBD", "CT", "ST", "ZIP", "COUNTRY",
@@ -53,7 +43,6 @@ TRAITS = {
     "countrycode": "COUNTRY",
 }
 GENDERS = {"m": "m", "male": "m", "man": "m", "f": "f", "female": "f", "woman": "f"}
-COUNTRIES = {"uk": "gb", "usa": "us"}  # what people write for their ISO code
 US_STATES: dict[str, str] = dict(
     re.findall(
         r"(\w+) (\w\w)\b",
@@ -126,43 +115,15 @@ def _identifier(kind: str, written: str, region: str) -> str:
         case "user_id":
             return plain
         case "ios.idfa" | "android.idfa":
-            return _device(plain.lower())
+            return personal.device(plain)
         case "phone":
-            return hashed(plain, lambda number: _phone(number, region))
-    return hashed(plain, _email)
+            return hashed(plain, lambda number: phone(number, region))
+    return hashed(plain, personal.email)
 
 
-def hashed(written: str, normalise: Callable[[str], str]) -> str:
-    """SHA-256 of what is normalised; what is such a hash already stays. "" where nothing is left of it."""
-    if re.fullmatch("[0-9a-fA-F]{64}", written):
-        return written.lower()
-    clear = normalise(written)
-    return sha256(clear.encode()).hexdigest() if clear else ""
-
-
-def _email(address: str) -> str:
-    address = address.lower()
-    return address if re.fullmatch(r"[^@\s]+@[^@\s]+", address) else ""
-
-
-def _device(number: str) -> str:
-    # All zeros is what a phone says whose owner does not want to be tracked.
-    fine = re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", number) and number.strip("0-")
-    return number if fine else ""
-
-
-@lru_cache(maxsize=1 << 15)
-def _phone(number: str, region: str) -> str:
-    """Digits with country code, without leading zeros."""
-    local = not number.startswith(("+", "00")) and (region or number.startswith("0"))
-    international = "+" + re.sub(r"\D", "", number).lstrip("0")
-    try:
-        parsed = phonenumbers.parse(number if local else international, region or None)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(parsed):
-        return ""
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
+def phone(number: str, region: str = "") -> str:
+    """Digits with country code: Meta wants no `+`."""
+    return personal.phone(number, region).lstrip("+")
 
 
 # -- traits
@@ -172,54 +133,34 @@ def _of_traits(traits: dict[str, Any]) -> Row:
         column = TRAITS.get(name.lower().replace("_", ""))
         if column and isinstance(value, str | int) and not isinstance(value, bool):
             written.setdefault(column, str(value).strip())
-    country = _country(written.get("COUNTRY", ""))
+    country = personal.country(written.get("COUNTRY", ""))
     born = _born(written.get("DOB", ""))
     found = {
-        "FN": hashed(written.get("FN", ""), _name),
-        "LN": hashed(written.get("LN", ""), _name),
+        "FN": hashed(written.get("FN", ""), personal.name),
+        "LN": hashed(written.get("LN", ""), personal.name),
         "GEN": hashed(written.get("GEN", ""), lambda gender: GENDERS.get(gender.lower(), "")),
         "DOBY": hashed(f"{born:%Y}" if born else "", str),
         "DOBM": hashed(f"{born:%m}" if born else "", str),
         "DOBD": hashed(f"{born:%d}" if born else "", str),
-        "CT": hashed(written.get("CT", ""), _letters),
+        "CT": hashed(written.get("CT", ""), personal.letters),
         "ST": hashed(written.get("ST", ""), lambda state: _state(state, country)),
         "ZIP": hashed(written.get("ZIP", ""), lambda code: _zip(code, country)),
-        "COUNTRY": hashed(written.get("COUNTRY", ""), _country),
+        "COUNTRY": hashed(written.get("COUNTRY", ""), personal.country),
     }
     return {column: value for column, value in found.items() if value}
 
 
-def _name(written: str) -> str:
-    """Lower case without punctuation; letters of every alphabet stay. Unsure: blanks inside stay as one."""
-    letters = (c for c in unicodedata.normalize("NFC", written.lower()) if unicodedata.category(c)[0] in "LMZ")
-    return " ".join("".join(letters).split())
-
-
-def _letters(written: str) -> str:
-    """The letters a to z, of accented ones too."""
-    return re.sub("[^a-z]", "", unicodedata.normalize("NFKD", written.casefold()))
-
-
 def _state(written: str, country: str) -> str:
     """Two letters in the US; elsewhere the name."""
-    letters = _letters(written)
+    letters = personal.letters(written)
     return US_STATES.get(letters, letters) if country in ("us", "") else letters
 
 
 def _zip(written: str, country: str) -> str:
-    """Five digits in the US; area, district and sector in the United Kingdom."""
-    code = "".join(written.lower().split())
-    if country == "gb" and re.fullmatch(r"[a-z]{1,2}\d[a-z\d]?\d[a-z]{2}", code):
-        return code[:-2]
-    if country in ("us", "") and re.fullmatch(r"\d{5}-?\d{4}", code):
-        return code[:5]
-    return code
-
-
-def _country(written: str) -> str:
-    """The ISO 3166-1 code of two letters; names of countries are not understood."""
-    code = COUNTRIES.get(written.lower(), written.lower())
-    return code if re.fullmatch("[a-z]{2}", code) else ""
+    """Area, district and sector in the United Kingdom."""
+    code = personal.postcode(written, country)
+    british = country == "gb" and re.fullmatch(r"[a-z]{1,2}\d[a-z\d]?\d[a-z]{2}", code)
+    return code[:-2] if british else code
 
 
 def _born(written: str) -> date | None:

@@ -59,7 +59,7 @@ class GoogleCloudPubSub(Messages):
         messages = [{"data": b64encode(self.encoded(each)).decode()} for each in told]
         return self.post("", {"messages": messages})
 
-    track = delete = identify
+    track = group = delete = identify
 
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
         status = word(part(reply.object, "error"), "status")

@@ -1,9 +1,10 @@
 """Requests and replies of HTTP, as conversations have them, and what a status means. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -12,6 +13,8 @@ from urllib3.filepost import encode_multipart_formdata
 
 from schemas.outcomes import Reason, Rejected
 from transforms.logic.hints import plausible, wait
+
+T = TypeVar("T")
 
 
 class File(NamedTuple):
@@ -145,6 +148,11 @@ def by_status(reply: Reply, items: int) -> Verdict:
     return Verdict("answered")
 
 
+def says_nothing(request: Request, reply: Reply) -> bool:
+    """Whether a question has an answer that is good by its status, and no JSON: it is not one that there is nothing."""
+    return request.method == "GET" and reply.ok and reply.json() is None
+
+
 def retry_after(reply: Reply) -> float | None:
     """`Retry-After` in seconds, where it is plausible."""
     return wait(reply.headers.get("retry-after", ""), reply.headers)
@@ -162,3 +170,14 @@ _REASONS: dict[int, Reason] = {
 def refused(reply: Reply, reason: Reason | None = None, words: str = "") -> Rejected:
     """A rejection in the vendor's own words; the reason by status where none is given."""
     return Rejected(reason or _REASONS.get(reply.status, "refused"), words or reply.words())
+
+
+def held(conversation: Generator[Request, Reply, T], answer: Callable[[Request], Reply]) -> T:
+    """Hold a conversation to its end, without I/O of its own. What `answer` raises ends it."""
+    with closing(conversation):
+        try:
+            request = next(conversation)
+            while True:
+                request = conversation.send(answer(request))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""HubSpot: contact properties and custom events, CRM API v3."""
+"""HubSpot: properties of contacts and companies, and custom events, CRM API v3."""
 
 import re
 from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Struct
 
 from schemas.canonical import digest
-from schemas.outcomes import Later
 from schemas.workspace import Connection, EventNames, Workspace
 from transforms.destinations.auth import Bearer, RefreshToken
 from transforms.destinations.contract import (
@@ -38,10 +37,13 @@ from transforms.destinations.contract import (
     retry_after,
     timestamp,
 )
+from transforms.destinations.hubspot_companies import Companies
 from transforms.destinations.hubspot_contacts import create_or_update, read, write
 from transforms.destinations.hubspot_lists import LISTS, Lists
-from transforms.destinations.hubspot_setup import Need, SetUp
+from transforms.destinations.hubspot_setup import Need, SetUp, missing_fields, own_outcome
 from transforms.destinations.hubspot_shapes import (
+    ASSOCIATIONS,
+    COMPANIES,
     CONTACTS,
     EVENTS,
     PROPERTIES,
@@ -49,13 +51,12 @@ from transforms.destinations.hubspot_shapes import (
     TOKEN,
     UNDEFINED,
     Fields,
-    contact_field,
+    field_of,
     gone,
     message_of,
     missing_properties,
     name_of,
     no_property,
-    problems,
     property_name,
     refusal,
     text,
@@ -74,7 +75,8 @@ class HubSpot(Destination):
     slug = "hubspot"
     name = "HubSpot"
     page = "https://developers.hubspot.com/docs/guides/api/crm/objects/contacts"
-    forms = ("identify", "track", "list")
+    remark = "An account is a company, known by the property `account_id_property`; `enrich: [name]` gives it a name."
+    forms = ("identify", "track", "group", "member", "list")
     flush_every: ClassVar[Mapping[Form, float]] = {"list": 3600.0}
     identifiers: tuple[str, ...] = ("email",)
     api_version = ApiVersion(
@@ -107,6 +109,14 @@ class HubSpot(Destination):
                 "It must have unique values; it is created where it is missing.",
             ),
         ] = ""
+        account_id_property: Annotated[
+            str,
+            Meta(
+                pattern=r"^[a-z][a-z0-9_]*\Z",
+                description="Company property that holds the account's id: companies are found by it. It must have "
+                "unique values; it is created where it is missing.",
+            ),
+        ] = "account_id"
         upsert: Annotated[
             bool,
             Meta(description="Write addresses too by batch/upsert, always in one request. HubSpot warns that it may "
@@ -128,6 +138,7 @@ class HubSpot(Destination):
         self.auth = Bearer("{access_token}") if self.settings.access_token else RefreshToken(TOKEN)
         self._set_up = SetUp()
         self._lists = Lists(self.made.add)
+        self._companies = Companies(self.settings.account_id_property, self)
 
     def tenant(self) -> str:
         """The variable of the token: only the token says which account it is of."""
@@ -147,13 +158,10 @@ class HubSpot(Destination):
     # -- conversations
     def prepare(self, targets: Mapping[Target, Call]) -> Preparation:
         """Create the contact properties and event definitions that are missing; keep their names."""
-        samples = [*targets.values()]
+        samples = [call for call in targets.values() if call.kind != "group"]
         self._set_up.missing.clear()
         known: list[str] = self.memory.setdefault("properties", [])
-        fields: Fields = {}
-        for name, field in (pair for call in samples for pair in self._contact_fields(call)):
-            if name not in known and (name not in fields or field["type"] != "string"):
-                fields[name] = field
+        fields = missing_fields((pair for call in samples for pair in self._contact_fields(call)), known)
         if fields:
             yield from self._set_up.properties(fields, known)
         defined: dict[str, dict[str, Any]] = self.memory.setdefault("events", {})
@@ -169,6 +177,7 @@ class HubSpot(Destination):
         missing, created = self._set_up.missing, self._set_up.created
         self.made |= {t for t, call in targets.items() if not created.isdisjoint(self._needs_of_all(call))}
         refusals = yield from self._lists.prepare(targets, self.memory)
+        refusals |= yield from self._companies.prepare(targets)
         return refusals | {
             target: missing[need].words
             for target, call in targets.items()
@@ -208,7 +217,12 @@ class HubSpot(Destination):
             id_property, lost = self._id_property(calls[0].identifier), set[str]()
             outcomes = yield from self._lists.deliver(calls, id_property, self.memory, lost)
             return all_of(calls, self._set_up.lose_property(id_property, self.memory)) if lost else outcomes
-        return (yield from (self._track(calls) if calls[0].kind == "track" else self._identify(calls)))
+        if calls[0].kind == "member":
+            id_property, lost = self._id_property(calls[0].identifier), set[str]()
+            outcomes = yield from self._companies.belong(calls, id_property, lost)
+            return all_of(calls, self._set_up.lose_property(id_property, self.memory)) if lost else outcomes
+        deliver = {"track": self._track, "group": self._companies.deliver}.get(calls[0].kind, self._identify)
+        return (yield from deliver(calls))
 
     def _identify(self, calls: Sequence[Call]) -> Conversation:
         lost: set[str] = set()
@@ -228,30 +242,12 @@ class HubSpot(Destination):
             results = yield from create_or_update(contacts, contacts.keys() - known, lost)
         missed = Rejected("conflict", "HubSpot says that the contact exists, but does not find it")
         told = [results.get(name_of(call.identifier), missed) for call in calls]
-        # A property is gone: what sets it waits until there is one again, the rest of the request goes once more.
-        lost_by_need = {("property", name): self._set_up.lose_property(name, self.memory) for name in lost}
-        for call, now in zip(calls, told, strict=True):
-            if isinstance(now, Delivered):
-                for need in self._needs(call):
-                    self._set_up.young.seen(need)
-        return [
-            next((lost_by_need[need] for need in self._needs(call) if need in lost_by_need), now)
-            if isinstance(now, Later)
-            else self._own(call, now, contacts[name_of(call.identifier)])
-            for call, now in zip(calls, told, strict=True)
-        ]
+        told = [self._own(call, now, contacts[name_of(call.identifier)]) for call, now in zip(calls, told, strict=True)]
+        return self._set_up.settle(calls, told, lost, self.memory, self._needs)
 
     def _own(self, call: Call, now: Outcome, sent: Mapping[str, str]) -> Outcome:
-        """The outcome of a call, from that of its contact: other calls may have set what is wrong with that."""
-        if not isinstance(now, Rejected):
-            return now
-        wrong = sent.keys() & {each.name for each in problems(now.words)}
-        own = self.name_at_vendor("identify", call.key)
-        if own in wrong and self.is_audience(call):
-            return Blocked(f"the HubSpot property {own!r} does not take true and false: {now.words}")
-        if wrong and wrong.isdisjoint(name for name, _ in self._values(call)):
-            return Later(words="something else about the contact was refused")
-        return now
+        key = (self.name_at_vendor("identify", call.key), self.is_audience(call))
+        return own_outcome(now, sent, key, [name for name, _ in self._values(call)], "contact")
 
     def forget(self, calls: Sequence[Call]) -> Conversation:
         """Delete the contact for good. HubSpot also bars an address that it does not know from ever coming in."""
@@ -282,7 +278,7 @@ class HubSpot(Destination):
         if status == 429 and reply.object.get("policyName") == "TEN_SECONDLY_ROLLING":
             return Verdict("throttled", retry_after(reply) or TEN_SECONDS, reply.words())
         # Not every plan has custom events, not every token may make properties: no reason to stop the others.
-        if status == 403 and request.url.startswith((EVENTS, PROPERTIES)):
+        if status == 403 and request.url.startswith((EVENTS, PROPERTIES, COMPANIES, ASSOCIATIONS)):
             return Verdict("answered")
         if status == 404 and request.url.startswith(LISTS):
             return Verdict("answered")
@@ -298,19 +294,20 @@ class HubSpot(Destination):
         """Whether a request is refused for a property or event that HubSpot does not have."""
         if request.url == f"{EVENTS}/send/batch":
             return bool(UNDEFINED.search(message))
-        return bool(missing_properties(message)) or no_property(message, self.settings.user_id_property)
+        by = self.settings.account_id_property if request.url.startswith(COMPANIES) else self.settings.user_id_property
+        return bool(missing_properties(message)) or no_property(message, by)
 
     # -- what calls need
     def _contact_fields(self, call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
         """Definitions of the contact properties that calls like this one need."""
         # Whatever identifier the sample has: other calls of its key will have a user_id.
         if unique := self.settings.user_id_property:
-            yield unique, contact_field(unique, unique, "") | {"hasUniqueValue": True}
+            yield unique, field_of(unique, unique, "") | {"hasUniqueValue": True}
         if call.kind == "identify":
             sync = self.sync(call)
             enrichment = dict.fromkeys(sync.enrich, "") if sync else {}
             for key, name, value in self._named(call, enrichment):
-                yield name, contact_field(name, key, value)
+                yield name, field_of(name, key, value)
 
     def _labels(self, call: Call) -> tuple[str, ...]:
         """The events that calls like this one can be."""

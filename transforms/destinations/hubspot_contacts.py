@@ -105,13 +105,21 @@ def _addresses(records: Sequence[str]) -> Generator[Request, Reply, dict[str, st
     return records_of((yield Request("POST", f"{CONTACTS}/batch/read", json=body)), ADDRESSES)
 
 
+def make(id_property: str, names: list[str], lost: set[str]) -> Generator[Request, Reply, dict[str, Outcome]]:
+    """Make contacts that HubSpot does not have."""
+    if id_property == "email":
+        return (yield from create_or_update({name: {} for name in names}, names, lost))
+    inputs = [([name], {"id": name, "idProperty": id_property, "properties": {}}) for name in names]
+    return (yield from write("upsert", inputs, lost))
+
+
 def read(
-    id_property: str, values: Sequence[str], lost: set[str]
+    id_property: str, values: Sequence[str], lost: set[str], objects: str = CONTACTS
 ) -> Generator[Request, Reply, dict[str, str] | Outcome]:
     """Record ids by identifier, of those that exist; or what became of all."""
     names = ADDRESSES if id_property == "email" else (id_property,)
     body = {"idProperty": id_property, "properties": list(names), "inputs": [{"id": value} for value in values]}
-    reply = yield Request("POST", f"{CONTACTS}/batch/read", json=body)
+    reply = yield Request("POST", f"{objects}/batch/read", json=body)
     if reply.status == 404:  # of a request: nobody is there
         return {}
     if not reply.ok and no_property(message_of(reply), id_property):
@@ -124,13 +132,18 @@ def read(
 
 
 def write(
-    verb: str, contacts: Collection[Write], lost: set[str], conflicts: dict[str, str] | None = None
+    verb: str,
+    contacts: Collection[Write],
+    lost: set[str],
+    conflicts: dict[str, str] | None = None,
+    objects: str = CONTACTS,
 ) -> Generator[Request, Reply, dict[str, Outcome]]:
     """Outcomes by identifier, without those to be read again; those that exist already go to `conflicts`."""
-    bodies = [{**body, "objectWriteTraceId": f"contact-{n}"} for n, (_, body) in enumerate(contacts)]
+    trace = "contact" if objects == CONTACTS else "company"
+    bodies = [{**body, "objectWriteTraceId": f"{trace}-{n}"} for n, (_, body) in enumerate(contacts)]
     if not bodies:
         return {}
-    reply = yield Request("POST", f"{CONTACTS}/batch/{verb}", json={"inputs": bodies})
+    reply = yield Request("POST", f"{objects}/batch/{verb}", json={"inputs": bodies})
     results: dict[str, Outcome] = {}
     for (values, _), now in zip(contacts, _written(reply, bodies, lost), strict=True):
         if isinstance(now, str):
@@ -164,7 +177,7 @@ def _written(reply: Reply, bodies: list[dict[str, Any]], lost: set[str]) -> list
         elif done:
             results.append(Delivered())
         else:
-            results.append(Later(words="HubSpot does not say what became of the contact"))
+            results.append(Later(words="HubSpot does not say what became of the record"))
     return results
 
 

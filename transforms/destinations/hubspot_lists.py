@@ -17,7 +17,7 @@ from transforms.destinations.contract import (
     Target,
     all_of,
 )
-from transforms.destinations.hubspot_contacts import create_or_update, read, write
+from transforms.destinations.hubspot_contacts import make, read
 from transforms.destinations.hubspot_shapes import API, message_of, name_of, refusal
 from transforms.destinations.reading import items, lose, part, word
 from transforms.destinations.young import Young
@@ -74,7 +74,7 @@ class Lists:
         missing = [name for name in names if name not in records]
         results: dict[str, Outcome] = {}
         if comes and missing:
-            results = yield from self._create(id_property, missing, lost)
+            results = yield from make(id_property, missing, lost)
             again = yield from read(id_property, missing, lost)
             records |= again if isinstance(again, dict) else {}
         known = [records[name] for name in names if name in records]
@@ -87,15 +87,6 @@ class Lists:
             told if name in records else results[name] if _is_final(results.get(name)) else absent
             for name in (name_of(call.identifier) for call in calls)
         ]
-
-    def _create(
-        self, id_property: str, names: list[str], lost: set[str]
-    ) -> Generator[Request, Reply, dict[str, Outcome]]:
-        """Make contacts that HubSpot does not have."""
-        if id_property == "email":
-            return (yield from create_or_update({name: {} for name in names}, names, lost))
-        inputs = [([name], {"id": name, "idProperty": id_property, "properties": {}}) for name in names]
-        return (yield from write("upsert", inputs, lost))
 
     def _change(
         self, key: str, listed: str, what: str, records: list[str], memory: Memory
@@ -111,7 +102,7 @@ class Lists:
         if wait := self._young.wait(listed):
             return Later(wait, message_of(reply))
         lose(memory["lists"], key, listed)
-        return Blocked(f"the list {key!r} ({listed}) was deleted at HubSpot", prepare=True)
+        return Blocked(f"the list {key!r} ({listed}) was deleted at HubSpot", prepare=True, lost=True)
 
 
 def _is_final(outcome: Outcome | None) -> bool:

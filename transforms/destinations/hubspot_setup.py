@@ -1,10 +1,10 @@
-"""HubSpot's contact properties and event definitions: made where they are missing, lost, or not there yet."""
+"""HubSpot's properties and event definitions: made where they are missing, lost, or not there yet."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from transforms.destinations.contract import Blocked, Later, Memory, Outcome, Reply, Request
+from transforms.destinations.contract import Blocked, Call, Delivered, Later, Memory, Outcome, Rejected, Reply, Request
 from transforms.destinations.hubspot_shapes import (
     EVENTS,
     PROPERTIES,
@@ -13,6 +13,7 @@ from transforms.destinations.hubspot_shapes import (
     event_definition,
     gone,
     message_of,
+    problems,
     property_name,
 )
 from transforms.destinations.reading import part, rows, word
@@ -20,51 +21,75 @@ from transforms.destinations.young import Young
 
 # What a call needs: ("property", name), ("events",), ("event", label), ("event", label, property).
 Need = tuple[str, ...]
+Needs = Callable[[Call], Iterable[Need]]
 Asking = Generator[Request, Reply, None]
 
 
 class SetUp:
-    """What one connection needs at HubSpot."""
+    """What one connection needs at HubSpot, for its contacts or for its companies."""
 
-    def __init__(self) -> None:
+    def __init__(self, objects: str = "contacts", noun: str = "contact", kept: str = "properties") -> None:
+        """`kept`: under which name the connection's memory has the properties."""
+        self._url, self._noun, self._kept = f"{PROPERTIES}/{objects}", noun, kept
         self.missing: dict[Need, Blocked] = {}  # what cannot be had, and why
         self.young = Young()  # what was just made
-        self.created: set[Need] = set()  # what this process made
+        self.created: set[Need] = set()  # what this process made, and was not lost since
 
     def lose_property(self, name: str, memory: Memory) -> Outcome:
         """Note that HubSpot does not have a property: not yet, or not any more."""
         if wait := self.young.wait(("property", name)):
             return Later(wait, f"HubSpot does not know its new property {name!r} everywhere yet")
-        memory["properties"] = [each for each in memory.get("properties", ()) if each != name]
-        return gone(f"contact property {name!r}")
+        known = memory.get(self._kept, ())
+        memory[self._kept] = [each for each in known if each != name]
+        self.created.discard(("property", name))
+        return gone(f"{self._noun} property {name!r}", lost=name in known)
 
     def lose_event(self, label: str, memory: Memory, words: str) -> Outcome:
         """Note that HubSpot does not have an event, or a property of it."""
         if wait := self.young.wait(("event", label)):
             return Later(wait, words)
-        memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more
-        return gone(f"event {label!r} as it was defined", words)
+        known = memory.get("events", {}).pop(label, None)  # it is looked for, or defined, once more
+        return gone(f"event {label!r} as it was defined", words, lost=known is not None)
+
+    def settle(
+        self, calls: Sequence[Call], told: Sequence[Outcome], lost: Collection[str], memory: Memory, needs: Needs
+    ) -> list[Outcome]:
+        """Outcomes, where HubSpot turned out to have lost some properties.
+
+        What sets one of them waits until there is one again, and the rest of the request goes once more.
+        """
+        lost_by_need = {("property", name): self.lose_property(name, memory) for name in lost}
+        for call, now in zip(calls, told, strict=True):
+            if isinstance(now, Delivered):
+                for need in needs(call):
+                    self.young.seen(need)
+        return [
+            next((lost_by_need[need] for need in needs(call) if need in lost_by_need), now)
+            if isinstance(now, Later)
+            else now
+            for call, now in zip(calls, told, strict=True)
+        ]
 
     def properties(self, fields: Fields, known: list[str]) -> Asking:
-        """Make the contact properties that are missing; the names of those that are there go to `known`."""
-        reply = yield Request("GET", PROPERTIES)
+        """Make the properties that are missing; the names of those that are there go to `known`."""
+        reply = yield Request("GET", self._url)
         existing = by_name(reply) if reply.ok else None
         missing = {name: field for name, field in fields.items() if name not in (existing or {})}
         if missing and existing is not None:
-            reply = yield Request("POST", f"{PROPERTIES}/batch/create", json={"inputs": list(missing.values())})
+            reply = yield Request("POST", f"{self._url}/batch/create", json={"inputs": list(missing.values())})
             if reply.status == 201 and len(rows(reply.object, "results")) >= len(missing):
                 existing |= missing
                 for name in missing:
                     self.young.made(("property", name))
                     self.created.add(("property", name))
             else:  # only some were made, or somebody else just made them
-                existing = by_name((yield Request("GET", PROPERTIES)))
+                existing = by_name((yield Request("GET", self._url)))
         for name, field in fields.items():
             if not existing or name not in existing:
-                words = f"HubSpot has no contact property {name!r}, and does not make one: {message_of(reply)}"
+                words = f"HubSpot has no {self._noun} property {name!r}, and does not make one: {message_of(reply)}"
                 self.missing["property", name] = Blocked(words)
             elif field.get("hasUniqueValue") and not existing[name].get("hasUniqueValue"):
-                words = f"the values of the HubSpot property {name!r} are not unique: nobody can be found by it"
+                words = f"values of HubSpot's {self._noun} property {name!r} are not unique: none is found by it"
                 self.missing["property", name] = Blocked(words)
             elif name not in known:
                 known.append(name)
@@ -118,3 +143,28 @@ class SetUp:
             after = f"&after={quote(cursor, safe='')}"
             if not cursor or after == before:
                 return found
+
+
+def missing_fields(found: Iterable[tuple[str, dict[str, Any]]], known: Collection[str]) -> Fields:
+    """Of these definitions, those that are not known; of several of one name, one that is no text."""
+    fields: Fields = {}
+    for name, field in found:
+        if name not in known and (name not in fields or field["type"] != "string"):
+            fields[name] = field
+    return fields
+
+
+def own_outcome(now: Outcome, sent: Collection[str], key: tuple[str, bool], names: Iterable[str], noun: str) -> Outcome:
+    """The outcome of a call, from that of its record: other calls may have set what is wrong with that.
+
+    `key`: the property of the call's value, and whether that is always true or false. `names`: all that the call sets.
+    """
+    if not isinstance(now, Rejected):
+        return now
+    wrong = {each.name for each in problems(now.words)} & {*sent}
+    name, flag = key
+    if name in wrong and flag:
+        return Blocked(f"the HubSpot property {name!r} does not take true and false: {now.words}")
+    if wrong and wrong.isdisjoint(names):
+        return Later(words=f"something else about the {noun} was refused")
+    return now

@@ -16,7 +16,9 @@ from transforms.destinations.reading import items, part, rows, word
 API = "https://api.hubapi.com"
 TOKEN = f"{API}/oauth/2026-03/token"
 CONTACTS = f"{API}/crm/v3/objects/contacts"
-PROPERTIES = f"{API}/crm/v3/properties/contacts"
+COMPANIES = f"{API}/crm/v3/objects/companies"
+ASSOCIATIONS = f"{API}/crm/v4/associations/contacts/companies/batch"
+PROPERTIES = f"{API}/crm/v3/properties"
 EVENTS = f"{API}/events/v3"
 
 ADDRESSES = ("email", "hs_additional_emails")
@@ -65,9 +67,10 @@ def type_of(value: Any) -> dict[str, Any]:
     return {"type": "number" if isinstance(value, int | float) else "string"}
 
 
-def contact_field(name: str, key: str, value: Any) -> dict[str, Any]:
+def field_of(name: str, key: str, value: Any, group: str = "contactinformation") -> dict[str, Any]:
+    """The definition of a property that takes such values."""
     kind = type_of(value)
-    return {"name": name, "label": key, "groupName": "contactinformation", **kind, "fieldType": INPUTS[kind["type"]]}
+    return {"name": name, "label": key, "groupName": group, **kind, "fieldType": INPUTS[kind["type"]]}
 
 
 def event_definition(label: str, name: str, fields: Fields) -> dict[str, Any]:
@@ -146,9 +149,9 @@ def message_of(reply: Reply) -> str:
     return word(reply.object, "message") or reply.words()
 
 
-def gone(what: str, words: str = "") -> Blocked:
-    """The outcome of a call whose property or event is gone: it is made again before this is believed."""
-    return Blocked(f"HubSpot has no {what}{': ' if words else ''}{words}", prepare=True)
+def gone(what: str, words: str = "", lost: bool = False) -> Blocked:
+    """The outcome of a call whose property or event is not there: it is made before this is believed."""
+    return Blocked(f"HubSpot has no {what}{': ' if words else ''}{words}", prepare=True, lost=lost)
 
 
 def by_name(reply: Reply) -> Fields:

@@ -232,7 +232,7 @@ class Iterable(Destination):
             return Later(wait, reply.words())
         if listed not in self._young:
             lose(self.memory["lists"], key, listed)
-            return Blocked(f"the list {key!r} ({listed}) was deleted at Iterable", prepare=True)
+            return Blocked(f"the list {key!r} ({listed}) was deleted at Iterable", prepare=True, lost=True)
         return Blocked(f"Iterable made the list {key!r} ({listed}) and does not know it since: {reply.words()}")
 
     def _existing(self) -> Generator[Request, Reply, dict[str, int] | Blocked]:

@@ -29,6 +29,7 @@ from transforms.destinations.contract import (
     all_of,
     by_status,
     refused,
+    says_nothing,
     timestamp,
     units,
 )
@@ -230,7 +231,8 @@ class Mailchimp(Destination):
         if not reply.ok:
             return refused(reply, words=_words(reply))
         told = _outcomes(reply)
-        there = {e: members[e] for e in _existing(reply) if e in members}
+        read = bool(reply.object)  # otherwise everybody may have been there
+        there = {e: members[e] for e in (_existing(reply) if read else members) if e in members}
         told |= dict.fromkeys(there, Delivered())
         if there and update:
             reply = yield self._batch([_member(*each) for each in there.items()], update=True)
@@ -273,11 +275,13 @@ class Mailchimp(Destination):
             reply = yield self._ask("POST", f"segments/{segment}", json=body)
             if reply.status == 404:
                 lose(self.memory["segments"], key, segment)
-                return all_of(calls, Blocked(f"the segment {key!r} was deleted at Mailchimp", prepare=True))
+                return all_of(calls, Blocked(f"the segment {key!r} was deleted at Mailchimp", prepare=True, lost=True))
             told |= dict.fromkeys(emails, _segment_outcome(reply))
         return [told[whom(call)] for call in calls]
 
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
+        if says_nothing(request, reply):
+            return Verdict("transient", words=reply.words())
         if reply.status == 404 and (request.url.endswith("/events") or "/segments/" in request.url):
             return Verdict("answered")
         if reply.status == 403 and not reply.object:  # too much at once, says something ahead of the API

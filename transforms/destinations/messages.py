@@ -10,7 +10,7 @@ from transforms.destinations.plain import ANY, Item, Plain
 
 
 class Messages(Plain):
-    """Base of these destinations: `identify`, `track` and `delete` are one method, which puts messages."""
+    """Base of these destinations: `identify`, `track`, `group` and `delete` are one method, which puts messages."""
 
     names = ANY
 

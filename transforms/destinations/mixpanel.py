@@ -23,6 +23,7 @@ from transforms.destinations.reading import rows, word
 
 # Traits that Mixpanel shows in places of their own.
 RESERVED = {name: f"${name}" for name in ("email", "phone", "name", "first_name", "last_name", "avatar")}
+GROUPS = Batch(200, 1_000_000)  # of `/groups` no number is written: the least that Mixpanel takes of anything
 
 
 class Mixpanel(Plain):
@@ -33,6 +34,7 @@ class Mixpanel(Plain):
     names = {"user_id": "distinct_id", "anonymous_id": "distinct_id"}
     one_record = {"anonymous_id": "none"}
     batch = Batch(2_000, 10_000_000)
+    same_account = ("group_key",)
     auth = Basic("{api_secret}")  # of `/import`; `/engage` does not look at it
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +46,9 @@ class Mixpanel(Plain):
             Literal["api.mixpanel.com", "api-eu.mixpanel.com", "api-in.mixpanel.com"],
             Meta(description="Where the project's data is: US, EU or India."),
         ] = "api.mixpanel.com"
+        group_key: Annotated[
+            str, Meta(pattern=r"^[$A-Za-z0-9_ -]+\Z", description="Of accounts: a group key of the project settings.")
+        ] = "company"
 
     def trait_at_vendor(self, trait: str) -> str:
         return RESERVED.get(trait, trait)
@@ -55,6 +60,21 @@ class Mixpanel(Plain):
 
     def track(self, events: Sequence[Item]) -> Request:
         return self.post("/import", [_event(event) for event in events], params={"strict": "1"})
+
+    def group(self, accounts: Sequence[Item]) -> Request:
+        told = [
+            {
+                "$token": self.settings.token.reveal(),
+                "$group_key": self.settings.group_key,
+                "$group_id": each.account,
+                "$set": each.traits,
+            }
+            for each in accounts
+        ]
+        return self.post("/groups", told, params={"verbose": "1"})
+
+    def batch_of(self, route: str) -> Batch:
+        return GROUPS if route == "group" else super().batch_of(route)
 
     def delete(self, person: Item) -> Request:
         """The profile; events have to be deleted in Mixpanel's own privacy pages."""

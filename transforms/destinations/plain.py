@@ -16,9 +16,12 @@
         def track(self, event: Item) -> Request:
             return self.post("/events", {**event.ids, "name": event.event, "data": event.properties})
 
-A form without a method is one that the vendor does not take: `identify`, `track`, `add` and `remove` (a list),
-`delete`. Where `batch` has room for several, each method is given a list of items, for one request about all of them;
-`read` then says what became of each.
+        def group(self, account: Item) -> Request:
+            return self.post("/companies", {"id": account.account, "fields": account.traits})
+
+A form without a method is one that the vendor does not take: `identify`, `track`, `group`, `add` and `remove` (a
+list), `delete`. Where `batch` has room for several, each method is given a list of items, for one request about all of
+them; `read` then says what became of each.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +42,7 @@ from transforms.destinations.contract import (
     Outcome,
     Reply,
     Request,
+    form_of,
     refused,
     timestamp,
     units,
@@ -46,17 +50,22 @@ from transforms.destinations.contract import (
 
 
 class Item(Struct, frozen=True):
-    """What one object of a request is about: an identifier of a person, and what the vendor is told of it."""
+    """What one object of a request is about: an identifier of a person, or an account, and what is told of it."""
 
     ids: Mapping[str, str]  # the identifier and those that are attached, by the vendor's names
     key: str  # of the sync; of several calls, of the first
     value: Any
-    traits: Mapping[str, Any]  # of `identify`: keys, and what enriches them, by the vendor's names
+    traits: Mapping[str, Any]  # of `identify` and `group`: keys, and what enriches them, by the vendor's names
     event: str  # of `track`: its name
     properties: Mapping[str, Any]  # of `track`
     at: int  # microseconds since 1970
     message_id: str
     call: Call  # it; of several, the first: for vendors that take the neutral message
+
+    @property
+    def account(self) -> str:
+        """The account's id, of `group`."""
+        return self.call.identifier.id
 
     @property
     def time(self) -> str:
@@ -85,7 +94,9 @@ def flat(value: Any) -> str | int | float:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else text(value)
 
 
-_METHODS: Mapping[str, Form] = {"identify": "identify", "track": "track", "add": "list", "remove": "list"}
+_METHODS: Mapping[str, Form] = {
+    "identify": "identify", "track": "track", "add": "list", "remove": "list", "group": "group", "member": "member",
+}  # fmt: skip
 
 
 class Plain(Destination):
@@ -134,16 +145,19 @@ class Plain(Destination):
 
     def _item(self, calls: Sequence[Call]) -> Item:
         first = calls[0]
-        kind = first.identifier.type
-        ids, traits = {self.names.get(kind, kind): first.identifier.id}, dict[str, Any]()
+        kind, group = first.identifier.type, first.kind == "group"
+        ids, traits = {} if group else {self.names.get(kind, kind): first.identifier.id}, dict[str, Any]()
         for call in calls:
+            if group:
+                traits |= {self.name_at_vendor("group", name): value for name, value in call.traits.items()}
+                continue
             for name, value in call.traits.items():
                 if name in self.names and isinstance(value, str):
                     ids.setdefault(self.names[name], value)
                 else:
                     traits[self.trait_at_vendor(name)] = value
-        if first.kind == "identify":
-            traits |= {self.name_at_vendor("identify", call.key): call.value for call in calls}
+        if first.kind in ("identify", "group"):
+            traits |= {self.name_at_vendor(form_of(first), call.key): call.value for call in calls}
         happened = first.kind == "track"
         return Item(
             ids=ids,

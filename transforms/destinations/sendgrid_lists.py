@@ -11,6 +11,7 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Form,
+    Later,
     Outcome,
     Preparation,
     Reply,
@@ -82,7 +83,7 @@ class SendGridLists(Contacts):
         return told
 
     def no_list(self, reply: Reply) -> Outcome:
-        return Blocked("the list was deleted at SendGrid", prepare=True)
+        return Blocked("the list was deleted at SendGrid", prepare=True, lost=True)
 
     def _leave(self, listed: str, calls: Sequence[Call]) -> Conversation:
         """Who is not known is on no list. That a job of removals can be asked about is unsure: 202 is believed."""
@@ -91,8 +92,8 @@ class SendGridLists(Contacts):
         reply = yield self.ask("POST", f"/marketing/contacts/search/identifiers/{kind}", json={"identifiers": people})
         if not reply.ok and reply.status != 404:
             return all_of(calls, refused(reply, words=words_of(reply)))
-        if not reply.object:
-            return all_of(calls, Delivered(unconfirmed=True))
+        if reply.ok and not reply.object:
+            return all_of(calls, Later(words="SendGrid's answer to a search cannot be read"))
         result = part(reply.object, "result")
         ids = [id for each in result if (id := word(part(part(result, each), "contact"), "id"))]
         if not ids:

@@ -7,7 +7,6 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +37,7 @@ from transforms.destinations.contract import (
     target_of,
     units,
 )
+from transforms.destinations.http import held
 from transforms.destinations.plain import Plain
 
 WAIVED = "not_applicable.yaml"
@@ -212,11 +212,11 @@ def derived(kind: type[Plain], success: Case) -> Iterator[Case]:
 def variables(settings: Any) -> dict[str, str]:
     """The environment that the settings refer to: `secret-NAME` for every `${NAME}`, a key for `${…PRIVATE_KEY}`."""
     names = re.findall(r"\$\{(\w+)\}", json.dumps(settings))
-    return {name: _private_key() if name.endswith("PRIVATE_KEY") else f"secret-{name}" for name in names}
+    return {name: private_key() if name.endswith("PRIVATE_KEY") else f"secret-{name}" for name in names}
 
 
 @cache
-def _private_key() -> str:
+def private_key() -> str:
     """In PEM on one line, as it stands in key files; another one in every process."""
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key  # only here: it takes long to load
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -378,13 +378,7 @@ class _Vendor:
 
     def converse(self, conversation: Generator[Request, Reply, T], items: int, renewing: bool = False) -> T:
         """Hold one conversation to its end."""
-        with closing(conversation):
-            try:
-                request = next(conversation)
-                while True:
-                    request = conversation.send(self.exchange(request, items, renewing))
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]
+        return held(conversation, lambda request: self.exchange(request, items, renewing))
 
     def exchange(self, request: Request, items: int, renewing: bool) -> Reply:
         """Send one request until there is an answer for the conversation."""
@@ -445,7 +439,10 @@ def _sent(destination: Destination, request: Request, session: Session | None, e
         return Send(request.method, request.full_url, named)
     if request.json is not None:
         return Send(request.method, request.full_url, named, json=msgspec.json.decode(body))
-    return Send(request.method, request.full_url, named, content=unsigned(body.decode()))
+    content = body.decode()
+    if request.multipart is not None:
+        content = content.replace(content.partition("\r\n")[0], "--<boundary>").replace("\r\n", "\n")
+    return Send(request.method, request.full_url, named, content=unsigned(content))
 
 
 def unsigned(content: str) -> str:
@@ -480,7 +477,7 @@ def _text(result: Outcome | str) -> str:
             return f"submitted {job} {after:g}"
         case Later(after):
             return "later" if after is None else f"later {after:g}"
-        case Blocked(_, prepare):
-            return "blocked prepare" if prepare else "blocked"
+        case Blocked(_, prepare, lost):
+            return "blocked lost" if lost else "blocked prepare" if prepare else "blocked"
         case ending:
             return ending

@@ -65,7 +65,7 @@ class Webhook(Destination):
     slug = "webhook"
     name = "Webhook"
     page = "https://segment.com/docs/connections/destinations/catalog/webhooks/"  # the form of message and signature
-    forms = ("identify", "track")
+    forms = ("identify", "track", "group")
     aliases = ("webhooks", "tray-io")
     identifiers = ("*",)
     limits = ()  # a receiver that has one is given a `cap` in the workspace
@@ -160,6 +160,8 @@ class Webhook(Destination):
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
+        if call.kind == "group" and self.identifiers != ("*",):
+            return Rejected("unsupported", "this connection's `url` has a place for people's identifiers alone")
         if self._names_whom() and breaks_path(call.identifier.id):
             return Rejected("invalid_identifier", "it cannot be in a URL, as this connection's `url` wants it")
         return None

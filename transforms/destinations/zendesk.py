@@ -1,4 +1,4 @@
-"""Zendesk: user fields and profile events of Zendesk Support, API v2."""
+"""Zendesk: fields of users and organizations, and profile events, of Zendesk Support, API v2."""
 
 import re
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
@@ -38,7 +38,8 @@ from transforms.destinations.contract import (
 )
 from transforms.destinations.reading import part, rows, word
 from transforms.destinations.safety import check_texts
-from transforms.destinations.zendesk_fields import FIELDS, Fields, field_key, field_value
+from transforms.destinations.zendesk_fields import FIELDS, OF_ORGANIZATIONS, Fields, field_key, field_value
+from transforms.destinations.zendesk_organizations import MEMBERSHIPS, ORGANIZATIONS, SEARCH, Organizations
 from transforms.destinations.zendesk_users import (
     CREATE_MANY,
     JOBS,
@@ -76,7 +77,11 @@ class Zendesk(Destination):
     slug = "zendesk"
     name = "Zendesk"
     page = "https://developer.zendesk.com/api-reference/ticketing/users/users/"
-    forms = ("identify", "track")
+    remark = (
+        "An account is an organization, known by its external id. Without `enrich: [name]` a new one is called by the "
+        "account's id."
+    )
+    forms = ("identify", "track", "group", "member")
     identifiers = ("user_id", "email")
     one_record = {"email": "attach"}
     limits = (Limit(50, source=CAPS_TABLE), Limit(700, 600.0, FOR_GOOD, DELETIONS))
@@ -150,6 +155,7 @@ class Zendesk(Destination):
         else:
             self.auth = Basic("{email}/token", "{api_token}")
         self._at_vendor = Fields(self._request)
+        self._organizations = Organizations(self._request, self)
         self._users = Users(self._request, self.settings.bulk)
 
     def tenant(self) -> str:
@@ -160,7 +166,7 @@ class Zendesk(Destination):
         return f"{self.slug}-{self.settings.subdomain}"
 
     def name_at_vendor(self, form: Form, key: str) -> str:
-        return field_key(key) if form == "identify" else key
+        return field_key(key) if form in ("identify", "group") else key
 
     def trait_at_vendor(self, trait: str) -> str:
         return trait if trait in STANDARD else field_key(trait)
@@ -178,10 +184,10 @@ class Zendesk(Destination):
             key = field_key(title)
             if key not in fields and (value is not None or key not in wanted):
                 wanted[key], titles[key] = value, title
+        refusals = yield from self._organizations.prepare(targets)
         if not wanted:
-            return None
+            return refusals
         missing = yield from self._at_vendor.make(wanted, titles, self.memory)
-        refusals: dict[Target, str] = {}
         for target, call in targets.items():
             keys = [field_key(title) for title, _ in self._samples(call)]
             if words := [missing[key] for key in keys if key in missing]:
@@ -203,7 +209,7 @@ class Zendesk(Destination):
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
-        if call.kind != "delete" and not str(call.traits["name"]).strip():
+        if call.kind not in ("delete", "group") and not str(call.traits["name"]).strip():
             return Rejected("missing_required_key", "Zendesk requires a 'name' that is not blank")
         if call.kind == "track" and len(call.identifier.id) > EVENT_IDENTIFIER:
             return Rejected(
@@ -212,6 +218,11 @@ class Zendesk(Destination):
         return None
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
+        if calls[0].kind == "group":
+            return (yield from self._organizations.deliver(calls))
+        if calls[0].kind == "member":
+            told = yield from self._organizations.belong(self._user(calls), self._users, calls[-1].value)
+            return all_of(calls, told)
         if calls[0].kind == "track":
             reply = yield self._request("POST", EVENTS, json=self._event(calls[0]))
             if reply.status == 403:  # not every plan has events
@@ -287,7 +298,7 @@ class Zendesk(Destination):
     # -- replies
     def classify(self, request: Request, reply: Reply, items: int) -> Verdict:
         path, status = urlsplit(request.url).path, reply.status
-        if reply.ok and reply.body and not reply.object:
+        if reply.ok and not reply.object and (reply.body or request.method == "GET"):
             return Verdict("transient", words=reply.words())
         if status == 409:  # somebody else is changing the same record
             return Verdict("transient", retry_after(reply), reply.words())
@@ -301,13 +312,16 @@ class Zendesk(Destination):
             return Verdict("answered")  # there is none, or the plan has none
         if 300 <= status < 400 or status == 404:
             words = f"Zendesk has no account {self.settings.subdomain!r}, or no {path}: is the subdomain right?"
-            return Verdict("refused", words=f"{words} {reply.words()}")
+            # A profile that is not there is no error: an answer that does not say so in JSON is asked for again.
+            again = path == PROFILES and request.method == "GET"
+            return Verdict("transient" if again else "refused", words=f"{words} {reply.words()}")
         if status == 403 and path == CREATE_MANY:
             return Verdict(
                 "stop", words="Zendesk has not allowed bulk imports for this account: ask it, or remove `bulk`"
             )
         # Not every plan has events, not every agent may make fields, update many or delete for good: no reason to stop.
-        if status == 403 and (path in (FIELDS, EVENTS, UPDATE_MANY) or path.startswith(DELETED)):
+        by_permission = (FIELDS, EVENTS, UPDATE_MANY, ORGANIZATIONS, OF_ORGANIZATIONS, MEMBERSHIPS, SEARCH)
+        if status == 403 and (path in by_permission or path.startswith(DELETED)):
             return Verdict("answered")
         return by_status(reply, items)
 

@@ -1,4 +1,4 @@
-"""Zendesk's user fields: made where they are missing, and missed where Zendesk shows users without them."""
+"""Zendesk's fields of users or organizations: made where they are missing, missed where Zendesk shows none."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
@@ -11,17 +11,19 @@ from transforms.destinations.reading import part, rows, word
 from transforms.destinations.young import Young
 
 FIELDS = "/api/v2/user_fields"
+OF_ORGANIZATIONS = "/api/v2/organization_fields"
 FIELD_KEY = 100  # letters; a longer one may be refused (unsure)
 
 Ask = Callable[..., Request]  # method, path, json, after
 
 
 class Fields:
-    """The user fields of one account, as far as this process knows them."""
+    """The fields of users or organizations of one account, as far as this process knows them."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.created: set[str] = set()  # keys of fields that this process made
+    def __init__(self, ask: Ask, of: str = "user", kept: str = "fields") -> None:
+        """`kept`: under which name the connection's memory has their types."""
+        self._ask, self._of, self._kept = ask, of, kept
+        self.created: set[str] = set()  # keys of fields that this process made, and that were not lost since
         self._young = Young()  # keys of fields that were just made
         self._doubted: set[str] = set()  # fields that an answer did not show
         self._unseen: set[str] = set()  # of these, those that are there all the same: answers do not show every field
@@ -29,7 +31,7 @@ class Fields:
     def make(
         self, wanted: Mapping[str, Any], titles: Mapping[str, str], memory: Memory
     ) -> Generator[Request, Reply, dict[str, str]]:
-        """Find or create these user fields, each with a value; those that cannot be had, and why."""
+        """Find or create these fields, each with a value; those that cannot be had, and why."""
         existing = yield from self._existing()
         if isinstance(existing, Blocked):
             return dict.fromkeys(wanted, existing.words)
@@ -37,7 +39,7 @@ class Fields:
         for key in [key for key in wanted if key not in existing]:
             kind = _type(wanted[key])
             field = {"key": key, "title": titles[key], "type": kind, "active": True, "description": ""}
-            reply = yield self._ask("POST", FIELDS, json={"user_field": field})
+            reply = yield self._ask("POST", f"/api/v2/{self._of}_fields", json={f"{self._of}_field": field})
             if reply.ok:
                 existing[key] = (kind, True)
                 self._young.made(key)
@@ -50,26 +52,26 @@ class Fields:
         missing = {}
         for key in wanted:
             if key not in existing:
-                missing[key] = f"Zendesk has no user field {key!r}, and does not make one: {failed[key].words()}"
+                missing[key] = f"Zendesk has no {self._of} field {key!r}, and does not make one: {failed[key].words()}"
                 continue
             kind, active = existing[key]
             if active:
-                memory["fields"][key] = kind
+                memory[self._kept][key] = kind
                 self._unseen |= {key} & self._doubted
             else:
-                missing[key] = f"the user field {key!r} is deactivated in Zendesk"
+                missing[key] = f"the {self._of} field {key!r} is deactivated in Zendesk"
         return missing
 
     def _existing(self) -> Generator[Request, Reply, dict[str, tuple[str, bool]] | Blocked]:
-        """Type of each user field by key, and whether it is active."""
+        """Type of each field by key, and whether it is active."""
         found: dict[str, tuple[str, bool]] = {}
         after = ""
         while True:
-            reply = yield self._ask("GET", f"{FIELDS}?page%5Bsize%5D=100{after}")
+            reply = yield self._ask("GET", f"/api/v2/{self._of}_fields?page%5Bsize%5D=100{after}")
             if not reply.ok:
-                return Blocked(f"Zendesk does not show its user fields: {reply.words()}")
+                return Blocked(f"Zendesk does not show its {self._of} fields: {reply.words()}")
             page = reply.object
-            for field in rows(page, "user_fields"):
+            for field in rows(page, f"{self._of}_fields"):
                 found[word(field, "key")] = (word(field, "type"), field.get("active") is not False)
             more = part(page, "meta")
             before, cursor = after, word(more, "after_cursor")
@@ -77,12 +79,12 @@ class Fields:
             if not (more.get("has_more") and cursor) or after == before:
                 return found
 
-    def missed(self, user: Mapping[str, Any], keys: Iterable[str], memory: Memory) -> dict[str, Outcome]:
-        """Of these fields, those that Zendesk shows this user without, and what becomes of their calls.
+    def missed(self, record: Mapping[str, Any], keys: Iterable[str], memory: Memory) -> dict[str, Outcome]:
+        """Of these fields, those that Zendesk shows this record without, and what becomes of their calls.
 
-        Zendesk shows every user with all fields, and drops values of those it does not have without a word.
+        Zendesk shows every record with all fields, and drops values of those it does not have without a word.
         """
-        shown = user.get("user_fields")
+        shown = record.get(f"{self._of}_fields")
         if not isinstance(shown, dict):
             return {}
         for key in shown:
@@ -92,10 +94,11 @@ class Fields:
     def _lose(self, key: str, memory: Memory) -> Outcome:
         """Note that Zendesk does not have a field: not yet, or not any more."""
         if wait := self._young.wait(key):
-            return Later(wait, f"Zendesk does not know its new user field {key!r} everywhere yet")
-        memory.get("fields", {}).pop(key, None)
+            return Later(wait, f"Zendesk does not know its new {self._of} field {key!r} everywhere yet")
+        known = memory.get(self._kept, {}).pop(key, None)
+        self.created.discard(key)
         self._doubted.add(key)
-        return Blocked(f"Zendesk has no user field {key!r} any more", prepare=True)
+        return Blocked(f"Zendesk shows no {self._of} field {key!r}", prepare=True, lost=known is not None)
 
 
 def field_key(name: str) -> str:
