@@ -22,8 +22,10 @@ def wrong_option(args: argparse.Namespace) -> str:
         return ""
     ours = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "beam_arguments")]
     for option in _options(args.beam_arguments):
-        if option.replace("_", "-") in (*ours, _NOT_OF_A_RUN):
+        if option.replace("_", "-") in ours:
             return _told(option, ours)
+        if option.replace("_", "-") == _NOT_OF_A_RUN:
+            return f"{option}: there is no such option; `profilecast plan` says what a run would do"
     try:
         unknown = _unknown_to_beam(args.beam_arguments)
     except argparse.ArgumentError as error:

@@ -1,0 +1,223 @@
+"""The streaming job: events per second through its folds, and how long from a topic to the vendor.
+
+    python -m benchmarks.streaming [--flink] [--people 10000] [--rate 200] [--seconds 20]
+
+A broker and an engine on this machine (`scripts/install_engines.sh`), the job with one worker process, a sender, and a
+vendor that takes whatever comes. When the job has made its first call, the topic gets the events of so many people, as
+fast as it takes them: four of each, the last two saying nothing new. Measured is until all their calls are in their
+topic. Then it gets so many changes a second, of people who are known: measured is from each to its call, and from there
+to the vendor.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any
+
+from confluent_kafka import OFFSET_END, TopicPartition
+from msgspec.msgpack import Decoder
+
+from benchmarks.machine import facts
+from examples.cdnow.topic import writer
+from pipeline.streaming.kafka import Kafka, address, ends, partitions
+from schemas.calls import Call
+from scripts.engines import PRISM
+from scripts.engines.flink import cluster
+from scripts.engines.kafka import broker
+
+WORKSPACE = """\
+workspace: benchmark
+computations: [{name: Score, kind: trait}]
+connections:
+  - name: hook
+    destination: webhook
+    cap: 1000/s
+    settings: {url: "https://hook.example/in"}
+    syncs: [{computation: score, as: identify}]
+"""
+_PATIENCE = 600.0  # seconds
+_call = Decoder(Call).decode
+
+
+@contextmanager
+def vendor(heard: dict[Any, float]) -> Iterator[str]:
+    """Notes when each value came."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            heard.setdefault(message["traits"]["score"], time.time())
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@contextmanager
+def running(log: Path, *arguments: object) -> "Iterator[subprocess.Popen[bytes]]":
+    with log.open("ab") as file:
+        command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def event(kind: str, number: int, **more: Any) -> bytes:
+    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"type": kind, "profile_id": f"u{number}", "at": at, **more}).encode()
+
+
+def history(people: range) -> list[bytes]:
+    """Four events of each, of which two say nothing new."""
+    found = []
+    for number in people:
+        who = {"external_ids": [{"type": "user_id", "id": f"u{number}"}]}
+        first = [event("profile", number, **who), event("trait", number, computation="score", value=-number - 1)]
+        found += [*first, *first]
+    return found
+
+
+def written(log: Kafka, topic: str) -> int:
+    consumer = log.consumer()
+    try:
+        return sum(ends(consumer, topic, each)[1] for each in range(partitions(log, topic)))
+    finally:
+        consumer.close()
+
+
+def folding(log: Kafka, write: Callable[[list[bytes]], object], people: int) -> float:
+    """Seconds from the first event that is written until the calls of all these people are in their topic."""
+    calls = log.topic("calls", "hook")
+    write(history(range(1)))
+    waits(lambda: partitions(log, calls) and written(log, calls))
+    events = history(range(1, people + 1))
+    began = time.monotonic()
+    write(events)
+    waits(lambda: written(log, calls) > people)
+    return time.monotonic() - began
+
+
+def waits(true: Callable[[], object]) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not true():
+        if time.monotonic() > end:
+            raise SystemExit("it takes too long")
+        time.sleep(0.2)
+
+
+def is_read(log: Kafka) -> bool:
+    """Whether the job has folded all receipts: it commits what it has. The end of a transaction is behind them."""
+    topic = log.topic("facts")
+    consumer = log.consumer(group_id=log.topic("job"))
+    try:
+        places = [TopicPartition(topic, each) for each in range(partitions(log, topic))]
+        return all(
+            at.offset >= ends(consumer, topic, at.partition)[1] - 1 for at in consumer.committed(places, timeout=30)
+        )
+    finally:
+        consumer.close()
+
+
+def changes(write: Callable[[list[bytes]], object], people: int, rate: int, seconds: int) -> dict[int, float]:
+    """So many a second; when each value was written."""
+    sent = dict[int, float]()
+    began = time.monotonic()
+    for number in range(rate * seconds):
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        sent[number + 1] = time.time()
+        write([event("trait", number % people, computation="score", value=number + 1)])
+    return sent
+
+
+@contextmanager
+def following(log: Kafka, decided: dict[Any, float]) -> Iterator[None]:
+    """Notes when the call for each value came into its topic: the sender deletes what is settled."""
+    consumer, done = log.consumer(), Event()
+    consumer.assign([TopicPartition(log.topic("calls", "hook"), 0, OFFSET_END)])
+
+    def follow() -> None:
+        while not done.is_set():
+            for message in consumer.consume(500, 0.2):
+                if value := message.value():
+                    decided[_call(value).value] = message.timestamp()[1] / 1000
+
+    thread = Thread(target=follow)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+    consumer.close()
+
+
+def shares(name: str, seconds: list[float]) -> None:
+    cuts = quantiles(seconds, n=100)
+    print(f"    {name}: p50 {cuts[49]:.2f} s, p95 {cuts[94]:.2f} s, p99 {cuts[98]:.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
+    parser.add_argument("--flink", action="store_true")
+    parser.add_argument("--people", type=int, default=10_000)
+    parser.add_argument("--rate", type=int, default=200, help="changes a second")
+    parser.add_argument("--seconds", type=int, default=20)
+    options = parser.parse_args()
+    print(facts())
+    heard: dict[Any, float] = {}
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(TemporaryDirectory()))
+        os.environ["XDG_STATE_HOME"] = str(root / "user")
+        kafka = stack.enter_context(broker(root / "kafka"))
+        beam = [*stack.enter_context(cluster(root / "flink")).beam, "--parallelism=1"] if options.flink else PRISM
+        gateway = stack.enter_context(vendor(heard))
+        workspace = root / "workspace.yaml"
+        workspace.write_text(WORKSPACE)
+        place, log = f"kafka://{kafka.servers}/profiles", address(f"kafka://{kafka.servers}/log")
+        write, at = writer(place), ("--log", f"kafka://{kafka.servers}/log")
+        job = ("run", "--streaming", "--workspace", workspace, "--events", place, *at, *beam)
+        stack.enter_context(running(root / "job.log", *job))
+        took = folding(log, write, options.people)
+        events, engine = 4 * options.people, "Flink" if options.flink else "Prism"
+        print(f"{engine}: {events:,} events in {took:.1f} s: {events / took:,.0f} a second")
+        sender = ("send", *at, "--gateway", gateway, "--status-port", 0)
+        stack.enter_context(running(root / "send.log", *sender))
+        began = time.monotonic()
+        waits(lambda: len(heard) > options.people)
+        print(f"{options.people:,} people told within {time.monotonic() - began:.1f} s of the sender's start")
+        waits(lambda: is_read(log))
+        print(f"their receipts folded within {time.monotonic() - began:.1f} s")
+        calls: dict[Any, float] = {}
+        with following(log, calls):
+            sent = changes(write, options.people, options.rate, options.seconds)
+            waits(lambda: heard.keys() >= sent.keys())
+        print(f"{options.rate} changes a second for {options.seconds} s, all told:")
+        shares("into the topic of calls", [calls[value] - at for value, at in sent.items()])
+        shares("from there to the vendor", [heard[value] - calls[value] for value in sent])
+        shares("in all", [heard[value] - at for value, at in sent.items()])
+
+
+if __name__ == "__main__":
+    main()

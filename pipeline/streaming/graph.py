@@ -1,0 +1,246 @@
+"""The graph of a streaming job. It knows no connection: they come and go with versions of the workspace.
+
+history ─┐
+events  ─┤                  ┌─ FoldAccounts ─┐               ┌─ calls        ─┐
+facts   ─┼─ Read ─ Address ─┤                ├ FoldProfiles ─┼─ states        ─┼─ Write ─ topics of the log
+ticks   ─┘                  └────────────────┘               └─ dead letters  ─┘   (left: back as facts)
+
+Names of steps are names of state: `docs/streaming_steps.txt` has them, and a test fails when one changes.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+from confluent_kafka import KafkaError, Message, Producer
+
+from pipeline.streaming import versions
+from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
+from pipeline.streaming.pubsub import ReadSubscriptions
+from pipeline.streaming.source import MANY, Part, ReadTopics
+from schemas.dead_letters import DeadLetter, mask
+from schemas.facts import Addressed, EventFact, SnapshotFact
+from schemas.state import of_account
+from transforms.counting import CountingFn
+from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, addressed, as_keyed
+from transforms.logic.parse import subject_of
+from transforms.logic.plan import Plan
+
+Row = tuple[str, bytes, bytes]  # topic, key, value; b"": none
+
+
+def build(
+    root: beam.Pipeline,
+    log: Kafka,
+    parts: Sequence[Part],
+    group: str,
+    masked: bool = False,
+    subscriptions: Sequence[str] = (),
+    history: Sequence[Part] = (),
+    clients: int = MANY,
+) -> None:
+    """The whole job. `parts`: partitions of the events, and of the log's facts and ticks; `group` commits offsets.
+
+    `subscriptions`: of Pub/Sub, with events too. `history`: partitions with the events of files. `clients`: that read
+    the partitions, at most.
+    """
+    records = root | "Read" >> ReadTopics(parts, group, history, clients)
+    if subscriptions:
+        records = (records, root | "ReadPubSub" >> ReadSubscriptions(subscriptions)) | "Inputs" >> beam.Flatten()
+    address = beam.ParDo(_AddressFn(log)).with_output_types(Keyed)
+    address.label = "Address"
+    facts = records | address.with_outputs("accounts", main="profiles")
+    about_accounts = facts.accounts | "AboutAccounts" >> as_keyed()
+    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log))
+    about_profiles = (facts.profiles, accounts["members"]) | "AboutProfiles" >> beam.Flatten()
+    profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log))
+    rows = [
+        (accounts["calls"], profiles.calls) | "Calls" >> beam.Flatten() | "CallRows" >> _rows(_CallRow(log)),
+        (accounts["states"], profiles.states) | "States" >> beam.Flatten() | "StateRows" >> _rows(_StateRow(log)),
+        (accounts["dead_letters"], profiles.dead_letters)
+        | "DeadLetters" >> beam.Flatten()
+        | "DeadRows" >> _rows(_DeadRow(log, masked)),
+        profiles.left | "LeftRows" >> _rows(_LeftRow(log)),
+    ]
+    rows | "Rows" >> beam.Flatten() | "Write" >> beam.ParDo(WriteFn(log))
+
+
+def _rows(of: Callable[[Any], Row]) -> beam.PTransform:
+    return beam.Map(of).with_output_types(Row)
+
+
+class Published:
+    """The plan of the version that was published last. Kept for each process, and looked for once a second."""
+
+    def __init__(self, log: Kafka) -> None:
+        self._log = log
+
+    def plan(self, version: int, now: float) -> Plan:
+        reading = versions.following(self._log)
+        found = reading.look()
+        if found is None or found.number < version:
+            found = reading.at_least(version)
+        plan = _plans.get((self._log, found.number))
+        if plan is None:
+            plan = found.plan(datetime.fromtimestamp(now, UTC))
+            _plans[self._log, found.number] = plan
+        if now * 1_000_000 - plan.now > 1_000_000:
+            plan = msgspec.structs.replace(plan, now=int(now * 1_000_000))
+            _plans[self._log, found.number] = plan
+        return plan
+
+    def version(self) -> int:
+        found = versions.following(self._log).version
+        return found.number if found else 0
+
+
+_plans: dict[tuple[Kafka, int], Plan] = {}
+
+
+class _AddressFn(CountingFn):
+    """(topic, key, value) → (key, packed `Addressed`); what is about accounts under `accounts`."""
+
+    COUNTS = ("records", "records_about_accounts")
+
+    def __init__(self, log: Kafka) -> None:
+        self._ours = frozenset(map(log.topic, ("facts", "ticks", "history")))
+        self._state = log.topic("state")
+
+    def process(self, record: Row) -> Iterator[Any]:
+        topic, key, value = record
+        self.count("records")
+        if topic in self._ours:
+            known = _subject_of_fact(value)
+            subject, found = known or "", (key, value)
+            if known is None:  # the fold makes a dead letter of what is no event
+                found = addressed("", EventFact(value))
+        elif topic == self._state:
+            if not value:
+                return
+            subject = key.decode()
+            found = addressed(subject, SnapshotFact(value))
+            if subject[:1] == "\x00" and not of_account(subject):  # of somebody who was deleted: the name is a hash
+                found = subject[1:].encode(), found[1]
+        else:
+            subject = subject_of(value) or ""
+            found = addressed(subject, EventFact(value))
+        about_account = of_account(subject)
+        self.count("records_about_accounts", bool(about_account))
+        yield beam.pvalue.TaggedOutput("accounts", found) if about_account else found
+
+
+_fact = msgspec.msgpack.Decoder(Addressed).decode
+
+
+def _subject_of_fact(value: bytes) -> str | None:
+    """None: it is no fact. All of it is read, for the fold has to be able to."""
+    try:
+        return _fact(value).subject
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+class _CallRow:
+    def __init__(self, log: Kafka) -> None:
+        self._log = log
+
+    def __call__(self, made: tuple[str, str, bytes]) -> Row:
+        connection, subject, call = made
+        name = versions.following(self._log).name_in_topics(connection)
+        return self._log.topic("calls", name), subject.encode(), call
+
+
+class _StateRow:
+    def __init__(self, log: Kafka) -> None:
+        self._topic = log.topic("state")
+
+    def __call__(self, known: tuple[str, bytes]) -> Row:
+        name, state = known
+        return self._topic, name.encode(), state
+
+
+class _DeadRow:
+    def __init__(self, log: Kafka, masked: bool) -> None:
+        self._topic, self._masked = log.topic("dead"), masked
+
+    def __call__(self, letter: DeadLetter) -> Row:
+        return self._topic, b"", msgspec.json.encode(mask(letter) if self._masked else letter)
+
+
+class _LeftRow:
+    """What a profile says to its account comes back as a fact: a graph has no circles."""
+
+    def __init__(self, log: Kafka) -> None:
+        self._topic = log.topic("facts")
+
+    def __call__(self, fact: Keyed) -> Row:
+        return self._topic, *fact
+
+
+_PATIENCE = 120.0  # seconds until what was written is on the broker: one that is restarted is waited for
+_producers: dict[Kafka, Producer] = {}
+_making = threading.Lock()
+
+
+def _producer(log: Kafka) -> Producer:
+    """This process's producer: connections to brokers cost more than records."""
+    with _making:
+        if log not in _producers:
+            _producers[log] = log.producer()
+        return _producers[log]
+
+
+class WriteFn(CountingFn):
+    """Writes records. All of a bundle is on the broker before the engine takes it for done.
+
+    States come last: one that says that a call was asked is never there without that call, wherever the job dies.
+    """
+
+    COUNTS = ("records", "bytes")
+
+    def __init__(self, log: Kafka) -> None:
+        self._log = log
+
+    def start_bundle(self) -> None:
+        self._failed: list[str] = []
+        self._open = 0
+        self._states: list[Row] = []
+
+    def process(self, record: Row) -> None:
+        topic, key, value = record
+        self.count("records")
+        self.count("bytes", len(key) + len(value))
+        if topic == self._log.topic("state"):
+            self._states.append(record)
+        else:
+            self._write(record)
+
+    def _write(self, record: Row) -> None:
+        topic, key, value = record
+        self._open += 1
+        with kafka_errors():
+            produce(_producer(self._log), topic, key or None, value or None, self._done)
+
+    def _done(self, error: KafkaError | None, _: Message) -> None:
+        self._open -= 1
+        if error is not None:
+            self._failed.append(error.str())
+
+    def finish_bundle(self) -> None:
+        self._wait()
+        for record in self._states:
+            self._write(record)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Until what was written is on the broker."""
+        producer, until = _producer(self._log), time.monotonic() + _PATIENCE
+        while self._open and time.monotonic() < until:  # others use the producer too: `flush` would wait for theirs
+            producer.poll(0.05)
+        if self._failed or self._open:
+            _producers.pop(self._log, None)  # it may have had a fault for good
+            raise KafkaProblem(f"Kafka: {self._failed[0] if self._failed else 'records were not taken in time'}")

@@ -1,0 +1,283 @@
+"""Kafka as it is addressed and talked to: `kafka://HOST:PORT[,HOST:PORT…]/NAME`, and clients for it.
+
+Clients take options of librdkafka (SASL, TLS) from a file of `name=value` lines. A value may be written `${VARIABLE}`:
+it is read where a client is made, so that no secret travels in a job.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from msgspec import Struct
+
+from pipeline.disk import SenderError
+
+SCHEME = "kafka://"
+LARGEST = 32 * 1024 * 1024  # bytes of a record: an event may have 4 MiB, and what is known of somebody more
+WAIT = 30.0  # seconds for the broker's answer
+_OPTION = re.compile(r"\s*([a-z][a-z0-9._]*)\s*=\s*(.*?)\s*")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_SECRET = re.compile(r"password|secret|\.key\.pem$|^sasl\.oauthbearer\.config$")
+_SOON = (  # what a broker says of a topic that was made this moment
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+)
+_OURS = ("bootstrap.servers", "group.id", "transactional.id", "enable.auto.commit", "isolation.level")
+
+
+class KafkaProblem(Exception):
+    """The broker, a topic or an option is not as it should be; the text says what to do. Exit code 3."""
+
+
+class NotRead(KafkaProblem):
+    """A client reads a partition no more, and says so only once."""
+
+    def __init__(self, topic: str, partition: int, why: str) -> None:
+        super().__init__(f"Kafka: {topic}, partition {partition}: {why}")
+        self.topic = topic
+
+
+class WrongAddress(ValueError):
+    """An address or an options file is written wrongly. Exit code 1."""
+
+
+class Record(NamedTuple):
+    """One record of a topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes | None
+
+
+class Kafka(Struct, frozen=True):
+    """A cluster, and the name of a topic or the prefix of several in it. Picklable; it holds no secret."""
+
+    servers: str
+    name: str
+    options: tuple[tuple[str, str], ...] = ()  # of librdkafka, with references to secrets
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """For a client made here. Raises KafkaProblem where a variable of an option is not set."""
+        return {
+            "bootstrap.servers": self.servers,
+            "client.id": "profilecast",
+            **{name: _VARIABLE.sub(_value, text) for name, text in self.options},
+            **{name.replace("_", "."): value for name, value in more.items()},
+        }
+
+    def topic(self, *names: str) -> str:
+        """A topic below the prefix."""
+        return ".".join((self.name, *names))
+
+    def consumer(self, **more: Any) -> Consumer:
+        """One that commits nothing by itself, and sees only what is committed."""
+        settings: dict[str, Any] = {"group_id": f"{self.name}.reader", "auto_offset_reset": "error"}
+        settings |= {"enable_auto_commit": False, "isolation_level": "read_committed"} | more
+        return Consumer(self.config(**settings), logger=_silent())
+
+    def producer(self, **more: Any) -> Producer:
+        """One that writes each record once, in order."""
+        settings: dict[str, Any] = {"enable_idempotence": True, "linger_ms": 5, "compression_type": "lz4"}
+        settings |= {"message_max_bytes": LARGEST}
+        return Producer(self.config(**(settings | more)), logger=_silent())
+
+    def admin(self) -> AdminClient:
+        return AdminClient(self.config(), logger=_silent())
+
+
+def _silent() -> logging.Logger:
+    """What clients say of each broken connection goes nowhere by itself: what matters comes as errors."""
+    logger = logging.getLogger("profilecast.kafka")
+    logger.setLevel(logging.CRITICAL)
+    return logger
+
+
+def _value(match: "re.Match[str]") -> str:
+    value = os.environ.get(match[1], "")
+    if not value:
+        raise KafkaProblem(f"the options of Kafka need the environment variable {match[1]}, which is not set")
+    return value
+
+
+def address(text: str, options: Mapping[str, str] | None = None) -> Kafka:
+    """Read `kafka://HOST:PORT/NAME`. Raises WrongAddress."""
+    parts = urlsplit(text)
+    name = parts.path.strip("/")
+    if parts.scheme != "kafka" or not parts.netloc or not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", name):
+        raise WrongAddress(f"{text}: expected kafka://HOST:PORT/NAME, such as kafka://localhost:9092/profiles")
+    if "@" in parts.netloc:
+        raise WrongAddress("a user and password do not belong into an address: write them into --kafka-options FILE")
+    return Kafka(parts.netloc, name, tuple(sorted((options or {}).items())))
+
+
+def read_options(path: Path) -> dict[str, str]:
+    """The options file. Raises WrongAddress."""
+    found = {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongAddress(f"{path}: it cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _OPTION.fullmatch(line)
+        if match is None:
+            raise WrongAddress(f"{path}: line {number}: expected name=value, such as security.protocol=SASL_SSL")
+        name, value = match.groups()
+        if name in _OURS:
+            raise WrongAddress(f"{path}: line {number}: {name} is set by profilecast; leave it out")
+        if _SECRET.search(name) and not _VARIABLE.fullmatch(value):
+            raise WrongAddress(f"{path}: line {number}: write {name} as ${{VARIABLE}}, so that no secret is in a file")
+        found[name] = value
+    return found
+
+
+@contextmanager
+def kafka_errors() -> Iterator[None]:
+    """Raise what a client says as a KafkaProblem."""
+    try:
+        yield
+    except KafkaException as error:
+        raise KafkaProblem(f"Kafka: {words(error)}") from error
+
+
+@contextmanager
+def kafka_sender_errors() -> Iterator[None]:
+    """The same, for a sender's log: a SenderError."""
+    try:
+        with kafka_errors():
+            yield
+    except KafkaProblem as error:
+        raise SenderError(str(error)) from error
+
+
+def words(error: KafkaException) -> str:
+    found = error.args[0] if error.args else error
+    return str(found.str()) if isinstance(found, KafkaError) else str(found)
+
+
+def ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """The first offset that is there, and the one behind the last."""
+    until = time.monotonic() + WAIT
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT)
+            return low, high
+        except KafkaException as error:
+            if error.args[0].code() not in _SOON or time.monotonic() > until:
+                raise KafkaProblem(f"Kafka: {topic}: {words(error)}") from error
+            time.sleep(0.1)
+
+
+def partitions(kafka: Kafka, topic: str) -> int:
+    """How many a topic has; 0: there is no such topic."""
+    admin = kafka.admin()
+    with kafka_errors():
+        found = admin.list_topics(topic, timeout=WAIT).topics.get(topic)
+    return 0 if found is None or found.error else len(found.partitions)
+
+
+def read_all(kafka: Kafka, topic: str, starts: Mapping[int, int] | None = None) -> Iterator[Record]:
+    """Everything that is in a topic now, from these offsets (by partition) or from its beginning."""
+    count = partitions(kafka, topic)
+    consumer = kafka.consumer()
+    try:
+        last = {number: ends(consumer, topic, number)[1] for number in range(count)}
+        begins = {number: (starts or {}).get(number, OFFSET_BEGINNING) for number in last}
+        consumer.assign([TopicPartition(topic, number, begins[number]) for number in last])
+        while any(position(consumer, topic, number, begins[number]) < end for number, end in last.items()):
+            for record in consume(consumer, 5_000, 0.2):
+                if record.offset < last[record.partition]:
+                    yield record
+    finally:
+        consumer.close()
+
+
+def position(consumer: Consumer, topic: str, partition: int, begin: int) -> int:
+    """The next offset that is read. Ends of transactions have offsets too, and are never given."""
+    found = int(consumer.position([TopicPartition(topic, partition)])[0].offset)
+    if found < 0:
+        low, high = ends(consumer, topic, partition)
+        return high if low == high else max(begin, -1)
+    return found
+
+
+def consume(consumer: Consumer, most: int, seconds: float) -> list[Record]:
+    """Records that are there; if there are none, those that come first within so many seconds.
+
+    Raises KafkaProblem where there is nothing but trouble, and NotRead; then what came with it is given again.
+    """
+    with kafka_errors():
+        messages: list[Any] = consumer.consume(most, 0.0)
+        if not messages and seconds and (first := consumer.poll(seconds)):
+            messages = [first, *consumer.consume(most - 1, 0.0)]
+    found, trouble, lost = [], "", None
+    for message in messages:
+        if error := message.error():
+            trouble = error.str()
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:  # what it is to read next is gone
+                lost = NotRead(message.topic(), message.partition(), trouble)
+            continue
+        key, value = message.key() or b"", message.value()
+        found.append(Record(message.topic(), message.partition(), message.offset(), key, value))
+    if lost:
+        _unread(consumer, found)
+        raise lost
+    if trouble and not found:  # what was read with it would be lost
+        raise KafkaProblem(f"Kafka: {trouble}")
+    return found
+
+
+def _unread(consumer: Consumer, records: list[Record]) -> None:
+    """Let these be given again."""
+    first: dict[tuple[str, int], int] = {}
+    for record in records:
+        first.setdefault((record.topic, record.partition), record.offset)
+    with kafka_errors():
+        for (topic, partition), offset in first.items():
+            consumer.seek(TopicPartition(topic, partition, offset))
+
+
+def write_all(producer: Producer, records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+    """Produce (topic, key, value) and wait until all of it is on the broker. Raises KafkaProblem."""
+    failed: list[str] = []
+
+    def done(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed.append(error.str())
+
+    with kafka_errors():
+        for topic, key, value in records:
+            produce(producer, topic, key, value, done)
+        left = producer.flush(WAIT)
+    if failed or left:
+        raise KafkaProblem(f"Kafka: {failed[0] if failed else f'{left} records were not taken within {WAIT:.0f} s'}")
+
+
+def produce(
+    producer: Producer,
+    topic: str,
+    key: bytes | None,
+    value: bytes | None,
+    done: Callable[[KafkaError | None, Message], None],
+) -> None:
+    """Hand a record to the producer, which may have to send some first."""
+    while True:
+        try:
+            producer.produce(topic, value, key, on_delivery=done)
+            return
+        except BufferError:
+            producer.poll(0.1)

@@ -1,0 +1,257 @@
+"""A connection's log in Kafka, as its one sender has it.
+
+    calls.NAME ─ Mirror ─► a folder of this process ─ SqliteLog ─► sender
+    sent.NAME, kept.NAME, facts, dead ◄─ one transaction for each write ─┘
+
+What counts is in Kafka; the folder, which is made anew at every start, is only how it is read: by class, by slot, from
+the middle. A call's ask is its place in the topic there, since numbers of asks may be given twice by different workers.
+
+A write goes to Kafka first, in a transaction of a producer of which there is one for each connection: whoever takes a
+connection over makes the same producer, and from then on no other can write. A sender that could not write for
+`SESSION` seconds sends nothing more, so its successor waits that long, unless the log says that it was left in order.
+"""
+
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.log import SqliteLog
+from pipeline.sent import make
+from pipeline.streaming.kafka import (
+    WAIT,
+    Kafka,
+    KafkaProblem,
+    ends,
+    kafka_errors,
+    kafka_sender_errors,
+    produce,
+    read_all,
+)
+from pipeline.streaming.places import Places
+from schemas.facts import ReceiptFact
+from schemas.receipts import Receipt
+from transforms.keyed import addressed
+from transforms.sending.log import Mark, Writing
+
+SESSION = 10.0  # seconds
+_PORTION = 5_000  # receipts that are restored at once
+_BEAT = 2.0  # seconds between writes that say that the sender lives
+_MARK, _FACT, _OWNER, _SETTLED = b"mark:", b"fact:", b"owner", b"settled"
+CAPS = "caps"  # the fact that holds what long windows counted
+_place = struct.Struct(">Q")
+_receipt = msgspec.msgpack.Decoder(Receipt).decode
+_packed, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
+
+
+class Settled(msgspec.Struct, array_like=True):
+    """Below which place every call has an outcome, and where to read receipts from of those that are above."""
+
+    place: int = 1
+    sent: int = 0  # offset
+
+
+class Kept(msgspec.Struct):
+    """What is kept of a connection besides calls and receipts."""
+
+    marks: dict[int, Mark] = {}
+    facts: dict[str, Any] = {}
+    settled: Settled = msgspec.field(default_factory=Settled)
+    left: bool = True  # the last sender left in order
+
+
+def read_kept(kafka: Kafka, name: str) -> Kept:
+    """`name`: the one in the connection's topics."""
+    found: dict[bytes, bytes] = {}
+    for record in read_all(kafka, kafka.topic("kept", name)):
+        if record.value is None:  # of most calls that were ever sent, until the topic is compacted
+            found.pop(record.key, None)
+        else:
+            found[record.key] = record.value
+    kept = Kept()
+    for key, value in found.items():
+        if key.startswith(_MARK):
+            kept.marks[_place.unpack(key[len(_MARK) :])[0]] = msgspec.msgpack.decode(value, type=Mark)
+        elif key.startswith(_FACT):
+            kept.facts[key[len(_FACT) :].decode()] = msgspec.json.decode(value)
+        elif key == _SETTLED:
+            kept.settled = msgspec.msgpack.decode(value, type=Settled)
+        elif key == _OWNER:
+            kept.left = value == b"left"
+    return kept
+
+
+def take_over(kafka: Kafka, name: str) -> Producer:
+    """The only one that can write the connection's log from now on. Raises KafkaProblem."""
+    producer = kafka.producer(
+        transactional_id=f"{kafka.name}.sender.{name}", transaction_timeout_ms=int(SESSION * 1_000), linger_ms=0
+    )
+    with kafka_errors():
+        producer.init_transactions(WAIT)
+    return producer
+
+
+class Writer:
+    """Writes a connection's log. Only the newest Writer of a connection can."""
+
+    def __init__(self, kafka: Kafka, name: str, places: Places) -> None:
+        """`name`: the one in its topics. Raises KafkaProblem."""
+        self._kafka, self._name, self._places = kafka, name, places
+        self._until = 0.0
+        self._writing = Lock()
+        # A write failed, so that nobody knows what is written; or it was left. Another Writer has to look.
+        self.dead = False
+        self._producer = take_over(kafka, name)
+        self.began = time.monotonic()
+
+    def owned(self) -> bool:
+        """Whether no other sender can have begun: nothing may be sent if not."""
+        return not self.dead and time.monotonic() < self._until
+
+    def commit(self, writings: Iterable[Writing]) -> None:
+        """Write all of it or nothing. Raises SenderError."""
+        self._write([record for writing in writings for record in self._records(writing)])
+
+    def beat(self) -> None:
+        """Say that the sender lives, if it has not done so by a write."""
+        if self._until - time.monotonic() < SESSION - _BEAT:
+            self._write([(self._topic("kept"), _OWNER, b"alive")])
+
+    def settled(self, settled: Settled) -> None:
+        self._write([(self._topic("kept"), _SETTLED, _packed(settled))])
+
+    def leave(self) -> None:
+        """The successor need not wait. So nothing can be written any more, and nothing sent."""
+        self._write([(self._topic("kept"), _OWNER, b"left")], last=True)
+
+    def _topic(self, kind: str) -> str:
+        return self._kafka.topic(kind, self._name)
+
+    def _write(self, records: list[tuple[str, bytes, bytes | None]], last: bool = False) -> None:
+        if not records:
+            return
+        with self._writing, kafka_sender_errors():
+            if self.dead:
+                raise KafkaProblem(f"{self._name}: this process does not write its log any more")
+            self.dead = last
+            began = time.monotonic()
+            try:
+                self._producer.begin_transaction()
+                for topic, key, value in records:
+                    produce(self._producer, topic, key, value, _heard)
+                self._producer.commit_transaction(WAIT)  # it fails if any of them did
+            except KafkaException as error:
+                self.dead = True
+                raise self._lost(error) from error
+            self._until = began + SESSION
+
+    def _lost(self, error: KafkaException) -> Exception:
+        found = error.args[0]
+        if found.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+            return KafkaProblem(f"{self._name}: another sender has taken it over")
+        return error
+
+    def _records(self, writing: Writing) -> Iterator[tuple[str, bytes, bytes | None]]:
+        kept = self._topic("kept")
+        for place, mark in writing.marks.items():
+            yield kept, *mark_record(place, mark)
+        for receipt in writing.receipts:
+            yield self._topic("sent"), _place.pack(receipt.ask), _packed(receipt)
+            yield kept, _MARK + _place.pack(receipt.ask), None
+            yield (
+                self._kafka.topic("facts"),
+                *addressed(receipt.profile_id, ReceiptFact(self._places.as_asked(receipt))),
+            )
+        for place, letter in writing.dead_letters:
+            yield self._kafka.topic("dead"), f"{self._name}:{place}".encode(), _json(letter)
+        for key, value in writing.facts.items():
+            yield kept, *fact_record(key, value)
+
+
+def mark_record(place: int, mark: Mark) -> tuple[bytes, bytes | None]:
+    """A mark as it is kept: key, value."""
+    return _MARK + _place.pack(place), None if mark == Mark() else _packed(mark)
+
+
+def fact_record(key: str, value: Any) -> tuple[bytes, bytes | None]:
+    """A small fact as it is kept: key, value."""
+    return _FACT + key.encode(), None if value is None else _json(value)
+
+
+def _heard(error: KafkaError | None, message: Message) -> None:
+    """A transaction hears of it as a whole."""
+
+
+class KafkaLog(SqliteLog):
+    """See `transforms.sending.log.Log`. Closing it does not leave the connection."""
+
+    def __init__(self, folder: Path, connection: str, number: int, writer: Writer) -> None:
+        self._kafka_writer = writer
+        super().__init__(folder, connection, number)
+
+    def _transaction(self, writings: list[Writing]) -> None:
+        self._kafka_writer.commit(writings)
+        try:
+            super()._transaction(writings)
+        except BaseException:  # the folder does not know what Kafka knows: it has to be made anew
+            self._kafka_writer.dead = True
+            raise
+
+
+def restore(kafka: Kafka, folder: Path, name: str, number: int, gaps: bool = False, topics: str = "") -> Kept:
+    """Make the connection's file anew with what Kafka knows of it. Raises KafkaProblem.
+
+    `topics`: the name in its topics, where it has another one now.
+    """
+    kept = read_kept(kafka, topics or name)
+    kept.settled = begin(kafka, topics or name, kept.settled, gaps)
+    _forget(folder, name)
+    make(folder, name)
+    log = SqliteLog(folder, name, number)
+    try:
+        log.write(Writing(marks=kept.marks, facts=kept.facts)).result()
+        for receipts in receipts_of(kafka, topics or name, kept.settled):  # each takes the mark of its call away
+            log.write(Writing(receipts=receipts)).result()
+    finally:
+        log.close()
+    return kept
+
+
+def receipts_of(kafka: Kafka, name: str, settled: Settled) -> Iterator[list[Receipt]]:
+    """Receipts of calls that the topic still has: a call that waits for months holds millions behind it."""
+    portion: list[Receipt] = []
+    for record in read_all(kafka, kafka.topic("sent", name), {0: settled.sent}):
+        receipt = _receipt(record.value or b"")
+        if receipt.ask >= settled.place:
+            portion.append(receipt)
+        if len(portion) >= _PORTION:
+            yield portion
+            portion = []
+    yield portion
+
+
+def begin(kafka: Kafka, name: str, settled: Settled, gaps: bool) -> Settled:
+    """Where to begin to read; with `gaps`, behind what is gone. Raises KafkaProblem where something is gone."""
+    consumer = kafka.consumer()
+    try:
+        calls = ends(consumer, kafka.topic("calls", name), 0)[0] + 1
+        sent = ends(consumer, kafka.topic("sent", name), 0)[0]
+    finally:
+        consumer.close()
+    if not gaps and (calls > settled.place or sent > settled.sent):
+        raise KafkaProblem(
+            f"{name}: records of its calls or receipts are gone from Kafka that were not settled: some people may have "
+            "to wait for their next change until they are told. Give its topics retention.ms=-1; then start "
+            "`profilecast send --past-gaps` once, which goes on with what is there"
+        )
+    return Settled(max(settled.place, calls), max(settled.sent, sent))
+
+
+def _forget(folder: Path, name: str) -> None:
+    for path in (folder / "sent").glob(f"{name}.db*"):
+        path.unlink()

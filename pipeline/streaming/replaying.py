@@ -1,0 +1,138 @@
+"""Replay for a job: dead letters go back to the fold, as facts with the version of the workspace that counts now.
+
+A call that was rejected or expired is released, and its present value asked if that is still wanted: so nothing goes
+twice, whoever asks how often. A record is read as an event once more. Of a deletion that failed nothing else knows, so
+that it was tried again is noted with it, in one transaction.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from msgspec.structs import replace
+
+from pipeline.replay import Letters, Wanted, gathered, would_go
+from pipeline.run import clock
+from pipeline.streaming import versions
+from pipeline.streaming.kafka import (
+    WAIT,
+    Kafka,
+    KafkaProblem,
+    ends,
+    kafka_errors,
+    partitions,
+    produce,
+    read_all,
+)
+from pipeline.streaming.notes import Row, note, read_notes
+from pipeline.streaming.topics import ensure, job_topics
+from schemas.dead_letters import DeadLetter
+from schemas.facts import EventFact, RetryFact
+from transforms.keyed import addressed
+from transforms.logic.parse import subject_of
+from transforms.logic.portion import Lines
+
+KIND = "replayed"  # of notes: deletions, by slot and place
+_AT_ONCE = 2_000  # facts of one transaction
+_letter = msgspec.json.Decoder(DeadLetter).decode
+
+
+class Replaying:
+    """`find`, then `would_go` or `give`. Whoever begins one takes the right to write from those before."""
+
+    def __init__(self, kafka: Kafka, dry: bool = False) -> None:
+        """`dry`: nothing will be given. Raises KafkaProblem."""
+        self._kafka = kafka
+        version = versions.newest(kafka) if partitions(kafka, versions.topic_of(kafka)) else None
+        if version is None:
+            raise KafkaProblem(f"{kafka.name}: no job has this --log; correct the address")
+        self.version = version
+        if dry:
+            return
+        ensure(kafka, {name: each for name, each in job_topics(kafka, 1).items() if name == kafka.topic("notes")})
+        self._producer = kafka.producer(transactional_id=f"{kafka.name}.replay")
+        with kafka_errors():
+            self._producer.init_transactions(WAIT)
+
+    def find(self, wanted: Wanted) -> Letters:
+        """The dead letters that are meant. Raises KafkaProblem."""
+        replayed = {(int(slot), int(place)) for slot, _, place in (key.partition(":") for key in self._noted())}
+        return gathered(self._letters(wanted), wanted, replayed)
+
+    def _noted(self) -> Iterable[str]:
+        return read_notes(self._kafka, KIND)
+
+    def _letters(self, wanted: Wanted) -> Iterator[DeadLetter]:
+        topic, names = self._kafka.topic("dead"), self.version.names()
+        since = int(wanted.since.timestamp() * 1_000) if wanted.since else 0
+        for record in read_all(self._kafka, topic, {0: _offset(self._kafka, topic, since)} if since else None):
+            letter = _letter(record.value or b"")
+            yield replace(letter, connection=names.get(letter.connection, letter.connection))
+
+    def would_go(self, letters: Letters) -> Counter[tuple[str, str]]:
+        """See `pipeline.replay`: by what the topic of states says now. Raises KafkaProblem."""
+        return would_go(self._states, self.version.plan(clock()), letters)
+
+    def _states(self, keys: list[str]) -> Mapping[str, bytes]:
+        wanted, found = {key.encode() for key in keys}, dict[str, bytes]()
+        for record in read_all(self._kafka, self._kafka.topic("state")):
+            if record.key in wanted:
+                found[record.key.decode()] = record.value or b""
+        return {key: state for key, state in found.items() if state}
+
+    def give(self, letters: Letters) -> None:
+        """Give them to the job. Raises KafkaProblem; what was given before it stays given."""
+        facts = rows_of(self._kafka, self.version.number, letters)
+        while portion := list(islice(facts, _AT_ONCE)):
+            try:
+                self._producer.begin_transaction()
+                for topic, key, value in (row for rows in portion for row in rows):
+                    produce(self._producer, topic, key, value, _heard)
+                self._producer.commit_transaction(WAIT)
+            except KafkaException as error:
+                raise _lost(error) from error
+
+
+def rows_of(kafka: Kafka, version: int, letters: Letters) -> Iterator[Sequence[Row]]:
+    """What is written of each dead letter, all of it or nothing."""
+    topic, replay = kafka.topic("facts"), letters.replay()
+    for retry in replay.retries:
+        call = retry.call
+        fact = (topic, *addressed(call.profile_id, RetryFact(call, retry.refused, version)))
+        noted = [note(kafka, KIND, f"{call.slot}:{call.ask}", clock().timestamp())] if call.kind == "delete" else []
+        yield [fact, *noted]
+    for lines in replay.lines:
+        yield from ([(topic, *addressed(*event))] for event in _events(lines, version))
+
+
+def _events(lines: Lines, version: int) -> Iterator[tuple[str, EventFact]]:
+    for number, line in zip(lines.numbers, lines.lines, strict=True):
+        fact = EventFact(line, version=version)
+        if lines.source:  # it is of a file
+            fact.source, fact.number, fact.records = lines.source, number, lines.records
+        yield subject_of(line) or "", fact
+
+
+def _offset(kafka: Kafka, topic: str, since: int) -> int:
+    """Of the first record that was written then (ms) or later."""
+    consumer = kafka.consumer()
+    try:
+        with kafka_errors():
+            found = consumer.offsets_for_times([TopicPartition(topic, 0, since)], timeout=WAIT)[0].offset
+        return int(found) if found >= 0 else ends(consumer, topic, 0)[1]
+    finally:
+        consumer.close()
+
+
+def _heard(error: KafkaError | None, message: object) -> None:
+    """A transaction hears of it as a whole."""
+
+
+def _lost(error: KafkaException) -> KafkaProblem:
+    if error.args[0].code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+        return KafkaProblem(
+            "another `profilecast replay` on this --log began meanwhile; look what it says, then repeat"
+        )
+    return KafkaProblem(f"Kafka: {error}; nothing of the last portion was given, repeat it")

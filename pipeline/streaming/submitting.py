@@ -1,0 +1,192 @@
+"""`profilecast run --streaming`: publishes the workspace, and gives the graph to an engine."""
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import apache_beam as beam
+import msgspec
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, TestOptions
+
+from pipeline.streaming import history, versions
+from pipeline.streaming.graph import build
+from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions
+from pipeline.streaming.moving_in import Origin, beginning
+from pipeline.streaming.publishing import PARTITIONS, publish
+from pipeline.streaming.source import COMMITTED, EARLIEST, MANY, Part, are_gone, parts_of
+from pipeline.streaming.topics import ensure, history_topic
+
+_YEARS = 10 * 365 * 86_400  # seconds that a job may take: Beam gives one a minute, where nothing is said
+_IGNORES = "flink_submit_uber_jar"  # with it, Beam does not tell Flink where the state is
+_RESUMES = ("savepoint_path", "update", "transform_name_mapping")  # options by which a job has its state
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What `profilecast run --streaming` was asked to do."""
+
+    events: list[Kafka]
+    log: Kafka
+    text: str  # the workspace file
+    path: str
+    runner: str
+    beam_arguments: list[str] = field(default_factory=list)
+    start: str = COMMITTED  # of the events: earliest, latest, committed, or milliseconds since 1970
+    bootstrap: bool = False  # take over what the state's topic has
+    origin: Origin | None = None  # the state directory with which that begins
+    accept_changes: bool = False
+    masked: bool = False
+    partitions: int = PARTITIONS
+    subscriptions: list[str] = field(default_factory=list)  # of Pub/Sub, with events
+    files: list[str] = field(default_factory=list)  # patterns of files with events
+
+
+def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.runner.PipelineResult":
+    """Submit the job. Raises WorkspaceError, KafkaProblem, InputError and NeedsConsent: then nothing was submitted.
+
+    With an origin also NoState, StoreError and Busy.
+    """
+    log = options.log
+    _refuse_loss(options.beam_arguments)
+    files = history.look(options.files, options.beam_arguments, say)
+    pipeline = make_streaming_pipeline(options.runner, options.beam_arguments)
+    dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
+    if files and not dry:
+        _refuse_unread(options)
+    version = None if dry else _published(options, say)
+    imports = [] if dry and options.origin else _state_parts(options)
+    job = f"{log.name}.job"
+    parts = [part for events in options.events for part in parts_of(events, events.name, options.start, job)]
+    for kind in ("facts", "ticks"):
+        parts += _own(options, log.topic(kind), job, dry)
+    past = _history(options, files, version, say) if version else []
+    clients = clients_of(options.runner, options.beam_arguments)
+    build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients)
+    say("submitting", version=version.number if version else 0, partitions=len(parts), runner=options.runner)
+    return pipeline.run()
+
+
+def has_its_state(arguments: list[str]) -> bool:
+    """Whether the engine is told to go on with a job's state."""
+    return not _names(arguments).isdisjoint(_RESUMES)
+
+
+def clients_of(runner: str, arguments: list[str]) -> int:
+    """How many clients read, at most: three for each worker, since engines spread them by chance.
+
+    Prism has one worker. Where the options do not say how many there are, each partition has a client.
+    """
+    if runner == "PrismRunner":
+        return 1
+    found = [each.partition("=")[2] for each in arguments if each.startswith("--parallelism=")]
+    workers = int(found[-1]) if found and found[-1].isdecimal() else 0
+    return workers * 3 if workers > 1 else workers or MANY
+
+
+def _names(arguments: list[str]) -> set[str]:
+    """The options among these, without what they are set to."""
+    return {each.removeprefix("--").partition("=")[0] for each in arguments if each.startswith("--")}
+
+
+def _refuse_loss(arguments: list[str]) -> None:
+    if {_IGNORES, "savepoint_path"} <= _names(arguments):
+        raise KafkaProblem(
+            f"with --{_IGNORES} Flink would begin without its state, whatever --savepoint_path says; submit the job "
+            "through a job server (--runner PortableRunner --job_endpoint HOST:PORT)"
+        )
+
+
+def _refuse_unread(options: StreamOptions) -> None:
+    """A job that goes on from its state reads what it read before: the history only where it did that."""
+    if has_its_state(options.beam_arguments) and not partitions(options.log, options.log.topic("history")):
+        raise KafkaProblem(
+            "the job that this one goes on from was begun by a version of profilecast that read no files, and would "
+            "never read them; begin with --bootstrap, or write their events into a topic of events"
+        )
+
+
+def _published(options: StreamOptions, say: Callable[..., None]) -> versions.Version:
+    """The version of this workspace, which is published now if it was not yet."""
+    with beginning(options.log, options.origin) if options.origin else nullcontext() as begun:
+        version = publish(
+            options.log, options.text, options.path, options.accept_changes, say, options.partitions, beginning=begun
+        )
+        if begun:
+            say("moved", "the state directory is left as it was, and not gone on with", profiles=begun.profiles)
+    return version
+
+
+def _own(options: StreamOptions, topic: str, group: str, dry: bool) -> list[Part]:
+    """Parts of a topic of the log. When nothing is to be done, it may not be there yet."""
+    if dry and not partitions(options.log, topic):
+        return [Part(options.log, topic, number, 0) for number in range(options.partitions)]
+    gaps = options.start == EARLIEST  # then it is known that something is gone
+    return parts_of(options.log, topic, COMMITTED, group, gaps)
+
+
+def _history(
+    options: StreamOptions, files: list[history.File], version: versions.Version, say: Callable[..., None]
+) -> list[Part]:
+    """Write the events of files; the partitions that have them, with the end up to which they are read first."""
+    log, topic, job = options.log, options.log.topic("history"), f"{options.log.name}.job"
+    if not partitions(log, topic):
+        if has_its_state(options.beam_arguments):
+            return []
+        ensure(log, history_topic(log, partitions(log, log.topic("facts")) or options.partitions))
+    if files:
+        plan = version.plan(datetime.now(UTC))
+        history.write(log, files, plan, version.number, say, again=are_gone(log, topic, job))
+    gaps = bool(files) or options.start == EARLIEST
+    return [_whole(log, part) for part in parts_of(log, topic, COMMITTED, job, gaps)]
+
+
+def _state_parts(options: StreamOptions) -> list[Part]:
+    """What a job without state of its own has to read first, so that nobody is told everything again."""
+    log, topic = options.log, options.log.topic("state")
+    if options.bootstrap:
+        return [_whole(log, part) for part in parts_of(log, topic, EARLIEST, f"{log.name}.job")]
+    if not has_its_state(options.beam_arguments) and _any(log, topic):
+        raise KafkaProblem(
+            f"{topic} has the state of an earlier job, and this job would begin without it: everybody would be told "
+            "everything again. Resume the job from its savepoint, or add --bootstrap, which takes over what is there"
+        )
+    return []
+
+
+def _whole(log: Kafka, part: Part) -> Part:
+    """The part up to where it ends now."""
+    consumer = log.consumer()
+    try:
+        return msgspec.structs.replace(part, stop=ends(consumer, part.topic, part.partition)[1])
+    finally:
+        consumer.close()
+
+
+def _any(log: Kafka, topic: str) -> bool:
+    consumer = log.consumer()
+    try:
+        found = (ends(consumer, topic, number) for number in range(partitions(log, topic)))
+        return any(first < last for first, last in found)
+    finally:
+        consumer.close()
+
+
+def make_streaming_pipeline(runner: str, arguments: list[str]) -> beam.Pipeline:
+    """An empty pipeline that goes on for ever.
+
+    Prism 2.77 splits slow bundles of stateful steps too, and then folds two facts of one profile at the same time: one
+    of them is lost. So it is told to split none.
+    """
+    ours = [f"--runner={runner}", "--streaming", f"--job_server_timeout={_YEARS}"]
+    if runner == "PrismRunner":
+        ours.append("--experiments=prism_disable_sdf_split")
+    options = PipelineOptions([*ours, *arguments])
+    options.view_as(StandardOptions).streaming = True
+    options.view_as(SetupOptions).save_main_session = False
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    return beam.Pipeline(options=options)
+
+
+__all__ = ["StreamOptions", "make_streaming_pipeline", "submit", "versions"]

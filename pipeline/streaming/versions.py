@@ -1,0 +1,281 @@
+"""Versions of the workspace, as they are published to a running job: what to decide with, and since when.
+
+One topic has them all, whole, in order; the last one counts. The fold and the senders read it; `publish` writes it.
+A version holds the workspace's text and no secret: senders have those in their environment.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from threading import Lock
+from typing import Any, NamedTuple
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pipeline.streaming.kafka import (
+    WAIT,
+    Kafka,
+    KafkaProblem,
+    consume,
+    ends,
+    kafka_errors,
+    position,
+    produce,
+    read_all,
+)
+from pipeline.streaming.naming import named_after, named_by_themselves
+from pipeline.vendors import made
+from pipeline.workspace import load_text
+from schemas.registry import Registry, decode_registry, encode_registry
+from schemas.workspace import Workspace
+from transforms.logic.detect import micros
+from transforms.logic.plan import Plan, make_plan, refreshed
+from transforms.logic.registry import Notice, Vendor, enter
+
+Row = tuple[str, bytes | None, bytes | None]  # topic, key, value
+_LOOK = 1.0  # seconds between looks for a newer version
+_SHORT, _LONG = 60.0, 900.0  # seconds of a transaction: of a version, and of all that a log begins with (Kafka's most)
+
+
+class Version(Struct, array_like=True):
+    """What one publication said."""
+
+    number: int
+    text: str  # the workspace file
+    environment: dict[str, str]  # values of variables in settings that are no secrets
+    registry: bytes
+    vendors: dict[str, Vendor]
+    digest: bytes  # of the plan: another one than before means that every profile is looked at anew
+    ticked: bool = False  # every profile that was known has been given to the fold
+    left: str = ""  # why nobody decides or sends with this log any more: its state was moved elsewhere
+    topics: dict[str, str] = {}  # by connection, the name in its topics; empty: nothing was ever renamed
+
+    def workspace(self) -> Workspace:
+        """Raises KafkaProblem where the log was left."""
+        if self.left:
+            raise KafkaProblem(self.left)
+        return load_text(self.text, f"version {self.number}", environment=self.environment)
+
+    def named(self) -> dict[str, str]:
+        """By connection, the name in its topics: for every name that one ever had."""
+        return self.topics or named_by_themselves(decode_registry(self.registry))
+
+    def names(self) -> dict[str, str]:
+        """By every name that a connection ever had, the one that it has now."""
+        named = self.named()
+        now = {named[name]: name for name in decode_registry(self.registry).connections}
+        return {name: now[of] for name, of in named.items() if of in now}
+
+    def plan(self, now: datetime) -> Plan:
+        return make_plan(self.workspace(), self.vendors, decode_registry(self.registry), micros(now))
+
+
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Version).decode
+
+
+def topic_of(kafka: Kafka) -> str:
+    return kafka.topic("workspace")
+
+
+def newest(kafka: Kafka) -> Version | None:
+    """The version that counts now; None: nothing was ever published. Raises KafkaProblem."""
+    last = None
+    for record in read_all(kafka, topic_of(kafka)):
+        last = record.value
+    return None if last is None else _decode(last)
+
+
+class Reading:
+    """Follows the versions. One for each process and log: `following`."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka, self._lock = kafka, Lock()
+        self._consumer: Consumer | None = None
+        self._looked = 0.0
+        self._named: tuple[int, dict[str, str]] = (0, {})
+        self.version: Version | None = None
+
+    def look(self, anyway: bool = False) -> Version | None:
+        """The newest version. It is looked for once a second; with `anyway`, now. Raises KafkaProblem."""
+        with self._lock:
+            if anyway or time.monotonic() - self._looked >= _LOOK:
+                self._read(0.0 if self.version else 1.0)
+                self._looked = time.monotonic()
+            return self.version
+
+    def at_least(self, number: int) -> Version:
+        """The newest version, which has to be this one at least. Raises KafkaProblem."""
+        until = time.monotonic() + WAIT
+        while (version := self.look(anyway=True)) is None or version.number < number:
+            if time.monotonic() > until:
+                raise KafkaProblem(f"{topic_of(self._kafka)}: version {number} of the workspace is not there")
+        return version
+
+    def up_to_now(self) -> Version | None:
+        """The newest version that there is at this moment: whatever was decided before, it was not with a newer one.
+
+        Raises KafkaProblem.
+        """
+        with self._lock:
+            consumer, topic, until = self._reader(), topic_of(self._kafka), time.monotonic() + WAIT
+            end = ends(consumer, topic, 0)[1]
+            while position(consumer, topic, 0, OFFSET_BEGINNING) < end:
+                if time.monotonic() > until:
+                    raise KafkaProblem(f"{topic}: it cannot be read up to its end")
+                self._read(0.05)
+            return self.version
+
+    def name_in_topics(self, connection: str) -> str:
+        """The name in a connection's topics. Raises KafkaProblem.
+
+        A connection that is not known was asked to be told something by a worker that has a newer version.
+        """
+        self._know(self.look())
+        if connection not in self._named[1]:
+            self._know(self.up_to_now())
+        return self._named[1].get(connection, connection)
+
+    def _know(self, version: Version | None) -> None:
+        if version and version.number != self._named[0]:
+            self._named = version.number, version.named()
+
+    def _reader(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = self._kafka.consumer()
+            self._consumer.assign([TopicPartition(topic_of(self._kafka), 0, OFFSET_BEGINNING)])
+        return self._consumer
+
+    def _read(self, seconds: float) -> None:
+        for record in consume(self._reader(), 100, seconds):
+            self.version = _decode(record.value or b"")
+
+
+_following: dict[Kafka, Reading] = {}
+_guard = Lock()
+
+
+def following(kafka: Kafka) -> Reading:
+    """This process's reading of a log's versions."""
+    with _guard:
+        return _following.setdefault(kafka, Reading(kafka))
+
+
+class Publication(NamedTuple):
+    """A version that may be published, and what changes by it."""
+
+    version: Version
+    workspace: Workspace
+    before: Registry  # what was known of the version before
+    notices: list[Notice]
+    changed: bool  # there is something to publish
+    looks: bool  # every profile is to be looked at anew
+    refresh: list[int]  # slots in which everything that was told is told once more then
+    producer: Producer  # whoever prepares another one meanwhile takes the word from it
+
+
+def prepare(
+    kafka: Kafka,
+    text: str,
+    path: str,
+    now: datetime,
+    remade: Mapping[str, float] | None = None,
+    refresh: Iterable[str] = (),
+    begun: Registry | None = None,
+) -> Publication:
+    """The next version with this workspace. Raises WorkspaceError and KafkaProblem; nothing is written.
+
+    `begun`: what a new log begins with, from a state directory.
+    """
+    seen = _Seen(os.environ)
+    workspace = load_text(text, path, environment=seen)
+    producer = publisher(kafka, _LONG if begun else _SHORT)
+    before = newest(kafka)
+    if before and before.left:
+        raise KafkaProblem(before.left)
+    known = decode_registry(before.registry) if before else begun or Registry()
+    vendors = made(workspace).vendors
+    registry, notices = enter(known, workspace, vendors, micros(now), remade, refresh)
+    plan = make_plan(workspace, vendors, registry, micros(now))
+    digest = plan.digest()
+    same = before is not None and (before.text, before.environment, before.vendors) == (text, seen.used, vendors)
+    changed = not same or registry != known
+    registry.number = (before.number if before else 0) + changed
+    looked = (before.digest if before.ticked else b"") if before else known.digest
+    looks = bool(before or begun) and (looked != digest or bool(registry.refreshing))
+    named = named_after(before.named() if before else {}, known, workspace)
+    version = Version(
+        registry.number, text, seen.used, encode_registry(registry), vendors, digest, ticked=not looks, topics=named
+    )
+    return Publication(version, workspace, known, notices, changed, looks, refreshed(plan, registry), producer)
+
+
+def looked_at(publication: Publication) -> Publication:
+    """Every profile has been given to the fold."""
+    registry = decode_registry(publication.version.registry)
+    registry.refreshing = []
+    version = replace(publication.version, registry=encode_registry(registry), ticked=True)
+    return publication._replace(version=version)
+
+
+def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:
+    """The one that may publish from now on; its transactions may take so long. Raises KafkaProblem."""
+    producer = kafka.producer(transactional_id=f"{kafka.name}.publisher", transaction_timeout_ms=int(seconds * 1_000))
+    with kafka_errors():
+        producer.init_transactions(WAIT)
+    return producer
+
+
+def write(kafka: Kafka, publication: Publication, records: Iterable[Row] = ()) -> None:
+    """Publish it. Raises KafkaProblem, also where somebody else published meanwhile.
+
+    `records` go before it, and all of it is there or nothing.
+    """
+    put(kafka, publication.producer, publication.version, records)
+
+
+def put(kafka: Kafka, producer: Producer, version: Version, records: Iterable[Row] = ()) -> None:
+    """See `write`."""
+    with kafka_errors():
+        producer.begin_transaction()
+        try:
+            for record in records:
+                produce(producer, *record, _heard)
+            produce(producer, topic_of(kafka), b"version", _encode(version), _heard)
+            while producer.flush(1.0):
+                pass  # each is taken, or fails by itself when the transaction's time is up
+            producer.commit_transaction(WAIT)  # it fails if any of them did
+        except BaseException:
+            with suppress(KafkaException):  # whoever fenced this one has ended it
+                producer.abort_transaction(WAIT)
+            raise
+
+
+def _heard(error: KafkaError | None, message: Message) -> None:
+    """A transaction hears of it as a whole."""
+
+
+class _Seen(Mapping[str, str]):
+    """The environment; it remembers what was asked for and is there."""
+
+    def __init__(self, of: Mapping[str, str]) -> None:
+        self._of = of
+        self.used: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        value = self._of[name]
+        self.used[name] = value
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self._of else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)

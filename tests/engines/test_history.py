@@ -1,0 +1,74 @@
+"""Files beside topics on a real broker and an engine: they are told first, and once."""
+
+import gzip
+import json
+from pathlib import Path
+
+from msgspec import msgpack
+
+from pipeline.streaming.kafka import Kafka, partitions, read_all
+from schemas.calls import Call
+from scripts.engines import PRISM
+from tests.engines.world import World, now, people, until
+from tests.pipeline.running import Event, score
+
+BAD = '{"type": "trait", "profile_id": "u1"}'
+
+
+def given(world: World, path: Path, events: list[Event], *bad: str) -> Path:
+    """A file of these events, and of lines that are none."""
+    world.written += events
+    text = "\n".join([*map(json.dumps, events), *bad]).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+def test_a_job_that_would_never_read_a_file_is_not_submitted(world: World, tmp_path: Path) -> None:
+    path = given(world, tmp_path / "a.jsonl", [*people(range(2))])
+    job = world.start(
+        "run", "--streaming", "--workspace", world.workspace, "--events", path, "--log", world._at(world.log), *PRISM,
+        "--savepoint_path=s3://bucket/savepoint",
+    )  # fmt: skip
+    assert job.wait() == 3
+    assert "would never read them; begin with --bootstrap" in job.text()
+    assert partitions(Kafka(world.kafka.servers, world.log), f"{world.log}.workspace") == 0  # nothing was done
+
+
+def asked(log: Kafka) -> list[str]:
+    """Whom the job has calls for, in their order."""
+    found = (msgpack.decode(each.value or b"", type=Call) for each in read_all(log, log.topic("calls", "hook")))
+    return [each.profile_id for each in found]
+
+
+def letters(log: Kafka) -> list[tuple[str, int]]:
+    found = (json.loads(each.value or b"") for each in read_all(log, log.topic("dead")))
+    return sorted((each["source"], each["line"]) for each in found)
+
+
+def test_files_are_told_before_topics_and_never_again(world: World, tmp_path: Path) -> None:
+    log = Kafka(world.kafka.servers, world.log)
+    world.write(people(range(100, 140)))
+    first = given(world, tmp_path / "a.jsonl", [*people(range(40))], BAD)
+    second = given(world, tmp_path / "b.jsonl.gz", [*people(range(40, 80))])
+    events = ("--events", f"{tmp_path}/*.jsonl*", world._at(world.events))
+    job = world.job(PRISM, *events)
+    until(lambda: set(asked(log)) == {event["profile_id"] for event in world.written}, job.text)
+    numbers = [int(who[1:]) for who in asked(log)]  # before a sender frees the topic
+    files = [place for place, number in enumerate(numbers) if number < 100]
+    topic = [place for place, number in enumerate(numbers) if number >= 100]
+    assert max(files) < min(topic)
+    world.sender()
+    world.settle()
+    assert [(str(first), 121)] == letters(log)
+
+    heard = world.quiet()
+    job.kill()
+    (tmp_path / "c.jsonl").write_bytes(first.read_bytes())  # the same events by another name
+    third = given(world, tmp_path / "d.jsonl", [score("u5", now(), 900)])
+    again = world.job(PRISM, "--bootstrap", *events)
+    world.settle()
+    assert world.quiet() == heard + 2
+    for path in (first, second, tmp_path / "c.jsonl"):
+        assert f"{path}: it was taken before" in again.text()
+    assert f"{third}: events=1 dead_letters=0" in again.text()
+    assert [(str(first), 121)] == letters(log)

@@ -1,0 +1,161 @@
+"""Topics of the log on a real broker: what they have to take, and what reading them gives."""
+
+import os
+import time
+from itertools import count
+
+import pytest
+from apache_beam.io.unbounded_source import UnboundedReader
+from confluent_kafka import TopicPartition
+
+from pipeline.streaming import versions
+from pipeline.streaming.kafka import Kafka, KafkaProblem, NotRead, consume, ends, read_all, write_all
+from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of
+from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
+from pipeline.streaming.versions import Publication, Version, write
+from schemas.registry import Registry, encode_registry
+from schemas.workspace import Workspace
+from scripts.engines.kafka import Broker
+from tests.engines.world import until
+
+LARGE = 5 * 1024 * 1024  # a call, or the state of somebody, with the largest event that is one
+_number = count(1)
+
+
+@pytest.fixture
+def log(kafka: Broker) -> Kafka:
+    made = Kafka(kafka.servers, f"topics{os.getpid()}-{next(_number)}")
+    ensure(made, job_topics(made, 2) | connection_topics(made, "hook"))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["state", "facts", "dead", "calls.hook", "sent.hook", "kept.hook"])
+def test_a_large_record_is_taken(log: Kafka, kind: str) -> None:
+    """One that is refused would be tried for ever: the job would not go on, and a sender would send the call again."""
+    value = os.urandom(LARGE)
+    write_all(log.producer(), [(log.topic(kind), b"key", value)])
+    assert [value] == [each.value for each in read_all(log, log.topic(kind))]
+
+
+def test_a_topic_that_takes_no_large_records_is_refused(log: Kafka) -> None:
+    topics = {name: each for name, each in job_topics(log, 2).items() if name == log.topic("dead")}
+    small = {log.topic("small"): each._replace(config={"cleanup.policy": "delete"}) for each in topics.values()}
+    ensure(log, small)
+    until(lambda: log.topic("small") in log.admin().list_topics(timeout=60).topics)
+    with pytest.raises(KafkaProblem, match=r"max\.message\.bytes=1048588; set it to 33554432"):
+        ensure(log, {log.topic("small"): each for each in topics.values()})
+
+
+def test_a_partition_that_is_not_read_any_more_is_told_and_costs_nothing_else(log: Kafka) -> None:
+    """It was told only where nothing was read with it: an event's partition could stand still unseen."""
+    gone, good = TopicPartition(log.topic("dead"), 0, 0), TopicPartition(log.topic("calls", "hook"), 0, 0)
+    write_all(log.producer(), [(topic, b"key", b"1") for topic in (gone.topic, good.topic, good.topic)])
+    delete(log, gone.topic, 0, 1)
+    consumer = log.consumer()
+    consumer.assign([gone, good])
+    time.sleep(2)  # both are there: what can be read, and that something cannot
+    found: set[int] = set()
+    told: list[str] = []
+
+    def read() -> bool:
+        try:
+            found.update(record.offset for record in consume(consumer, 100, 1.0))
+        except NotRead as error:
+            told.append(error.topic)
+        return bool(told) and found == {0, 1}
+
+    until(read, lambda: f"{told} {found}")
+    consumer.close()
+    assert told == [gone.topic]
+
+
+def test_a_worker_that_has_not_heard_of_a_name_looks_which_topics_it_has(log: Kafka) -> None:
+    """What another worker asked with a newer version would go into a topic that is not there."""
+    producer = log.producer(transactional_id=log.topic("publisher"))
+    producer.init_transactions(30)
+    worker = versions.Reading(log)
+    for number, connections in enumerate((["hook"], ["crm", "other"]), 1):
+        named = {} if number == 1 else {"hook": "hook", "crm": "hook", "other": "other"}
+        registry = encode_registry(Registry(connections=connections))
+        version = Version(number, "", {}, registry, {}, b"", topics=named)
+        write(log, Publication(version, Workspace("shop", (), ()), Registry(), [], True, False, [], producer))
+        if number == 1:
+            until(lambda: worker.look(anyway=True))
+            assert "hook" == worker.name_in_topics("hook")
+    assert ["hook", "hook", "other"] == [worker.name_in_topics(name) for name in ("crm", "hook", "other")]
+
+
+def test_records_that_are_gone_unread_are_noticed(log: Kafka) -> None:
+    """The files that they are of have to be given again."""
+    ensure(log, history_topic(log, 2))
+    topic, group = log.topic("history"), log.topic("job")
+    assert not are_gone(log, topic, group)
+    write_all(log.producer(), [(topic, b"key", b"1") for _ in range(3)])
+    (number,) = {record.partition for record in read_all(log, topic)}
+    assert not are_gone(log, topic, group)
+    delete(log, topic, number, 2)
+    assert are_gone(log, topic, group)
+    consumer = log.consumer(group_id=group)
+    consumer.commit(offsets=[TopicPartition(topic, number, 1)], asynchronous=False)
+    assert are_gone(log, topic, group)
+    consumer.commit(offsets=[TopicPartition(topic, number, 2)], asynchronous=False)
+    consumer.close()
+    assert not are_gone(log, topic, group)
+
+
+def delete(log: Kafka, topic: str, partition: int, before: int) -> None:
+    admin = log.admin()
+    for future in admin.delete_records([TopicPartition(topic, partition, before)]).values():
+        future.result(30)
+
+
+def test_what_one_reader_has_seen_the_others_see_at_once(log: Kafka) -> None:
+    """A job decides with a version; senders that read its calls have to know that version."""
+    producer = log.producer(transactional_id=log.topic("publisher"))
+    producer.init_transactions(30)
+    job, sender = versions.Reading(log), versions.Reading(log)
+    assert sender.up_to_now() is None
+    for number in (1, 2, 3):
+        version = Version(number, "", {}, b"", {}, b"")
+        write(log, Publication(version, Workspace("shop", (), ()), Registry(), [], True, False, [], producer))
+        until(lambda expected=version: job.look(anyway=True) == expected)  # type: ignore[misc]
+        assert sender.up_to_now() == version
+
+
+def values(reader: UnboundedReader, count: int, began: bool = True) -> list[int]:
+    """So many records of a reader."""
+    found: list[int] = []
+
+    def read() -> bool:
+        nonlocal began
+        if reader.advance() if began else reader.start():
+            found.append(int(reader.get_current()[2]))
+        began = True
+        return len(found) == count
+
+    until(read, lambda: f"{found}")
+    return found
+
+
+def test_readers_of_the_same_parts_each_go_on_from_their_own_place(log: Kafka) -> None:
+    """They have one client: an engine makes new readers all the time, and may come back to an old one."""
+    write_all(log.producer(), [(log.topic("facts"), b"key", b"%d" % number) for number in range(100)])
+    parts = [each for each in parts_of(log, log.topic("facts"), EARLIEST, "test") if ends_of(log, each)]
+    source = KafkaSource(parts, "test")
+    first = source.create_reader(None, None)
+    assert [*range(10)] == values(first, 10, began=False)
+    second = source.create_reader(None, first.get_checkpoint_mark())
+    assert [*range(10, 30)] == values(second, 20, began=False)
+    assert [*range(10, 15)] == values(first, 5)
+    third = source.create_reader(None, second.get_checkpoint_mark())
+    second.close()
+    assert [*range(30, 100)] == values(third, 70, began=False)
+    assert not third.advance()
+
+
+def ends_of(log: Kafka, part: Part) -> int:
+    consumer = log.consumer()
+    try:
+        return ends(consumer, part.topic, part.partition)[1]
+    finally:
+        consumer.close()

@@ -1,0 +1,213 @@
+"""The graph of the streaming job is built as it is asked for, and engines take it. No broker is needed for that."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from msgspec import msgpack
+
+from pipeline.cli import main
+from pipeline.streaming import graph
+from pipeline.streaming.graph import WriteFn, _AddressFn, build
+from pipeline.streaming.kafka import Kafka, WrongAddress
+from pipeline.streaming.pubsub import subscription
+from pipeline.streaming.source import MANY, Part, sources
+from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
+from schemas.facts import Addressed, EventFact, TickFact
+from scripts.engines import PLACE
+from scripts.engines.kafka import broker
+from transforms.keyed import addressed
+
+LOG = Kafka("localhost:9092", "shop")
+SUBSCRIPTION = "projects/my-project/subscriptions/events"
+DATAFLOW = ["--project=my-project", "--region=europe-west1", "--temp_location=gs://my-bucket/temp"]
+DATAFLOW += ["--staging_location=gs://my-bucket/staging", "--dry_run=True", "--no_auth"]
+
+
+def parts() -> list[Part]:
+    topics = ("events", LOG.topic("facts"), LOG.topic("ticks"))
+    return [Part(LOG, topic, number, 0) for topic in topics for number in range(3)]
+
+
+def reads_of(pipeline: beam.Pipeline) -> list[str]:
+    """Unique names of the steps that read Pub/Sub."""
+    transforms = pipeline.to_runner_api().components.transforms.values()
+    return sorted(each.unique_name for each in transforms if each.spec.urn == "beam:transform:pubsub_read:v1")
+
+
+def test_subscriptions_are_read_beside_topics() -> None:
+    pipeline = beam.Pipeline()
+    build(pipeline, LOG, parts(), "shop.job", subscriptions=[SUBSCRIPTION, f"{SUBSCRIPTION}-of-accounts"])
+    assert [f"ReadPubSub/{SUBSCRIPTION}-of-accounts/Read", f"ReadPubSub/{SUBSCRIPTION}/Read"] == reads_of(pipeline)
+
+
+def test_without_a_subscription_the_graph_has_no_step_for_it() -> None:
+    pipeline = beam.Pipeline()
+    build(pipeline, LOG, parts(), "shop.job")
+    assert [] == reads_of(pipeline)
+
+
+@pytest.mark.parametrize("subscriptions", [[], [SUBSCRIPTION]], ids=["Kafka", "Pub/Sub"])
+def test_dataflow_takes_the_graph(subscriptions: list[str]) -> None:
+    pytest.importorskip("apitools", reason="needs apache-beam[gcp]")
+    pipeline = make_streaming_pipeline("DataflowRunner", DATAFLOW)
+    build(pipeline, LOG, parts(), "shop.job", subscriptions=subscriptions)
+    job = pipeline.run().job
+    assert "FoldProfiles/Fold/Fold" in {each.unique_name for each in job.proto_pipeline.components.transforms.values()}
+
+
+@pytest.mark.skipif(not (PLACE / "kafka").exists(), reason="scripts/install_engines.sh kafka")
+def test_a_dry_run_publishes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("apitools", reason="needs apache-beam[gcp]")
+    workspace = tmp_path / "workspace.yaml"
+    assert 0 == main(["init", "--destination", "webhook", "--workspace", str(workspace)])
+    with broker(tmp_path / "broker") as server:
+        log = Kafka(server.servers, "shop")
+        address = f"kafka://{server.servers}/shop"
+        options = ["run", "--streaming", "--log", address, "--runner", "DataflowRunner", "--workspace", str(workspace)]
+        assert 0 == main([*options, "--events", f"pubsub://{SUBSCRIPTION}", *DATAFLOW]), capsys.readouterr().err
+        assert [] == [name for name in log.admin().list_topics(timeout=60).topics if name.startswith("shop")]
+
+
+@pytest.mark.parametrize("value", [b"\xc1", b"", b'{"type": "profile"}', msgpack.encode(["u1", ["unheard of", 1]])])
+def test_a_record_of_ours_that_is_no_fact_does_not_stop_the_job(value: bytes) -> None:
+    """It goes to the fold as a bad event, which is a dead letter there."""
+    for kind in ("facts", "ticks"):
+        ((_, packed),) = _AddressFn(LOG).process((LOG.topic(kind), b"key", value))
+        assert msgpack.decode(packed, type=Addressed) == Addressed("", EventFact(value))
+
+
+def test_a_fact_goes_on_as_it_is() -> None:
+    fact = addressed("u1", TickFact(7))
+    assert [fact] == list(_AddressFn(LOG).process((LOG.topic("ticks"), *fact)))
+
+
+def test_each_client_is_an_element_of_its_own() -> None:
+    """Flink divides a source among workers by element: one element would be one worker for everything."""
+    made = sources(parts(), "shop.job")
+    assert [[0] * 3, [1] * 3, [2] * 3] == [[part.partition for part in source.parts] for source in made]
+    assert [[source] for source in made] == [source.split(20) for source in made]
+
+
+def test_there_are_not_many_more_clients_than_workers() -> None:
+    made = sources(parts(), "shop.job", clients=2)
+    assert [[0, 2] * 3, [1] * 3] == [[part.partition for part in source.parts] for source in made]
+    assert 1 == clients_of("PrismRunner", [])
+    assert [1, 12] == [clients_of("PortableRunner", [f"--parallelism={number}"]) for number in (1, 4)]
+    assert {MANY} == {clients_of("PortableRunner", each) for each in ([], ["--parallelism=-1"])}
+
+
+def test_what_has_an_end_is_read_before_the_rest() -> None:
+    state = [Part(LOG, LOG.topic("state"), number, 0, stop) for number, stop in enumerate((7, 0, 9))]
+    made = sources([*state, *parts()], "shop.job")
+    imports = [source for source in made if source.parts[0].stop >= 0]
+    others = [source for source in made if source.parts[0].stop < 0]
+    assert [(), (), ()] == [source.first for source in imports]
+    assert {(state[0], state[2])} == {source.first for source in others}
+    assert {imports[0].group} == {source.group for source in imports} == {source.of for source in others}
+
+
+def test_what_is_read_whole_is_committed_apart_and_the_rest_as_always() -> None:
+    """The next job begins where this one was, also when this one took a state over."""
+    state = Part(LOG, LOG.topic("state"), 0, 0, 7)
+    first, second = (sources([state, *parts()], "shop.job") for _ in range(2))
+    assert {"shop.job"} == {source.group for source in (*first, *second) if source.parts[0].stop < 0}
+    groups = [{source.group for source in made if source.parts[0].stop >= 0} for made in (first, second)]
+    assert [1, 1, 2] == [*map(len, groups), len(groups[0] | groups[1])]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "resumes"),
+    [
+        (["--savepoint_path=s3://b/s"], True),
+        (["--update", "--job_name=x"], True),
+        (["--job_name=profile-updates"], False),
+        (["--temp_location=gs://savepoint_path"], False),
+        ([], False),
+    ],
+)
+def test_a_job_resumes_by_its_options_and_not_by_what_they_are_set_to(arguments: list[str], resumes: bool) -> None:
+    assert resumes == has_its_state(arguments)
+
+
+def test_a_jar_that_would_lose_the_state_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    workspace = str(tmp_path / "workspace.yaml")
+    assert 0 == main(["init", "--destination", "webhook", "--workspace", workspace])
+    flink = ["--runner=FlinkRunner", "--flink_submit_uber_jar", "--savepoint_path=s3://bucket/savepoint"]
+    assert 3 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--workspace", workspace, *flink])
+    assert "Flink would begin without its state" in capfd.readouterr().err
+
+
+# -- addresses
+def test_a_subscription_is_named_as_pub_sub_names_it() -> None:
+    assert subscription(f"pubsub://{SUBSCRIPTION}", "DataflowRunner") == SUBSCRIPTION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pubsub://",
+        "pubsub://events",
+        "pubsub://projects/my-project/topics/events",
+        "pubsub://projects/my-project/subscriptions/",
+        "pubsub://projects/my-project/subscriptions/events/more",
+        "pubsub://projects/my-project/subscriptions/events?x=1",
+    ],
+)
+def test_what_is_no_subscription_is_said(text: str) -> None:
+    with pytest.raises(WrongAddress, match="expected pubsub://projects/PROJECT/subscriptions/NAME"):
+        subscription(text, "DataflowRunner")
+
+
+def test_an_engine_that_cannot_read_pub_sub_is_named() -> None:
+    with pytest.raises(WrongAddress, match="FlinkRunner does not read Pub/Sub"):
+        subscription(f"pubsub://{SUBSCRIPTION}", "FlinkRunner")
+
+
+# -- detaching
+@pytest.mark.parametrize("inside", ["--senders=inside", "--environment_type=LOOPBACK"])
+def test_a_process_that_has_a_part_of_the_job_does_not_detach(inside: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert 1 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--detach", inside])
+    assert "--detach ends this process" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "8.5", "eight", ""])
+def test_a_number_of_partitions_is_above_zero(number: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--streaming", f"--partitions={number}"])
+    assert 1 == ended.value.code
+    assert "is not a number such as 8" in capfd.readouterr().err
+
+
+class Acknowledging:
+    """A producer whose broker has a record only when it was asked whether it has."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Callable[[None, None], None]]] = []
+        self.there: list[str] = []
+
+    def produce(self, topic: str, value: bytes, key: bytes, on_delivery: Callable[[None, None], None]) -> None:
+        if topic == LOG.topic("state"):
+            assert not self.asked or {name for name, _ in self.asked} == {topic}, "a call of it is not there yet"
+        self.asked.append((topic, on_delivery))
+
+    def poll(self, _: float) -> None:
+        asked, self.asked = self.asked, []
+        for topic, told in asked:
+            self.there.append(topic)
+            told(None, None)
+
+
+def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that dies in between would leave somebody who counts as asked, and whom no sender tells."""
+    producer = Acknowledging()
+    monkeypatch.setattr(graph, "_producer", lambda log: producer)
+    write = WriteFn(LOG)
+    write.setup()
+    write.start_bundle()
+    calls, states, facts = LOG.topic("calls", "hook"), LOG.topic("state"), LOG.topic("facts")
+    for topic in (states, calls, states, facts, calls):
+        write.process((topic, b"u1", b"1"))
+    write.finish_bundle()
+    assert [calls, facts, calls, states, states] == producer.there

@@ -1,0 +1,24 @@
+"""Names of steps and of state cells are the names under which an engine keeps a job's state."""
+
+from scripts.streaming_steps import PAGE, names, page
+
+
+def test_steps_of_the_streaming_job_are_those_that_are_written_down() -> None:
+    written = PAGE.read_text("utf-8")
+    assert written == page(), (
+        "a job that runs would lose its state by another name of a step or a cell: if that is meant, write it into "
+        "docs/decisions/ and CHANGELOG.md, and run `make docs`"
+    )
+
+
+def test_each_profile_account_and_part_has_one_cell_of_one_step() -> None:
+    assert [
+        "FoldAccounts/Heads/Heads  state: account",
+        "FoldAccounts/Parts/Parts  state: part",
+        "FoldProfiles/Fold/Fold  state: profile",
+    ] == [name for name in names() if "state:" in name]
+
+
+def test_no_step_of_ours_is_named_after_a_class_or_a_line_of_code() -> None:
+    ours = [name for name in names() if not name.startswith("Read/")]  # what is inside of it is Beam's
+    assert [] == [name for name in ours if "(" in name or "<" in name]
