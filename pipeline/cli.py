@@ -15,8 +15,17 @@ from pipeline.problems import WorkspaceError
 COMMANDS = {
     "init": ("pipeline.commands.init", "write a first workspace file"),
     "check": ("pipeline.commands.check", "say what a workspace file means, or what is wrong in it"),
+    "plan": ("pipeline.commands.plan", "say what a run would do, without consequences"),
     "run": ("pipeline.commands.run", "read events once, and send what changed to every connection"),
     "serve": ("pipeline.commands.serve", "run all the time: read events as they come, and send what changed"),
+    "publish": ("pipeline.commands.streaming", "give a running streaming job another workspace"),
+    "send": ("pipeline.commands.send", "send what a streaming job decides"),
+    "why": ("pipeline.commands.why", "say what each connection was told of one person, and why not the rest"),
+    "report": ("pipeline.commands.report", "write a page of how it stands, and what runs did"),
+    "export": (
+        "pipeline.commands.export",
+        "write receipts, waiting calls or the ledger as a table, or a job's state",
+    ),
     "replay": ("pipeline.commands.replay", "try again what was rejected, expired or unusable"),
     "destinations": ("pipeline.commands.destinations", "list the destinations, or describe one"),
     "sandbox": ("sandbox.command", "start a local server that stands in for the vendors"),

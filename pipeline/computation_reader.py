@@ -23,6 +23,7 @@ class Computations:
         self.reader = reader
         self.note = reader.note
         self.kinds: dict[str, str] = {}  # by key
+        self.of_accounts: set[str] = set()  # keys
         self._key_of: dict[str, str] = {}  # by key and by name
         self._half_read: set[str] = set()  # names and keys of those that have other mistakes
         self._nameless = False  # one has no name, so any reference may be to it
@@ -40,14 +41,17 @@ class Computations:
             if first.of("name", name, spots.get("name", item)) and self._check_key(at_key, key):
                 first.of("key", key, at_key)
             first.of("id", values.get("id", UNSET), spots.get("id", item))
-            if UNSET in (name, kind, key):
+            if UNSET in (name, kind, key, values.get("level", "user")):
                 told = {each for each in (name, key) if each is not UNSET}
                 self._half_read |= told
                 self._nameless |= not told
                 continue
             self.kinds[key] = kind
             self._key_of |= {name: self._key_of.get(name, key), key: key}
-            found.append(Computation(name, kind, key, values.get("id") or _computation_id(workspace, key)))
+            level = values.get("level", "user")
+            if level == "account":
+                self.of_accounts.add(key)
+            found.append(Computation(name, kind, key, values.get("id") or _computation_id(workspace, key), level))
         return tuple(found)
 
     def _check_key(self, spot: Spot, key: Any) -> bool:

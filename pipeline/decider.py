@@ -4,7 +4,7 @@ Each portion is one transaction: states, calls, and how far receipts are folded.
 rest to the next decider, and what is folded twice changes nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ import msgspec
 from msgspec import Struct, field
 
 from pipeline.sent import Receipts, make, remade, rename
+from pipeline.state_db import LAST, StateDb
 from pipeline.state_db import Portion as Transaction
-from pipeline.state_db import StateDb
 from pipeline.vendors import made
 from schemas.dead_letters import DeadLetter, mask
 from schemas.input_counts import InputCounts
+from schemas.receipts import Receipt
 from schemas.registry import Registry, decode_registry, encode_registry
+from schemas.state import account_key
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
 from transforms.logic.fold import Facts
 from transforms.logic.ledger import Retry
-from transforms.logic.plan import Plan, make_plan
-from transforms.logic.portion import Parsed, Portion, fold_portion
+from transforms.logic.plan import Plan, make_plan, refreshed
+from transforms.logic.portion import Parsed, Portion, accounts_in, fold_portion, heard_of
 from transforms.logic.registry import Notice, Vendor, enter
 from transforms.sending.log import fields_of
 
@@ -96,8 +98,8 @@ class Decider:
         if letters:
             with self.db.portion() as transaction:
                 transaction.letters(self.run, letters)
-        profiles = sorted(parsed.events)
-        for names in _chunks(profiles, PROFILES):
+        keys = sorted(parsed.events)  # accounts come before profiles
+        for names in _chunks(keys, PROFILES):
             decided.add(self._fold({name: Facts(events=parsed.events[name]) for name in names}))
         return decided
 
@@ -141,6 +143,13 @@ class Decider:
             self._open[connection] = log
         return self._open[connection]
 
+    def fold_told(self, receipts: Mapping[str, Sequence[Receipt]]) -> Decided:
+        """Fold receipts, by profile, that no log of this directory has."""
+        decided = Decided()
+        for names in _chunks(sorted(receipts), PROFILES):
+            decided.add(self._fold({name: Facts(receipts=receipts[name]) for name in names}))
+        return decided
+
     def fold_retries(self, retries: Iterable[Retry]) -> Decided:
         """Fold dead letters that are to be tried again."""
         facts: dict[str, Facts] = {}
@@ -157,7 +166,7 @@ class Decider:
         return decided
 
     def tick(self) -> Decided:
-        """Look at every profile, if the workspace is not the one that they were last looked at with."""
+        """Look at every account and profile, if the workspace is not the one that they were last looked at with."""
         decided = Decided()
         for part in self.ticks():
             decided.add(part)
@@ -165,14 +174,14 @@ class Decider:
 
     def ticks(self, most: int = PROFILES) -> Iterator[Decided]:
         """`tick`, a portion at a time. What was not reached is begun again by whoever decides next."""
-        digest = self.plan.digest()
-        if self.registry.digest == digest:
+        digest, refresh = self.plan.digest(), refreshed(self.plan, self.registry)
+        if self.registry.digest == digest and not self.registry.refreshing:
             return
-        after = "\x01"  # tombstones come before
-        while names := self.db.names(after, most):
-            after = names[-1]
-            yield self._fold({name: Facts(tick=True) for name in names})
-        self.registry.digest = digest
+        for after, last in ((account_key(""), account_key(LAST)), ("\x01", LAST)):  # tombstones come before
+            while names := self.db.names(after, most, last):
+                after = names[-1]
+                yield self._fold({name: Facts(tick=True, refresh=refresh) for name in names})
+        self.registry.digest, self.registry.refreshing = digest, []
         write_registry(self.db, self.registry)
 
     def at(self, now: datetime) -> "Decider":
@@ -181,25 +190,48 @@ class Decider:
         return self
 
     def _fold(self, facts: Mapping[str, Facts], folded: tuple[int, bytes, int, list[int]] | None = None) -> Decided:
+        accounts = accounts_in(facts)
+        if not accounts:
+            return self._fold_at_once(facts, folded)[0]
+        decided = Decided()
+        members = heard_of(accounts, self.db.get, self.plan)
+        heard = set(members) if len(members) > PROFILES else set()
+        for names in _chunks(sorted(heard), PROFILES):  # a crash here leaves the accounts as if nothing had happened
+            part, portion = self._fold_at_once({name: members[name] for name in names})
+            decided.add(part)
+            heard -= portion.deleted()  # they are to answer the accounts as these are then
+        decided.add(self._fold_at_once(facts, folded, heard)[0])
+        return decided
+
+    def _fold_at_once(
+        self,
+        facts: Mapping[str, Facts],
+        folded: tuple[int, bytes, int, list[int]] | None = None,
+        heard: Container[str] = (),
+    ) -> tuple[Decided, Portion]:
+        """Fold in one transaction. `heard`: profiles that know already what the accounts among these say."""
         with self.db.portion() as transaction:
-            portion = fold_portion(facts, self.db.get, self.plan, transaction.asks())
+            portion = fold_portion(facts, self.db.get, self.plan, transaction.asks(), heard, transaction.persons)
             self._write(transaction, portion)
             if folded:
                 number, file_id, position, freed = folded
                 transaction.free(number, freed)
                 transaction.folded(number, file_id, position)
         calls = portion.calls.items()
-        return Decided(
+        decided = Decided(
             dict(portion.counts),
             {name: sum(call.kind != "cancel" for call in made) for name, made in calls},
             dict(portion.no_identifier),
             dict(portion.kept),
             asked=sum(len(made) for _, made in calls),
         )
+        return decided, portion
 
     def _write(self, transaction: Transaction, portion: Portion) -> None:
         transaction.put(portion.states)
         transaction.drop(portion.gone)
+        transaction.name(portion.named, portion.unnamed)
+        transaction.count_members(portion.members)
         for connection in self.plan.connections:
             if calls := portion.calls.get(connection.name):
                 if not transaction.knows_file(connection.number):  # or nobody could tell that it was lost
@@ -208,12 +240,12 @@ class Decider:
 
 
 def enter_workspace(
-    db: StateDb, workspace: Workspace, vendors: Mapping[str, Vendor], now: int
+    db: StateDb, workspace: Workspace, vendors: Mapping[str, Vendor], now: int, refresh: Iterable[str] = ()
 ) -> tuple[Plan, Registry, list[Notice]]:
     """The plan and the registry with this workspace, not yet written; and what changes by it."""
     packed = db.registry()
     known = decode_registry(packed) if packed else Registry()
-    registry, notices = enter(known, workspace, vendors, now, remade(db.folder, workspace))
+    registry, notices = enter(known, workspace, vendors, now, remade(db.folder, workspace), refresh)
     plan = make_plan(workspace, vendors, registry, now)
     if registry != known or known.digest != plan.digest():
         registry.number = known.number + 1

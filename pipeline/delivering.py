@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.disk import StoreError
 from pipeline.leases import Busy, Lease, delivering
 from pipeline.log import SqliteLog
+from pipeline.paused import why_not
 from pipeline.sent import standing, unsettled, waiting
 from pipeline.summary import Counts
 from pipeline.vendors import made
@@ -28,6 +29,19 @@ _LOOK = 0.3  # seconds between looks at a connection that another process delive
 elsewhere: dict[str, Report] = {}  # connections that another process delivers, while this one waits for them
 
 
+class Delivering(Future[Report]):
+    """A delivery under way, wherever it is: it may wait for its lease, send, or be between two looks at the log."""
+
+    def __init__(self, connection: str) -> None:
+        super().__init__()
+        self._connection, self.ending = connection, False
+
+    def end(self) -> None:
+        """End it, softly."""
+        self.ending = True  # first: a sender that is not found now sees this when it has begun
+        shared_sender().end(self._connection)
+
+
 class Deliveries:
     """Delivers connections by name, each on a thread that waits. Picklable."""
 
@@ -36,9 +50,9 @@ class Deliveries:
         self._number = registry.number
         self._connections = {connection.name: connection for connection in options.workspace.connections}
 
-    def start(self, connection: str) -> "Future[Report]":
+    def start(self, connection: str) -> Delivering:
         """The future has the report, when nothing more can be sent; never an exception but for faults of ours."""
-        done: Future[Report] = Future()
+        done = Delivering(connection)
         plan = next((each for each in self._plan.connections if each.name == connection), None)
         if plan is None:  # nothing is decided for it
             done.set_result(self._nothing(connection, stopped=self._fault(connection)))
@@ -56,37 +70,39 @@ class Deliveries:
         connection = self._connections[name]
         return Report(connection=name, destination=connection.destination, **more)
 
-    def _run(self, plan: ConnectionPlan, done: "Future[Report]") -> None:
+    def _run(self, plan: ConnectionPlan, done: Delivering) -> None:
         try:
-            done.set_result(self._deliver(plan))
+            done.set_result(self._deliver(plan, done))
         except StoreError as error:
             done.set_result(self._nothing(plan.name, stopped=str(error)))
         except BaseException as error:
             done.set_exception(error)
 
-    def _deliver(self, plan: ConnectionPlan) -> Report:
+    def _deliver(self, plan: ConnectionPlan, done: Delivering) -> Report:
         """Deliver until nothing more can be sent, and then look once more: calls may have come meanwhile."""
         total, connection = self._nothing(plan.name), self._connections[plan.name]
+        if words := why_not(self._options.state, plan.name):
+            return self._nothing(plan.name, stopped=words)
         while True:
             at_hand = made(self._options.workspace, [connection])
             if connection.name in at_hand.faults:
                 return total.after(self._nothing(plan.name, stopped=at_hand.faults[connection.name]))
             destination = at_hand.destinations[connection.name]
-            lease = self._lease(plan, destination)
+            lease = self._lease(plan, destination, lambda: done.ending or shared_sender().stopping)
             if lease is None:
                 return total.after(self._nothing(plan.name, elsewhere=True))
             try:
-                report, newest = self._send(plan, destination, lease)
+                report, newest = self._send(plan, destination, lease, done)
             finally:
                 lease.release()
             total = total.after(report)
-            if report.stopped or report.handed_over or shared_sender().stopping:
+            if report.stopped or report.handed_over or done.ending or shared_sender().stopping:
                 return total
             if not unsettled(self._options.state, plan.name, plan.number, after=newest):
                 return total
 
-    def _lease(self, plan: ConnectionPlan, destination: Destination) -> Lease | None:
-        """The lease, when it is free. None: the process that had it delivered everything, or this one is to stop."""
+    def _lease(self, plan: ConnectionPlan, destination: Destination, ending: Callable[[], bool]) -> Lease | None:
+        """The lease, when it is free. None: the process that had it delivered everything, or this one is to end."""
         report, group = self._nothing(plan.name, elsewhere=True), self._group(destination)
         try:
             while True:
@@ -98,18 +114,20 @@ class Deliveries:
                 report.calls = max(report.calls, left)
                 report.delivered = report.calls - left
                 elsewhere[plan.name] = report
-                if shared_sender().stopping or not left:
+                if ending() or not left:
                     return None
                 time.sleep(_LOOK)
         finally:
             elsewhere.pop(plan.name, None)
 
     def _group(self, destination: Destination) -> str:
-        return repr((destination.slug, destination.limit_group(), self._options.sender.gateway))
+        return group_of(destination, self._options.sender.gateway)
 
-    def _send(self, plan: ConnectionPlan, destination: Destination, lease: Lease) -> tuple[Report, int]:
+    def _send(
+        self, plan: ConnectionPlan, destination: Destination, lease: Lease, done: Delivering
+    ) -> tuple[Report, int]:
         connection = self._connections[plan.name]
-        log = SqliteLog(self._options.state, plan.name, plan.number)
+        log = self._log(plan, lease)
         newest = log.newest()
         delivery = Delivery(
             self._options.workspace,
@@ -123,18 +141,30 @@ class Deliveries:
             self._ahead(),
             lease.tokens,
             destination,
+            lease.owned,
         )
-        return shared_sender().start(delivery).result(), newest
+        sending = shared_sender().start(delivery)
+        if done.ending:
+            done.end()
+        return sending.result(), newest
+
+    def _log(self, plan: ConnectionPlan, lease: Lease) -> SqliteLog:
+        return SqliteLog(self._options.state, plan.name, plan.number)
 
     def _ahead(self) -> float:
         """Lists are flushed by the run's clock, which `--now` may have set."""
         return 0.0 if self._follow else self._options.now.timestamp() - time.time()
 
 
+def group_of(destination: Destination, gateway: str) -> str:
+    """The vendor account whose cap a connection shares."""
+    return repr((destination.slug, destination.limit_group(), gateway))
+
+
 def active(plan: ConnectionPlan, connection: Connection, destination: Destination) -> dict[int, Active]:
     """The slots that calls of this workspace have."""
     found = {plan.deletions: Active(0, settings_digest(connection, None))}
-    for sync in plan.syncs:
+    for sync in (*plan.syncs, *plan.groups):
         for form in (*sync.forms, *(form for form, _ in sync.retired)):
             found[form.slot] = Active(sync.epoch, sync.settings, destination.flush_every.get(form.form, 0.0))
     return found
@@ -152,4 +182,4 @@ def reports() -> Iterator[Report]:
     yield from list(elsewhere.values())
 
 
-__all__ = ["Deliveries", "active", "counts_of", "elsewhere", "reports"]
+__all__ = ["Deliveries", "active", "counts_of", "elsewhere", "group_of", "reports"]

@@ -7,9 +7,11 @@
 The file that has the least that is new comes first, so that a line which is added now does not wait for a history.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline import watch
@@ -107,6 +109,13 @@ class Feed:
         for path in old:
             del self._seen[path]
         return old
+
+    def knows(self, path: Path, status: os.stat_result) -> bool:
+        """Whether a file was taken to its end, as it is now."""
+        seen = self._seen.get(str(path.resolve()))
+        return seen is not None and (status.st_ino, status.st_size, status.st_mtime) == (
+            seen.inode, seen.size, seen.changed,
+        )  # fmt: skip
 
     # -- which
 

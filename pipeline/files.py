@@ -15,28 +15,15 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.options.value_provider import RuntimeValueProvider
 
+from pipeline.input_errors import InputError as InputError
+from pipeline.input_errors import WrongPattern as WrongPattern
+from pipeline.input_errors import one_line
+
 _WILDCARD = re.compile(r"[*?[]")
 _HIDDEN = re.compile(r"(?:^|(?<=/))[._]")  # what the names of marker files and hidden files begin with
 _NAMED = 5  # so many skipped files are named
 # What reads a scheme, and the extra of apache-beam that brings it.
 _EXTRAS = {"s3": ("boto3", "aws"), "gs": ("google.cloud.storage", "gcp")}
-
-
-class InputError(Exception):
-    """A file that stops the run before anything is sent."""
-
-    def __init__(self, file: str, wrong: str, advice: str) -> None:
-        super().__init__(file, wrong, advice)
-        self.file = file
-        self.wrong = wrong
-        self.advice = advice
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.wrong}; {self.advice}"
-
-
-class WrongPattern(InputError):
-    """What was asked for cannot be read here, whatever is in the files: a mistake in the command or the set-up."""
 
 
 class Found(NamedTuple):
@@ -236,8 +223,7 @@ def words_of(error: BaseException) -> str:
     """What an error says, on one line; of one that wraps others, the first of these."""
     while isinstance(error, BeamIOError) and error.exception_details:
         error = next(iter(error.exception_details.values()))
-    text = getattr(error, "message", "") or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:300]
+    return one_line(error)
 
 
 _REMOTE = 64 << 20  # bytes that a file elsewhere is taken for

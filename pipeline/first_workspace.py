@@ -28,6 +28,8 @@ _HEAD = """\
 # The name of it all; every call carries it as its namespace.
 workspace: my-shop
 
+# Facts come in event files, or from tables in a file or a warehouse: `sources:` in docs/workspace.md.
+
 # An audience has members; a trait has a value for each person. Events call a computation by its
 # key: the snake_case of its name, unless you give it another `key`.
 computations:
@@ -42,6 +44,8 @@ connections:
 _FORMS = {
     "identify": "identify sets a property of the person.",
     "track": "track reports each change as an event.",
+    "group": "group sets a property of an account, of computations with `level: account`.",
+    "member": "member says to which accounts a person belongs, beside a computation with `level: account`.",
     "list": "list keeps a list of the people in the audience.",
 }
 
@@ -125,8 +129,9 @@ def _syncs(destination: type[Destination]) -> Iterator[str]:
     forms = destination.forms
     yield from (f"# {_FORMS[form]}" for form in forms)
     yield "- computation: big_spenders"
-    yield f"  as: {_yaml_list(forms)}"
-    plain = [form for form in forms if form != "list"]
+    of_people = [form for form in forms if form not in ("group", "member")]
+    yield f"  as: {_yaml_list(of_people)}"
+    plain = [form for form in of_people if form != "list"]
     if plain:
         yield "- computation: total_revenue_180_days"
         yield f"  as: {plain[0]}"
@@ -158,6 +163,17 @@ def _settings(connection: Planned) -> Iterator[str]:
         else:
             value = _yaml(placeholder(field, annotation) if field.name in used else default(field))
         yield f"{'' if field.name in used else '# '}{field.encode_name}: {value}".rstrip()
+
+
+def settings_of(connection: Planned) -> dict[str, Any]:
+    """The settings that it needs, with something that each accepts."""
+    hints = _hints(connection.destination)
+    return {
+        field.encode_name: f"${{{connection.variable(field)}}}"
+        if _is_secret(hints[field.name])
+        else placeholder(field, hints[field.name])
+        for field in needed(connection.destination)
+    }
 
 
 def needed(destination: type[Destination]) -> list[FieldInfo]:

@@ -14,6 +14,7 @@ from pipeline.decider import Decided, Decider
 from pipeline.inputs import InputError, read_blocks
 from transforms.deliver import Deliver, Deliverer
 from transforms.fold import FoldShards
+from transforms.logic.portion import known_of
 from transforms.read import ReadEvents
 
 SHARD = 8 << 20  # bytes of events in a shard, about; a shard is in memory as a whole
@@ -34,9 +35,9 @@ class Input:
 
 def decide(root: beam.Pipeline, events: Input, decider: Decider, told: Any) -> None:
     """Fold all events; `told`, picklable, is called once with the sum of what was counted."""
-    read = (
-        root | "Files" >> beam.Create(events.files) | "ReadEvents" >> ReadEvents(read_blocks, InputError, events.shards)
-    )
+    known = known_of(decider.plan)
+    reading = ReadEvents(read_blocks, InputError, events.shards, known)
+    read = root | "Files" >> beam.Create(events.files) | "ReadEvents" >> reading
     # Whole shards, so that Beam's cost per element disappears behind the work. The side input is the barrier: where
     # a file is unreadable, nothing is folded.
     folded = (read.packs | "GroupByShard" >> beam.GroupByKey(), read.errors) | "FoldShards" >> FoldShards(

@@ -101,6 +101,10 @@ class Lease:
     def __init__(self, locks: "list[_Lock | _Shared]", caps: Kept, tokens: Kept) -> None:
         self._locks, self.caps, self.tokens = locks, caps, tokens
 
+    def owned(self) -> bool:
+        """Whether the right is still there: nobody can take a lock away."""
+        return True
+
     def release(self) -> None:
         for lock in reversed(self._locks):
             lock.release()
@@ -109,15 +113,27 @@ class Lease:
 def delivering(folder: Path, connection: str, group: str) -> Lease:
     """The lease of a connection whose vendor account is `group`. Raises Busy."""
     own = _Lock(_own(folder, connection))
-    name = blake2b(group.encode(), digest_size=16).hexdigest()
-    path = _caps() / f"{name}.json"
     try:
-        shared = _Shared.of(path.with_suffix(".lock"))
+        shared = _Shared.of((_caps() / f"{_hashed(group)}.json").with_suffix(".lock"))
     except BaseException:
         own.release()
         raise
-    tokens = Kept(folder / "tokens" / f"{name}.json", "the refresh token of the settings is taken then")
-    return Lease([own, shared], Kept(path, "what was sent today is then not counted again"), tokens)
+    tokens = kept_tokens(folder, group)
+    return Lease([own, shared], kept_caps(group), tokens)
+
+
+def kept_caps(group: str) -> Kept:
+    """Where what long windows of a vendor account counted is kept."""
+    return Kept(_caps() / f"{_hashed(group)}.json", "what was sent today is then not counted again")
+
+
+def kept_tokens(folder: Path, group: str) -> Kept:
+    """Where a new refresh token of a vendor account is kept, below a folder."""
+    return Kept(folder / "tokens" / f"{_hashed(group)}.json", "the refresh token of the settings is taken then")
+
+
+def _hashed(group: str) -> str:
+    return blake2b(group.encode(), digest_size=16).hexdigest()
 
 
 @contextmanager
@@ -145,6 +161,11 @@ def _caps() -> Path:
         except RuntimeError as error:
             raise StoreError("there is no home folder, where caps are kept: set XDG_STATE_HOME to a folder") from error
     return Path(home) / "profilecast" / "caps"
+
+
+def of_user() -> Path:
+    """The folder of what belongs to no state directory."""
+    return _caps().parent
 
 
 class _Shared:

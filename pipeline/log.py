@@ -20,6 +20,7 @@ from pipeline import state_db
 from pipeline.database import connect, give_back, stamp
 from pipeline.disk import SenderError, StoreError, sender_errors, sqlite_errors
 from pipeline.sent import (
+    ATTEMPTS,
     MEND,
     Receipts,
     Told,
@@ -36,9 +37,10 @@ from pipeline.sent import (
 from pipeline.state_db import decode_call
 from pipeline.traces import Trace
 from schemas.receipts import Receipt
-from transforms.sending.log import Mark, Waiting, Writing, fields_of
+from transforms.sending.log import Attempt, Mark, Waiting, Writing, fields_of
 
 RECEIPTS_KEPT = 7 * 86_400  # seconds after they were folded: for people who ask what became of a call
+ATTEMPTS_KEPT = 3  # of a call: the last ones that came to nothing, as long as a receipt is
 _PRUNE = 3_600.0  # seconds between looks for what is to be forgotten
 _FORGET = 50_000  # receipts at once
 _UNMARKED, _MAYBE = Mark(), Mark(maybe=True)
@@ -68,6 +70,7 @@ class SqliteLog:
         try:
             with sender_errors(), sqlite_errors(self._path, MEND):
                 self._writer = connect(self._path)
+                self._writer.execute(ATTEMPTS)
                 self._doubt = self._recognise(sure)
                 self._settled_calls = self._last_count()
                 self._trace.leave()
@@ -265,6 +268,8 @@ class SqliteLog:
                 "INSERT INTO letters (ask, at, reason, profile, letter) VALUES (?, ?, ?, ?, ?)",
                 [(ask, now, x.reason, x.payload.get("profile_id", ""), _json(x)) for ask, x in writing.dead_letters],
             )
+        if writing.failed:
+            self._apply_failed(writing.failed)
         for key, value in writing.facts.items():
             if value is None:
                 write.execute("DELETE FROM facts WHERE key = ?", (key,))
@@ -278,6 +283,13 @@ class SqliteLog:
                 "DELETE FROM marks WHERE ask = ?", [(ask,) for ask in marks if marks[ask] == Mark()]
             )
         self._writer.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", kept)
+
+    def _apply_failed(self, failed: list[tuple[int, Attempt]]) -> None:
+        rows = [(ask, *attempt) for ask, attempt in failed]
+        self._writer.executemany("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?)", rows)
+        oldest = f"SELECT at FROM attempts WHERE ask = ?1 ORDER BY at DESC LIMIT 1 OFFSET {ATTEMPTS_KEPT - 1}"
+        asks = [(ask,) for ask in dict(failed)]
+        self._writer.executemany(f"DELETE FROM attempts WHERE ask = ?1 AND at < ({oldest})", asks)
 
     def _apply_receipts(self, receipts: list[Receipt]) -> None:
         rows = []
@@ -316,6 +328,7 @@ class SqliteLog:
         if self._writer.execute("DELETE FROM receipts WHERE position < ?", (upto,)).rowcount:
             self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('pruned', ?)", (upto - 1,))
         self._writer.execute("DELETE FROM letters WHERE at < ?", (int(now - state_db.LETTERS_KEPT),))
+        self._writer.execute("DELETE FROM attempts WHERE at < ?", (now - RECEIPTS_KEPT,))
         self._writer.execute("COMMIT")
         give_back(self._writer)
 

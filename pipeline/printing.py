@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.output import counted
+from pipeline.commands.output import about, at_least, counted
 from pipeline.delivering import reports
 from pipeline.run import Run
 from pipeline.summary import ConnectionSummary, Summary
@@ -20,6 +20,7 @@ from schemas.report import Report
 from schemas.workspace import Connection
 from transforms.destinations.contract import Destination
 from transforms.logic.caps import effective_limits, per
+from transforms.logic.estimate import ahead, slowest
 from transforms.logic.registry import made_again
 
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -66,7 +67,7 @@ def _ahead(report: Report) -> str:
         return "stopped"
     if not report.pending:
         return "done"
-    return _time(report.seconds_left) if report.seconds_left else ""
+    return about(report.seconds_left) if report.seconds_left else ""
 
 
 def _plain(console: Console, done: threading.Event) -> None:
@@ -80,20 +81,14 @@ def _plain(console: Console, done: threading.Event) -> None:
 
 def _line(report: Report) -> str:
     rejected = f", {report.rejections:,} rejected" if report.rejections else ""
-    left = f", about {_time(report.seconds_left)} left" if report.seconds_left else ""
-    so_far = f"{report.delivered:,} delivered, {report.pending:,} waiting{rejected}{left}"
+    left = f", about {about(report.seconds_left)} left" if report.seconds_left else ""
+    jobs = f" for {counted(report.jobs, 'job')} of the vendor" if report.jobs else ""
+    so_far = f"{report.delivered:,} delivered, {report.pending:,} waiting{jobs}{rejected}{left}"
     return f"{report.connection}: {so_far}; {_rate(report)} requests/s (cap {report.cap})"
 
 
 def _rate(report: Report) -> str:
     return f"{report.rate:.1f}" if report.rate < 100 else f"{report.rate:,.0f}"
-
-
-def _time(seconds: float) -> str:
-    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < most * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
 
 
 def announce(console: Console, run: Run) -> None:
@@ -108,19 +103,14 @@ def announce(console: Console, run: Run) -> None:
 
 
 def _ahead_of(destination: Destination, connection: Connection, waiting: int) -> str:
-    items = destination.batch.items
-    requests = -(-waiting // items)
-    ahead = f"{counted(waiting, 'call')} to send"
+    limits, items = effective_limits(type(destination).limits, connection), destination.batch.items
+    requests, seconds = ahead(waiting, items, limits)
+    told = f"{counted(waiting, 'call')} to send"
     if items > 1:
-        ahead += f" in about {counted(requests, 'request')}"
-    limits = effective_limits(type(destination).limits, connection)
-    limits = [each for each in limits if not each.endpoint and each.unit == "requests"]
-    if not limits:
-        return ahead
-    cap = max(limits, key=lambda each: each.seconds / each.requests)
-    seconds = requests * cap.seconds / cap.requests
-    least = f"{_time(seconds)} or more" if seconds >= 1 else "less than a second"
-    return f"{ahead}, {least} at its cap of {per(cap.requests, cap.seconds)}"
+        told += f" in about {counted(requests, 'request')}"
+    if not (cap := slowest(limits)):
+        return told
+    return f"{told}, {at_least(seconds)} at its cap of {per(cap.requests, cap.seconds)}"
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -157,6 +147,11 @@ def _input(summary: Summary) -> Iterator[str]:
         yield (
             f"{counted(counts['dropped'], 'occurrence')} dropped: of those that wait for a required key, only the "
             "newest of each person are kept."
+        )
+    if counts.get("shared"):
+        yield (
+            f"{counted(counts['shared'], 'removal')} from lists left out: somebody else who is on the list has the "
+            "same identifier."
         )
     for name, number in counts.items():
         if name.startswith("unknown_field "):
@@ -199,7 +194,9 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if report.handed_over:
         yield "the rest is another run's, which has a newer workspace."
     elif each.unfinished:
-        why = f": {report.trouble}" if report.trouble and not report.stopped else ""
+        jobs = f"the vendor still works on {counted(report.jobs, 'job')}" if report.jobs else ""
+        said = report.trouble or jobs
+        why = f": {said}" if said and not report.stopped else ""
         yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
     for reason, number in sorted(report.rejected.items()):
         words = next((sample.words for sample in report.samples if sample.reason == reason), "")
@@ -218,7 +215,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
             "keeps what it was told about them until somebody deletes it by hand."
         )
     if each.no_identifier:
-        yield f"{counted(each.no_identifier, 'profile')} without an identifier that it understands."
+        yield f"{counted(each.no_identifier, 'change')} of profiles without an identifier that it understands."
 
 
 def _verdict(summary: Summary) -> str:

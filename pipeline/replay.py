@@ -5,7 +5,7 @@ not wanted any more. A bad record is parsed again as an event.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -19,9 +19,9 @@ from schemas.dead_letters import DeadLetter
 from schemas.registry import Registry
 from transforms.logic.fold import Facts
 from transforms.logic.ledger import Retry
-from transforms.logic.parse import profile_id_of
+from transforms.logic.parse import subject_of
 from transforms.logic.plan import Plan
-from transforms.logic.portion import Lines, Portion, fold_portion, parse_lines
+from transforms.logic.portion import Lines, Portion, States, fold_portion, parse_lines
 
 FROM_RECORDS = "from records"  # stands for the reason of a call that a bad record, read again, would bring about
 
@@ -79,8 +79,13 @@ class Letters:
 
 def find_letters(db: StateDb, registry: Registry, wanted: Wanted) -> Letters:
     """The dead letters of a state directory that are meant. Raises StoreError."""
-    found, replayed = Letters(), db.replayed()
-    for letter in filter(wanted.letter, _letters(db, registry, wanted)):
+    return gathered(_letters(db, registry, wanted), wanted, db.replayed())
+
+
+def gathered(letters: Iterable[DeadLetter], wanted: Wanted, replayed: Container[tuple[int, int]]) -> Letters:
+    """Those that are meant. `replayed`: deletions that were tried again, by slot and ask."""
+    found = Letters()
+    for letter in filter(wanted.letter, letters):
         _add(letter, found, replayed)
     return found
 
@@ -133,10 +138,10 @@ def _profile(letter: DeadLetter) -> str | None:
     if letter.step == "Deliver":
         profile: str = letter.payload["profile_id"]
         return profile
-    return profile_id_of(letter.payload.encode())
+    return subject_of(letter.payload.encode())
 
 
-def would_go(db: StateDb, plan: Plan, letters: Letters) -> Counter[tuple[str, str]]:
+def would_go(states: States, plan: Plan, letters: Letters) -> Counter[tuple[str, str]]:
     """How many calls would go because of the dead letters, by connection and reason; nothing is written.
 
     With the records, under the connection "", of which each is read again.
@@ -148,12 +153,12 @@ def would_go(db: StateDb, plan: Plan, letters: Letters) -> Counter[tuple[str, st
         facts.setdefault(retry.call.profile_id, Facts(retries=[])).retries.append(retry)  # type: ignore[attr-defined]
     for profile_id, events in parse_lines(letters.replay().lines, plan).events.items():
         facts.setdefault(profile_id, Facts()).events = events
-    for connection, calls in _folded(db, plan, facts).calls.items():
+    for connection, calls in _folded(states, plan, facts).calls.items():
         for call in calls:
             if call.kind != "cancel":
                 found[connection, reasons.get((call.profile_id, call.slot), FROM_RECORDS)] += 1
     return found
 
 
-def _folded(db: StateDb, plan: Plan, facts: dict[str, Facts]) -> Portion:
-    return fold_portion(facts, db.get, plan, count(1 << 60))
+def _folded(states: States, plan: Plan, facts: dict[str, Facts]) -> Portion:
+    return fold_portion(facts, states, plan, count(1 << 60))

@@ -23,13 +23,14 @@ from pipeline.inputs import RECORDS, check_file
 from pipeline.log import Receipts, newest_letter
 from pipeline.replay import NOTHING, Replay
 from pipeline.run_folder import RunFolder, forget_runs
+from pipeline.sources import Tables, reading
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
 from pipeline.unusable import by_reason, explain
 from pipeline.vendors import made
 from schemas.dead_letters import DeadLetter
 from schemas.report import Report
-from schemas.workspace import Workspace
+from schemas.workspace import Source, Workspace
 from transforms.collector import collect_seldom
 from transforms.logic.detect import micros
 from transforms.logic.portion import parse_lines
@@ -56,6 +57,8 @@ class RunOptions:
     sender: SenderOptions = field(default_factory=SenderOptions)
     new_state: bool = False
     accept_changes: bool = False
+    refresh: tuple[str, ...] = ()  # `connection/sync`: everything that was told is told once more
+    sources: tuple[Source, ...] = ()  # tables that are read
 
 
 @dataclass
@@ -83,7 +86,12 @@ class Run:
         with StateDb.use(self.options.state, self.options.new_state) as db:
             db.bind(self.workspace.workspace, self.options.sender.gateway)
             with leases.deciding(self.options.state):
-                self._decide(db, Input(files, sum(map(size_of, found.files))), replay)
+                now = micros(self.options.now)
+                with reading(self.workspace, self.options.sources, self.options.state, db, now) as tables:
+                    self.notes += tables.notes
+                    files += [(path, False) for path in tables.files]
+                    size = sum(size_of(path) for path, _ in files)
+                    self._decide(db, Input(files, size), replay, tables)
             if self.decided.errors:
                 return self._summarise(db, {})
             self.heard.decided(self)
@@ -92,10 +100,10 @@ class Run:
 
     # -- deciding
 
-    def _decide(self, db: StateDb, events: Input, replay: Replay) -> None:
+    def _decide(self, db: StateDb, events: Input, replay: Replay, tables: Tables) -> None:
         now = micros(self.options.now)
-        plan, registry, notices = enter_workspace(db, self.workspace, self.made.vendors, now)
-        grave = [notice.words for notice in notices if notice.grave]
+        plan, registry, notices = enter_workspace(db, self.workspace, self.made.vendors, now, self.options.refresh)
+        grave = [*tables.consent, *(notice.words for notice in notices if notice.grave)]
         if grave and not self.options.accept_changes:
             raise NeedsConsent("\n".join([*grave, "Nothing was done. If that is meant, add --accept-changes."]))
         self.notes += [notice.words for notice in notices]
@@ -112,9 +120,14 @@ class Run:
             if replay.lines:
                 self.decided.add(decider.fold_parsed(parse_lines(replay.lines, plan)))
             if events.files:
+                tables.begin()
                 with plain_errors(), make_pipeline(self.options) as root:
                     decide(root, events, decider, self.folder.write_decided)
                 self.decided.add(self.folder.decided())
+                if self.decided.errors:
+                    tables.drop()
+                else:
+                    tables.commit(db)
         finally:
             decider.close()
 

@@ -3,6 +3,7 @@
 meta      the file's id: the decider keeps how far it has folded this very file
 ids       those that it had before another copy of it was put back, and where it ended then
 marks     calls that may have been sent, and have no receipt
+attempts  the last ones that came to nothing, of calls that had any
 receipts  what became of calls, in the order of their outcomes
 letters   dead letters of rejected and expired calls
 facts     what the destination remembers, flushes, caps: small JSON values
@@ -12,7 +13,7 @@ counters  receipts by fate
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,9 +41,15 @@ CREATE TABLE receipts (
 );
 CREATE INDEX receipts_by_ask ON receipts (ask);
 CREATE TABLE letters (number INTEGER PRIMARY KEY, ask INTEGER, at INTEGER, reason TEXT, profile TEXT, letter BLOB);
+CREATE INDEX letters_by_ask ON letters (ask);
 CREATE TABLE facts (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE counters (fate TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID
 """
+ATTEMPTS = """
+CREATE TABLE IF NOT EXISTS attempts (
+    ask INTEGER, at REAL, status INTEGER, words TEXT, PRIMARY KEY (ask, at)
+) WITHOUT ROWID
+"""  # by itself: files that are older have none until somebody sends
 receipt_of_bytes = msgspec.msgpack.Decoder(Receipt).decode
 _letter_of = msgspec.json.Decoder(DeadLetter).decode
 
@@ -190,6 +197,14 @@ class Receipts:
                 found = [(ask, _letter_of(letter)) for _, ask, letter in rows]
             yield from found
 
+    def reasons(self, since: float = 0.0) -> list[tuple[str, int, bytes]]:
+        """Dead letters counted by reason, the most frequent first, each with its newest one."""
+        return self._rows(
+            "SELECT l.reason, n.number, l.letter FROM letters l JOIN (SELECT reason, count(*) AS number, max(number) "
+            "AS newest FROM letters WHERE at >= ? GROUP BY reason) n ON l.number = n.newest ORDER BY n.number DESC",
+            int(since),
+        )
+
     def close(self) -> None:
         if self._db is not None:
             self._db.close()
@@ -241,6 +256,19 @@ def waiting(folder: Path, connection: str, number: int, quickly: bool = False) -
         return (_left if quickly else _counted)(database, number).calls
 
 
+def retries(folder: Path, connection: str, number: int) -> int:
+    """Of the calls without a receipt those that were sent before, or may have been: their requests came to nothing."""
+    with _both(folder, connection) as database:
+        there = database.execute("SELECT 1 FROM sent.sqlite_master WHERE name = 'attempts'").fetchone()
+        tried = "SELECT ask FROM sent.marks" + (" UNION SELECT ask FROM sent.attempts" if there else "")
+        found = database.execute(
+            f"SELECT count(*) FROM ({tried}) t WHERE NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = t.ask) "
+            "AND EXISTS (SELECT 1 FROM main.calls c WHERE c.connection = ? AND c.backfill IN (0, 1) AND c.ask = t.ask)",
+            (number,),
+        )
+        return int(found.fetchone()[0])
+
+
 class Standing(NamedTuple):
     """A connection's log at one moment: made = settled + waiting."""
 
@@ -257,6 +285,28 @@ def standing(folder: Path, connection: str, number: int, quickly: bool = False) 
         left = (_left if quickly else _counted)(database, number).calls
         fates = dict(database.execute("SELECT fate, number FROM sent.counters"))
     return Standing(made[0] if made else 0, left, fates)
+
+
+def oldest_waiting(folder: Path, connection: str, number: int) -> float:
+    """When the oldest call without a receipt was asked, seconds since 1970; 0: none waits."""
+    with _both(folder, connection) as database:
+        found = [_oldest(database, number, backfill) for backfill in (False, True)]
+    return min((asked for asked in found if asked), default=0.0)
+
+
+def oldest_live(folder: Path, connection: str, number: int, among: Iterable[str]) -> list[float]:
+    """As `oldest_waiting`, of live calls alone, for each of these conditions on `c`."""
+    with _both(folder, connection) as database:
+        return [_oldest(database, number, False, f"AND {each}") for each in among]
+
+
+def _oldest(database: sqlite3.Connection, number: int, backfill: bool, among: str = "") -> float:
+    statement = (
+        f"SELECT c.ask FROM main.calls c WHERE c.connection = ? AND c.backfill = ? AND c.slot > 0 {among} "
+        "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT 1"
+    )
+    row = database.execute(statement, (number, backfill)).fetchone()
+    return row[0] / 1e6 if row else 0.0
 
 
 def unsettled(folder: Path, connection: str, number: int, after: int = 0) -> bool:

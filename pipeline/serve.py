@@ -6,22 +6,28 @@
 They speak through the state directory, and through a pipe: what to decide with, and what was done.
 """
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import leases
+from pipeline import leases, table_feed
 from pipeline.decider import Decider, enter_workspace, write_registry
 from pipeline.disk import StoreError
 from pipeline.feed import check_patterns
 from pipeline.folding import TURN, Turned, counted, start_folding
+from pipeline.moments import rfc3339
+from pipeline.orders import Orders
 from pipeline.problems import WorkspaceError
+from pipeline.replay import Wanted
 from pipeline.run import NeedsConsent, RunOptions
 from pipeline.served import Served
+from pipeline.served_sources import alarms, news_of, shown
+from pipeline.sources import computed_of
 from pipeline.state_db import StateDb
 from pipeline.vendors import made
 from schemas.workspace import Workspace
@@ -52,6 +58,7 @@ class Serving:
         self.options, self.say = options, say
         self.run = replace(options.run, sender=replace(options.run.sender, retry_blocked=options.again))
         self.page = ""  # the address of its status
+        self.beside: Callable[[], AbstractContextManager[None]] = nullcontext  # what goes on while it serves
         self.counted: Counter[str] = Counter()
         self.folded_at = 0.0  # when something was last folded, seconds since 1970
         self.refused = ""  # why the workspace file was not taken over
@@ -62,8 +69,10 @@ class Serving:
         self._said = 0.0
         self._remade: frozenset[tuple[str, str, float]] = frozenset()
         self._decider: Decider | None = None
+        self.orders = Orders()
+        self._changing = threading.Lock()  # the page waits: it shows one workspace, never half of two
         self.served = Served(self.run, options.again, say)
-        self._pipe, self._folding = start_folding(self.run.events)
+        self._pipe, self._folding = start_folding(self.run.events, self.run.state, self.run.accept_changes)
 
     def stop(self) -> None:
         """Stop, after requests in flight have ended. Safe in a signal handler."""
@@ -88,7 +97,8 @@ class Serving:
             number, name = len(run.workspace.connections), run.workspace.workspace
             self.say("serving", workspace=name, connections=number, state=str(run.state), status=self.page)
             try:
-                self._turns(written)
+                with self.beside():
+                    self._turns(written)
             finally:
                 self._end()
 
@@ -98,6 +108,7 @@ class Serving:
             if self._reloading or self.options.changed() not in (written, 0.0):
                 self._reloading, written = False, self.options.changed()
                 self._reload()
+            self.orders.carry_out()
             self.served.step()
             if (remade := self.served.remade()) - self._remade:
                 self._remade |= remade
@@ -118,6 +129,7 @@ class Serving:
 
     def _hear(self, turned: Turned) -> None:
         before, self.now, self._turned = self.now, turned, time.monotonic()
+        self.served.trouble = turned.trouble
         if turned.counts:
             self.folded_at = time.time()
             self.counted.update(turned.counts)
@@ -129,6 +141,9 @@ class Serving:
         for words in turned.unreadable:
             if words not in before.unreadable:
                 self.say("unreadable", words)
+        self.served.sources = alarms(turned.sources)
+        for event, words, name in news_of(before.sources, turned.sources):
+            self.say(event, words, source=name)
 
     def _end(self) -> None:
         self._stopping = True
@@ -166,13 +181,15 @@ class Serving:
             self.served.end_one(connection.was)  # its log gets another name
         number = self._db.meta("workspace_number")  # a new one in any case: settings may have changed
         registry.number = max(registry.number, (number if isinstance(number, int) else 0) + 1)
-        write_registry(self._db, registry)
         for notice in notices:
             self.say("workspace", notice.words)
-        self.run = replace(self.run, workspace=workspace)
-        self._decider = Decider(self.run.state, plan, registry, "serve", self.run.sender.mask_dead_letters)
-        self._pipe.send(self._decider)
-        self.served.take_over(self.run, plan, registry)
+        with self._changing:
+            write_registry(self._db, registry)
+            self.run = replace(self.run, workspace=workspace)
+            self._decider = Decider(self.run.state, plan, registry, "serve", self.run.sender.mask_dead_letters)
+            self._pipe.send(table_feed.Served(workspace.sources, computed_of(workspace)))
+            self._pipe.send(self._decider)
+            self.served.take_over(self.run, plan, registry)
 
     def _reload(self) -> None:
         """Take the workspace file over as it is now. A file with mistakes changes nothing."""
@@ -206,6 +223,21 @@ class Serving:
         while not self.now.paused:
             self._hear_next()
 
+    # -- what an operator wants; to be called through `orders`
+
+    def replay(self, wanted: Wanted) -> None:
+        """Have dead letters tried again: folding comes to it in its turns."""
+        self._pipe.send(wanted)
+        self.say("replay", **({"connection": wanted.connection} if wanted.connection else {}), reason=wanted.reason)
+
+    def pause(self, name: str) -> None:
+        """Raises StoreError."""
+        self.served.pause(name, rfc3339(time.time()))
+
+    def resume(self, name: str) -> None:
+        """Raises StoreError."""
+        self.served.resume(name)
+
     # -- what is said of it
 
     def _say_news(self, anyway: bool = False) -> None:
@@ -218,14 +250,19 @@ class Serving:
 
     def status(self) -> dict[str, Any]:
         """`GET /status`."""
+        with self._changing:
+            return self._status()
+
+    def _status(self) -> dict[str, Any]:
         now = self.now
         return {
             "workspace": self.run.workspace.workspace,
-            "since": _time(self.began),
-            "folded_at": _time(self.folded_at),
+            "since": rfc3339(self.began),
+            "folded_at": rfc3339(self.folded_at),
             "trouble": now.trouble,
             "workspace_refused": self.refused,
             "unreadable": list(now.unreadable),
+            "sources": shown(self.run.workspace.sources, now.sources),
             "since_start": {name: self.counted[name] for name in ("events", "unusable", "calls")},
             "connections": self.served.connections(),
         }
@@ -235,8 +272,4 @@ class Serving:
         return not self._stopping and not self.now.trouble and time.monotonic() - self._turned < _STUCK
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if seconds else ""
-
-
-__all__ = ["ServeOptions", "Serving"]
+__all__ = ["Say", "ServeOptions", "Serving"]

@@ -2,16 +2,23 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from pipeline.delivering import Deliveries, counts_of, reports
+from pipeline.ages import oldest_change
+from pipeline.alerting import Alerting
+from pipeline.delivering import Deliveries, Delivering, counts_of, reports
+from pipeline.disk import StoreError
+from pipeline.moments import rfc3339
+from pipeline.paused import keep_paused, paused, renamed
 from pipeline.run import RunOptions
+from pipeline.sent import oldest_waiting
 from schemas.registry import Registry
-from schemas.report import Report
+from schemas.report import Report, Tally
 from schemas.workspace import Connection
+from transforms.logic.estimate import time_left
 from transforms.logic.plan import Plan
 from transforms.sending.sender import shared_sender
 
@@ -29,20 +36,56 @@ class Served:
     def __init__(self, run: RunOptions, again: float, say: Say) -> None:
         """`again`: seconds until what stopped, or is blocked, is tried again."""
         self._run, self._again, self._say = run, again, say
-        self._running: dict[str, Future[Report]] = {}
+        self._running: dict[str, Delivering] = {}
         self._last: dict[str, Report] = {}  # of connections that do not run now
         self._due: dict[str, float] = {}  # when these are tried again
         self._words: dict[str, str] = {}  # what was said of a connection's trouble
         self._plan: Plan | None = None
         self._well: dict[str, float] = {}  # since when there is none
+        self._paused: dict[str, str] = {}  # those that an operator paused, and since when
         self._deliveries: Deliveries | None = None
         self._looked = 0.0
+        self._alerting = Alerting(run.state, say)
+        self.trouble = ""  # of the service itself; whoever has it sets it
+        self.sources: Mapping[str, bool | None] = {}  # whether each is in trouble; None: not known yet; set likewise
 
-    def take_over(self, run: RunOptions, plan: Plan, registry: Registry) -> None:
+    def take_over(self, run: RunOptions, plan: Plan, registry: Registry, deliveries: Deliveries | None = None) -> None:
         """Deliver with this workspace from now on. What stopped is tried at once; what runs hands over by itself."""
+        kept = paused(run.state) if self._plan is None else self._paused
         self._run, self._plan = run, plan
-        self._deliveries = Deliveries(run, plan, registry, follow=True)
+        self._deliveries = deliveries or Deliveries(run, plan, registry, follow=True)
         self._due.clear()
+        if (names := renamed(kept, run.workspace)) != kept:
+            with suppress(StoreError):  # the next pause writes it; until then it is known here
+                keep_paused(run.state, names)
+        self._take_paused(names)
+
+    def pause(self, name: str, since: str) -> None:
+        """Send nothing more, until `resume`; requests in flight end. Raises StoreError."""
+        if name not in self._paused:
+            self._keep_paused({**self._paused, name: since})
+        if running := self._running.get(name):
+            running.end()
+
+    def resume(self, name: str) -> None:
+        """Go on. Raises StoreError."""
+        self._keep_paused({each: since for each, since in self._paused.items() if each != name})
+        self._due.pop(name, None)
+
+    def _keep_paused(self, names: dict[str, str]) -> None:
+        keep_paused(self._run.state, names)
+        self._take_paused(names)
+
+    def _take_paused(self, names: dict[str, str]) -> None:
+        before, self._paused = self._paused, names
+        for name in names.keys() - before.keys():
+            self._say("paused", f"since {names[name]}", connection=name)
+        for name in before.keys() - names.keys():
+            self._say("resumed", connection=name)
+
+    def try_again(self, name: str) -> None:
+        """What stopped it is over."""
+        self._due.pop(name, None)
 
     def remade(self) -> frozenset[tuple[str, str, float]]:
         """What was gone at a vendor and was made again: connection, `form/key`, when."""
@@ -58,12 +101,13 @@ class Served:
         assert self._deliveries
         for connection in self._run.workspace.connections:
             name = connection.name
-            if name not in self._running and now >= self._due.get(name, 0.0):
+            if name not in self._running and name not in self._paused and now >= self._due.get(name, 0.0):
                 self._running[name] = self._deliveries.start(name)
         if now - self._looked < _LOOK:
             return
         self._looked = now
         self._say_troubles()
+        self._alerting.look(self._run.workspace, self.connections, self.trouble, self.sources)
 
     def _over(self, name: str, running: "Future[Report]", now: float) -> None:
         try:
@@ -115,12 +159,15 @@ class Served:
 
     # -- the end
 
-    def end_one(self, name: str) -> None:
-        """End one connection's delivery, and wait for it."""
-        if running := self._running.get(name):
-            shared_sender().end(name)
-            with suppress(Exception):
-                running.result(_ENDING)
+    def end_one(self, name: str) -> bool:
+        """End one connection's delivery, and wait for it. Whether nothing goes on any more."""
+        running = self._running.get(name)
+        if running is None:
+            return True
+        running.end()
+        with suppress(Exception):
+            running.result(_ENDING)
+        return running.done()
 
     def end(self) -> None:
         """End all deliveries, after requests in flight have ended."""
@@ -143,23 +190,34 @@ class Served:
 
     def connections(self) -> dict[str, dict[str, Any]]:
         """Each connection as it is now."""
-        run, plan, now = self._run, self._plan, self._reports()
+        run, plan, now, running = self._run, self._plan, self._reports(), self._running
         if plan is None:
             return {}
+        tallies = shared_sender().tallies()
         kinds: dict[str, Connection] = {each.name: each for each in run.workspace.connections}
         found = {}
         for each in plan.connections:
             counts = counts_of(run.state, each.name, each.number, quickly=True)
             destination = kinds[each.name].destination
-            report = now.get(each.name) or Report(connection=each.name, destination=destination)
+            report = now.get(each.name) or Report(connection=each.name, destination=destination, cap="")
+            oldest, goes = oldest_waiting(run.state, each.name, each.number), each.name in running
             found[each.name] = {
                 "destination": destination,
                 "waiting": counts.waiting, "delivered": counts.delivered, "rejected": counts.rejected,
                 "expired": counts.expired, "superseded": counts.superseded,
-                "cap": report.cap, "requests_per_second": round(report.rate, 1),
-                "seconds_left": round(report.seconds_left),
+                "oldest_waiting": rfc3339(oldest),
+                "cap": report.cap, "requests_per_second": round(report.rate, 1) if goes else 0.0,
+                "seconds_left": round(_seconds_left(counts.waiting, report)) if goes else 0,
                 "scheduled": report.scheduled, "scheduled_until": report.scheduled_until,
                 "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
-                "elsewhere": report.elsewhere,
+                "elsewhere": report.elsewhere, "paused": self._paused.get(each.name, ""),
             }  # fmt: skip
+            could_go = counts.waiting > report.scheduled
+            age = oldest_change(run.state, each, destination) if could_go else 0.0
+            found[each.name] |= {"oldest_change_seconds": round(age, 1), **(tallies.get(each.name) or Tally()).told()}
         return found
+
+
+def _seconds_left(waiting: int, report: Report) -> float:
+    """A delivery that follows its log does not count what comes, so that its own estimate is of what lay there."""
+    return time_left(max(0, waiting - report.scheduled), report.rate, report.requests, report.settled)

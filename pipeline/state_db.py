@@ -1,19 +1,23 @@
 """`state.db`: subjects and calls, written by the decider alone, both in one transaction.
 
-meta      what the directory is: format, workspace, gateway, registry; the next ask; how many profiles are known
-subjects  what is known of each profile, packed (`schemas.state`)
+meta      what the directory is: format, workspace, gateway, registry; the next ask; how many profiles are known;
+          where its state was moved to
+subjects  what is known of each profile, each account and its members, packed (`schemas.state`)
 calls     what connections are to be told and have no folded receipt for, by connection, class and ask
 counters  by connection: calls made since the directory was made, and what stands in `calls` now
 folded    how far each connection's receipts are folded, and of which file; there before its first call
 letters   dead letters of records that were no events
+audiences how many members an audience had at the end of a day (since 1970), for days on which that changed
+files     how far the files that are watched were read
+persons, new_persons    who has an identifier: see `pipeline.identifiers`
 """
 
 import os
 import sqlite3
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,17 +27,20 @@ from msgspec.json import Decoder as JsonDecoder
 from msgspec.json import Encoder as JsonEncoder
 from msgspec.msgpack import Decoder, Encoder
 
-from pipeline.database import connect, give_back, make_database, remove_beside
+from pipeline import identifiers
+from pipeline.database import connect, connect_to_read, give_back, make_database, remove_beside
 from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
-from schemas.calls import Call
+from pipeline.identifiers import Named
+from schemas.calls import Call, Identifier
 from schemas.dead_letters import DeadLetter
-from schemas.state import FORMAT
+from schemas.state import FORMAT, decode_profile
 
 NAME = "state.db"
 LETTERS_KEPT = 90 * 86_400  # seconds: for `replay`
 RUNS_KEPT = 1_000  # folders in `runs`, and none older than LETTERS_KEPT
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE subjects (id TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE calls (
@@ -45,12 +52,16 @@ CREATE TABLE counters (
 );
 CREATE TABLE folded (connection INTEGER PRIMARY KEY, file BLOB NOT NULL, position INTEGER NOT NULL);
 CREATE TABLE letters (number INTEGER PRIMARY KEY, run TEXT, at INTEGER, reason TEXT, profile TEXT, letter BLOB);
+CREATE TABLE audiences (computation INTEGER, day INTEGER, size INTEGER, PRIMARY KEY (computation, day)) WITHOUT ROWID;
 CREATE TABLE files (path TEXT PRIMARY KEY, known BLOB NOT NULL) WITHOUT ROWID;
 """
-_call = Encoder().encode
+    + identifiers.SCHEMA
+)
+encode_call = Encoder().encode
 decode_call = Decoder(Call).decode
 _letter, _letter_of = JsonEncoder().encode, JsonDecoder(DeadLetter).decode
 _LIVE = "\x01"  # before it are the keys of those that were deleted
+LAST = chr(0x10FFFF)  # behind every key
 _VARIABLES = 500  # in one statement
 
 
@@ -104,7 +115,8 @@ class StateDb:
             sync_folder(folder)
 
     @classmethod
-    def open(cls, folder: Path) -> "StateDb":
+    def open(cls, folder: Path, to_read: bool = False) -> "StateDb":
+        """`to_read` only: it works beside whoever writes. Raises NoState and StoreError."""
         path = folder / NAME
         if not path.exists():
             cls._refuse_other(folder)
@@ -113,7 +125,7 @@ class StateDb:
                 "once, add --new-state"
             )
         with sqlite_errors(path):
-            database = connect(path)
+            database = connect_to_read(path) if to_read else connect(path)
             database.execute("PRAGMA cache_size = -65536")
         db = cls(folder, database)
         try:
@@ -122,6 +134,11 @@ class StateDb:
                 raise StoreError(
                     f"{path}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); "
                     "use that version, or begin anew in another folder with --new-state"
+                )
+            if not to_read and (moved := db.meta("moved")):
+                raise StoreError(
+                    f"{folder}: its state was moved to {moved}, where it is known what was told since. Go on there, or "
+                    "take it back with `profilecast export state`"
                 )
         except StoreError:
             db.close()
@@ -143,7 +160,7 @@ class StateDb:
     # -- what the directory is
 
     def meta(self, key: str) -> object:
-        rows = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", key)
         return rows[0][0] if rows else None
 
     def bind(self, workspace: str, gateway: str) -> None:
@@ -160,6 +177,15 @@ class StateDb:
                     "give each its own --state (--new-state makes one)"
                 )
 
+    @staticmethod
+    def move(folder: Path, where: str) -> None:
+        """Note that the state was moved there: nobody decides here any more. "": it was not after all."""
+        with sqlite_errors(folder / NAME), closing(connect(folder / NAME)) as database:
+            if where:
+                database.execute("INSERT OR REPLACE INTO meta VALUES ('moved', ?)", (where,))
+            else:
+                database.execute("DELETE FROM meta WHERE key = 'moved'")
+
     def registry(self) -> bytes:
         """As `schemas.registry` packs it; b"" where nothing was decided yet."""
         packed = self.meta("registry")
@@ -169,7 +195,7 @@ class StateDb:
 
     def subjects(self) -> int:
         """Profiles that are known; deleted ones are not counted."""
-        return int(self._rows("SELECT value FROM meta WHERE key = 'subjects'")[0][0])
+        return int(self.rows("SELECT value FROM meta WHERE key = 'subjects'")[0][0])
 
     def get(self, ids: Sequence[str]) -> dict[str, bytes]:
         """Packed states by id, of those that there are."""
@@ -178,31 +204,42 @@ class StateDb:
         for start in range(0, len(ordered), _VARIABLES):
             part = ordered[start : start + _VARIABLES]
             marks = ",".join("?" * len(part))
-            found.update(self._rows(f"SELECT id, state FROM subjects WHERE id IN ({marks})", *part))
+            found.update(self.rows(f"SELECT id, state FROM subjects WHERE id IN ({marks})", *part))
         return found
 
-    def names(self, after: str, most: int) -> list[str]:
-        """Ids behind one, in order."""
-        rows = self._rows("SELECT id FROM subjects WHERE id > ? ORDER BY id LIMIT ?", after, most)
+    def having(self, identifier: Identifier) -> list[str]:
+        """Ids of the profiles that have, or had, an identifier, as far as anything is known of that."""
+        with sqlite_errors(self.folder / NAME):
+            found = identifiers.find(self._db, identifier)
+        states = self.get(found)
+        return [name for name in found if name in states and decode_profile(states[name]).place(identifier) is not None]
+
+    def audiences(self) -> list[tuple[int, int, int]]:
+        """The computation's number, the day (since 1970) and how many members it had at its end; the last day last."""
+        return self.rows("SELECT computation, day, size FROM audiences ORDER BY computation, day")
+
+    def names(self, after: str, most: int, last: str = LAST) -> list[str]:
+        """Keys behind one and before another, in order."""
+        rows = self.rows("SELECT id FROM subjects WHERE id > ? AND id < ? ORDER BY id LIMIT ?", after, last, most)
         return [name for (name,) in rows]
 
     # -- logs
 
     def made(self, connection: int) -> int:
         """Calls made so far, cancels not counted."""
-        rows = self._rows("SELECT made FROM counters WHERE connection = ?", connection)
+        rows = self.rows("SELECT made FROM counters WHERE connection = ?", connection)
         return int(rows[0][0]) if rows else 0
 
     def folded(self, connection: int) -> tuple[bytes, int] | None:
         """Of which file receipts are folded, and up to which position."""
-        rows = self._rows("SELECT file, position FROM folded WHERE connection = ?", connection)
+        rows = self.rows("SELECT file, position FROM folded WHERE connection = ?", connection)
         return (bytes(rows[0][0]), int(rows[0][1])) if rows else None
 
     # -- files that are watched
 
     def files(self) -> dict[str, bytes]:
         """How far each was read, packed."""
-        return dict(self._rows("SELECT path, known FROM files"))
+        return dict(self.rows("SELECT path, known FROM files"))
 
     def remember_files(self, known: Mapping[str, bytes], gone: Iterable[str] = ()) -> None:
         with self.transaction() as database:
@@ -214,7 +251,7 @@ class StateDb:
     def letters(self, run: str = "", since: float = 0.0) -> Iterator[DeadLetter]:
         """Of records, oldest first: of one run, or of all since a time."""
         after = 0
-        while rows := self._rows(
+        while rows := self.rows(
             "SELECT number, letter FROM letters WHERE number > ? AND at >= ? AND (? = '' OR run = ?) ORDER BY number "
             "LIMIT 500",
             after, int(since), run, run,
@@ -224,6 +261,14 @@ class StateDb:
                 with sqlite_errors(self.folder / NAME):
                     found = _letter_of(letter)
                 yield found
+
+    def lowest(self, connection: int) -> int:
+        """The smallest ask of the calls that are there; 0: there is none."""
+        rows = self.rows(
+            "SELECT min(ask) FROM calls WHERE connection = ? AND backfill = 0 UNION ALL "
+            "SELECT min(ask) FROM calls WHERE connection = ? AND backfill = 1", connection, connection,
+        )  # fmt: skip
+        return min((row[0] for row in rows if row[0] is not None), default=0)
 
     def replayed(self) -> set[tuple[int, int]]:
         """Deletions that were tried once more, by slot and ask: of a forgotten person the state knows nothing else."""
@@ -239,7 +284,7 @@ class StateDb:
         with self.transaction() as database:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('replayed', ?)", (msgspec.json.encode(kept),))
 
-    def _rows(self, statement: str, *values: object) -> list[Any]:
+    def rows(self, statement: str, *values: object) -> list[Any]:
         with sqlite_errors(self.folder / NAME):
             return self._db.execute(statement, values).fetchall()
 
@@ -306,6 +351,14 @@ class Portion:
         self._db.executemany(which, [(name,) for name in names[:first]])
         self._count(-max(gone, 0))
 
+    def name(self, named: Sequence[Named], unnamed: Sequence[Named]) -> None:
+        """Note who has an identifier, and who has it no more."""
+        identifiers.write(self._db, named, unnamed)
+
+    def persons(self, wanted: Collection[Identifier]) -> dict[Identifier, list[str]]:
+        """Profiles that may have each of these."""
+        return identifiers.find_all(self._db, wanted)
+
     def _count(self, more: int) -> None:
         if more:
             self._db.execute("UPDATE meta SET value = value + ? WHERE key = 'subjects'", (more,))
@@ -316,7 +369,7 @@ class Portion:
             return
         self._db.executemany(
             "INSERT INTO calls VALUES (?, ?, ?, ?, ?)",
-            [(connection, call.backfill, call.ask, _slot(call), _call(call)) for call in calls],
+            [(connection, call.backfill, call.ask, _slot(call), encode_call(call)) for call in calls],
         )
         cancels = sum(call.kind == "cancel" for call in calls)
         made = len(calls) - cancels
@@ -338,6 +391,22 @@ class Portion:
             "UPDATE counters SET calls = calls - ?, cancels = cancels - ? WHERE connection = ?",
             (max(calls, 0), max(cancels, 0), connection),
         )
+
+    def clear(self, connection: int) -> None:
+        """Remove everything of a connection's log."""
+        for table in ("calls", "counters", "folded"):
+            self._db.execute(f"DELETE FROM {table} WHERE connection = ?", (connection,))
+
+    def count_members(self, more: Mapping[int, int]) -> None:
+        """Note by how many members audiences grew today."""
+        today = int(time.time() // 86_400)
+        for computation, number in more.items():
+            if number:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO audiences VALUES (?1, ?2, ?3 + coalesce((SELECT size FROM audiences "
+                    "WHERE computation = ?1 ORDER BY day DESC LIMIT 1), 0))",
+                    (computation, today, number),
+                )
 
     def folded(self, connection: int, file: bytes, position: int) -> None:
         """Note up to where the receipts of this file are folded."""

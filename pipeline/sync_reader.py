@@ -151,17 +151,31 @@ class Syncs:
     # -- forms
     def _forms(self, values: dict[str, Any], spots: Spots, kind: str) -> None:
         takes = self.destination.forms if self.destination else get_args(Form)
-        possible = tuple(form for form in takes if (form, kind) != ("list", "trait"))
+        of_accounts = values.get("computation", UNSET) in self.computations.of_accounts
+        expand = values.get("expand", "")
+        if expand and kind and not of_accounts:
+            message = "is for computations of accounts, and this is one of people; remove this line"
+            self.note(spots["expand"].at_key(), message)
+        why_not = {form: why for form in takes if (why := _why_not(form, kind, of_accounts, expand == "users"))}
+        possible = tuple(form for form in takes if form not in why_not)
+        if of_accounts:  # the default is what it is for: a call for each account, or for each member
+            first = "group" if not expand else "identify"
+            possible = tuple(sorted(possible, key=lambda form: form != first))
         if not possible:
-            message = f"is a computed trait. {self._vendor} keeps lists, and lists are for audiences only"
-            self.note(spots["computation"], message, values["computation"])
-            values["forms"] = UNSET
+            self._impossible(values, spots, of_accounts)
         elif "forms" not in spots:
             values["forms"] = possible[:1] if self.destination else UNSET
         else:
-            values["forms"] = self._given_forms(spots["forms"], takes, possible)
+            values["forms"] = self._given_forms(spots["forms"], why_not, possible)
 
-    def _given_forms(self, spot: Spot, takes: tuple[str, ...], possible: tuple[str, ...]) -> Any:
+    def _impossible(self, values: dict[str, Any], spots: Spots, of_accounts: bool) -> None:
+        message = f"is a computed trait. {self._vendor} keeps lists, and lists are for audiences only"
+        if of_accounts and self.destination and {*self.destination.forms} - {"list"}:
+            message = f"is of accounts. {self._vendor} takes no `group` calls; with `expand: users`, members are told"
+        self.note(spots["computation"], message, values["computation"])
+        values["forms"] = UNSET
+
+    def _given_forms(self, spot: Spot, why_not: Mapping[str, str], possible: tuple[str, ...]) -> Any:
         found: list[str] = []
         before = len(self.reader.problems)
         items = self.reader.one_or_more(spot)
@@ -171,8 +185,8 @@ class Syncs:
                 self.note(at, "is given twice", form)
             elif form in possible:
                 found.append(form)
-            elif form in takes:
-                self.note(at, "is for audiences only, and this is a computed trait", form, possible)
+            elif form in why_not:
+                self.note(at, why_not[form], form, possible)
             elif form is not UNSET:
                 words = f"is not a form that {self._vendor} takes" if form in get_args(Form) else "is no form"
                 self.note(at, words, form, possible, closest(form, possible))
@@ -208,7 +222,7 @@ class Syncs:
         if values["forms"] == ("track",):
             self.note(
                 spot.at_key(),
-                "goes along with `identify` and `list` calls, and this sync sends only `track`; remove it",
+                "goes along with `identify`, `group` and `list` calls, and this sync sends only `track`; remove it",
             )
         names = [self.computations.key_or_trait(name) for name in names]
         for name in dict.fromkeys(name for name in names if names.count(name) > 1):
@@ -224,6 +238,17 @@ class Syncs:
             if values.get("historical") is True:
                 self.note(spots["historical"], f"{self._vendor} takes no historical data; remove this line")
             values["historical"] = False
+
+
+def _why_not(form: str, kind: str, of_accounts: bool, expand: bool) -> str:
+    """Why a computation cannot have this form; "": it can."""
+    if form == "list":
+        return "is for audiences only, and this is a computed trait" if kind == "trait" else ""
+    if form == "group":
+        return "" if of_accounts or not kind else "is for computations of accounts, and this is one of people"
+    if form == "member":
+        return "" if of_accounts or not kind else "says who belongs to accounts, and this computation is one of people"
+    return "tells each member of an account: add `expand: users`" if of_accounts and not expand else ""
 
 
 _OTHER = {"trait": "audience", "audience": "trait"}

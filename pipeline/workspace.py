@@ -14,7 +14,9 @@ from msgspec.structs import fields as fields_of
 
 from pipeline.computation_reader import Computations
 from pipeline.problems import Problem, WorkspaceError, closest
+from pipeline.source_reader import read_sources
 from pipeline.sync_reader import Syncs, Told
+from pipeline.trouble_reader import missing_variables, read_on_trouble
 from pipeline.where_reader import read_where
 from pipeline.yaml_reader import Firsts, Reader, Special, Spot, parse
 from schemas.secret import Secret
@@ -34,8 +36,15 @@ def load(path: str, destinations: Destinations | None = None, environment: Mappi
     A setting that is not secret may be written `${NAME}` too; its value is taken from the
     environment here. Secrets stay references; `missing_secrets` says which have no value.
     """
+    return load_text(text_of(path), path, destinations, environment)
+
+
+def load_text(
+    text: str, path: str, destinations: Destinations | None = None, environment: Mapping[str, str] = os.environ
+) -> Workspace:
+    """`load`, of a text that came from elsewhere; `path` is what mistakes name."""
     reader = Reader(path, environment)
-    spot = parse(path, _text(path))
+    spot = parse(path, text)
     workspace: Workspace = _Loader(reader, catalogue() if destinations is None else destinations).workspace(spot)
     if reader.problems:
         raise WorkspaceError(path, reader.problems)
@@ -44,12 +53,17 @@ def load(path: str, destinations: Destinations | None = None, environment: Mappi
 
 def missing_secrets(workspace: Workspace, file: str = "", environment: Mapping[str, str] = os.environ) -> list[Problem]:
     """One problem for each secret whose environment variable is not set, empty, or cannot be sent as it is."""
-    return [
+    problems = [
         Problem(file, None, field, None, fault)
         for i, connection in enumerate(workspace.connections)
         for field, secret in _secrets(connection.settings, f"connections[{i}].settings")
         if (fault := _fault(connection.name, secret.variable, environment.get(secret.variable, "")))
+    ] + [
+        Problem(file, None, f"sources[{i}].url", None, fault)
+        for i, source in enumerate(workspace.sources)
+        if source.url and (fault := _fault(source.name, source.url.variable, environment.get(source.url.variable, "")))
     ]
+    return [*problems, *missing_variables(workspace.on_trouble, file, environment)]
 
 
 def _fault(connection: str, variable: str, value: str) -> str:
@@ -65,7 +79,8 @@ def cap_of(destination: type[Destination]) -> Limit | None:
     return next((limit for limit in destination.limits if not limit.endpoint), None)
 
 
-def _text(path: str) -> str:
+def text_of(path: str) -> str:
+    """What is in the file. Raises WorkspaceError."""
     try:
         return Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -104,12 +119,16 @@ class _Loader:
 
     def workspace(self, spot: Spot) -> Any:
         """The Workspace, or UNSET when anything is wrong."""
-        keep: Special = {"computations": lambda at: at, "connections": lambda at: at}
-        values, spots = self.reader.record(spot, Workspace, keep)
+        keep: Special = {"computations": lambda at: at, "connections": lambda at: at, "sources": lambda at: at}
+        told: Special = {"on_trouble": lambda at: read_on_trouble(self.reader, at)}
+        values, spots = self.reader.record(spot, Workspace, {**keep, **told})
         name = values.get("workspace", UNSET)
         computations = self.computations.read(name, self.items(spots, "computations"))
         connections = self.connections(Workspace(name, computations, ()), self.items(spots, "connections"))
-        return UNSET if self.reader.problems else Workspace(name, computations, connections)
+        sources = read_sources(self.reader, self.computations, self.items(spots, "sources"))
+        if self.reader.problems:
+            return UNSET
+        return Workspace(name, computations, connections, sources, values.get("on_trouble", ()))
 
     def items(self, spots: Mapping[str, Spot], name: str) -> list[Spot]:
         return self.reader.items(spots[name]) if name in spots else []

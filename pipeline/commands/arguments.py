@@ -38,6 +38,13 @@ def address(text: str) -> str:
     return text
 
 
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    if not re.fullmatch(r"0*[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 8")
+    return int(text)
+
+
 def share(text: str) -> float:
     """`50%` as 0.5."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)

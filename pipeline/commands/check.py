@@ -10,6 +10,7 @@ import msgspec
 from pipeline.commands.destinations import identifiers
 from pipeline.commands.output import counted, listed, show_text
 from pipeline.problems import Problem
+from pipeline.trouble_reader import way_of
 from pipeline.workspace import Destinations, cap_of, load, missing_secrets
 from pipeline.workspace_words import conditions, options, plain_traits, strategies
 from schemas.workspace import Connection, Workspace
@@ -25,15 +26,20 @@ _AHEAD = timedelta(days=90)  # how long before the end of an API's version that 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Says what a workspace file means, or names every mistake in it with its line. Says too which secrets have no "
-        "value yet. Sends nothing."
+        "value yet. Sends nothing, unless --on-trouble is given."
     )
-    parser.epilog = "exit codes:\n  0  it can be run\n  1  it has mistakes, or a secret has no value"
+    parser.epilog = (
+        "exit codes:\n  0  it can be run\n  1  it has mistakes, a secret has no value, or somebody cannot be told"
+    )
     parser.add_argument("--workspace", metavar="FILE", default=DEFAULT_FILE, help="the workspace file (%(default)s)")
     parser.add_argument(
         "--today",
         type=date.fromisoformat,
         metavar="DATE",
         help="the day as of which versions of vendors' APIs are near their end (today)",
+    )
+    parser.add_argument(
+        "--on-trouble", action="store_true", help="send everybody whom `on_trouble` names a message on trial"
     )
     parser.add_argument(
         "--schema",
@@ -50,7 +56,24 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print(_schema(args.schema))
         return 0
-    return report(args.workspace, catalogue(), os.environ, args.today or date.today())
+    code = report(args.workspace, catalogue(), os.environ, args.today or date.today())
+    return code or (_try_telling(args.workspace) if args.on_trouble else 0)
+
+
+def _try_telling(file: str) -> int:
+    """Send each item of `on_trouble` a message; the exit code."""
+    from pipeline.telling import on_trial, tell
+
+    workspace = load(file)
+    if not workspace.on_trouble:
+        print("on_trouble names nobody.")
+        return 1
+    refused = 0
+    for i, item in enumerate(workspace.on_trouble):
+        why = tell(item, on_trial(workspace.workspace))
+        refused += bool(why)
+        show_text(f"on_trouble[{i}].{way_of(item)}: {f'not told: {why}' if why else 'told'}")
+    return 1 if refused else 0
 
 
 def _schema(of: str) -> str:

@@ -114,7 +114,7 @@ def overview(destination: type[Destination]) -> Row:
     """A destination's row of the table of all."""
     d = destination
     told, required = identifiers(d.identifiers), listed(tuple(d.required))
-    return (d.slug, listed(d.forms), _cap(d), f"{d.batch.items:,}", told, required)
+    return (d.slug, listed(d.forms), cap(d), f"{d.batch.items:,}", told, required)
 
 
 def _show_all(destinations: list[type[Destination]]) -> None:
@@ -122,7 +122,7 @@ def _show_all(destinations: list[type[Destination]]) -> None:
     print(f"\n{counted(len(destinations), 'destination')}. Everything about one: profilecast destinations SLUG")
 
 
-def _cap(destination: type[Destination]) -> str:
+def cap(destination: type[Destination]) -> str:
     cap = cap_of(destination)
     return per(cap.requests, cap.seconds) if cap else "none"
 

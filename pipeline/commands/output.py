@@ -133,3 +133,15 @@ def lasting(seconds: float) -> str:
         if seconds >= length and seconds % length == 0:
             return f"{seconds / length:g} {unit}"
     return f"{seconds:g} s"
+
+
+def about(seconds: float) -> str:
+    """`90 s`, `3 h`: as exact as an estimate is."""
+    for unit, length, most in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < most * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def at_least(seconds: float) -> str:
+    return f"{about(seconds)} or more" if seconds >= 1 else "less than a second"

@@ -1,24 +1,15 @@
 """`profilecast replay`: tries dead letters of earlier runs again."""
 
 import argparse
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
 from pipeline.commands.arguments import time
 from pipeline.commands.engine_options import wrong_option
+from pipeline.commands.exits import DONE, PERSON, ended, wrong
 from pipeline.commands.output import counted, show_table
-from pipeline.commands.run import (
-    DONE,
-    PERSON,
-    USAGE,
-    add_reading_arguments,
-    add_run_arguments,
-    carry_out,
-    loaded,
-    mute_beam,
-    run_options,
-)
+from pipeline.commands.run import add_reading_arguments, add_run_arguments, carry_out, loaded, mute_beam, run_options
+from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 from pipeline.problems import closest
 from schemas.dead_letters import BAD_RECORD
 from schemas.outcomes import Reason
@@ -28,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.replay import Letters
 
 REASONS = (*get_args(Reason), "expired", *BAD_RECORD)
+_FILE = "fix them in that file, and give it to a run"
+_TOPICS = "write them once more, rightly, into a topic of events"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,19 +34,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--reason", default="", metavar="CODE", help="only with this reason, such as unknown_field or expired")
     add("--profile", default="", metavar="ID", help="only about this profile")
     add("--dry-run", action="store_true", help="count what would be sent, and do nothing")
-    add_reading_arguments(parser)
+    add_reading_arguments(parser, state=False, instead="--log")
     parser.set_defaults(new_state=False)
+    add_log_arguments(parser, required=False)
     add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Try the dead letters again; the exit code. Raises WorkspaceError."""
     mute_beam()
+    if args.log:
+        return guarded(lambda: _of_job(args))
+    if not args.state:
+        args.refuse("one of the following arguments is required: --state, or --log for those of a streaming job")
     if fault := wrong_option(args):
-        return _wrong(fault)
+        return wrong("replay", fault)
     workspace = loaded(args.workspace)
     if fault := _fault(args, workspace):
-        return _wrong(fault)
+        return wrong("replay", fault)
 
     from pipeline.decider import planned
     from pipeline.disk import StoreError
@@ -66,30 +64,42 @@ def run(args: argparse.Namespace) -> int:
             wanted = Wanted(args.since, args.connection, args.reason, args.profile)
             letters = find_letters(db, registry, wanted)
             if args.dry_run:
-                _show(letters, would_go(db, plan, letters), "would be sent")
+                _show(letters, would_go(db.get, plan, letters), "would be sent")
                 return DONE
     except NoState as error:
-        return _wrong(str(error))
+        return wrong("replay", str(error))
     except StoreError as error:
-        print(error, file=sys.stderr)
-        return PERSON
+        return ended(error, PERSON)
     _show(letters, letters.counts(), "dead letters")
     if not (letters.calls or letters.records):
         return DONE
     return carry_out(args, workspace, [], letters.replay)
 
 
-def _wrong(fault: str) -> int:
-    print(f"profilecast replay: {fault}", file=sys.stderr)
-    return USAGE
+def _of_job(args: argparse.Namespace) -> int:
+    from pipeline.replay import Wanted
+    from pipeline.streaming.kafka import read_options
+    from pipeline.streaming.replaying import Replaying
+
+    if args.state or args.beam_arguments:
+        given = "--state" if args.state else args.beam_arguments[0]
+        return wrong("replay", f"{given} does not go with --log, where the job's dead letters are; leave it out")
+    options = read_options(args.kafka_options) if args.kafka_options else {}
+    replaying = Replaying(log_of(args, options), args.dry_run)
+    if fault := _wrong_choice(args, replaying.version.workspace()):
+        return wrong("replay", fault)
+    letters = replaying.find(Wanted(args.since, args.connection, args.reason, args.profile))
+    if args.dry_run:
+        _show(letters, replaying.would_go(letters), "would be sent", _TOPICS)
+        return DONE
+    replaying.give(letters)
+    _show(letters, letters.counts(), "given to the job", _TOPICS)
+    return DONE
 
 
 def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
-    names = [connection.name for connection in workspace.connections]
-    for option, given, allowed in (("--connection", args.connection, names), ("--reason", args.reason, REASONS)):
-        if given and given not in allowed:
-            meant = closest(given, allowed)
-            return f"{option} {given}: " + (f"did you mean {meant}?" if meant else f"allowed: {', '.join(allowed)}")
+    if fault := _wrong_choice(args, workspace):
+        return fault
     if args.state.is_file():
         return f"--state {args.state}: it is a file; --state needs a folder"
     if not args.state.is_dir():
@@ -97,7 +107,16 @@ def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
     return ""
 
 
-def _show(letters: "Letters", counts: "Counter[tuple[str, str]]", what: str) -> None:
+def _wrong_choice(args: argparse.Namespace, workspace: Workspace) -> str:
+    names = [connection.name for connection in workspace.connections]
+    for option, given, allowed in (("--connection", args.connection, names), ("--reason", args.reason, REASONS)):
+        if given and given not in allowed:
+            meant = closest(given, allowed)
+            return f"{option} {given}: " + (f"did you mean {meant}?" if meant else f"allowed: {', '.join(allowed)}")
+    return ""
+
+
+def _show(letters: "Letters", counts: "Counter[tuple[str, str]]", what: str, again: str = _FILE) -> None:
     if counts:
         rows = sorted(counts.items())
         show_table(
@@ -107,4 +126,4 @@ def _show(letters: "Letters", counts: "Counter[tuple[str, str]]", what: str) -> 
     else:
         print("No dead letter to try again.")
     for source, number in sorted(letters.partial.items()):
-        print(f"{counted(number, 'record')} of {source} not kept whole: fix them in that file, and give it to a run.")
+        print(f"{counted(number, 'record')} of {source or 'a topic'} not kept whole: {again}.")

@@ -9,15 +9,19 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from pipeline.commands.arguments import address, bound, duration, share, time
 from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
+from pipeline.commands.exits import AGAIN, DONE, PERSON, REJECTED, USAGE, wrong
+from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
+from pipeline.commands.streaming import add_streaming_arguments, run_streaming
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets
 from schemas.workspace import Workspace
@@ -26,8 +30,8 @@ if TYPE_CHECKING:  # they need Beam, which takes a second to import
     from pipeline.replay import Replay
     from pipeline.run import RunOptions
     from pipeline.summary import Summary
+    from transforms.sending.delivery import SenderOptions
 
-DONE, USAGE, REJECTED, PERSON, AGAIN = range(5)
 _LOG_WIDTH = 200  # columns, where there is no terminal to say
 EXIT_CODES = """\
 Options of Beam itself may be added; they go to Beam.
@@ -50,24 +54,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(
         parser,
         "event files: JSON Lines (also gzipped), Avro or Parquet; a path, or a pattern in quotes. Without --events, "
-        "the run sends what earlier runs left",
+        "the run sends what earlier runs left. With --streaming also kafka://HOST:PORT/TOPIC, or on Dataflow "
+        "pubsub://projects/PROJECT/subscriptions/NAME; files are read before topics",
+        state=False,
     )
+    add = parser.add_argument_group("approval").add_argument
+    add("--plan", type=Path, metavar="FILE", help="do nothing if the run would differ from this plan of `plan --out`")
+    add(
+        "--max-drift",
+        type=share,
+        default=0.05,
+        metavar="SHARE",
+        help="how many of the planned calls may be others (5%%)",
+    )
+    add_refresh_argument(parser.add_argument_group("telling again").add_argument)
     add_run_arguments(parser)
+    add_streaming_arguments(parser)
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser, events: str = "") -> None:
-    """What is read and kept. `events` is the help of --events: a command without it reads none, and makes no state."""
+def add_reading_arguments(
+    parser: argparse.ArgumentParser, events: str = "", state: bool = True, instead: str = "--streaming"
+) -> None:
+    """What is read and kept. `events` is the help of --events: a command without it reads none, and makes no state.
+
+    `state`, `instead`: see `add_place`.
+    """
     add = parser.add_argument_group("input and state").add_argument
     if events:
         add("--events", nargs="*", default=[], metavar="GLOB", help=events)
-    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
-    add(
-        "--state",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="the state directory: what every vendor was told (required)",
-    )
+    add_place(add, state, instead)
     if events:
         add(
             "--new-state",
@@ -78,6 +93,18 @@ def add_reading_arguments(parser: argparse.ArgumentParser, events: str = "") -> 
         "--accept-changes",
         action="store_true",
         help="go on although the changed workspace would tell many people something",
+    )
+
+
+def add_place(add: Callable[..., object], state: bool = True, instead: str = "--streaming") -> None:
+    """The workspace and the state, which is required or (`state`: False) only where `instead` is not given."""
+    add("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
+    add(
+        "--state",
+        required=state,
+        type=Path,
+        metavar="DIR",
+        help="the state directory: what every vendor was told (required" + (")" if state else f", without {instead})"),
     )
 
 
@@ -108,7 +135,8 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default=600.0,
         metavar="TIME",
-        help="how long a request is tried again without a useful answer (10m); then its calls wait",
+        help="how long a request is tried again without a useful answer, and a job of the vendor is waited for (10m); "
+        "then the calls wait",
     )
     add("--connect-timeout", type=duration, default=10.0, metavar="TIME", help="how long connecting may take (10s)")
     add("--read-timeout", type=duration, default=30.0, metavar="TIME", help="how long a vendor may be silent (30s)")
@@ -125,10 +153,20 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do one run; the exit code. Raises WorkspaceError."""
     mute_beam()
+    if args.streaming:
+        if args.full_refresh:
+            args.refuse("--full-refresh of a streaming job goes with `publish`")
+        return run_streaming(args)
+    if not args.state:
+        args.refuse("the following arguments are required: --state")
     if fault := wrong_option(args):
-        print(f"profilecast run: {fault}", file=sys.stderr)
-        return USAGE
-    return carry_out(args, loaded(args.workspace), args.events)
+        return wrong("run", fault)
+    workspace = loaded(args.workspace)
+    try:
+        refresh = refreshed(args, workspace)
+    except UnknownSync as error:
+        return wrong("run", str(error))
+    return carry_out(args, workspace, args.events, refresh=refresh, sources=workspace.sources)
 
 
 def mute_beam() -> None:
@@ -146,10 +184,33 @@ def loaded(file: str) -> Workspace:
 
 
 def carry_out(
-    args: argparse.Namespace, workspace: Workspace, events: list[str], prepare: "Callable[[], Replay] | None" = None
+    args: argparse.Namespace,
+    workspace: Workspace,
+    events: list[str],
+    prepare: "Callable[[], Replay] | None" = None,
+    **more: Any,
 ) -> int:
-    """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again."""
+    """One run, as `add_run_arguments` describe it; `prepare` says what is to be tried again. `more`: of RunOptions."""
+    code = _carried_out(args, workspace, events, prepare, more)
+    if code in (REJECTED, PERSON) and workspace.on_trouble:
+        from pipeline.telling import of_a_run, tell_at_the_end
+
+        message = of_a_run(workspace.workspace, code)
+        tell_at_the_end(
+            workspace.on_trouble, message, lambda why: print(f"on_trouble: not told: {why}", file=sys.stderr)
+        )
+    return code
+
+
+def _carried_out(
+    args: argparse.Namespace,
+    workspace: Workspace,
+    events: list[str],
+    prepare: "Callable[[], Replay] | None",
+    more: dict[str, Any],
+) -> int:
     console, errors = _consoles()
+    from pipeline.approval import NotAsPlanned, hold_to
     from pipeline.disk import StoreError
     from pipeline.files import InputError, WrongPattern
     from pipeline.leases import Busy
@@ -163,7 +224,9 @@ def carry_out(
     try:
         with _stoppable(console, errors, args.stop_after), progress(console):
             heard = Heard(decided=partial(announce, console))
-            options = run_options(args, workspace, events)
+            options = replace(run_options(args, workspace, events), **more)
+            if plan := vars(args).get("plan"):
+                hold_to(plan, options, args.max_drift)
             summary = run_once(options, heard, prepare() if prepare else NOTHING)
     except (NoState, StateExists, WrongPattern) as error:
         say(str(error))
@@ -171,7 +234,7 @@ def carry_out(
     except Busy as error:
         say(str(error))
         return AGAIN
-    except (InputError, StoreError, NeedsConsent) as error:
+    except (InputError, StoreError, NeedsConsent, NotAsPlanned) as error:
         say(str(error))
         return PERSON
     except Exception:  # whatever it was, the operator has to hear that the state is good
@@ -184,7 +247,6 @@ def carry_out(
 def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str]) -> "RunOptions":
     """The options of a run, as the command line has them."""
     from pipeline.run import RunOptions, clock
-    from transforms.sending.sender import SenderOptions
 
     return RunOptions(
         workspace=workspace,
@@ -193,16 +255,23 @@ def run_options(args: argparse.Namespace, workspace: Workspace, events: list[str
         now=args.now or clock(),
         runner=args.runner,
         beam_arguments=args.beam_arguments,
-        sender=SenderOptions(
-            gateway=args.gateway or "",
-            retry_for=args.retry_for,
-            connect_timeout=args.connect_timeout,
-            read_timeout=args.read_timeout,
-            max_reject_rate=args.max_reject_rate,
-            mask_dead_letters=args.mask_dead_letters,
-        ),
+        sender=sender_options(args),
         new_state=args.new_state,
         accept_changes=args.accept_changes,
+    )
+
+
+def sender_options(args: argparse.Namespace) -> "SenderOptions":
+    """How to send, as the command line has it."""
+    from transforms.sending.sender import SenderOptions
+
+    return SenderOptions(
+        gateway=args.gateway or "",
+        retry_for=args.retry_for,
+        connect_timeout=args.connect_timeout,
+        read_timeout=args.read_timeout,
+        max_reject_rate=args.max_reject_rate,
+        mask_dead_letters=args.mask_dead_letters,
     )
 
 

@@ -3,32 +3,25 @@
 import argparse
 import os
 import signal
-import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import duration
 from pipeline.commands.engine_options import LOCAL_RUNNER
-from pipeline.commands.run import (
-    AGAIN,
-    DONE,
-    PERSON,
-    USAGE,
-    add_reading_arguments,
-    add_sending_arguments,
-    loaded,
-    mute_beam,
-    run_options,
-)
+from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
+from pipeline.commands.listen import WrongKey, add_listening_arguments, write_keys
+from pipeline.commands.run import add_reading_arguments, add_sending_arguments, loaded, mute_beam, run_options
+from pipeline.commands.say import json, text
+from pipeline.commands.status_options import WrongStatus, add_status_arguments, status_pages
+from pipeline.source_reader import with_readers
+from schemas.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pipeline.serve import Serving
+    from pipeline.serve import Say, Serving
 
 EXIT_CODES = """\
 Ctrl-C or SIGTERM ends it: requests in flight end, what is left waits in the state directory. It takes over a changed \
@@ -53,13 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sending_arguments(parser)
     add = parser.add_argument_group("the service").add_argument
-    add(
-        "--status-port",
-        type=int,
-        default=8807,
-        metavar="PORT",
-        help="the port of /healthz and /status on 127.0.0.1 (%(default)s); 0 takes a free one",
-    )
+    add_status_arguments(add)
     add(
         "--retry-stopped",
         type=duration,
@@ -67,40 +54,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="try a connection that stopped, or a list or field that is blocked, again after this time (5m)",
     )
+    add_listening_arguments(add)
     add("--log", choices=("text", "json"), default="text", help="the form of its log lines (%(default)s)")
     parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; the exit code. Raises WorkspaceError."""
+    if bool(args.listen) != bool(args.write_key):
+        args.refuse("--listen and --write-key need each other")
+    try:
+        keys = write_keys(args.write_key) if args.listen else []
+    except WrongKey as error:
+        return ended(error, USAGE)
     mute_beam()
     args.now, args.runner = None, LOCAL_RUNNER
-    workspace = loaded(args.workspace)
+    workspace = _served_of(args.workspace)
+    from pipeline import inbox
     from pipeline.files import WrongPattern
+    from pipeline.operating import Operating
     from pipeline.serve import ServeOptions, Serving
-    from pipeline.status_server import serving_status
+    from pipeline.status_page import page_routes
+    from pipeline.status_server import status_routes
 
+    took = [inbox.pattern(args.state)] if args.listen or (args.state / inbox.NAME).is_dir() else []
     options = ServeOptions(
-        run_options(args, workspace, args.events),
-        lambda: loaded(args.workspace),
+        run_options(args, workspace, [*args.events, *took]),
+        lambda: _served_of(args.workspace),
         lambda: _written(Path(args.workspace)),
         args.retry_stopped,
     )
-    say = _json if args.log == "json" else _text
+    say = json if args.log == "json" else text
     try:
         serving = Serving(options, say)
     except WrongPattern as error:
-        return _ended(error, USAGE)
+        return ended(error, USAGE)
     with ExitStack() as stack:
         stack.callback(serving.close)
         try:
-            port = stack.enter_context(serving_status(args.status_port, serving.status, serving.well))
-        except OSError as error:
-            words = f"--status-port {args.status_port}: {error.strerror}; give another one, or 0 for any that is free"
-            return _ended(words, USAGE)
+            routes = status_routes(serving.status, serving.well) | page_routes("serve", Operating(serving).acts())
+            serving.page = stack.enter_context(status_pages(args, routes))
+        except WrongStatus as error:
+            return ended(error, USAGE)
+        if args.listen:
+            try:
+                serving.beside = _listening(args, keys, stack, say)
+            except OSError as error:
+                words = f"--listen {args.listen.host}:{args.listen.port}: {error.strerror}; give another one"
+                return ended(words, USAGE)
         stack.enter_context(_signals(serving))
-        serving.page = f"http://127.0.0.1:{port}/status"
         return _served(serving)
+
+
+def _listening(
+    args: argparse.Namespace, keys: list[str], stack: ExitStack, say: "Say"
+) -> "Callable[[], AbstractContextManager[None]]":
+    """What takes messages while it serves. Raises OSError."""
+    from pipeline.inbox import Inbox
+    from pipeline.listening import bound, listening
+
+    opened = stack.enter_context(bound(*args.listen))
+    return partial(listening, opened, keys, Inbox(args.state), say)
+
+
+def _served_of(file: str) -> Workspace:
+    """The workspace; what reads its sources is installed. Raises WorkspaceError."""
+    return with_readers(loaded(file), file)
 
 
 def _served(serving: "Serving") -> int:
@@ -112,20 +131,15 @@ def _served(serving: "Serving") -> int:
     try:
         serving.loop()
     except (NoState, StateExists) as error:
-        return _ended(error, USAGE)
+        return ended(error, USAGE)
     except Busy as error:
-        return _ended(error, AGAIN)
+        return ended(error, AGAIN)
     except (StoreError, NeedsConsent) as error:
-        return _ended(error, PERSON)
+        return ended(error, PERSON)
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
-        return _ended("This is a fault in profilecast. The state is good: start it again.", AGAIN)
+        return ended("This is a fault in profilecast. The state is good: start it again.", AGAIN)
     return DONE
-
-
-def _ended(why: object, code: int) -> int:
-    print(why, file=sys.stderr)
-    return code
 
 
 def _written(path: Path) -> float:
@@ -155,17 +169,3 @@ def _signals(serving: "Serving") -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _text(event: str, words: str = "", **details: Any) -> None:
-    subject = "".join(f" {details.pop(name)}" for name in ("workspace", "connection") if name in details)
-    told = " ".join(f"{name}={value}" for name, value in details.items())
-    lines = "; ".join(line.strip() for line in words.splitlines()).replace(":; ", ": ")
-    what = ": ".join(part for part in (event + subject, lines, told) if part)
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z {what}", flush=True)
-
-
-def _json(event: str, words: str = "", **details: Any) -> None:
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    said = {"words": words} if words else {}
-    print(msgspec.json.encode({"at": at, "event": event, **details, **said}).decode(), flush=True)

@@ -174,11 +174,15 @@ class Shop:
         return Counter({each["destination"]: each["requests"] for each in self._vendors.stats()})
 
     def above_their_caps(self) -> dict[str, int]:
-        """Requests in the busiest sliding second, by destination; less `JITTER`, for the machine may be busy."""
+        """Requests in the busiest sliding second, by destination, where they are more than its cap.
+
+        Each may have come before the vendors saw it: by `JITTER`, and by as long as the machine let them wait.
+        """
         found = {}
         for name, cap in CAPS.items():
             at = sorted(each["at"] for each in self._recorded() if each["destination"] == name)
-            most = max((bisect_left(at, first + 1 - JITTER) - n for n, first in enumerate(at)), default=0)
+            ends = (first - self._vendors.late(first) + 1 - JITTER for first in at)
+            most = max((bisect_left(at, end) - n for n, end in enumerate(ends)), default=0)
             if most > cap:
                 found[name] = most
         return found

@@ -18,7 +18,7 @@ from tests.pipeline import running
 from tests.pipeline.running import Event, Message, Receiver
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0  # seconds: machines may be busy
+PATIENCE = 90.0  # seconds: machines may be busy
 
 
 def now() -> str:
@@ -53,6 +53,11 @@ class Service:
         self._log.write_text("")
         self.process = self.another("--status-port", 0, *([] if self.state.exists() else ["--new-state"]), *self._more)
         self.page = until(lambda: [*self.said("serving"), *self._ended()])[0]["status"].removesuffix("/status")
+
+    def with_options(self, *more: object) -> None:
+        """`start`, with other options than before."""
+        self._more = more
+        self.start()
 
     def _ended(self) -> list[dict[str, Any]]:
         if self.process.poll() is not None:
@@ -89,7 +94,7 @@ class Service:
         return self._log.read_text()
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"{self.page}/status", timeout=10).json()
+        found: dict[str, Any] = requests.get(f"{self.page}/status", timeout=60).json()
         return found
 
     def connection(self, name: str = "hook") -> dict[str, Any]:

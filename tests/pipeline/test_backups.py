@@ -70,7 +70,7 @@ class Place:
 
     def deliver(self) -> None:
         shared_sender().reset()
-        report = self._deliveries.start("hook").result(10)
+        report = self._deliveries.start("hook").result(60)
         assert "" == report.stopped
         self._scheduled = report.scheduled
 

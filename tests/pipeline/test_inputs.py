@@ -140,7 +140,7 @@ def test_columns_of_whole_numbers_as_identifiers(tmp_path: Path) -> None:
     table = pa.table({"type": ["profile"], "profile_id": [42], "at": at, "external_ids": ids})
     pq.write_table(table, tmp_path / "e.parquet")
     schema = formats.avro_schema()
-    schema["fields"][1]["type"] = "long"
+    schema["fields"][1]["type"] = ["null", "long"]
     schema["fields"][3]["type"][1]["items"]["fields"][1]["type"] = "long"
     record = {"type": "profile", "profile_id": 42, "at": 891345600_000_000, "external_ids": ids[0]}
     write_avro(tmp_path / "e.avro", [record], schema)

@@ -13,6 +13,8 @@ import pytest
 from tests.pipeline.killing import BRAZE, CAPS, DAYS, FACEBOOK, FORGOTTEN, HOOK, LATENCY, Shop, open_shop
 from tests.pipeline.running import summary_of
 
+pytestmark = pytest.mark.alone
+
 PAIRS = 4
 SHOPS = 6  # each with a kill on both days: each phase twice
 PHASES = ("decides", "commits", HOOK, BRAZE, FACEBOOK, "folds")  # what the killed run is at; or whom it is telling

@@ -1,7 +1,7 @@
 """Lists over runs: each has its own interval, and a run says what it holds and until when."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -38,13 +38,15 @@ def risk(who: str, at: str, member: bool = True) -> Event:
     return {**vip(who, at, member), "computation": "risk"}
 
 
-def run(shop: Shop, vendor: RunningSandbox, now: str, *events: Event, workspace: str = WORKSPACE) -> dict[str, Any]:
+def run(
+    shop: Shop, vendor: RunningSandbox, now: str, *events: Event, workspace: str = WORKSPACE, more: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """One run's summary of the connection."""
     shop.workspace.write_text(workspace)
     path = write_events(shop.root / "events.jsonl", *events)
     common = ["--workspace", str(shop.workspace), "--state", str(shop.state), "--gateway", vendor.url]
     common += [] if shop.state.exists() else ["--new-state"]
-    assert 0 == main(["run", *common, "--now", now, "--events", str(path)])
+    assert 0 == main(["run", *common, "--now", now, "--events", str(path), *more])
     found: dict[str, Any] = summary_of(shop.state)["connections"]["ads"]
     return found
 
@@ -112,3 +114,41 @@ def test_rows_that_match_nobody_are_said(
     [audience] = [each for each in vendor.told("facebook-custom-audiences")[0]["lists"] if each["name"] == "vip"]
     assert [{"EXTERN_ID", "EMAIL"}] == [member.keys() for member in audience["members"]]
     assert [{"EXTERN_ID": "bob"}] == audience["unmatched"]
+
+
+def test_an_address_stays_on_the_list_while_somebody_is_on_it_by_that(
+    shop: Shop, vendor: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_emails = 'access_token: "${ADS_TOKEN}"}\n    identifiers: {user_id: none}'
+    workspace = WORKSPACE.replace('access_token: "${ADS_TOKEN}"}', only_emails)
+    people = [profile("ana", DAY_1, "family@x.io"), profile("bob", DAY_1, "family@x.io")]
+    run(shop, vendor, "2026-01-02T00:00:00Z", *people, vip("ana", DAY_1), vip("bob", DAY_1), workspace=workspace)
+
+    def on_the_list() -> int:
+        return sum(len(each["members"]) for each in vendor.told("facebook-custom-audiences")[0]["lists"])
+
+    run(shop, vendor, "2026-01-03T00:00:00Z", vip("ana", NOON, False), workspace=workspace)
+    assert 1 == on_the_list()
+    assert "1 removal from lists left out" in " ".join(capsys.readouterr().out.split())
+    run(shop, vendor, "2026-01-04T00:00:00Z", vip("bob", NOON, False), workspace=workspace)
+    assert 0 == on_the_list()
+
+
+def test_what_waits_for_a_flush_says_until_when(
+    shop: Shop, vendor: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def now() -> str:
+        return datetime.now(UTC).isoformat()
+
+    run(shop, vendor, now(), profile("ana", DAY_1, "ana@x.example"), vip("ana", DAY_1))
+    assert 2 == run(shop, vendor, now(), vip("ana", NOON, False))["scheduled"]
+    capsys.readouterr()
+    place = ["--workspace", str(shop.workspace), "--state", str(shop.state)]
+    assert 0 == main(["why", "ana", *place])
+    assert "the list is flushed next at " in capsys.readouterr().out
+    assert 0 == main(["plan", *place])
+    told = capsys.readouterr().out
+    assert "ads: the list vip is flushed next at " in told
+    assert "ads: the list risk is flushed at once" in told
+    assert 0 == main(["report", "--state", str(shop.state), "--out", str(shop.root / "report.html")])
+    assert "vip at 20" in (shop.root / "report.html").read_text()

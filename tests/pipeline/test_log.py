@@ -35,7 +35,7 @@ from tests.pipeline.stores import (
     result_of,
     settle,
 )
-from transforms.sending.log import Log, Mark, Waiting, Writing
+from transforms.sending.log import Attempt, Log, Mark, Waiting, Writing
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def count(db: StateDb) -> tuple[int, bool]:
     receipts = Receipts(db.folder, HOOK)
     settled = {told.receipt.ask for told in receipts.after(0, 1_000_000)}
     receipts.close()
-    rows = [row for row in db._rows("SELECT ask, slot FROM calls WHERE connection = 0") if row[0] not in settled]
+    rows = [row for row in db.rows("SELECT ask, slot FROM calls WHERE connection = 0") if row[0] not in settled]
     return sum(slot != 0 for _, slot in rows), bool(rows)
 
 
@@ -571,3 +571,49 @@ def test_nothing_is_renamed_while_one_of_them_is_delivered(db: StateDb) -> None:
     with log_lease(db.folder, "two"), pytest.raises(Busy):
         rename(db.folder, {"one": "first", "two": "second"})
     assert path_of(db.folder, "one").exists()
+
+
+# -- attempts that came to nothing
+
+
+def attempts(folder: Path) -> dict[int, list[tuple[float, int, str]]]:
+    """As they stand in the file, by ask."""
+    found: dict[int, list[tuple[float, int, str]]] = {}
+    with closing(sqlite3.connect(path_of(folder, HOOK))) as database:
+        for ask, *attempt in database.execute("SELECT ask, at, status, words FROM attempts ORDER BY ask, at"):
+            found.setdefault(ask, []).append(tuple(attempt))
+    return found
+
+
+def test_the_last_attempts_of_each_call_are_kept_over_processes(db: StateDb) -> None:
+    append(db, [call(1), call(2)])
+    now = float(int(time.time()))
+    for began in (0, 3):
+        with opened_log(db.folder) as log:
+            for n in range(began, began + 3):
+                log.write(Writing(failed=[(1, Attempt(now + n, 503, f"no {n}"))])).result()
+    with opened_log(db.folder) as log:
+        log.write(Writing(failed=[(ask, Attempt(now + 9, 0, "hung up")) for ask in (1, 2)])).result()
+    last = [(now + 4, 503, "no 4"), (now + 5, 503, "no 5"), (now + 9, 0, "hung up")]
+    assert {1: last, 2: last[2:]} == attempts(db.folder)
+
+
+def test_attempts_are_forgotten_as_receipts_are(db: StateDb) -> None:
+    append(db, [call(1)])
+    now = time.time()
+    with opened_log(db.folder) as log:
+        old, new = now - RECEIPTS_KEPT - 60, now - RECEIPTS_KEPT + 600
+        log.write(Writing(failed=[(1, Attempt(old, 503, "long ago")), (1, Attempt(new, 503, "lately"))])).result()
+    assert ["lately"] == [words for _, _, words in attempts(db.folder)[1]]
+
+
+def test_a_file_that_is_older_has_none_until_somebody_sends(db: StateDb) -> None:
+    append(db, [call(1)])
+    make(db.folder, HOOK)
+    with opened_log(db.folder):
+        pass
+    with closing(sqlite3.connect(path_of(db.folder, HOOK))) as database:
+        database.execute("DROP TABLE attempts")
+    with opened_log(db.folder) as log:
+        log.write(Writing(failed=[(1, Attempt(time.time(), 500, "oops"))])).result()
+    assert [1] == [*attempts(db.folder)]

@@ -21,8 +21,8 @@ ANA = (profile("ana", "2026-01-01T00:00:00Z"), vip("ana", "2026-01-01T00:00:00Z"
         (("--gatway=http://127.0.0.1:1",), "--gatway: there is no such option; did you mean --gateway?"),
         (("--stop-afer", "3m"), "--stop-afer: there is no such option; did you mean --stop-after?"),
         (("--max_rejected", "3"), "--max_rejected: there is no such option; did you mean --max-rejected?"),
-        (("--dry-run",), "--dry-run: there is no such option"),
-        (("--dry_run=true",), "--dry_run: there is no such option"),
+        (("--dry-run",), "--dry-run: there is no such option; `profilecast plan` says what a run would do"),
+        (("--dry_run=true",), "--dry_run: there is no such option; `profilecast plan` says what a run would do"),
         (("--zzz",), "--zzz: there is no such option"),
         (("-g", "x"), "-g: there is no such option"),
         (("--direct_num_workers",), "--direct_num_workers: expected one argument"),
@@ -109,7 +109,7 @@ def test_a_state_that_is_a_file_is_told_so(shop: Shop, capsys: Capture, below: s
 def test_a_replay_says_nothing_of_what_beam_misses(shop: Shop) -> None:
     shop.run(*ANA)
     process = command("replay", *shop.common(), "--dry-run")
-    assert ("No dead letter to try again.\n", "") == process.communicate(timeout=30)
+    assert ("No dead letter to try again.\n", "") == process.communicate(timeout=60)
 
 
 def test_another_folder_among_the_runs_is_no_run(shop: Shop) -> None:

@@ -83,7 +83,7 @@ class TestConservation:
     def test_a_log_that_does_not_add_up_fails_loudly(self, shop: Shop, capsys: Capture) -> None:
         def tamper(host: str, message: dict[str, Any]) -> int:
             if len(shop.receiver.messages) == 1:
-                with closing(sqlite3.connect(shop.state / "sent" / "hook.db", timeout=10)) as log, log:
+                with closing(sqlite3.connect(shop.state / "sent" / "hook.db", timeout=60)) as log, log:
                     log.execute("INSERT INTO counters VALUES ('rejected', 5)")
             return 200
 
@@ -226,7 +226,7 @@ class TestStopping:
 
         shop.receiver.answer = stop
         process = command("run", *shop.arguments(*many(100)))
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=60)
         assert 4 == process.returncode
         assert "Stopping: what is in flight ends" in errors
         assert out.splitlines()[-1].startswith("Not done yet: hook.")
@@ -241,7 +241,7 @@ class TestStopping:
         while not (shop.state / "deciding").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=60)
         assert 4 == process.returncode
         assert "Stopping: deciding ends first" in errors
         assert "8,000 calls waiting" in out
@@ -262,7 +262,7 @@ class TestStopping:
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline().startswith("Stopping")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=60)
         gone.set()
         assert 4 == process.returncode
         assert "Stopped at once." in errors

@@ -106,6 +106,17 @@ def test_a_reload_tries_at_once_what_stopped(tmp_path: Path, receiver: Receiver)
         until(lambda: 0 == service.connection()["waiting"])
 
 
+def test_a_trouble_that_is_over_is_not_said_any_more(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answer = lambda host, message: 503
+    with serving(tmp_path, receiver.url, "--retry-for", "1s") as service:
+        service.append("a.jsonl", profile("ana", OLD), score("ana", OLD, 1))
+        until(lambda: service.connection()["trouble"])
+        receiver.answer = lambda host, message: 200
+        service.append("a.jsonl", profile("bob", now()), score("bob", now(), 2))
+        until(lambda: told(receiver, "score", 2) and not service.connection()["trouble"])
+        until(lambda: service.said("goes on", connection="hook"))
+
+
 LIST = """\
 workspace: shop
 computations: [{name: Vip, kind: audience}, {name: Risk, kind: audience}]
@@ -144,3 +155,16 @@ def test_a_list_that_the_vendor_refuses_is_said_and_tried_again(
         refused.clear()
         until(lambda: 0 == service.connection("ads")["waiting"])
         until(lambda: service.said("goes on", connection="ads"))
+
+
+def test_the_page_answers_while_a_connection_gets_another_name(tmp_path: Path, receiver: Receiver) -> None:
+    with serving(tmp_path, receiver.url) as service:
+        service.append("a.jsonl", profile("ana", OLD), score("ana", OLD, 1))
+        until(lambda: told(receiver, "score", 1))
+        first, old = service.workspace.read_text(), "hook"
+        for new in (f"hook{number}" for number in range(8)):
+            service.workspace.write_text(first.replace("  - name: hook\n", f"  - name: {new}\n    was: {old}\n"))
+            while new not in (connections := service.status()["connections"]):
+                assert {old} == connections.keys()
+                assert [] == service.said("not reloaded")  # its delivery ends, however shortly it has gone on
+            old = new

@@ -13,6 +13,7 @@ import pytest
 from pipeline.disk import StoreError
 from pipeline.log import Receipts
 from pipeline.state_db import LETTERS_KEPT, NAME, NoState, StateDb
+from schemas.state import FORMAT
 from tests.pipeline.stores import (
     NUMBER,
     append,
@@ -108,15 +109,15 @@ def test_a_directory_of_version_1_is_refused(folder: Path, old: str, make: bool)
     assert [old] == [path.name for path in folder.iterdir()]
 
 
-@pytest.mark.parametrize("written", [1, 2, 4, "two", None])
+@pytest.mark.parametrize("written", [1, 2, FORMAT + 1, "two", None])
 def test_another_format_is_refused(folder: Path, db: StateDb, written: object) -> None:
     with db.transaction() as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'format'", (written,))
     with pytest.raises(StoreError) as told, StateDb.use(folder):
         pass
     assert str(told.value) == (
-        f"{folder / NAME}: another version of profilecast wrote it (format {written}, this one reads 3); use that "
-        "version, or begin anew in another folder with --new-state"
+        f"{folder / NAME}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); use "
+        "that version, or begin anew in another folder with --new-state"
     )
 
 
@@ -210,8 +211,8 @@ def test_calls_are_freed_whatever_they_are_and_those_that_are_not_there(db: Stat
     with db.portion() as portion:
         portion.free(NUMBER, [1, 2, 3, 77])
         portion.free(NUMBER, [])
-    assert (3, [(1, 1)]) == (db.made(NUMBER), db._rows("SELECT calls, cancels FROM counters"))
-    assert [(4,), (5,)] == db._rows("SELECT ask FROM calls ORDER BY ask")
+    assert (3, [(1, 1)]) == (db.made(NUMBER), db.rows("SELECT calls, cancels FROM counters"))
+    assert [(4,), (5,)] == db.rows("SELECT ask FROM calls ORDER BY ask")
 
 
 # -- numbers of asks
@@ -267,12 +268,12 @@ def test_letters_are_found_by_run_and_time_oldest_first(db: StateDb) -> None:
 def test_old_letters_are_forgotten_and_their_space_is_given_back(db: StateDb) -> None:
     with db.portion() as portion:
         portion.letters("one", [letter(payload="x" * 10_000) for _ in range(300)])
-    pages = db._rows("PRAGMA page_count")[0][0]
+    pages = db.rows("PRAGMA page_count")[0][0]
     db.prune(time.time())
     assert 300 == len([*db.letters()])
     db.prune(time.time() + LETTERS_KEPT + 10)
     assert [] == [*db.letters()]
-    assert db._rows("PRAGMA page_count")[0][0] < pages / 4
+    assert db.rows("PRAGMA page_count")[0][0] < pages / 4
 
 
 def test_what_is_forgotten_does_not_stay_in_the_file(folder: Path) -> None:

@@ -65,12 +65,12 @@ def test_a_portion_is_whole_or_absent(tmp_path: Path, seed: int) -> None:
     with StateDb.use(folder) as db:
         done = said(told)
         states = [name.partition("-")[0] for name in db.names("", 1_000_000)]
-        slots = [slot for (slot,) in db._rows("SELECT slot FROM calls")]
+        slots = [slot for (slot,) in db.rows("SELECT slot FROM calls")]
         assert {PORTION} == {states.count(number) for number in states} == {slots.count(slot) for slot in slots}
         assert {f"{number:06}" for number in done} <= {*states}
         assert {int(number) + 1 for number in states} == {*slots}
         assert len(slots) == db.made(NUMBER) == waiting(folder, HOOK, NUMBER) == waiting(folder, HOOK, NUMBER, True)
-        assert [("ok",)] == db._rows("PRAGMA integrity_check")
+        assert [("ok",)] == db.rows("PRAGMA integrity_check")
 
 
 def deliver(folder: Path, told: Path) -> None:

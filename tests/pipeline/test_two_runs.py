@@ -76,7 +76,7 @@ def everybody(at: str = DAY_1) -> list[Event]:
 
 def finished(*processes: BaseProcess) -> list[int | None]:
     for process in processes:
-        process.join(40)
+        process.join(90)
     return [process.exitcode for process in processes]
 
 
