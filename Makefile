@@ -14,8 +14,9 @@ format: setup  ## write the code as the style wants it
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-docs: setup  ## write the generated parts of the docs
+docs: setup  ## write the generated parts of the docs, and build them as a site in out/site
 	$(PYTHON) -m scripts.update_docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 lint: setup  ## style, without changing anything
 	.venv/bin/ruff check

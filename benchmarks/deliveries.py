@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 from typing import Any
 
+from sandbox.held_log import NothingKept
 from schemas.calls import Call, Identifier
 from schemas.receipts import Receipt
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
@@ -57,15 +58,6 @@ class MadeCalls:
     def close(self) -> None: ...
 
 
-class NoCaps:
-    """Nothing is kept."""
-
-    def load(self) -> dict[str, Any]:
-        return {}
-
-    def save(self, kept: dict[str, Any]) -> None: ...
-
-
 def call(n: int) -> Call:
     identifier = Identifier("email", f"person-{n:07}@example.com")
     return Call(
@@ -78,4 +70,4 @@ def hook(name: str, url: str, number: int, cap: Cap | None = None, log: Log | No
     settings = Webhook.Settings(url=f"{url}{name}", private_addresses=True)
     connection = Connection(name, "webhook", (Sync(computation=KEY),), settings, cap)
     workspace = Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,))
-    return Delivery(workspace, connection, log or MadeCalls(number), NoCaps(), {1: Active(1)}, 0, SenderOptions())
+    return Delivery(workspace, connection, log or MadeCalls(number), NothingKept(), {1: Active(1)}, 0, SenderOptions())

@@ -6,9 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from benchmarks.deliveries import MadeCalls, NoCaps
+from benchmarks.deliveries import MadeCalls
 from benchmarks.machine import peak_memory
 from benchmarks.troubles import Trouble
+from sandbox.held_log import NothingKept
 from schemas.calls import Call, Identifier
 from schemas.report import Report
 from schemas.secret import Secret
@@ -93,7 +94,7 @@ def send(trouble: Trouble, calls: int, gateway: str) -> Sent:
 def _delivery(connection: Connection, calls: Calls, gateway: str, url: str = "") -> Delivery:
     workspace = Workspace("benchmark", (Computation("Big spenders", "audience", KEY, KEY),), (connection,))
     options = SenderOptions("" if url else gateway, read_timeout=READ_TIMEOUT, finish_within=1.0)
-    return Delivery(workspace, connection, calls, NoCaps(), {1: Active(1)}, 0, options)
+    return Delivery(workspace, connection, calls, NothingKept(), {1: Active(1)}, 0, options)
 
 
 def _connection(trouble: Trouble) -> Connection:

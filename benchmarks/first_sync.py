@@ -18,9 +18,10 @@ from itertools import count, islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.deliveries import MadeCalls, NoCaps
+from benchmarks.deliveries import MadeCalls
 from benchmarks.machine import facts
 from sandbox import vendor as fake
+from sandbox.held_log import NothingKept
 from sandbox.server import Options, Sandbox
 from sandbox.testing import running_sandbox
 from schemas.calls import Call, Identifier
@@ -198,7 +199,7 @@ def real(slug: str, people: int) -> tuple[int, float, int, int]:
     log = PeopleLog(People(people, kind_of(kind), True, digest(False)))
     with running_sandbox() as sandbox:
         options = SenderOptions(gateway=sandbox.url)
-        delivery = Delivery(workspace, connection, log, NoCaps(), {1: Active(1)}, 0, options)
+        delivery = Delivery(workspace, connection, log, NothingKept(), {1: Active(1)}, 0, options)
         report = Sender().start(delivery).result()
         throttled = sum(account["throttled"] for account in sandbox.stats())
     assert not report.stopped, report.stopped
@@ -217,7 +218,7 @@ def flip(slug: str, people: int) -> tuple[int, int]:
     with running_sandbox(capped=False) as sandbox:
         for day in days:
             options = SenderOptions(gateway=sandbox.url)
-            delivery = Delivery(workspace, connection, PeopleLog(day), NoCaps(), {1: Active(1)}, 0, options)
+            delivery = Delivery(workspace, connection, PeopleLog(day), NothingKept(), {1: Active(1)}, 0, options)
             report = Sender().start(delivery).result()
             assert not report.stopped, report.stopped
             assert day.size() == report.delivered

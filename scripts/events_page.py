@@ -36,11 +36,17 @@ def _identifier() -> str:
 
 def _fields(schema: dict[str, Any]) -> str:
     rows = (
-        (f"`{field}`", _type(about), "yes" if field in schema["required"] else "no", about["description"])
+        (f"`{field}`", _type(about), _needed(schema, field), about["description"])
         for field, about in schema["properties"].items()
         if "description" in about
     )
     return table(("field", "type", "needed", "meaning"), rows)
+
+
+def _needed(schema: dict[str, Any], field: str) -> str:
+    if {"required": [field]} in schema.get("oneOf", ()):
+        return "one of the two"
+    return "yes" if field in schema["required"] else "no"
 
 
 def _type(about: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from msgspec.structs import fields as fields_of
 from pipeline.commands.destinations import default_words, identifiers
 from pipeline.first_workspace import default, in_yaml
 from pipeline.yaml_reader import described, in_words
-from schemas.workspace import Computation, Connection, EventNames, Sync, Workspace
+from schemas.workspace import Computation, Connection, EventNames, OnTrouble, Source, Sync, Workspace
 from scripts.events_page import table
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
@@ -92,6 +92,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "computations": lambda: _keys(Computation),
     "connections": lambda: _keys(Connection),
     "syncs": lambda: _keys(Sync),
+    "sources": lambda: _keys(Source),
+    "on_trouble": lambda: _keys(OnTrouble),
     "event_names": lambda: _keys(EventNames),
     "settings": _settings,
 }

@@ -1,8 +1,12 @@
-"""For every test: the leases of vendor accounts lie in a folder of its own."""
+"""For every test: the leases of vendor accounts lie in a folder of its own, and no example is too slow."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

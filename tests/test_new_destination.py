@@ -16,12 +16,13 @@ PARTS = (
     "Makefile",
     "LICENSE",
     "setup.py",
+    "mkdocs.yml",
     ".ci",
     "pipeline",
     "transforms",
     "schemas",
 )
-PARTS += ("sandbox", "examples", "benchmarks", "scripts", "docs", "tests")
+PARTS += ("sandbox", "examples", "benchmarks", "scripts", "deploy", "docs", "tests")
 SLUGS = ("acme", "acme-ads")
 # What speaks of all destinations.
 SUITES = ("tests/sandbox/test_workspace_accounts.py", "tests/test_layout.py")

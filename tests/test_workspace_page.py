@@ -26,7 +26,9 @@ BRAZE = """\
 
 
 def workspace(example: str) -> str:
-    """A whole file, of an example that is one, some connections, or some syncs."""
+    """A whole file, of an example that is one, some sources, some connections, or some syncs."""
+    if example.startswith("sources:"):
+        return f"{HEAD}{BRAZE}      - computation: big_spenders\n{example}"
     if example.startswith("workspace:"):
         return example
     if "destination:" in example:

@@ -8,29 +8,39 @@ from pathlib import Path
 
 from examples.cdnow import files
 from examples.cdnow.computations import changes
+from examples.cdnow.households import Stay, household_events, membership, stay_of
 from examples.cdnow.people import profile_events, profile_id
-from examples.cdnow.purchases import FIRST_DAY, LAST_DAY, Purchase, orders, part, read
-from schemas.events import AnyEvent, Audience, Delete, Trait
+from examples.cdnow.purchases import FIRST_DAY, LAST_DAY, Order, Purchase, orders, part, read
+from schemas.events import AnyEvent, Audience, Delete, Profile, Trait
+from transforms.logic.portion import key_of
 
 
 def events(purchases: Iterable[Purchase], since: date = FIRST_DAY, until: date = LAST_DAY) -> Iterator[AnyEvent]:
-    """The events of these days, both included, customer by customer and oldest first within each.
+    """The events of these days, both included, customer by customer and oldest first within each; then households.
 
     They depend on nothing but the purchases: the events of a later day change nothing about those
     of earlier ones, so two neighbouring spans are as good as one.
     """
     start, end = _midnight(since), _midnight(until) + timedelta(days=1)
+    return (event for event in _all(purchases) if start <= event.at < end)
+
+
+def _all(purchases: Iterable[Purchase]) -> Iterator[AnyEvent]:
+    households: dict[str, list[tuple[Stay, list[Order]]]] = {}
     for customer, bought in orders(purchases):
-        for event in _history(customer, bought[0].at, changes(bought)):
-            if start <= event.at < end:
-                yield event
+        stay = stay_of(customer, bought[0].at)
+        if stay:
+            households.setdefault(stay.household, []).append((stay, bought))
+        yield from _history(customer, bought[0].at, changes(bought), stay)
+    for _, members in sorted(households.items()):
+        yield from household_events(members)
 
 
 def _history(
-    customer: str, first_order: datetime, changed: Iterable[tuple[datetime, str, bool | float]]
+    customer: str, first_order: datetime, changed: Iterable[tuple[datetime, str, bool | float]], stay: Stay | None
 ) -> Iterator[AnyEvent]:
     """Everything about one customer, oldest first; after a deletion there is nothing."""
-    told: list[AnyEvent] = list(profile_events(customer, first_order))
+    told: list[AnyEvent] = [*profile_events(customer, first_order), *(membership(stay) if stay else ())]
     for at, computation, value in changed:
         if isinstance(value, bool):
             told.append(Audience(profile_id=profile_id(customer), at=at, computation=computation, member=value))
@@ -51,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     purchases = read()
     if options.customers:
         purchases = part(purchases, options.customers)
-    derived = sorted(events(purchases, options.since, options.until), key=lambda event: (event.at, event.profile_id))
+    derived = sorted(events(purchases, options.since, options.until), key=lambda event: (event.at, key_of(event)))
     for path in files.write(derived, options.out, options.format, options.since, options.until):
         print(path)
     kinds = Counter(type(event).__struct_config__.tag for event in derived)
-    people = len({event.profile_id for event in derived})
+    people = len({event.profile_id for event in derived if isinstance(event, Profile)})
     print(
         f"{len(derived):,} events of {people:,} customers: " + ", ".join(f"{n:,} {kind}" for kind, n in kinds.items())
     )

@@ -50,17 +50,17 @@ def profile_events(customer: str, first_order: datetime) -> Iterator[Profile | D
             visited = signed_up - timedelta(seconds=chance.between(60, 1800, "visit length"))
             yield _profile(customer, visited, _anonymous(chance))
         yield _profile(customer, signed_up, user_id, _anonymous(chance), traits=_names(chance))
-        yield _profile(customer, _later(chance, signed_up, "e-mail"), ("email", _email(customer)))
+        yield _profile(customer, later(chance, signed_up, "e-mail"), ("email", _email(customer)))
     if chance.happens(SECOND_EMAIL, "second e-mail"):
-        second = _later(chance, signed_up, "second e-mail at")
+        second = later(chance, signed_up, "second e-mail at")
         yield _profile(customer, second, ("email", _email(customer, "-home")))
         if chance.happens(THIRD_EMAIL, "third e-mail"):
-            yield _profile(customer, _later(chance, second, "third e-mail at"), ("email", _email(customer, "-work")))
+            yield _profile(customer, later(chance, second, "third e-mail at"), ("email", _email(customer, "-work")))
     if chance.happens(APP, "app"):
         at_first = chance.happens(APP_AT_FIRST, "app at first")
-        yield _profile(customer, signed_up if at_first else _later(chance, signed_up, "app at"), _device(chance))
+        yield _profile(customer, signed_up if at_first else later(chance, signed_up, "app at"), _device(chance))
     if chance.happens(FORGOTTEN, "forgotten"):
-        yield Delete(profile_id=profile_id(customer), at=_later(chance, signed_up, "forgotten at"))
+        yield Delete(profile_id=profile_id(customer), at=later(chance, signed_up, "forgotten at"))
 
 
 def _profile(
@@ -70,7 +70,12 @@ def _profile(
     return Profile(profile_id=profile_id(customer), at=at, external_ids=ids, traits=traits or {})
 
 
-def _later(chance: Chance, than: datetime, what: str) -> datetime:
+def forgotten_at(customer: str, first_order: datetime) -> datetime | None:
+    """When the person wants to be forgotten; None: never."""
+    return next((event.at for event in profile_events(customer, first_order) if isinstance(event, Delete)), None)
+
+
+def later(chance: Chance, than: datetime, what: str) -> datetime:
     """Any time up to the end of the data, so that new identifiers turn up in every month."""
     return than + timedelta(seconds=chance.between(1, int((END - than).total_seconds()), what))
 

@@ -1,14 +1,15 @@
 """Play event files as if they happened now: their lines go, in order, to a file that `profilecast serve` watches.
 
     python -m examples.cdnow.play out/events/news/*.jsonl --into out/events/live/news.jsonl --seconds 60 --status URL
+    python -m examples.cdnow.play out/events/news/*.jsonl --into kafka://localhost:9092/profiles --seconds 60
 
-With `--status`, what the service says of itself is shown meanwhile.
+or to a topic. With `--status`, what the service, or a sender, says of itself is shown meanwhile.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ _HEADS = ("waiting", "scheduled", "delivered", "rejected", "superseded")
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     lines = [line for path in options.files for line in path.read_bytes().splitlines(keepends=True)]
-    options.into.parent.mkdir(parents=True, exist_ok=True)
     console = Console()
     shown = Live(console=console, refresh_per_second=4) if options.status and console.is_terminal else nullcontext()
-    with options.into.open("ab", buffering=0) as file, shown as live:
+    with _into(options.into) as write, shown as live:
         for part, count in _parts(lines, options.seconds):
-            file.write(part)
+            write(part)
             if live is not None:
                 live.update(_table(options.status, count, len(lines)))
             time.sleep(_STEP)
@@ -38,12 +38,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(_table(options.status, len(lines), len(lines)))
 
 
-def _parts(lines: list[bytes], seconds: float) -> Iterator[tuple[bytes, int]]:
+@contextmanager
+def _into(place: str) -> Iterator[Callable[[list[bytes]], object]]:
+    """What writes lines there."""
+    if place.startswith("kafka://"):
+        from examples.cdnow.topic import writer
+
+        yield writer(place)
+        return
+    path = Path(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:
+        yield lambda lines: file.write(b"".join(lines))
+
+
+def _parts(lines: list[bytes], seconds: float) -> Iterator[tuple[list[bytes], int]]:
     """About equal parts for each step, and how many lines were played with each."""
     steps = max(1, round(seconds / _STEP))
     for step in range(steps):
         start, end = len(lines) * step // steps, len(lines) * (step + 1) // steps
-        yield b"".join(lines[start:end]), end
+        yield lines[start:end], end
 
 
 def _wait_until_told(url: str, patience: float) -> None:
@@ -77,7 +91,7 @@ def _status(url: str) -> dict[str, Any]:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.cdnow.play", description=__doc__)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="JSON Lines, oldest first")
-    parser.add_argument("--into", type=Path, required=True, metavar="FILE", help="where the lines go")
+    parser.add_argument("--into", required=True, metavar="FILE|kafka://…", help="where the lines go")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long it takes (%(default)s)")
     parser.add_argument("--status", default="", metavar="URL", help="of the service: http://127.0.0.1:8807/status")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for what is still to be told")

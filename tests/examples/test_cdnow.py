@@ -12,11 +12,13 @@ import pytest
 
 from examples.cdnow import derive, files
 from examples.cdnow.computations import changes
+from examples.cdnow.households import stay_of
 from examples.cdnow.purchases import FIRST_DAY, LAST_DAY, Order, Purchase, orders, part, read
 from pipeline.inputs import read_blocks
 from pipeline.workspace import load
-from schemas.events import AnyEvent, Audience, Delete, Profile, Trait
+from schemas.events import AccountMember, AnyEvent, Audience, Delete, Profile, Trait
 from transforms.logic.parse import Parser
+from transforms.logic.portion import key_of
 
 WORKSPACE = str(Path(derive.__file__).with_name("workspace.yaml"))
 MIDDLE = date(1998, 3, 31)
@@ -40,7 +42,8 @@ def of_some(some: list[Purchase]) -> list[AnyEvent]:
 def by_profile(events: Sequence[AnyEvent]) -> dict[str, list[AnyEvent]]:
     found: dict[str, list[AnyEvent]] = defaultdict(list)
     for event in events:
-        found[event.profile_id].append(event)
+        if isinstance(event, Profile | Trait | Audience | Delete) and event.profile_id:
+            found[event.profile_id].append(event)
     return found
 
 
@@ -99,9 +102,9 @@ def test_only_changes_are_told(of_some: list[AnyEvent]) -> None:
     for event in of_some:
         if isinstance(event, Trait | Audience):
             value = event.value if isinstance(event, Trait) else event.member
-            before = last.get((event.profile_id, event.computation), False if isinstance(event, Audience) else None)
+            before = last.get((key_of(event), event.computation), False if isinstance(event, Audience) else None)
             assert value != before
-            last[event.profile_id, event.computation] = value
+            last[key_of(event), event.computation] = value
 
 
 def test_big_spenders_are_a_few_per_cent(purchases: list[Purchase]) -> None:
@@ -164,6 +167,42 @@ def test_who_is_forgotten_is_not_spoken_of_again(purchases: list[Purchase]) -> N
         assert deletion is events[-1]
 
 
+# -- households
+
+
+def test_households_have_members_who_come_and_go(purchases: list[Purchase]) -> None:
+    told = [event for event in derive.events(purchases) if isinstance(event, AccountMember)]
+    people = {event.profile_id for event in told}
+    left = {event.profile_id for event in told if not event.member}
+    assert 0.09 < len(people) / 23_570 < 0.11
+    assert 0.1 < len(left) / len(people) < 0.3
+    assert 800 < len({event.account_id for event in told}) <= 1_000
+
+
+def test_a_household_is_worth_what_its_members_bought_while_they_were_in_it(purchases: list[Purchase]) -> None:
+    events = list(derive.events(purchases))
+    name = next(event.account_id for event in events if isinstance(event, AccountMember) and not event.member)
+    mine = [event for event in events if event.account_id == name]
+    spans = {
+        stay.customer: stay
+        for customer, bought in orders(purchases)
+        if (stay := stay_of(customer, bought[0].at)) and stay.household == name
+    }
+    gone = {event.profile_id: event.at for event in events if isinstance(event, Delete)}
+    expected = sum(
+        order.cents
+        for customer, bought in orders(purchases)
+        if customer in spans
+        for order in bought
+        if spans[customer].joined <= order.at < (spans[customer].left or datetime.max.replace(tzinfo=UTC))
+        and order.at < gone.get(f"cdnow-{customer}", datetime.max.replace(tzinfo=UTC))
+    )
+    values = [event for event in mine if isinstance(event, Trait)]
+    assert expected == round(100 * max(values, key=lambda event: event.at).value)
+    member = [(event.at, event.member) for event in mine if isinstance(event, Audience)]
+    assert [each[1] for each in sorted(member)] == [True, False] * (len(member) // 2) + [True] * (len(member) % 2)
+
+
 # -- the files
 
 
@@ -181,7 +220,7 @@ def test_a_part_is_evenly_spread_and_like_the_whole(purchases: list[Purchase], o
     assert [f"{1 + number * 2357:05}" for number in range(10)] == customers
     one = part(purchases, 150)[:1]
     assert list(derive.events([p for p in purchases if p.customer == one[0].customer])) == [
-        event for event in of_some if event.profile_id.endswith(one[0].customer)
+        event for event in of_some if not event.account_id and key_of(event).endswith(one[0].customer)
     ]
     assert purchases == part(purchases, 10**6)
 
@@ -235,7 +274,9 @@ def test_the_workspace_tells_six_destinations_of_every_computation() -> None:
 
 
 def test_the_workspace_knows_every_event(of_some: list[AnyEvent]) -> None:
-    kinds = {computation.key: computation.kind for computation in load(WORKSPACE, environment={}).computations}
-    parser = Parser(kinds, datetime(1998, 7, 1, tzinfo=UTC))
+    computations = load(WORKSPACE, environment={}).computations
+    kinds = {computation.key: computation.kind for computation in computations}
+    of_accounts = [computation.key for computation in computations if computation.level == "account"]
+    parser = Parser(kinds, datetime(1998, 10, 1, tzinfo=UTC), of_accounts)
     assert of_some == [parser.parse(msgspec.json.encode(event)) for event in of_some]
     assert set(kinds) == {event.computation for event in of_some if isinstance(event, Trait | Audience)}
