@@ -40,7 +40,8 @@ setup(
         "kafka": ["confluent-kafka>=2.10,<3"],  # run --streaming, publish, send
         "tables": ["duckdb>=2,<3", "sqlalchemy>=2,<3"],  # sources; a database needs its driver beside it
         "traces": ["opentelemetry-sdk>=1.27,<2", "opentelemetry-exporter-otlp-proto-http>=1.27,<2"],
-        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10"],  # make docs
+        # make docs; pymdown-extensions 13 refuses Python 3.11.0 to 3.11.4, and Debian 12 has 3.11.2
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "pymdown-extensions<13"],
         "dev": [
             "apsw>=3.46",  # SQLite on a disk of our own, for the tests of a power cut
             "apache-beam[aws]>=2.77,<3",
@@ -54,6 +55,7 @@ setup(
             "jsonschema>=4.23,<5",
             "mkdocs>=1.6,<2",
             "mkdocs-material>=9.5,<10",
+            "pymdown-extensions<13",
             "moto[s3]>=5,<6",
             "mypy>=2",
             "opentelemetry-exporter-otlp-proto-http>=1.27,<2",
