@@ -23,6 +23,7 @@ from pipeline.inputs import RECORDS, check_file
 from pipeline.log import Receipts, newest_letter
 from pipeline.replay import NOTHING, Replay
 from pipeline.run_folder import RunFolder, forget_runs
+from pipeline.small_lists import small_lists
 from pipeline.sources import Tables, reading
 from pipeline.state_db import StateDb
 from pipeline.summary import Counts, Summary, connection_summary, mistakes, write
@@ -198,6 +199,7 @@ class Run:
             sources=self.decided.sources,
             profiles=db.subjects(),
         )
+        summary.notes += small_lists(db, self.workspace, self.made, self.decider.registry)
         for name, after in self._counts().items() if reports else ():
             summary.connections[name] = connection_summary(self.decided, name, self.before[name], after, reports[name])
         summary.unusable = list(explain(*by_reason(db.letters(run=self.folder.name))))

@@ -142,6 +142,8 @@ def _show(destination: type[Destination]) -> None:
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
+    if d.usable_from:
+        facts.append(("small lists", f"are not used: from {d.usable_from:,} members on"))
     if d.remark:
         facts.append(("remark", d.remark))
     if d.api_version:

@@ -84,6 +84,7 @@ class Destination:
     one_record: ClassVar[Mapping[str, Strategy]] = {}
     columns_first: ClassVar[bool] = False  # fields must be set up by hand before the first sync
     flush_every: ClassVar[Mapping[Form, float]] = {}  # seconds between flushes, by form; others go as they come
+    usable_from: ClassVar[int] = 0  # members that a list needs before the vendor does anything with it
     auth: Auth = Auth()  # how the vendor knows who asks
     history: ClassVar[bool] = True  # False: takes only values from after the sync was created
     forgets: ClassVar[bool] = False  # has a deletion call

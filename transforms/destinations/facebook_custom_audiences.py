@@ -113,6 +113,7 @@ class FacebookCustomAudiences(Destination):
     batch = Batch(items=10_000, bytes=4_000_000)
     concurrency = 4
     flush_every: ClassVar[Mapping[Form, float]] = {"list": 3600.0}
+    usable_from = 100
     forgets = True
     counts_only = True
     auth = _Token()

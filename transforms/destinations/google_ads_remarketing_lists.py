@@ -62,7 +62,7 @@ class GoogleAdsRemarketingLists(Destination):
     page = "https://developers.google.com/data-manager/api/devguides/audiences/overview"
     remark = (
         "Customer Match. A list is matched by one kind of identifiers for good: a connection each for contacts and "
-        "for devices. It serves from 100 members on, and its first processing takes a day."
+        "for devices. Its first processing takes a day."
     )
     forms = ("list",)
     aliases = ("adwords-remarketing-lists", "personas-google-ads-remarketing-lists")
@@ -72,6 +72,7 @@ class GoogleAdsRemarketingLists(Destination):
     batch = Batch(10_000, 8_000_000)
     concurrency = 4
     flush_every: ClassVar[Mapping[Form, float]] = {"list": 6 * 3_600.0}
+    usable_from = 100
     forgets = True
     counts_only = True
     auth = JwtBearer(TOKENS, claims={"iss": "{client_email}", "scope": SCOPE, "aud": TOKENS})
