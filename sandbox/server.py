@@ -54,7 +54,7 @@ class Account:
     def limit(self, request: Request, now: float) -> tuple[Answer | None, dict[str, str]]:
         """Take the request from the caps it counts for: a 429 where one is reached, else the quota headers."""
         endpoint = self.vendor.endpoint(request)
-        counting = [w for w in self._windows if w.cap.endpoint in ("", endpoint)]
+        counting = [w for w in self._windows if w.cap.counts(endpoint)]
         waits = [(w.wait(now), w.cap) for w in counting]
         longest = max(waits, key=lambda wait: wait[0], default=(0.0, None))
         if longest[1] and longest[0] > 0:

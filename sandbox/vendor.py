@@ -72,11 +72,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Cap:
-    """At most `requests` in any `seconds`, of one endpoint class; "" is all requests of an account."""
+    """At most `requests` in any `seconds`, of one endpoint class; "" is all of an account but those of `besides`."""
 
     requests: int
     seconds: float = 1.0
     endpoint: str = ""
+    besides: tuple[str, ...] = ()
+
+    def counts(self, endpoint: str) -> bool:
+        return self.endpoint == endpoint or (not self.endpoint and endpoint not in self.besides)
 
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Answer])
@@ -166,7 +170,7 @@ class Vendor:
 
     # -- answering
     def endpoint(self, request: Request) -> str:
-        """The class of `Cap.endpoint` it counts for, besides the account's cap."""
+        """The class of `Cap.endpoint` it counts for."""
         return ""
 
     def place(self, request: Request) -> str:

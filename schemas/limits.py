@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all).
+    """At most `requests` in any `seconds`, of the requests of one `endpoint` class ("" is all but those of `besides`).
 
     `unit`: some vendors count the objects in the requests instead.
     """
@@ -17,6 +17,11 @@ class Limit:
     endpoint: str = ""
     source: str = ""  # where it is written
     unit: Literal["requests", "objects"] = "requests"
+    besides: tuple[str, ...] = ()  # endpoint classes that the vendor counts apart
+
+    def counts(self, endpoint: str) -> bool:
+        """Whether a request of this endpoint class is counted."""
+        return self.endpoint == endpoint or (not self.endpoint and endpoint not in self.besides)
 
 
 @dataclass(frozen=True)

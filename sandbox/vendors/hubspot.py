@@ -16,6 +16,7 @@ MAX_EVENTS = 500
 SHOWN = ("createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname")
 # `/crm/objects/2026-03/…` is `/crm/v3/objects/…`
 DATED = re.compile(r"/(crm/objects|crm/properties|events)/\d{4}-\d\d/")
+SEND = "/events/v3/send/batch"
 TOKEN = "/oauth/2026-03/token"
 GRANTED = re.compile(r"(granted-[0-9a-f]{16})-\d+")  # an access token of OAuth: its account, and its number there
 LIFE = 1800  # seconds, of such a token
@@ -24,7 +25,8 @@ LIFE = 1800  # seconds, of such a token
 class HubSpot(Companies, Vendor):
     slug = "hubspot"
     hosts = (r"api\.hubapi\.com",)
-    caps = (Cap(100, 10.0),)  # a window that slides; of an app in the plans Free and Starter
+    # A window that slides; of an app in the plans Free and Starter. Occurrences of events are counted apart.
+    caps = (Cap(100, 10.0, besides=("events",)), Cap(1250, 1.0, "events"))
 
     def __init__(self, refuses: Callable[[str], bool]) -> None:
         super().__init__(refuses)
@@ -32,6 +34,9 @@ class HubSpot(Companies, Vendor):
         self._definitions = Definitions()
         self._lists: dict[str, str] = {}  # names by id
         self._ends: dict[str, float] = {}  # of the tokens that were granted, in unix seconds
+
+    def endpoint(self, request: Request) -> str:
+        return "events" if self.place(request) == SEND else ""
 
     # -- credentials
     @classmethod
@@ -384,7 +389,7 @@ class HubSpot(Companies, Vendor):
     def send(self, request: Request) -> Answer:
         return self._send([request.object], request.at)
 
-    @on("POST", "/events/v3/send/batch")
+    @on("POST", SEND)
     def send_many(self, request: Request) -> Answer:
         return self._send(inputs(request, MAX_EVENTS), request.at)
 

@@ -36,7 +36,7 @@ class Request(Struct, frozen=True, dict=True):
     content: bytes | None = None
     params: Mapping[str, str] = {}  # added to the URL
     headers: Mapping[str, str] = {}
-    endpoint: str = ""  # the class of `Limit.endpoint` it counts for, besides the connection's cap
+    endpoint: str = ""  # the class of `Limit.endpoint` it counts for
     after: float = 0.0  # seconds to wait before it is sent: polls
 
     def __repr__(self) -> str:

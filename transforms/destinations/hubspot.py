@@ -67,6 +67,8 @@ from transforms.destinations.safety import check_texts, fingerprint
 
 # The daily quota is filled up at midnight in the account's time zone, which is not known here: ask every hour.
 NEXT_DAY = 3600.0
+SEND = f"{EVENTS}/send/batch"  # occurrences of events
+COUNTED_APART = "events"  # their class of requests
 TEN_SECONDS = 10.0  # HubSpot's window, where an answer does not say how long
 NEVER_TOLD = (digest(False), digest(None))  # what a vendor has of a key that was never told
 
@@ -82,7 +84,15 @@ class HubSpot(Destination):
     api_version = ApiVersion(
         "v3", date(2027, 9, 1), "https://developers.hubspot.com/docs/api-reference/legacy/migration-guide"
     )
-    limits = (Limit(10, source=f"{CAPS_TABLE} (5 objects/s, 2 calls per object)"),)
+    limits = (
+        Limit(10, source=f"{CAPS_TABLE} (5 objects/s, 2 calls per object)", besides=(COUNTED_APART,)),
+        Limit(
+            1250,
+            1.0,
+            COUNTED_APART,
+            source="https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines",
+        ),
+    )
     batch = Batch(100)
     forgets = True
 
@@ -292,7 +302,7 @@ class HubSpot(Destination):
 
     def _lacks(self, request: Request, message: str) -> bool:
         """Whether a request is refused for a property or event that HubSpot does not have."""
-        if request.url == f"{EVENTS}/send/batch":
+        if request.url == SEND:
             return bool(UNDEFINED.search(message))
         by = self.settings.account_id_property if request.url.startswith(COMPANIES) else self.settings.user_id_property
         return bool(missing_properties(message)) or no_property(message, by)
@@ -405,7 +415,7 @@ class HubSpot(Destination):
         }
 
     def _send(self, events: Collection[dict[str, Any]]) -> Generator[Request, Reply, Reply]:
-        return (yield Request("POST", f"{EVENTS}/send/batch", json={"inputs": list(events)}))
+        return (yield Request("POST", SEND, json={"inputs": list(events)}, endpoint=COUNTED_APART))
 
     def _sent(self, reply: Reply, label: str) -> Outcome:
         """What became of the events of one name that a request had."""

@@ -48,7 +48,7 @@ def seconds_at(asked: Mapping[str, Asked], limits: Sequence[Limit]) -> float:
 
 def _through(asked: Mapping[str, Asked], limit: Limit) -> float:
     """Of those that one limit counts."""
-    mine = [each for endpoint, each in asked.items() if limit.endpoint in ("", endpoint)]
+    mine = [each for endpoint, each in asked.items() if limit.counts(endpoint)]
     number = sum(each.objects if limit.unit == "objects" else each.requests for each in mine)
     if limit.seconds > EVEN:
         return max(ceil(number / limit.requests) - 1, 0) * limit.seconds

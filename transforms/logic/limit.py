@@ -191,7 +191,7 @@ class Limiter:
         self.rate = self._rates[""]
 
     def _rate(self, endpoint: str) -> float:
-        even = (w.limit for w in self._windows if isinstance(w, Spaced) and w.limit.endpoint in ("", endpoint))
+        even = (w.limit for w in self._windows if isinstance(w, Spaced) and w.limit.counts(endpoint))
         return min((limit.requests / limit.seconds for limit in even), default=0.0)
 
     def rate_of(self, endpoint: str) -> float:
@@ -210,21 +210,21 @@ class Limiter:
         """Seconds until a request of this endpoint class may go; 0 is now."""
         ready = max(self._held_until, self.learned.ready())
         for window in self._windows:
-            if window.limit.endpoint in ("", endpoint):
+            if window.limit.counts(endpoint):
                 ready = max(ready, window.ready(items))
         return max(0.0, ready - now)
 
     def take(self, now: float, endpoint: str, items: int = 1) -> None:
         """Take the token of a request that is sent now. Every attempt takes one, repeats too."""
         for window in self._windows:
-            if window.limit.endpoint in ("", endpoint):
+            if window.limit.counts(endpoint):
                 window.take(now, items)
         self.learned.take(now)
 
     def leaves(self, taken: float, now: float, endpoint: str) -> None:
         """A busy sender sent the request that took its token at `taken` only at `now`."""
         for window in self._windows:
-            if isinstance(window, Spaced) and window.limit.endpoint in ("", endpoint):
+            if isinstance(window, Spaced) and window.limit.counts(endpoint):
                 window.leaves(taken, now)
 
     # -- what the vendor says

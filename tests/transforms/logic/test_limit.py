@@ -119,6 +119,23 @@ def test_each_endpoint_class_has_its_own_window() -> None:
     assert (0.1, 100, 100) == (limiter.rate_of("bulk"), limiter.rate_of("single"), limiter.rate)
 
 
+def test_a_class_that_is_counted_apart_waits_for_its_own_limit_alone() -> None:
+    limiter = Limiter([Limit(10, besides=("events",)), Limit(1_000, endpoint="events"), Limit(1, 60.0)], 0.0)
+    now = 100.0
+    limiter.take(now, "events")
+    assert limiter.delay(now, "") > 50  # the workspace's cap counts everything
+    limiter = Limiter([Limit(10, besides=("events",)), Limit(1_000, endpoint="events")], 0.0)
+    sent = {"": 0, "events": 0}
+    while now < 110.0:
+        for endpoint in sent:
+            while limiter.delay(now, endpoint) == 0.0:
+                limiter.take(now, endpoint)
+                sent[endpoint] += 1
+        now += 0.01
+    assert 95 <= sent[""] <= 110
+    assert sent["events"] > 9_000
+
+
 def test_connections_that_share_a_credential_share_the_strictest_limits() -> None:
     limiter = Limiter([Limit(100)], 0.0)
     limiter.join([Limit(100), Limit(5)], 0.0)
