@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +25,7 @@ _MEMORY = "1GB"  # for DuckDB; what does not fit goes to the disk
 _ROWS = 10_000  # of a database at a time
 _EXTRA = "install it: pip install 'profilecast[tables]'"
 _QUERY = "correct the query, or what it reads"
+_DRIVER = "begin the URL as SQLAlchemy has it, postgresql+psycopg:// for example, and install that driver"
 # What DuckDB says of values that it could not read has these values in it: they are people's.
 _OF_VALUES = ("ConversionException", "InvalidInputException", "OutOfRangeException")
 
@@ -198,7 +201,7 @@ def _rows(source: Source, url: Secret) -> Iterator[tuple[list[str], Sequence[Seq
     """Columns, and rows of them, a part at a time; at least once."""
     from sqlalchemy import create_engine
     from sqlalchemy import text as statement
-    from sqlalchemy.exc import DataError, SQLAlchemyError
+    from sqlalchemy.exc import DataError, NoSuchModuleError, SQLAlchemyError
 
     secret = url.reveal()
     try:
@@ -214,7 +217,8 @@ def _rows(source: Source, url: Secret) -> Iterator[tuple[list[str], Sequence[Seq
         raise InputError(place_of(source), "the database cannot read a value of its own", _QUERY) from None
     except (SQLAlchemyError, ImportError, ValueError) as error:
         said = _said(getattr(error, "orig", None) or error, url, secret)
-        raise InputError(place_of(source), f"the database cannot be read ({said})", _QUERY) from None
+        advice = _DRIVER if isinstance(error, NoSuchModuleError | ImportError) else _QUERY
+        raise InputError(place_of(source), f"the database cannot be read ({said})", advice) from None
 
 
 def _said(error: BaseException, url: Secret, secret: str) -> str:
@@ -250,4 +254,7 @@ def _table(source: Source, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if type(value).__name__ == "UUID" else value
+    """What Arrow and DuckDB know: a number that is none is null there too."""
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return str(value) if isinstance(value, UUID) else value

@@ -11,6 +11,7 @@ import requests
 
 from scripts.engines import PLACE, Server, free_port, jars, java, listens
 
+_ENDED = ("FINISHED", "CANCELED", "FAILED")
 _OPENED = ("java.util", "java.lang", "java.nio")
 _CONFIG = """\
 jobmanager.rpc.address: 127.0.0.1
@@ -121,9 +122,21 @@ class Cluster:
     def beam(self) -> list[str]:
         return [*self.job_server.beam, *self.workers.beam]
 
-    def jobs(self, state: str = "RUNNING") -> list[str]:
+    def jobs(self) -> list[str]:
+        """Those that run."""
+        return [job for job, status in self._states() if status == "RUNNING"]
+
+    def cancel(self) -> bool:
+        """Cancel every job; whether all have ended. One that begins anew after a fault runs later: ask again."""
+        states = self._states()
+        for job, status in states:
+            if status not in (*_ENDED, "CANCELLING"):
+                requests.patch(f"http://127.0.0.1:{self.rest}/jobs/{job}?mode=cancel", timeout=60)
+        return all(status in _ENDED for _, status in states)
+
+    def _states(self) -> list[tuple[str, str]]:
         found = requests.get(f"http://127.0.0.1:{self.rest}/jobs", timeout=10).json()["jobs"]
-        return [job["id"] for job in found if job["status"] == state]
+        return [(job["id"], job["status"]) for job in found]
 
     def stop(self) -> None:
         self._stack.close()

@@ -30,8 +30,7 @@ def job(world: World, flink: Cluster) -> Iterator[World]:
     until(flink.jobs, lambda: "there is no job")
     world.settle()
     yield world
-    for each in flink.jobs():
-        requests.patch(f"http://127.0.0.1:{flink.rest}/jobs/{each}?mode=cancel", timeout=60)
+    until(flink.cancel, lambda: "a job does not end")
 
 
 def change(world: World, base: int) -> None:

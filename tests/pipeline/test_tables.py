@@ -224,11 +224,13 @@ def test_a_database_behind_a_secret_url(shop: Shop, monkeypatch: pytest.MonkeyPa
 
 def test_a_password_is_in_no_message(shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     with_source(shop, "    url: ${WAREHOUSE_URL}\n    query: SELECT 1\n")
-    for url in ("nosuch://me:hunter%402@db.example/x", "hunter@2", "sqlite:////no/hunter@2/x"):
+    urls = ("postgres://me:hunter%402@db.example/x", "mysql://me:hunter@2/x", "hunter@2", "sqlite:////no/hunter@2/x")
+    for driver, url in zip((True, True, False, False), urls, strict=True):
         monkeypatch.setenv("WAREHOUSE_URL", url)
         run(shop, code=3)
         said = capsys.readouterr()
         assert "source customers: the database cannot be read" in said.err
+        assert ("install that driver" in said.err) is driver
         assert "hunter" not in said.err + said.out
 
 
