@@ -14,9 +14,10 @@ from schemas.workspace import Workspace
 def named_after(before: Mapping[str, str], known: Registry, workspace: Workspace) -> dict[str, str]:
     """By connection, the name in its topics, with this workspace. `before`, `known`: of the version before.
 
+    What a log begins with, from a state directory, is known and in no topics yet: it is named by itself.
     Raises KafkaProblem where a connection would get the topics of another one.
     """
-    found, names = {**before}, {*known.connections}
+    found, names = {**named_by_themselves(known), **before}, {*known.connections}
     for connection in workspace.connections:
         if connection.name in names:
             continue

@@ -47,6 +47,12 @@ def test_a_renamed_connection_keeps_its_topics_however_often_it_is_renamed() -> 
     assert {"a": "a", "b": "a", "c": "a"} == job.publish("a<c")  # and back
 
 
+def test_what_a_log_begins_with_from_a_directory_is_named_by_itself() -> None:
+    job = Published("a", "b")
+    job.named = {}
+    assert {"a": "a", "b": "b", "c": "b"} == job.publish("a", "c<b")
+
+
 def test_the_old_name_stays_in_the_file_and_renames_nothing_more() -> None:
     assert {"new": "new"} == Published("new<old").named
 
