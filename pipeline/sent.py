@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from pipeline import state_db
 from pipeline.database import connect, connect_to_read, make_database, remove_beside, stamp, uri
@@ -134,7 +135,7 @@ class Receipts:
     """A connection's receipts and dead letters, as others read them while its sender writes."""
 
     def __init__(self, folder: Path, connection: str) -> None:
-        self._path = path_of(folder, connection)
+        self._path, self._connection = path_of(folder, connection), connection
         self._db: sqlite3.Connection | None = None
         if self._path.exists():
             with sqlite_errors(self._path, MEND):
@@ -187,7 +188,7 @@ class Receipts:
         return self.counters().get("delivered", 0) > 0
 
     def letters(self, after: int = 0, since: float = 0.0) -> Iterator[tuple[int, DeadLetter]]:
-        """Dead letters with the number of the call's ask, oldest first."""
+        """Dead letters with the number of the call's ask, oldest first, by the name that the connection has now."""
         while rows := self._rows(
             "SELECT number, ask, letter FROM letters WHERE number > ? AND at >= ? ORDER BY number LIMIT 500",
             after, int(since),
@@ -195,7 +196,8 @@ class Receipts:
             after = rows[-1][0]
             with sqlite_errors(self._path, MEND):
                 found = [(ask, _letter_of(letter)) for _, ask, letter in rows]
-            yield from found
+            for ask, letter in found:
+                yield ask, replace(letter, connection=self._connection)
 
     def reasons(self, since: float = 0.0) -> list[tuple[str, int, bytes]]:
         """Dead letters counted by reason, the most frequent first, each with its newest one."""

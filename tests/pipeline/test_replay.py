@@ -165,6 +165,17 @@ class TestCalls:
         assert 0 == shop.replay("--reason", "invalid_value")
         assert 3 == len(sent(shop))
 
+    def test_they_are_those_of_a_connection_though_it_was_renamed_since(self, shop: Shop) -> None:
+        shop.receiver.answer = refuse
+        shop.run(*ANA)
+        shop.receiver.answer = accept
+        text = shop.workspace.read_text()
+        shop.workspace.write_text(text.replace("  - name: hook\n", "  - name: crm\n    was: hook\n"))
+        shop.run()
+        sent(shop)
+        assert 0 == shop.replay("--connection", "crm")
+        assert 3 == len(sent(shop))
+
     def test_masked_dead_letters_can_be_replayed(self, shop: Shop) -> None:
         shop.receiver.answer = refuse
         shop.run(*ANA, more=("--mask-dead-letters",))
