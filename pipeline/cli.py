@@ -126,7 +126,7 @@ def _parser(given: Sequence[str]) -> Parser:
             formatter_class=Help,
             allow_abbrev=False,
         )
-        command.set_defaults(refuse=command.error)  # with its own usage
+        command.set_defaults(refuse=command.error, default_of=command.get_default)  # with its own usage
         if name == called:
             import_module(module).add_arguments(command)
     return parser

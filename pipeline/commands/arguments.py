@@ -2,11 +2,19 @@
 
 import argparse
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from schemas.workspace import UNITS
+
+
+def refuse_given(args: argparse.Namespace, options: Iterable[str], why: str) -> None:
+    """End with the command's usage where one of these was given, since nothing would come of it."""
+    for name in options:
+        if getattr(args, name) != args.default_of(name):
+            args.refuse(f"--{name.replace('_', '-')} {why}")
 
 
 def time(text: str) -> datetime:

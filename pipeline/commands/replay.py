@@ -4,11 +4,20 @@ import argparse
 from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
-from pipeline.commands.arguments import time
+from pipeline.commands.arguments import refuse_given, time
 from pipeline.commands.engine_options import wrong_option
 from pipeline.commands.exits import DONE, PERSON, ended, wrong
 from pipeline.commands.output import counted, show_table
-from pipeline.commands.run import add_reading_arguments, add_run_arguments, carry_out, loaded, mute_beam, run_options
+from pipeline.commands.run import (
+    BOUNDED,
+    SENDING,
+    add_reading_arguments,
+    add_run_arguments,
+    carry_out,
+    loaded,
+    mute_beam,
+    run_options,
+)
 from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 from pipeline.problems import closest
 from schemas.dead_letters import BAD_RECORD
@@ -81,9 +90,10 @@ def _of_job(args: argparse.Namespace) -> int:
     from pipeline.streaming.kafka import read_options
     from pipeline.streaming.replaying import Replaying
 
-    if args.state or args.beam_arguments:
-        given = "--state" if args.state else args.beam_arguments[0]
-        return wrong("replay", f"{given} does not go with --log, where the job's dead letters are; leave it out")
+    others = ("accept_changes", "runner", *SENDING, *(each for each in BOUNDED if each in vars(args)))
+    refuse_given(args, others, "does not go with --log, where the job and its senders do the rest; leave it out")
+    if args.beam_arguments:
+        args.refuse(f"unrecognized arguments: {' '.join(args.beam_arguments)}")
     options = read_options(args.kafka_options) if args.kafka_options else {}
     replaying = Replaying(log_of(args, options), args.dry_run)
     if fault := _wrong_choice(args, replaying.version.workspace()):

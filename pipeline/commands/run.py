@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from pipeline.commands.arguments import address, bound, duration, share, time
+from pipeline.commands.arguments import address, bound, duration, refuse_given, share, time
 from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
 from pipeline.commands.exits import AGAIN, DONE, PERSON, REJECTED, USAGE, wrong
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
-from pipeline.commands.streaming import add_streaming_arguments, run_streaming
+from pipeline.commands.streaming import STREAMING, add_streaming_arguments, run_streaming
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets
 from schemas.workspace import Workspace
@@ -126,6 +126,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXIT_CODES
 
 
+# Options that mean nothing to a job that goes on for ever.
+BOUNDED = ("state", "new_state", "plan", "max_drift", "stop_after", "max_bad", "max_rejected", "now")
+
+
 def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command that sends has in common."""
     add = parser.add_argument_group("sending").add_argument
@@ -150,13 +154,17 @@ def add_sending_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mask-dead-letters", action="store_true", help="leave identifiers and values of people out of dead letters")
 
 
+SENDING = ("gateway", "retry_for", "connect_timeout", "read_timeout", "max_reject_rate", "mask_dead_letters")
+
+
 def run(args: argparse.Namespace) -> int:
     """Do one run; the exit code. Raises WorkspaceError."""
     mute_beam()
     if args.streaming:
-        if args.full_refresh:
-            args.refuse("--full-refresh of a streaming job goes with `publish`")
+        refuse_given(args, ["full_refresh"], "of a streaming job goes with `publish`")
+        refuse_given(args, BOUNDED, "has no meaning for a streaming job, which does not end; leave it out")
         return run_streaming(args)
+    refuse_given(args, STREAMING, "is of a streaming job; add --streaming, or leave it out")
     if not args.state:
         args.refuse("the following arguments are required: --state")
     if fault := wrong_option(args):

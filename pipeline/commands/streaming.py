@@ -27,6 +27,10 @@ TOKENS = (
 )
 
 
+# Options of `run` that count only with --streaming.
+STREAMING = ("log", "kafka_options", "start", "bootstrap", "partitions", "senders", "detach")
+
+
 def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     """What `run` takes besides, with --streaming."""
     add = parser.add_argument_group("streaming (docs/streaming.md)").add_argument

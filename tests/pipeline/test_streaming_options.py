@@ -1,9 +1,10 @@
-"""The options file of Kafka: no secret is in it, for options travel in a job."""
+"""Options of `run --streaming`, and the options file of Kafka: no secret is in it, for options travel in a job."""
 
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.streaming.kafka import WrongAddress, read_options
 
 
@@ -32,3 +33,21 @@ def test_what_is_no_secret_is_written_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "options"
     file.write_text("# TLS\nssl.key.location=/etc/kafka/key.pem\nsasl.username=me\n")
     assert read_options(file) == {"ssl.key.location": "/etc/kafka/key.pem", "sasl.username": "me"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--streaming", "--stop-after", "5m"], "--stop-after has no meaning for a streaming job"),
+        (["--streaming", "--state", "s"], "--state has no meaning for a streaming job"),
+        (["--streaming", "--full-refresh", "hook/vip"], "--full-refresh of a streaming job goes with `publish`"),
+        (["--state", "s", "--detach"], "--detach is of a streaming job; add --streaming"),
+        (["--state", "s", "--log", "kafka://localhost:1/shop"], "--log is of a streaming job; add --streaming"),
+    ],
+)
+def test_an_option_of_which_nothing_would_come_is_refused(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", *options])
+    assert words in " ".join(capsys.readouterr().err.split())

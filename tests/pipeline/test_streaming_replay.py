@@ -108,7 +108,9 @@ def test_letters_are_chosen_as_those_of_runs(wanted: Wanted, number: int) -> Non
         ([], "one of the following arguments is required: --state, or --log for those of a streaming job"),
         (["--log", "shop"], "expected kafka://HOST:PORT/NAME"),
         (["--log", "kafka://localhost:1/shop", "--state", "s"], "--state does not go with --log"),
-        (["--log", "kafka://localhost:1/shop", "--parallelism=2"], "--parallelism=2 does not go with --log"),
+        (["--log", "kafka://localhost:1/shop", "--parallelism=2"], "unrecognized arguments: --parallelism=2"),
+        (["--log", "kafka://localhost:1/shop", "--gateway", "http://x"], "--gateway does not go with --log"),
+        (["--log", "kafka://localhost:1/shop", "--stop-after", "5m"], "--stop-after does not go with --log"),
     ],
 )
 def test_what_is_asked_wrongly_is_said(options: list[str], words: str, capfd: pytest.CaptureFixture[str]) -> None:
