@@ -1,12 +1,13 @@
 """The streaming job: events per second through its folds, and how long from a topic to the vendor.
 
-    python -m benchmarks.streaming [--flink] [--people 10000] [--rate 200] [--seconds 20]
+    python -m benchmarks.streaming [--flink] [--people 10000] [--rate 200] [--seconds 20] [--refusing]
 
 A broker and an engine on this machine (`scripts/install_engines.sh`), the job with one worker process, a sender, and a
 vendor that takes whatever comes. When the job has made its first call, the topic gets the events of so many people, as
 fast as it takes them: four of each, the last two saying nothing new. Measured is until all their calls are in their
 topic. Then it gets so many changes a second, of people who are known: measured is from each to its call, and from there
-to the vendor.
+to the vendor. With `--refusing` all of it goes to a second vendor too; then as many changes are written while that one
+answers 503 to everything.
 """
 
 import argparse
@@ -46,12 +47,33 @@ connections:
     settings: {url: "https://hook.example/in"}
     syncs: [{computation: score, as: identify}]
 """
+SECOND = """\
+  - name: second
+    destination: webhook
+    cap: 1000/s
+    settings: {url: "https://second.example/in"}
+    syncs: [{computation: score, as: identify}]
+"""
 _PATIENCE = 600.0  # seconds
 _call = Decoder(Call).decode
 
 
+class Second:
+    """What the second vendor heard: the last value of each person, and how many messages. It may refuse them all."""
+
+    def __init__(self) -> None:
+        self.refuses, self.messages, self.last = False, 0, dict[str, int]()
+
+    def hear(self, message: dict[str, Any]) -> int:
+        if self.refuses:
+            return 503
+        self.messages += 1
+        self.last[message["userId"]] = message["traits"]["score"]
+        return 200
+
+
 @contextmanager
-def vendor(heard: dict[Any, float]) -> Iterator[str]:
+def vendor(heard: dict[Any, float], second: Second) -> Iterator[str]:
     """Notes when each value came."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -59,8 +81,12 @@ def vendor(heard: dict[Any, float]) -> Iterator[str]:
 
         def do_POST(self) -> None:
             message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            heard.setdefault(message["traits"]["score"], time.time())
-            self.send_response(200)
+            status = 200
+            if self.path.startswith("/second.example"):
+                status = second.hear(message)
+            else:
+                heard.setdefault(message["traits"]["score"], time.time())
+            self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -142,14 +168,14 @@ def is_read(log: Kafka) -> bool:
         consumer.close()
 
 
-def changes(write: Callable[[list[bytes]], object], people: int, rate: int, seconds: int) -> dict[int, float]:
+def changes(write: Callable[[list[bytes]], object], people: int, rate: int, values: range) -> dict[int, float]:
     """So many a second; when each value was written."""
     sent = dict[int, float]()
     began = time.monotonic()
-    for number in range(rate * seconds):
+    for number, value in enumerate(values):
         time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        sent[number + 1] = time.time()
-        write([event("trait", number % people, computation="score", value=number + 1)])
+        sent[value] = time.time()
+        write([event("trait", value % people, computation="score", value=value)])
     return sent
 
 
@@ -178,23 +204,44 @@ def shares(name: str, seconds: list[float]) -> None:
     print(f"    {name}: p50 {cuts[49]:.2f} s, p95 {cuts[94]:.2f} s, p99 {cuts[98]:.2f} s")
 
 
+class Told:
+    """Changes, and how long each takes to the vendor."""
+
+    def __init__(
+        self, log: Kafka, heard: dict[Any, float], write: Callable[[list[bytes]], object], options: argparse.Namespace
+    ) -> None:
+        self._log, self._heard, self._write, self._options = log, heard, write, options
+
+    def measure(self, values: range, what: str) -> None:
+        calls: dict[Any, float] = {}
+        with following(self._log, calls):
+            sent = changes(self._write, self._options.people, self._options.rate, values)
+            waits(lambda: self._heard.keys() >= sent.keys())
+        print(f"{self._options.rate} changes a second for {self._options.seconds} s, {what}:")
+        shares("into the topic of calls", [calls[value] - at for value, at in sent.items()])
+        shares("from there to the vendor", [self._heard[value] - calls[value] for value in sent])
+        shares("in all", [self._heard[value] - at for value, at in sent.items()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
     parser.add_argument("--flink", action="store_true")
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200, help="changes a second")
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--refusing", action="store_true", help="with a second vendor that refuses everything")
     options = parser.parse_args()
     print(facts())
     heard: dict[Any, float] = {}
+    second = Second()
     with ExitStack() as stack:
         root = Path(stack.enter_context(TemporaryDirectory()))
         os.environ["XDG_STATE_HOME"] = str(root / "user")
         kafka = stack.enter_context(broker(root / "kafka"))
         beam = [*stack.enter_context(cluster(root / "flink")).beam, "--parallelism=1"] if options.flink else PRISM
-        gateway = stack.enter_context(vendor(heard))
+        gateway = stack.enter_context(vendor(heard, second))
         workspace = root / "workspace.yaml"
-        workspace.write_text(WORKSPACE)
+        workspace.write_text(WORKSPACE + SECOND * options.refusing)
         place, log = f"kafka://{kafka.servers}/profiles", address(f"kafka://{kafka.servers}/log")
         write, at = writer(place), ("--log", f"kafka://{kafka.servers}/log")
         job = ("run", "--streaming", "--workspace", workspace, "--events", place, *at, *beam)
@@ -209,14 +256,21 @@ def main() -> None:
         print(f"{options.people:,} people told within {time.monotonic() - began:.1f} s of the sender's start")
         waits(lambda: is_read(log))
         print(f"their receipts folded within {time.monotonic() - began:.1f} s")
-        calls: dict[Any, float] = {}
-        with following(log, calls):
-            sent = changes(write, options.people, options.rate, options.seconds)
-            waits(lambda: heard.keys() >= sent.keys())
-        print(f"{options.rate} changes a second for {options.seconds} s, all told:")
-        shares("into the topic of calls", [calls[value] - at for value, at in sent.items()])
-        shares("from there to the vendor", [heard[value] - calls[value] for value in sent])
-        shares("in all", [heard[value] - at for value, at in sent.items()])
+        number = options.rate * options.seconds
+        told = Told(log, heard, write, options)
+        told.measure(range(1, number + 1), "all told")
+        if options.refusing:
+            waits(lambda: second.messages >= len(heard) and is_read(log))
+            before, second.refuses = second.messages, True
+            told.measure(range(number + 1, 2 * number + 1), "while the second vendor refuses everything")
+            second.refuses = False
+            newest = {f"u{value % options.people}": value for value in range(number + 1, 2 * number + 1)}
+            began = time.monotonic()
+            waits(lambda: second.last.items() >= newest.items())
+            print(
+                f"The second vendor knows all within {time.monotonic() - began:.1f} s: {number:,} changes of "
+                f"{len(newest):,} people in {second.messages - before:,} messages"
+            )
 
 
 if __name__ == "__main__":
