@@ -74,8 +74,10 @@ def test_a_job_manager_that_is_killed(job: World, flink: Cluster) -> None:
     flink.job_manager.start()
     until(lambda: task_managers(flink.rest))
     job.job([*flink.beam, "--parallelism=2", f"--savepoint_path={last_checkpoint(flink, running)}"])
+    until(flink.jobs, lambda: "there is no job")
+    change(job, 3_000)
     job.settle()
-    assert job.quiet() <= heard + 6 * CHANGES  # what was folded behind the checkpoint, and no more
+    assert job.quiet() <= heard + 8 * CHANGES  # what was folded behind the checkpoint, and no more
 
 
 def last_checkpoint(flink: Cluster, running: str) -> str:
