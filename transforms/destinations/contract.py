@@ -52,6 +52,7 @@ class Target(NamedTuple):
 
 
 Preparation = Generator[Request, Reply, "Mapping[Target, str] | None"]
+Emptying = Generator[Request, Reply, None]
 
 
 class Destination:
@@ -149,6 +150,13 @@ class Destination:
         """
         yield from ()
         return None
+
+    def empty(self, target: Target, now: float) -> Emptying:
+        """Take everybody out of a list that this connection keeps, where the vendor can: a full refresh replaces it.
+
+        Called ahead of `prepare`, and of the first upload of the refresh. `now`: seconds since 1970.
+        """
+        yield from ()
 
     def route(self, call: Call) -> str:
         """Calls with the same route may share a request; those of a list only with its own, in the same direction."""
@@ -283,6 +291,7 @@ __all__ = [
     "Conversation",
     "Delivered",
     "Destination",
+    "Emptying",
     "File",
     "Form",
     "Identifier",

@@ -77,6 +77,7 @@ def enter(
     notices += _told_again(registry, known)
     for place in sorted({*refresh} - {*registry.refreshing}):
         registry.refreshing.append(place)
+        registry.syncs[place].refreshed = now
         notices.append(Notice(f"{place}: everything that was told is told once more"))
     return registry, notices
 

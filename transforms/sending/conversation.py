@@ -7,10 +7,11 @@ batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · bl
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import groupby, zip_longest
 from random import Random
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -27,7 +28,7 @@ from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
 from transforms.sending.log import Attempt
-from transforms.sending.needs import Needs
+from transforms.sending.needs import Needs, to_empty
 from transforms.sending.suspects import Accusation, Suspects
 from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.words import fault, place
@@ -52,18 +53,19 @@ class Conversations:
         books: Books,
         blame: Blame,
         keys: Keys,
-        facts: Iterable[str],
+        facts: Mapping[str, Any],
         clock: Callable[[], float],
         wall: Callable[[], float],
         begin: Callable[[list[Item], Accusation], None],
     ) -> None:
-        """`facts`: names of the facts. `begin` a conversation about calls that are refused for their own fault."""
+        """`facts`: of earlier processes. `begin` a conversation about calls that are refused for their own fault."""
         self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
         self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
         self._books, self._keys = books, keys
         self._clock, self._wall, self._begin = clock, wall, begin
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
-        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, clock, wall)
+        full = to_empty(delivery.active, facts, wall() + delivery.ahead)
+        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, full, clock, wall)
         self._faults = 0
         self._in_jobs: dict[int, str] = {}  # jobs that are not over, by ask
         self._random = Random()

@@ -1,8 +1,9 @@
 """Needs: what calls of a key need at the vendor (a list, a field): made or found ahead of them, and made again."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from typing import Any
 
 from schemas.calls import Call
 from schemas.outcomes import Blocked
@@ -12,12 +13,25 @@ from transforms.logic.blame import Keys
 from transforms.logic.lanes import Item
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
+from transforms.sending.delivery import Active
 from transforms.sending.log import REMADE
 from transforms.sending.suspects import Suspects
 from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
 
 MEMORY = "memory"  # the fact that holds what the destination remembers
 LOST = "lost:"  # of a `form/key`: the vendor did not have it any more
+_DAY = 86_400.0
+EMPTIED = "emptied:"  # of a slot: when the full refresh was asked for which its list was emptied
+
+
+def to_empty(active: Mapping[int, Active], facts: Mapping[str, Any], now: float) -> dict[int, int]:
+    """By the slots of lists that are to be emptied: when the full refresh was asked. `now`: seconds since 1970.
+
+    Not for one that is older than a day: where it is not known that the list was emptied then, the log is an older
+    copy, and everybody was told again meanwhile.
+    """
+    asked = {slot: each.refreshed for slot, each in active.items() if each.refreshed > (now - _DAY) * 1e6}
+    return {slot: at for slot, at in asked.items() if at > facts.get(f"{EMPTIED}{slot}", 0)}
 
 
 class Needs:
@@ -31,18 +45,20 @@ class Needs:
         books: Books,
         suspects: Suspects,
         report: Report,
-        lost: Iterable[str],
+        facts: Mapping[str, Any],
+        full: Mapping[int, int],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        """`lost`: facts of earlier processes that say what the vendor did not have any more."""
+        """`facts`: of earlier processes. `full`: see `to_empty`."""
         self._destination, self._attempts, self._keys = destination, attempts, keys
         self._books, self._suspects, self._report, self._clock = books, suspects, report, clock
         self.any = type(destination).prepare is not Destination.prepare
         self._lock = asyncio.Lock()
         self._prepared: set[Target] = set()
         self._remembered = deepcopy(destination.memory)
-        self._lost = {name for name in lost if name.startswith(LOST)}
+        self._lost = {name for name in facts if name.startswith(LOST)}
+        self._full = {**full}
         self._wall = wall
 
     async def prepare(self, calls: Sequence[Call]) -> None:
@@ -81,12 +97,23 @@ class Needs:
 
     async def _ask_for(self, targets: Mapping[Target, Call]) -> Mapping[Target, str]:
         """Prepare them; the refusals. What the vendor made though its answer was lost is found the second time."""
+        for target, sample in targets.items():
+            if sample.slot in self._full:
+                await self._empty(target, sample.slot)
         talk = Talk(1)
         refusals = await self._attempts.converse(self._destination.prepare(targets), talk)
         if refusals and (talk.maybe or talk.unread):
             again = {target: targets[target] for target in refusals}
             refusals = await self._attempts.converse(self._destination.prepare(again), Talk(1))
         return refusals or {}
+
+    async def _empty(self, target: Target, slot: int) -> None:
+        """Before a full refresh uploads everybody to a list again: take everybody out, where the vendor can."""
+        try:
+            await self._attempts.converse(self._destination.empty(target, self._wall()), Talk(1))
+        except (Divided, Accused) as end:  # the refresh goes on: it adds and removes whom it knows
+            self._destination.note(f"the list {target.key!r} was not emptied ahead of its refresh: {end}")
+        self._books.remember({f"{EMPTIED}{slot}": self._full.pop(slot)})
 
     def _lose(self, target: Target) -> None:
         """The vendor does not have any more what a target needs. What was made of it before is that which is gone."""
