@@ -135,7 +135,7 @@ def test_everything_that_is_written_is_there_when_the_log_is_opened_again(db: St
             Writing(
                 marks={2: Mark(5.5, True, 7.5, "job-7"), 3: Mark(since=4.0)},
                 receipts=[receipt],
-                dead_letters=[(1, letter("refused", payload={"profile_id": "p1"}))],
+                dead_letters=[(1, letter("refused", connection=HOOK, payload={"profile_id": "p1"}))],
                 facts={"lists": {"vip": 7}, "gone": 1},
             )
         )
@@ -150,7 +150,7 @@ def test_everything_that_is_written_is_there_when_the_log_is_opened_again(db: St
         )
     receipts = Receipts(db.folder, HOOK)
     assert [receipt] == [told.receipt for told in receipts.after(0, 10)]
-    assert [(1, letter("refused", payload={"profile_id": "p1"}))] == [*receipts.letters()]
+    assert [(1, letter("refused", connection=HOOK, payload={"profile_id": "p1"}))] == [*receipts.letters()]
     assert (1, {"delivered": 1}, True) == (newest_letter(db.folder, HOOK), receipts.counters(), receipts.acknowledged())
     receipts.close()
 
