@@ -27,6 +27,7 @@ PEOPLE = 1_000_000  # of a sync whose batches are full
 class Route(NamedTuple):
     """Calls that share requests, and what one full batch of them takes."""
 
+    name: str
     calls: int  # in the batch
     a_person: float  # calls of the route, for one person
     asked: Counter[str]  # requests of the batch, by endpoint class
@@ -81,7 +82,7 @@ def foresee(kind: type[Destination]) -> Foreseen:
             told.deliver([item.call for item in batch])
             asked = Counter(request.endpoint for request in told.sent[before:])
             objects, route = len({item.unit for item in batch}), batch[0].route
-            routes[route] = Route(len(batch), of_route[route] / number, asked, objects)
+            routes[route] = Route(route, len(batch), of_route[route] / number, asked, objects)
         for item in batch:
             lanes.done(item)
     return Foreseen(once, list(routes.values()), tuple(kind.limits))

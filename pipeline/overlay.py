@@ -13,7 +13,7 @@ _GONE = b""  # stands for the state of a profile that is no more
 _PLANNED = (
     """CREATE TABLE planned (
     connection TEXT, sync TEXT, form TEXT, what TEXT, cause TEXT, route TEXT, profile TEXT, identifier TEXT,
-    ask INTEGER, replaces INTEGER, netted INTEGER, lacks INTEGER, call BLOB
+    ask INTEGER, replaces INTEGER, netted INTEGER, lacks INTEGER, unit INTEGER, call BLOB
 )""",
     "CREATE INDEX planned_by_ask ON planned (connection, ask)",
 )
@@ -31,6 +31,7 @@ class PlannedCall(Struct, frozen=True):
     call: Call
     netted: bool  # the vendor has its value, unless what it replaces was sent
     lacks: bool  # a key that the vendor requires is not known
+    unit: bool  # it is the first of what travels as one object
 
 
 class Overlay(StateDb):
@@ -114,12 +115,12 @@ class PlanPortion(Portion):
 
     def plan(self, calls: Iterable[PlannedCall]) -> None:
         self._db.executemany(
-            "INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO planned VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     each.connection, each.sync, each.form, each.what, each.cause, each.route, each.call.profile_id,
                     ":".join(each.call.identifier), each.call.ask, each.call.replaces, each.netted, each.lacks,
-                    encode_call(each.call),
+                    each.unit, encode_call(each.call),
                 )
                 for each in calls
             ],

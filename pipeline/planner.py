@@ -1,6 +1,6 @@
 """The planner: a decider that writes its calls into a plan, with what they tell and why, and not into the state."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Hashable, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -74,14 +74,14 @@ class Planner(Decider):
         syncs, before = syncs_by_slot(self.plan), self.overlay.before
         after, states = {**before, **portion.states}, dict[str, tuple[ProfileState, ProfileState]]()
         for connection in self.plan.connections:
-            planned = []
+            planned, units = [], set[tuple[str, Hashable]]()
             for call in portion.calls.get(connection.name, []):
                 who = call.profile_id
                 if who not in states:
                     states[who] = _state(before, who), _state(after, who)
                 facts = self._facts.get(who, self._through)
                 cause = cause_of(call, *states[who], facts, syncs.get(call.slot))
-                planned.append(self._planned(connection, call, what_of(call, syncs.get(call.slot)), cause))
+                planned.append(self._planned(connection, call, what_of(call, syncs.get(call.slot)), cause, units))
             transaction.plan(planned)
 
     def _made(self) -> dict[str, Destination]:
@@ -90,7 +90,15 @@ class Planner(Decider):
         known = tuple(each for each in self._workspace.connections if each.name in names)
         return destinations(replace(self._workspace, connections=known))
 
-    def _planned(self, connection: ConnectionPlan, call: Call, what: What, cause: Cause) -> PlannedCall:
+    def _planned(
+        self, connection: ConnectionPlan, call: Call, what: What, cause: Cause, units: set[tuple[str, Hashable]]
+    ) -> PlannedCall:
+        """`units`: of the calls before this one; those of a person come together."""
+        destination = self._vendors[connection.name]
+        route = "" if call.kind == "cancel" else destination.route(call)
+        unit = route, None if call.kind == "cancel" else destination.unit(call)
+        new = unit not in units
+        units.add(unit)
         sends = call.kind not in ("cancel", "delete", "group")  # no account is asked for what people need
         return PlannedCall(
             connection.name,
@@ -98,10 +106,11 @@ class Planner(Decider):
             _form(call),
             what,
             cause,
-            "" if call.kind == "cancel" else self._vendors[connection.name].route(call),
+            route,
             call,
             netted=call.kind == "cancel" or (bool(call.replaces) and call.before == digest(call.value)),
             lacks=sends and not connection.required.keys() <= call.traits.keys(),
+            unit=new,
         )
 
 

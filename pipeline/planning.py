@@ -232,7 +232,9 @@ def _ahead(db: StateDb, connection: Connection, destination: Destination, waitin
         name,
     )
     ((replaced,),) = db.rows("SELECT count(*) FROM planned WHERE connection = ? AND replaces > 0", name)
-    routes = db.rows("SELECT route, count(*) FROM planned WHERE connection = ? AND NOT netted GROUP BY 1", name)
+    routes = db.rows(
+        "SELECT route, count(*), sum(unit) FROM planned WHERE connection = ? AND NOT netted GROUP BY 1", name
+    )
     found = Ahead(
         waiting=waiting,
         made=made_,
@@ -254,7 +256,11 @@ def _ahead(db: StateDb, connection: Connection, destination: Destination, waitin
     )
 
 
-def _filled(destination: Destination, routes: Sequence[tuple[str, int]]) -> float:
-    """Calls in a request, where every batch is as full as it can be: calls of two routes share none."""
-    requests = sum(-(-number // destination.batch_of(route).items) for route, number in routes)
-    return sum(number for _, number in routes) / requests if requests else destination.batch.items
+def _filled(destination: Destination, routes: Sequence[tuple[str, int, int]]) -> float:
+    """Calls in a request, where every batch is as full as it can be: calls of two routes share none.
+
+    `routes`: each with its calls and the units in them.
+    """
+    requests = sum(destination.batch_of(route).asked(units) for route, _, units in routes)
+    calls = sum(number for _, number, _ in routes)
+    return calls / requests if requests else destination.batch.items / destination.batch.asked(destination.batch.items)

@@ -103,8 +103,9 @@ def announce(console: Console, run: Run) -> None:
 
 
 def _ahead_of(destination: Destination, connection: Connection, waiting: int) -> str:
-    limits, items = effective_limits(type(destination).limits, connection), destination.batch.items
-    requests, seconds = ahead(waiting, items, limits)
+    limits, batch = effective_limits(type(destination).limits, connection), destination.batch
+    items = batch.items
+    requests, seconds = ahead(waiting, items / batch.asked(items), limits)
     told = f"{counted(waiting, 'call')} to send"
     if items > 1:
         told += f" in about {counted(requests, 'request')}"

@@ -26,11 +26,18 @@ class Limit:
 
 @dataclass(frozen=True)
 class Batch:
-    """How much one request takes: distinct `unit`s, and bytes of body; and how many requests may be under way."""
+    """How much one conversation takes: distinct `unit`s, and bytes of a body; and how many may be under way."""
 
     items: int = 1
     bytes: int = 1_000_000
     at_once: int = 0  # of the route; 0: as many as the connection has
+    # What a vendor that knows nobody yet is asked, for estimates:
+    requests: int = 1  # by a conversation
+    each: int = 0  # and besides for each unit in it
+
+    def asked(self, units: int) -> int:
+        """Requests for so many units, in full batches."""
+        return -(-units // self.items) * self.requests + units * self.each
 
 
 @dataclass(frozen=True)

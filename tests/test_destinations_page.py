@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.destinations import compare
+from sandbox.examples import connected
 from scripts.destinations_page import PAGE, foreseen, row
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
@@ -23,7 +24,12 @@ def test_every_destination_is_on_the_page() -> None:
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.slug) for kind in OWN if kind.batch.items <= SMALL])
 def test_the_figures_are_those_of_the_code(kind: type[Destination], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert f"| {' | '.join(row(kind, foreseen(kind)))} |" in LINES, "the page is old: make docs"
+    sync = foreseen(kind)
+    assert f"| {' | '.join(row(kind, sync))} |" in LINES, "the page is old: make docs"
+    workspace, connection = connected(kind, kind.forms[:1])
+    destination = kind(workspace, connection)
+    asked = {route.name: destination.batch_of(route.name).asked(route.objects) for route in sync.routes}
+    assert {route.name: route.asked.total() for route in sync.routes} == asked, "see Batch.requests"
 
 
 @pytest.mark.parametrize("slug", ["hubspot", "marketo", "facebook-custom-audiences", "intercom", "webhook"])

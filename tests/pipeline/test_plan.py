@@ -16,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from pipeline.cli import main
 from pipeline.decider import Decider, enter_workspace, write_registry
 from pipeline.log import SqliteLog
 from pipeline.overlay import Overlay
 from pipeline.planner import Planner
 from pipeline.state_db import StateDb, decode_call
 from pipeline.vendors import destinations, vendors
+from sandbox.testing import running_sandbox
 from schemas.calls import Call
 from schemas.outcomes import Reason
 from schemas.receipts import receipt_of
@@ -347,6 +349,37 @@ class TestApproval:
 def test_an_unreadable_file_ends_a_plan_as_it_ends_a_run(shop: Shop, capsys: Capture) -> None:
     (shop.root / "cut.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00")
     plan(shop, "--new-state", "--events", str(shop.root / "cut.jsonl.gz"), code=3)
+
+
+SUPPORT = """\
+workspace: shop
+computations: [{name: Vip, kind: audience}, {name: Score, kind: trait}]
+connections:
+  - name: support
+    destination: zendesk
+    settings: {subdomain: acme, oauth_token: "${ZENDESK_TOKEN}"}
+    syncs: [{computation: vip}, {computation: score}]
+"""
+
+
+def test_requests_of_a_first_sync_are_those_that_the_vendor_gets(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZENDESK_TOKEN", "very-secret-token")
+    shop.workspace.write_text(SUPPORT)
+    people = [
+        each
+        for n in range(30)
+        for each in (profile(f"u{n}", DAY_1, f"u{n}@x.example"), vip(f"u{n}", DAY_1), score(f"u{n}", DAY_1, n))
+    ]
+    path = shop.root / "plan.json"
+    events = write_events(shop.root / "all.jsonl", *people)
+    plan(shop, "--new-state", "--events", str(events), "--out", str(path))
+    foreseen = json.loads(path.read_text())["connections"]["support"]["requests"]
+    with running_sandbox() as sandbox:
+        common = ["--workspace", str(shop.workspace), "--state", str(shop.state), "--gateway", sandbox.url]
+        assert 0 == main(["run", *common, "--new-state", "--events", str(events)])
+        (sent,) = (each["requests"] for each in sandbox.stats() if each["destination"] == "zendesk")
+    ahead = 4  # the fields, looked for and made
+    assert foreseen + ahead == sent
 
 
 def test_what_failed_before_and_is_tried_again_is_counted(shop: Shop, capsys: Capture) -> None:

@@ -62,7 +62,7 @@ class Eloqua(Destination):
     forms = ("identify", "list")
     identifiers = ("email",)
     limits = (Limit(2_000, 3_600.0, "imports", LIMITS),)
-    batch = Batch(5_000, 8_000_000, at_once=2)  # 32 MB are taken
+    batch = Batch(5_000, 8_000_000, at_once=2, requests=3)  # 32 MB are taken
     flush_every: ClassVar[Mapping[Form, float]] = {"list": 3_600.0}
     forgets = True
     auth = Pod()

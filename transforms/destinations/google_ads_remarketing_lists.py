@@ -71,7 +71,7 @@ class GoogleAdsRemarketingLists(Destination):
     identifiers: tuple[str, ...] = ("email", "phone", "ios.idfa", "android.idfa", "user_id")
     one_record = {"phone": "attach"}
     limits = (Limit(300, 60.0, source=LIMITS), Limit(100_000, 86_400.0, source=LIMITS))
-    batch = Batch(10_000, 8_000_000)
+    batch = Batch(10_000, 8_000_000, requests=2)
     concurrency = 4
     flush_every: ClassVar[Mapping[Form, float]] = {"list": 6 * 3_600.0}
     usable_from = 100

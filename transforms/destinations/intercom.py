@@ -9,6 +9,7 @@ from transforms.destinations.auth import Bearer, filled
 from transforms.destinations.contract import (
     CAPS_TABLE,
     ApiVersion,
+    Batch,
     Blocked,
     Call,
     Conversation,
@@ -57,6 +58,7 @@ class Intercom(Plain):
     auth = Bearer("{access_token}")
     api_version = ApiVersion(VERSION, source="https://developers.intercom.com/docs/build-an-integration/learn-more")
     limits = (Limit(8, source=CAPS_TABLE),)
+    batch = Batch(requests=2)  # the contact is looked for
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Access to one workspace."""

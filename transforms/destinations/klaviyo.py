@@ -45,7 +45,7 @@ class Klaviyo(Plain):
     names = {"email": "email", "phone": "phone_number", "user_id": "external_id"}
     one_record = {"phone": "attach", "user_id": "attach"}
     auth = Header("authorization", "Klaviyo-API-Key {api_key}")
-    batch = Batch(1_000, 4_000_000)  # a job of profiles takes 10,000; one of events 1,000
+    batch = Batch(1_000, 4_000_000, requests=2)  # a job of profiles takes 10,000; one of events 1,000
     api_version = ApiVersion(REVISION, date(2028, 7, 15), _LIFE)
     # Bursts and steady rate of both kinds of job.
     limits = (Limit(10, source=_BULK), Limit(150, 60.0, source=_BULK))

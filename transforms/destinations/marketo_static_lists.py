@@ -99,7 +99,7 @@ class MarketoStaticLists(Account):
 
     def batch_of(self, route: str) -> Batch:
         """Ten imports wait at most, and a list takes one at a time: they are few, and big."""
-        return Batch(300_000, 9_000_000, at_once=1) if route.startswith("add:") else self.batch
+        return Batch(300_000, 9_000_000, at_once=1, requests=2) if route.startswith("add:") else self.batch
 
     def deliver(self, calls: Sequence[Call]) -> Conversation:
         key = calls[0].key

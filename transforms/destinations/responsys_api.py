@@ -108,7 +108,7 @@ class Responsys(Destination):
     identifiers = tuple(COLUMNS)
     one_record = {"email": "attach", "phone": "attach"}
     limits = (Limit(3, source="https://segment.com/docs/personas/using-personas-data/"),)
-    batch = Batch(MOST, 1_000_000, at_once=1)
+    batch = Batch(MOST, 1_000_000, at_once=1, requests=2)
     concurrency = 2  # Oracle wants one request after the other
     auth = Token()
     Settings = Account

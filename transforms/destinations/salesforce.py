@@ -72,7 +72,7 @@ class Salesforce(Destination):
     identifiers = ("email",)
     limits = (Limit(5, source=CAPS_TABLE),)
     api_version = ApiVersion(VERSION, None, f"{GUIDE}api_rest_eol.htm")
-    batch = Batch(200, 2_000_000)
+    batch = Batch(200, 2_000_000, requests=2)
     concurrency = 20  # 25 requests that take long may be under way in an org
     columns_first = True
     auth = LOGIN

@@ -49,7 +49,7 @@ class MarketingCloudLists(Account):
     )
     forms = ("list",)
     # 30,000 rows are taken in a job; one job at a time into a data extension, for rows that two write are locked.
-    batch = Batch(28_000, 5_000_000, at_once=1)
+    batch = Batch(28_000, 5_000_000, at_once=1, requests=2)
     flush_every: ClassVar[Mapping[Form, float]] = {"list": 3600.0}
 
     class Settings(Access, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -65,7 +65,7 @@ class Contacts(Destination):
     identifiers = tuple(NAMES)
     one_record = {"phone": "none", "user_id": "none", "anonymous_id": "none"}
     limits = (Limit(100, source=CAPS_TABLE),)
-    batch = Batch(5_000, 5_500_000)  # 30,000 and 6 MB are taken; a smaller job says more about its contacts
+    batch = Batch(5_000, 5_500_000, requests=2)  # 30,000 and 6 MB are taken; a smaller job says more about its contacts
     auth = Bearer("{api_key}")
 
     class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

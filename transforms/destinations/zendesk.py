@@ -204,7 +204,7 @@ class Zendesk(Destination):
 
     def batch_of(self, route: str) -> Batch:
         """One conversation asks who is known for many users; those who are new may take a request each (`batch`)."""
-        return Batch(MOST) if route == "identify" else self.batch
+        return Batch(MOST, each=1) if route == "identify" else self.batch
 
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):

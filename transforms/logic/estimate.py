@@ -20,7 +20,7 @@ class Ahead(NamedTuple):
 
 def ahead(calls: int, per_request: float, limits: Sequence[Limit]) -> Ahead:
     """At so many calls per request, under the slowest of these caps. More where a vendor is slower than its cap."""
-    requests = ceil(calls / max(per_request, 1.0))
+    requests = ceil(calls / (per_request or 1.0))
     cap = slowest(limits)
     return Ahead(requests, requests * cap.seconds / cap.requests if cap else 0.0)
 
