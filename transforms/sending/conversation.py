@@ -64,7 +64,7 @@ class Conversations:
         self._books, self._keys = books, keys
         self._clock, self._wall, self._begin = clock, wall, begin
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
-        full = to_empty(delivery.active, facts, wall() + delivery.ahead)
+        full = to_empty(delivery.active, wall() + delivery.ahead)
         self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, full, clock, wall)
         self._faults = 0
         self._in_jobs: dict[int, str] = {}  # jobs that are not over, by ask

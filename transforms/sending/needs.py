@@ -21,17 +21,16 @@ from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
 MEMORY = "memory"  # the fact that holds what the destination remembers
 LOST = "lost:"  # of a `form/key`: the vendor did not have it any more
 _DAY = 86_400.0
-EMPTIED = "emptied:"  # of a slot: when the full refresh was asked for which its list was emptied
+EMPTIED = "emptied:"  # of a `form/key`: when the full refresh was asked for which the list was emptied
 
 
-def to_empty(active: Mapping[int, Active], facts: Mapping[str, Any], now: float) -> dict[int, int]:
-    """By the slots of lists that are to be emptied: when the full refresh was asked. `now`: seconds since 1970.
+def to_empty(active: Mapping[int, Active], now: float) -> dict[int, int]:
+    """By the slots of lists: when a full refresh was asked ahead of which they are to be emptied.
 
-    Not for one that is older than a day: where it is not known that the list was emptied then, the log is an older
-    copy, and everybody was told again meanwhile.
+    `now`: seconds since 1970. Not one that is older than a day: where it is not known that the list was emptied then,
+    the log is an older copy, and everybody was told again meanwhile.
     """
-    asked = {slot: each.refreshed for slot, each in active.items() if each.refreshed > (now - _DAY) * 1e6}
-    return {slot: at for slot, at in asked.items() if at > facts.get(f"{EMPTIED}{slot}", 0)}
+    return {slot: each.refreshed for slot, each in active.items() if each.refreshed > (now - _DAY) * 1e6}
 
 
 class Needs:
@@ -58,7 +57,7 @@ class Needs:
         self._prepared: set[Target] = set()
         self._remembered = deepcopy(destination.memory)
         self._lost = {name for name in facts if name.startswith(LOST)}
-        self._full = {**full}
+        self._full, self._emptied = full, {name: at for name, at in facts.items() if name.startswith(EMPTIED)}
         self._wall = wall
 
     async def prepare(self, calls: Sequence[Call]) -> None:
@@ -98,8 +97,8 @@ class Needs:
     async def _ask_for(self, targets: Mapping[Target, Call]) -> Mapping[Target, str]:
         """Prepare them; the refusals. What the vendor made though its answer was lost is found the second time."""
         for target, sample in targets.items():
-            if sample.slot in self._full:
-                await self._empty(target, sample.slot)
+            if (asked := self._full.get(sample.slot, 0)) > self._emptied.get(EMPTIED + "/".join(target), 0):
+                await self._empty(target, asked)
         talk = Talk(1)
         refusals = await self._attempts.converse(self._destination.prepare(targets), talk)
         if refusals and (talk.maybe or talk.unread):
@@ -107,13 +106,15 @@ class Needs:
             refusals = await self._attempts.converse(self._destination.prepare(again), Talk(1))
         return refusals or {}
 
-    async def _empty(self, target: Target, slot: int) -> None:
+    async def _empty(self, target: Target, asked: int) -> None:
         """Before a full refresh uploads everybody to a list again: take everybody out, where the vendor can."""
         try:
             await self._attempts.converse(self._destination.empty(target, self._wall()), Talk(1))
         except (Divided, Accused) as end:  # the refresh goes on: it adds and removes whom it knows
             self._destination.note(f"the list {target.key!r} was not emptied ahead of its refresh: {end}")
-        self._books.remember({f"{EMPTIED}{slot}": self._full.pop(slot)})
+        done = {EMPTIED + "/".join(target): asked}
+        self._emptied |= done
+        self._books.remember(done)
 
     def _lose(self, target: Target) -> None:
         """The vendor does not have any more what a target needs. What was made of it before is that which is gone."""
