@@ -29,6 +29,8 @@ from transforms.counting import CountingFn
 from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, addressed, as_keyed
 from transforms.logic.parse import subject_of
 from transforms.logic.plan import Plan
+from transforms.logic.portion import known_of
+from transforms.logic.segment import events_of
 
 Row = tuple[str, bytes, bytes]  # topic, key, value; b"": none
 
@@ -109,28 +111,38 @@ class _AddressFn(CountingFn):
     def __init__(self, log: Kafka) -> None:
         self._ours = frozenset(map(log.topic, ("facts", "ticks", "history")))
         self._state = log.topic("state")
+        self._published = Published(log)
 
     def process(self, record: Row) -> Iterator[Any]:
-        topic, key, value = record
         self.count("records")
+        for subject, found in self._addressed(*record):
+            about_account = of_account(subject)
+            self.count("records_about_accounts", bool(about_account))
+            yield beam.pvalue.TaggedOutput("accounts", found) if about_account else found
+
+    def _addressed(self, topic: str, key: bytes, value: bytes) -> Iterator[tuple[str, Keyed]]:
+        """What a record says, each with whom it is about."""
         if topic in self._ours:
             known = _subject_of_fact(value)
-            subject, found = known or "", (key, value)
-            if known is None:  # the fold makes a dead letter of what is no event
-                found = addressed("", EventFact(value))
+            # The fold makes a dead letter of what is no event.
+            yield known or "", addressed("", EventFact(value)) if known is None else (key, value)
         elif topic == self._state:
-            if not value:
-                return
-            subject = key.decode()
-            found = addressed(subject, SnapshotFact(value))
-            if subject[:1] == "\x00" and not of_account(subject):  # of somebody who was deleted: the name is a hash
-                found = subject[1:].encode(), found[1]
+            if value:
+                subject = key.decode()
+                found = addressed(subject, SnapshotFact(value))
+                if subject[:1] == "\x00" and not of_account(subject):  # of somebody who was deleted: a hash
+                    found = subject[1:].encode(), found[1]
+                yield subject, found
         else:
-            subject = subject_of(value) or ""
-            found = addressed(subject, EventFact(value))
-        about_account = of_account(subject)
-        self.count("records_about_accounts", bool(about_account))
-        yield beam.pvalue.TaggedOutput("accounts", found) if about_account else found
+            for event in self._events(value):
+                subject = subject_of(event) or ""
+                yield subject, addressed(subject, EventFact(event))
+
+    def _events(self, value: bytes) -> Sequence[bytes]:
+        """An event, or those that a message in Segment's format says: by the workspace that is known now."""
+        if subject_of(value) is not None:
+            return (value,)
+        return events_of(value, known_of(self._published.plan(0, time.time()))) or (value,)
 
 
 _fact = msgspec.msgpack.Decoder(Addressed).decode

@@ -105,3 +105,13 @@ def test_a_broker_that_is_restarted_is_waited_for(world: World) -> None:
     world.kafka.start()
     world.write([score(f"u{number}", now(), 3_000 + number) for number in range(40)])
     world.settle()
+
+
+def test_messages_in_segments_format_are_read_from_topics(world: World) -> None:
+    world.job(PRISM)
+    world.sender()
+    personas = {"computation_class": "trait", "computation_key": "score"}
+    common = {"type": "identify", "timestamp": now(), "context": {"personas": personas}}
+    for number in range(20):
+        world.write_message({**common, "userId": f"u{number}", "traits": {"score": number}})
+    until(lambda: world.told() == {(f"u{number}", "score"): number for number in range(20)}, world.difference)

@@ -147,6 +147,11 @@ class World:
             self._producer.poll(0)
         assert not self._producer.flush(30)
 
+    def write_message(self, message: dict[str, Any]) -> None:
+        """In Segment's format. What should come of it the test knows."""
+        self._producer.produce(self.events, json.dumps(message).encode())
+        assert not self._producer.flush(30)
+
     # -- what should have come of it
 
     def wanted(self, key: str = "score") -> dict[tuple[str, str], Any]:

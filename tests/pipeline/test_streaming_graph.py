@@ -1,5 +1,6 @@
 """The graph of the streaming job is built as it is asked for, and engines take it. No broker is needed for that."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from pipeline.streaming.submitting import clients_of, has_its_state, make_stream
 from schemas.facts import Addressed, EventFact, TickFact
 from scripts.engines import PLACE
 from scripts.engines.kafka import broker
+from tests.transforms.logic.test_registry import entered, mailer, shop
+from tests.transforms.logic.vendors import vendors_of
 from transforms.keyed import addressed
+from transforms.logic.plan import make_plan
 
 LOG = Kafka("localhost:9092", "shop")
 SUBSCRIPTION = "projects/my-project/subscriptions/events"
@@ -68,6 +72,26 @@ def test_a_dry_run_publishes_nothing(tmp_path: Path, capsys: pytest.CaptureFixtu
         options = ["run", "--streaming", "--log", address, "--runner", "DataflowRunner", "--workspace", str(workspace)]
         assert 0 == main([*options, "--events", f"pubsub://{SUBSCRIPTION}", *DATAFLOW]), capsys.readouterr().err
         assert [] == [name for name in log.admin().list_topics(timeout=60).topics if name.startswith("shop")]
+
+
+MESSAGE = {
+    "type": "identify",
+    "userId": "ana",
+    "traits": {"score": 7, "email": "ana@x.example"},
+    "context": {"personas": {"computation_class": "trait", "computation_key": "score"}},
+    "timestamp": "2026-01-05T09:00:00Z",
+}
+
+
+def test_a_message_in_segments_format_is_the_events_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = shop(mailer())
+    plan = make_plan(workspace, vendors_of(workspace), entered(workspace)[0], 1)
+    monkeypatch.setattr(graph.Published, "plan", lambda self, version, now: plan)
+    packed = [packed for _, packed in _AddressFn(LOG).process(("events", b"", json.dumps(MESSAGE).encode()))]
+    found = [msgpack.decode(each, type=Addressed) for each in packed]
+    assert ["ana", "ana"] == [each.subject for each in found]
+    events = [json.loads(each.fact.line) for each in found if isinstance(each.fact, EventFact)]
+    assert [("profile", None), ("trait", 7)] == [(event["type"], event.get("value")) for event in events]
 
 
 @pytest.mark.parametrize("value", [b"\xc1", b"", b'{"type": "profile"}', msgpack.encode(["u1", ["unheard of", 1]])])
