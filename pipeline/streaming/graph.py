@@ -95,6 +95,10 @@ class Published:
             _plans[self._log, found.number] = plan
         return plan
 
+    def newest(self, now: float) -> Plan | None:
+        """The plan of the newest version; None: none is published."""
+        return self.plan(0, now) if versions.following(self._log).look() else None
+
     def version(self) -> int:
         found = versions.following(self._log).version
         return found.number if found else 0
@@ -140,9 +144,9 @@ class _AddressFn(CountingFn):
 
     def _events(self, value: bytes) -> Sequence[bytes]:
         """An event, or those that a message in Segment's format says: by the workspace that is known now."""
-        if subject_of(value) is not None:
+        if subject_of(value) is not None or (plan := self._published.newest(time.time())) is None:
             return (value,)
-        return events_of(value, known_of(self._published.plan(0, time.time()))) or (value,)
+        return events_of(value, known_of(plan)) or (value,)
 
 
 _fact = msgspec.msgpack.Decoder(Addressed).decode

@@ -86,7 +86,7 @@ MESSAGE = {
 def test_a_message_in_segments_format_is_the_events_that_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = shop(mailer())
     plan = make_plan(workspace, vendors_of(workspace), entered(workspace)[0], 1)
-    monkeypatch.setattr(graph.Published, "plan", lambda self, version, now: plan)
+    monkeypatch.setattr(graph.Published, "newest", lambda self, now: plan)
     packed = [packed for _, packed in _AddressFn(LOG).process(("events", b"", json.dumps(MESSAGE).encode()))]
     found = [msgpack.decode(each, type=Addressed) for each in packed]
     assert ["ana", "ana"] == [each.subject for each in found]
