@@ -166,9 +166,7 @@ def active(plan: ConnectionPlan, connection: Connection, destination: Destinatio
     found = {plan.deletions: Active(0, settings_digest(connection, None))}
     for sync in (*plan.syncs, *plan.groups):
         for form in (*sync.forms, *(form for form, _ in sync.retired)):
-            refreshed = sync.refreshed if form.form == "list" and form in sync.forms else 0
-            every = destination.flush_every.get(form.form, 0.0)
-            found[form.slot] = Active(sync.epoch, sync.settings, every, refreshed)
+            found[form.slot] = Active(sync.epoch, sync.settings, destination.flush_every.get(form.form, 0.0))
     return found
 
 

@@ -24,7 +24,6 @@ class SyncRecord(Struct, array_like=True):
     computation: str = ""
     key: str = ""
     forms: list[str] = []
-    refreshed: int = 0  # when a full refresh was asked last, in microseconds since 1970
 
 
 class Registry(Struct):

@@ -52,7 +52,6 @@ class Target(NamedTuple):
 
 
 Preparation = Generator[Request, Reply, "Mapping[Target, str] | None"]
-Emptying = Generator[Request, Reply, None]
 
 
 class Destination:
@@ -150,13 +149,6 @@ class Destination:
         """
         yield from ()
         return None
-
-    def empty(self, target: Target, now: float) -> Emptying:
-        """Take everybody out of a list that this connection keeps, where the vendor can: a full refresh replaces it.
-
-        Called ahead of `prepare`, and of the first upload of the refresh. `now`: seconds since 1970.
-        """
-        yield from ()
 
     def route(self, call: Call) -> str:
         """Calls with the same route may share a request; those of a list only with its own, in the same direction."""
@@ -291,7 +283,6 @@ __all__ = [
     "Conversation",
     "Delivered",
     "Destination",
-    "Emptying",
     "File",
     "Form",
     "Identifier",

@@ -19,7 +19,6 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
-    Emptying,
     Form,
     Identifier,
     Limit,
@@ -148,7 +147,7 @@ class HubSpot(Destination):
             self.identifiers = ("email", "user_id")
         self.auth = Bearer("{access_token}") if self.settings.access_token else RefreshToken(TOKEN)
         self._set_up = SetUp()
-        self._lists = Lists(self.made.add, self.note)
+        self._lists = Lists(self.made.add)
         self._companies = Companies(self.settings.account_id_property, self)
 
     def tenant(self) -> str:
@@ -195,9 +194,6 @@ class HubSpot(Destination):
             for need in self._needs_of_all(call)
             if need in missing
         }
-
-    def empty(self, target: Target, now: float) -> Emptying:
-        yield from self._lists.empty(target, self.memory)
 
     def route(self, call: Call) -> str:
         """A request names its people by one property; a list's has one list and one direction."""

@@ -9,7 +9,6 @@ from transforms.destinations.contract import (
     Call,
     Conversation,
     Delivered,
-    Emptying,
     Later,
     Memory,
     Outcome,
@@ -30,9 +29,9 @@ CONTACTS = "0-1"  # HubSpot's object type
 class Lists:
     """The lists of one connection, by key."""
 
-    def __init__(self, made: Callable[[Target], None], note: Callable[[str], None]) -> None:
-        """`made` is called with each list that had to be made; `note` with what the run is to say."""
-        self._made, self._note, self._young = made, note, Young()
+    def __init__(self, made: Callable[[Target], None]) -> None:
+        """`made` is called with each list that had to be made."""
+        self._made, self._young = made, Young()
 
     def prepare(self, targets: Mapping[Target, Call], memory: Memory) -> Generator[Request, Reply, dict[Target, str]]:
         """Find the lists by name, make those that are missing; those that cannot be had, and why."""
@@ -58,13 +57,6 @@ class Lists:
     def _find(self, name: str) -> Generator[Request, Reply, str]:
         reply = yield Request("GET", f"{LISTS}/object-type-id/{CONTACTS}/name/{quote(name, safe='')}")
         return word(part(reply.object, "list"), "listId")
-
-    def empty(self, target: Target, memory: Memory) -> Emptying:
-        """HubSpot does it for up to 100,000 members. A list that is gone shows when somebody is put into it."""
-        if listed := memory.get("lists", {}).get(target.key):
-            reply = yield Request("DELETE", f"{LISTS}/{quote(listed, safe='')}/memberships")
-            if not (reply.ok or reply.status == 404):
-                self._note(f"the list {target.key!r} was not emptied ahead of its refresh: {message_of(reply)}")
 
     def deliver(self, calls: Sequence[Call], id_property: str, memory: Memory, lost: set[str]) -> Conversation:
         """Bring people into a list, or out of it. HubSpot names members by their records.

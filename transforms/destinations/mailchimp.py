@@ -15,7 +15,6 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
-    Emptying,
     Form,
     Limit,
     Outcome,
@@ -151,14 +150,6 @@ class Mailchimp(Destination):
                         continue
                 segments[target.key] = there[name]
         return refusals
-
-    def empty(self, target: Target, now: float) -> Emptying:
-        """A segment that is gone shows when somebody is put into it."""
-        if segment := self.memory.get("segments", {}).get(target.key):
-            body = {"name": self.name_at_vendor("list", target.key), "static_segment": []}
-            reply = yield self._ask("PATCH", f"segments/{segment}", json=body)
-            if not (reply.ok or reply.status == 404):
-                self.note(f"the segment {target.key!r} was not emptied ahead of its refresh: {_words(reply)}")
 
     def _fields(self, call: Call) -> list[tuple[str, str, Any]]:
         """Names of the merge fields of a call, the keys they are shown by, and samples of values."""

@@ -77,21 +77,8 @@ def enter(
     notices += _told_again(registry, known)
     for place in sorted({*refresh} - {*registry.refreshing}):
         registry.refreshing.append(place)
-        if _has_its_list_alone(registry, workspace, place):
-            registry.syncs[place].refreshed = now
         notices.append(Notice(f"{place}: everything that was told is told once more"))
     return registry, notices
-
-
-def _has_its_list_alone(registry: Registry, workspace: Workspace, place: str) -> bool:
-    """Whether no other sync keeps people in the same list: then a refresh may empty it."""
-    lists = {
-        sync_id(connection.name, sync_name(sync)): (registry.tenants.get(connection.name), sent_as(sync))
-        for connection in workspace.connections
-        for sync in connection.syncs
-        if "list" in sync.forms
-    }
-    return [*lists.values()].count(lists.get(place, (None, ""))) == 1
 
 
 def made_again(target: str) -> str:
@@ -201,7 +188,6 @@ def _sync(
         yield Notice(f"{place} is of another computation now: it begins anew", grave=True)
         record.created = record.since = now
         record.epoch += 1
-        record.refreshed = 0
         _retire(registry, connection.name, sync_name(sync))
     else:
         if not record.present:
@@ -217,7 +203,6 @@ def _sync(
             )
         if moved or not record.present or record.key != key or record.forms != [*sync.forms]:
             record.epoch += 1
-            record.refreshed = 0  # it was of another list
     record.present, record.computation, record.key, record.forms = True, computation, key, [*sync.forms]
     for form in sync.forms:
         tenant = tenant_of(registry, connection.name, vendor.tenant, form, key)

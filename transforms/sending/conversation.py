@@ -7,11 +7,10 @@ batch ─ prepare ─ deliver ─┬─ outcomes ─► settled · put off · bl
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextvars import ContextVar
 from itertools import groupby, zip_longest
 from random import Random
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -28,7 +27,7 @@ from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
 from transforms.sending.log import Attempt
-from transforms.sending.needs import Needs, to_empty
+from transforms.sending.needs import Needs
 from transforms.sending.suspects import Accusation, Suspects
 from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.words import fault, place
@@ -53,19 +52,18 @@ class Conversations:
         books: Books,
         blame: Blame,
         keys: Keys,
-        facts: Mapping[str, Any],
+        facts: Iterable[str],
         clock: Callable[[], float],
         wall: Callable[[], float],
         begin: Callable[[list[Item], Accusation], None],
     ) -> None:
-        """`facts`: of earlier processes. `begin` a conversation about calls that are refused for their own fault."""
+        """`facts`: names of the facts. `begin` a conversation about calls that are refused for their own fault."""
         self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
         self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
         self._books, self._keys = books, keys
         self._clock, self._wall, self._begin = clock, wall, begin
         self.suspects = Suspects(destination, admission, blame, delivery.report, self._later, self._theirs)
-        full = to_empty(delivery.active, wall() + delivery.ahead)
-        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, full, clock, wall)
+        self.needs = Needs(destination, attempts, keys, books, self.suspects, delivery.report, facts, clock, wall)
         self._faults = 0
         self._in_jobs: dict[int, str] = {}  # jobs that are not over, by ask
         self._random = Random()

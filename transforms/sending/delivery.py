@@ -32,7 +32,6 @@ class Active(NamedTuple):
     epoch: int
     settings: bytes = b""  # digest of what a rejection depends on besides the call, see `transforms.logic.plan`
     flush_every: float = 0.0  # seconds between flushes of a list; 0: it is none
-    refreshed: int = 0  # of a list: when a full refresh was asked last, in microseconds since 1970
 
 
 @dataclass

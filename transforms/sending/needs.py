@@ -1,9 +1,8 @@
 """Needs: what calls of a key need at the vendor (a list, a field): made or found ahead of them, and made again."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
 
 from schemas.calls import Call
 from schemas.outcomes import Blocked
@@ -13,24 +12,12 @@ from transforms.logic.blame import Keys
 from transforms.logic.lanes import Item
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
-from transforms.sending.delivery import Active
 from transforms.sending.log import REMADE
 from transforms.sending.suspects import Suspects
 from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
 
 MEMORY = "memory"  # the fact that holds what the destination remembers
 LOST = "lost:"  # of a `form/key`: the vendor did not have it any more
-_DAY = 86_400.0
-EMPTIED = "emptied:"  # of a `form/key`: when the full refresh was asked for which the list was emptied
-
-
-def to_empty(active: Mapping[int, Active], now: float) -> dict[int, int]:
-    """By the slots of lists: when a full refresh was asked ahead of which they are to be emptied.
-
-    `now`: seconds since 1970. Not one that is older than a day: where it is not known that the list was emptied then,
-    the log is an older copy, and everybody was told again meanwhile.
-    """
-    return {slot: each.refreshed for slot, each in active.items() if each.refreshed > (now - _DAY) * 1e6}
 
 
 class Needs:
@@ -44,20 +31,18 @@ class Needs:
         books: Books,
         suspects: Suspects,
         report: Report,
-        facts: Mapping[str, Any],
-        full: Mapping[int, int],
+        lost: Iterable[str],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        """`facts`: of earlier processes. `full`: see `to_empty`."""
+        """`lost`: facts of earlier processes that say what the vendor did not have any more."""
         self._destination, self._attempts, self._keys = destination, attempts, keys
         self._books, self._suspects, self._report, self._clock = books, suspects, report, clock
         self.any = type(destination).prepare is not Destination.prepare
         self._lock = asyncio.Lock()
         self._prepared: set[Target] = set()
         self._remembered = deepcopy(destination.memory)
-        self._lost = {name for name in facts if name.startswith(LOST)}
-        self._full, self._emptied = full, {name: at for name, at in facts.items() if name.startswith(EMPTIED)}
+        self._lost = {name for name in lost if name.startswith(LOST)}
         self._wall = wall
 
     async def prepare(self, calls: Sequence[Call]) -> None:
@@ -96,25 +81,12 @@ class Needs:
 
     async def _ask_for(self, targets: Mapping[Target, Call]) -> Mapping[Target, str]:
         """Prepare them; the refusals. What the vendor made though its answer was lost is found the second time."""
-        for target, sample in targets.items():
-            if (asked := self._full.get(sample.slot, 0)) > self._emptied.get(EMPTIED + "/".join(target), 0):
-                await self._empty(target, asked)
         talk = Talk(1)
         refusals = await self._attempts.converse(self._destination.prepare(targets), talk)
         if refusals and (talk.maybe or talk.unread):
             again = {target: targets[target] for target in refusals}
             refusals = await self._attempts.converse(self._destination.prepare(again), Talk(1))
         return refusals or {}
-
-    async def _empty(self, target: Target, asked: int) -> None:
-        """Before a full refresh uploads everybody to a list again: take everybody out, where the vendor can."""
-        try:
-            await self._attempts.converse(self._destination.empty(target, self._wall()), Talk(1))
-        except (Divided, Accused) as end:  # the refresh goes on: it adds and removes whom it knows
-            self._destination.note(f"the list {target.key!r} was not emptied ahead of its refresh: {end}")
-        done = {EMPTIED + "/".join(target): asked}
-        self._emptied |= done
-        self._books.remember(done)
 
     def _lose(self, target: Target) -> None:
         """The vendor does not have any more what a target needs. What was made of it before is that which is gone."""

@@ -135,26 +135,3 @@ def test_what_was_made_again_at_the_vendor_has_a_slot_of_its_own() -> None:
     renamed = shop(mailer("post", was="mailer"))
     later, _ = enter(again, renamed, vendors_of(renamed), 4, {"post/identify/vip": 7.5})
     assert len(again.slots) == len(later.slots)
-
-
-def test_a_refresh_empties_no_list_that_another_sync_keeps_too_and_none_that_it_was_not_asked_for() -> None:
-    lists = (Sync("vip", forms=("list",)),)
-    alone, shared = shop(mailer(syncs=lists)), shop(mailer(syncs=lists), mailer("post", syncs=lists))
-
-    def refreshed(workspace: Workspace, *then: Workspace) -> int:
-        registry, _ = enter(Registry(), workspace, vendors_of(workspace), 1)
-        registry, _ = enter(registry, workspace, vendors_of(workspace), 2, refresh=["mailer/vip"])
-        assert ["mailer/vip"] == registry.refreshing
-        for each in then:
-            registry, _ = enter(registry, each, vendors_of(each), 3)
-        return registry.syncs["mailer/vip"].refreshed
-
-    assert 2 == refreshed(alone)
-    assert 2 == refreshed(alone, alone)
-    assert 0 == refreshed(shared)
-    for changed in (
-        mailer(syncs=lists, account="other"),
-        mailer(syncs=(Sync("vip", forms=("list",), send_as="gold"),)),
-        mailer(syncs=(Sync("vip", forms=("list",), send_as="gold", send_as_was="vip"),)),
-    ):
-        assert 0 == refreshed(alone, shop(changed))
