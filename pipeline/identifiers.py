@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from hashlib import blake2b
 
 from schemas.calls import Identifier
+from transforms.logic.alike import alike
 
 COLLECTED = 500_000  # rows of `new_persons`: reading them takes a tenth of a second
 SCHEMA = """
@@ -35,7 +36,9 @@ def find(database: sqlite3.Connection, identifier: Identifier) -> list[str]:
 
 def find_all(database: sqlite3.Connection, wanted: Collection[Identifier]) -> dict[Identifier, list[str]]:
     """The same for many at once. Within a transaction."""
-    digests = {digest(identifier): identifier for identifier in wanted}
+    digests: dict[int, list[Identifier]] = {}
+    for identifier in wanted:
+        digests.setdefault(digest(identifier), []).append(identifier)
     database.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (digest INTEGER PRIMARY KEY)")
     database.execute("DELETE FROM wanted")
     database.executemany("INSERT INTO wanted VALUES (?)", [(each,) for each in digests])
@@ -44,7 +47,8 @@ def find_all(database: sqlite3.Connection, wanted: Collection[Identifier]) -> di
         "SELECT digest, profile FROM wanted CROSS JOIN persons USING (digest) UNION "
         "SELECT digest, profile FROM new_persons WHERE digest IN wanted ORDER BY 1, 2"
     ):
-        found.setdefault(digests[number], []).append(profile)
+        for identifier in digests[number]:
+            found.setdefault(identifier, []).append(profile)
     return found
 
 
@@ -79,5 +83,5 @@ def _move(database: sqlite3.Connection, most: int) -> None:
 
 
 def digest(identifier: Identifier) -> int:
-    """A number of 63 bits."""
-    return int.from_bytes(blake2b("\0".join(identifier).encode(), digest_size=8).digest()) >> 1
+    """A number of 63 bits, the same for all spellings."""
+    return int.from_bytes(blake2b("\0".join(alike(identifier)).encode(), digest_size=8).digest()) >> 1

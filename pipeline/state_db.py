@@ -34,6 +34,7 @@ from pipeline.identifiers import Named
 from schemas.calls import Call, Identifier
 from schemas.dead_letters import DeadLetter
 from schemas.state import FORMAT, decode_profile
+from transforms.logic.alike import alike
 
 NAME = "state.db"
 LETTERS_KEPT = 90 * 86_400  # seconds: for `replay`
@@ -208,11 +209,13 @@ class StateDb:
         return found
 
     def having(self, identifier: Identifier) -> list[str]:
-        """Ids of the profiles that have, or had, an identifier, as far as anything is known of that."""
+        """Ids of the profiles that have, or had, an identifier in any spelling, as far as anything is known of that."""
         with sqlite_errors(self.folder / NAME):
             found = identifiers.find(self._db, identifier)
         states = self.get(found)
-        return [name for name in found if name in states and decode_profile(states[name]).place(identifier) is not None]
+        its = alike(identifier)
+        known = {name: decode_profile(states[name]).ids for name in found if name in states}
+        return [name for name, ids in known.items() if any(alike(each.identifier) == its for each in ids)]
 
     def audiences(self) -> list[tuple[int, int, int]]:
         """The computation's number, the day (since 1970) and how many members it had at its end; the last day last."""

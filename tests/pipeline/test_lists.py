@@ -159,3 +159,52 @@ def test_what_waits_for_a_flush_says_until_when(
     assert "ads: the list risk is flushed at once" in told
     assert 0 == main(["report", "--state", str(shop.state), "--out", str(shop.root / "report.html")])
     assert "vip at 20" in (shop.root / "report.html").read_text()
+
+
+# -- one row for several people, or for several spellings
+
+FAMILY, SHOUTED = "family@x.example", "Family@X.example"
+ONE = WORKSPACE.replace("  - {name: Risk, kind: audience}\n", "").replace(", {computation: risk}", "")
+
+
+def known_by(who: str, at: str, *emails: str, removed: tuple[str, ...] = ()) -> Event:
+    ids, gone = ([{"type": "email", "id": each} for each in some] for some in (emails, removed))
+    return {"type": "profile", "profile_id": who, "at": at, "external_ids": ids, "removed_ids": gone}
+
+
+def rows(vendor: RunningSandbox) -> int:
+    (its,) = (each for each in vendor.told()[0]["lists"] if each["name"] == "vip")
+    return len(its["members"]) + len(its["unmatched"])
+
+
+def test_a_row_is_gone_when_the_one_to_whom_it_was_left_leaves_before_the_flush(
+    shop: Shop, vendor: RunningSandbox
+) -> None:
+    begin = [known_by("ana", DAY_1, FAMILY), known_by("bob", DAY_1, FAMILY), vip("ana", DAY_1)]
+    run(shop, vendor, "2026-01-02T00:00:00Z", *begin, workspace=ONE)
+    for minute, who, is_in in ((10, "bob", True), (20, "ana", False), (30, "bob", False)):
+        event = vip(who, f"2026-01-02T00:{minute - 1}:00Z", is_in) if minute > 10 else vip(who, "2026-01-02T00:09:00Z")
+        run(shop, vendor, f"2026-01-02T00:{minute}:00Z", event, workspace=ONE)
+    assert 1 == rows(vendor)
+    run(shop, vendor, "2026-01-02T02:00:00Z", workspace=ONE)
+    assert 0 == rows(vendor)
+
+
+def test_another_spelling_of_an_address_takes_nobody_off(shop: Shop, vendor: RunningSandbox) -> None:
+    run(shop, vendor, "2026-01-02T00:00:00Z", known_by("ana", DAY_1, SHOUTED), vip("ana", DAY_1), workspace=ONE)
+    changed = known_by("ana", "2026-01-02T02:00:00Z", FAMILY, removed=(SHOUTED,))
+    run(shop, vendor, "2026-01-02T03:00:00Z", changed, workspace=ONE)
+    run(shop, vendor, "2026-01-02T06:00:00Z", workspace=ONE)
+    assert 1 == rows(vendor)
+    run(shop, vendor, "2026-01-02T09:00:00Z", vip("ana", "2026-01-02T08:00:00Z", False), workspace=ONE)
+    assert 0 == rows(vendor)
+
+
+def test_two_people_may_spell_their_address_differently(shop: Shop, vendor: RunningSandbox) -> None:
+    begin = [known_by("ana", DAY_1, SHOUTED), known_by("bob", DAY_1, FAMILY), vip("ana", DAY_1), vip("bob", DAY_1)]
+    run(shop, vendor, "2026-01-02T00:00:00Z", *begin, workspace=ONE)
+    assert 1 == rows(vendor)
+    run(shop, vendor, "2026-01-02T03:00:00Z", vip("bob", "2026-01-02T02:00:00Z", False), workspace=ONE)
+    assert 1 == rows(vendor)
+    run(shop, vendor, "2026-01-02T06:00:00Z", vip("ana", "2026-01-02T05:00:00Z", False), workspace=ONE)
+    assert 0 == rows(vendor)

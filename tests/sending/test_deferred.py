@@ -154,7 +154,7 @@ def test_calls_of_a_key_that_is_missing_wait_and_others_go_on(
     report = asyncio.run(Pump(delivery, {}).run())
     assert (10, 10, 0) == (report.delivered, report.pending, report.rejections)
     assert {"big_spenders": "there is no big_spenders"} == report.blocked
-    assert 2 == needy.prepared.count("big_spenders"), "once more, before it is believed"
+    assert 2 <= needy.prepared.count("big_spenders") < 10, "once more, before it is believed, and not for each call"
     assert 1 == needy.prepared.count("total_revenue")
 
 

@@ -20,7 +20,7 @@ def known(call: Call, replaced: Receipt | None, before: bytes | None) -> bytes |
     waits or was never sent and is superseded for this one. While it is in flight, or where it has neither: None.
     `before`: what was `known` ahead of the replaced one, by the same process; else what this call `holds`.
     """
-    if not call.replaces:
+    if not call.replaces or call.before is None:  # None: not even the fold knows
         return call.before
     if replaced is None or replaced.maybe or replaced.unsure_until:
         return None

@@ -35,11 +35,12 @@ from schemas.state import (
     part_key,
 )
 from transforms.logic.accounts import PartNews, fold_account, fold_part, part_of
+from transforms.logic.alike import alike
 from transforms.logic.fold import Facts, Folded, fold
 from transforms.logic.parse import BadRecord, Parser
 from transforms.logic.plan import Plan
 from transforms.logic.segment import Known, events_of
-from transforms.logic.shared import Persons, needless, nobody, shared
+from transforms.logic.shared import Persons, entry_of, needless, nobody, shared
 
 Values = Mapping[int, tuple[int, Any]]
 
@@ -193,8 +194,11 @@ def _keep_shared(out: Portion, states: States, plan: Plan, asks: Iterator[int], 
     if not wanted:
         return
     found = {identifier: {*names} for identifier, names in persons(wanted).items()}
-    for identifier, name in out.named:
-        if identifier in wanted:
+    spelled: dict[Identifier, list[Identifier]] = {}
+    for identifier in wanted:
+        spelled.setdefault(alike(identifier), []).append(identifier)
+    for named, name in out.named:
+        for identifier in spelled.get(alike(named), ()):
             found.setdefault(identifier, set()).add(name)
 
     def states_now(keys: list[str]) -> Mapping[str, bytes]:
@@ -204,12 +208,24 @@ def _keep_shared(out: Portion, states: States, plan: Plan, asks: Iterator[int], 
     known = {name: decode_profile(packed) for name, packed in states_now([*{*chain(*found.values())}]).items()}
     taken: list[Call] = []
     for connection, calls in out.calls.items():
-        kept = {call.ask for call in shared(calls, found, known.get)}
-        taken += [call for call in calls if call.ask in kept]
+        kept = shared(calls, found, known.get)
+        for call in calls:
+            if call.ask in kept:
+                taken.append(call)
+                _hold(out, call, {name: known[name] for name in kept[call.ask]})
         out.calls[connection] = [call for call in calls if call.ask not in kept]
     facts = {name: Facts(receipts=receipts) for name, receipts in needless(taken, plan.now).items()}
     out.counts["shared"] += len(taken)
     _fold_profiles(facts, states_now, plan, asks, out)
+
+
+def _hold(out: Portion, call: Call, others: Mapping[str, ProfileState]) -> None:
+    """These are on the list by a row that is another's too: their exit takes it off, whatever becomes of their add."""
+    for name, state in others.items():
+        entry = entry_of(state, call)
+        if entry and not entry.exposed:
+            entry.exposed = True
+            out.states[name] = encode_profile(state)
 
 
 def _put(out: Portion, key: str, before: bytes | None, after: bytes) -> None:
@@ -269,7 +285,8 @@ def _count(out: Portion, events: int, applied: int, retried: int, dropped: int) 
 def _name(out: Portion, profile_id: str, had: Set[Identifier], has: Set[Identifier]) -> None:
     if had != has:
         out.named += [(identifier, profile_id) for identifier in sorted(has - had)]
-        out.unnamed += [(identifier, profile_id) for identifier in sorted(had - has)]
+        left = {alike(identifier) for identifier in has}  # an index has all spellings as one
+        out.unnamed += [(identifier, profile_id) for identifier in sorted(had - has) if alike(identifier) not in left]
 
 
 def _count_members(out: Portion, before: Values, after: Values, audiences: Set[int]) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from schemas.calls import Call, Identifier
 from schemas.receipts import Receipt, receipt_of
-from schemas.state import ProfileState
+from schemas.state import Entry, ProfileState
+from transforms.logic.alike import alike
 
 Persons = Callable[[Collection[Identifier]], Mapping[Identifier, Iterable[str]]]  # profiles that may have each of them
 StateOf = Callable[[str], ProfileState | None]
@@ -15,25 +16,31 @@ def nobody(_: Collection[Identifier]) -> Mapping[Identifier, Iterable[str]]:
     return {}
 
 
-def shared(calls: Iterable[Call], persons: Mapping[Identifier, Iterable[str]], state_of: StateOf) -> list[Call]:
-    """Of these calls, removals of an identifier by which somebody else is on the list, or is to be."""
-    return [
-        call
-        for call in calls
-        if call.kind == "remove"
-        and any(
-            name != call.profile_id and _is_in(state_of(name), call.identifier, call.slot)
-            for name in persons.get(call.identifier, ())
-        )
-    ]
+def shared(
+    calls: Iterable[Call], persons: Mapping[Identifier, Iterable[str]], state_of: StateOf
+) -> dict[int, list[str]]:
+    """Removals among these calls of an identifier by which others are on the list, or are to be: by ask, who they are.
+
+    They may be called off: then the list has these others by a call that was not theirs.
+    """
+    found = {}
+    for call in calls:
+        if call.kind == "remove":
+            others = [name for name in persons.get(call.identifier, ()) if name != call.profile_id]
+            if holders := [name for name in others if entry_of(state_of(name), call)]:
+                found[call.ask] = holders
+    return found
 
 
-def _is_in(state: ProfileState | None, identifier: Identifier, slot: int) -> bool:
-    place = state.place(identifier) if state else None
-    entry = state.ledger.get(slot, {}).get(place) if state and place is not None else None
-    if entry is None:
-        return False
-    return (entry.open.asked if entry.open else entry.told) is True
+def entry_of(state: ProfileState | None, call: Call) -> Entry | None:
+    """The entry by which a profile is on the list of a removal, or is to be, however its identifier is spelled."""
+    if state is None:
+        return None
+    its = alike(call.identifier)
+    for place, entry in state.ledger.get(call.slot, {}).items():
+        if (entry.open.asked if entry.open else entry.told) is True and alike(state.ids[place].identifier) == its:
+            return entry
+    return None
 
 
 def needless(calls: Iterable[Call], now: int) -> dict[str, list[Receipt]]:

@@ -130,3 +130,16 @@ def test_who_left_and_is_deleted_leaves_nothing_behind() -> None:
     state = job.profile("ana")
     assert state
     assert state.gone
+
+
+def test_a_row_is_gone_when_the_add_of_the_one_to_whom_it_was_left_was_rejected() -> None:
+    for end in ("rejected", "expired"):
+        job, vendor = Job(), Vendor()
+        job.run(SHOP, [*_begin, member("ana", 1, True)], hour(9))
+        vendor.hears_all(job)
+        job.run(SHOP, [member("bob", 2, True)], hour(9))
+        job.run(SHOP, [member("ana", 2, False)], hour(9))
+        vendor.hears(job, [end] * len(job.due))  # type: ignore[list-item]
+        job.run(SHOP, [member("bob", 3, False)], hour(9))
+        vendor.hears_all(job)
+        assert set() == vendor.emails
