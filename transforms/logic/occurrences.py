@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.calls import Call
 from schemas.state import Entry, Kept, Occurrence, ProfileState, Rest
+from transforms.logic.alike import is_among
 from transforms.logic.asking import Asking, end_excuses, excused, gone_since, heard, required_of
 from transforms.logic.detect import Fact
 from transforms.logic.ledger import kept, wait
@@ -53,7 +54,8 @@ def track(
         if out or not asking.state.ids[place].counts:
             if entry.open and entry.open.leaves < 2:
                 asking.cancel(connection, slot, place, entry)
-            end(asking, connection, sync, form, sync.key, place, gone_since(asking.state), last=True)
+            if out or not is_among(asking.state, place, reached):
+                end(asking, connection, sync, form, sync.key, place, gone_since(asking.state), last=True)
         else:
             if entry.open and not entry.open.leaves:
                 asking.cancel(connection, slot, place, entry)

@@ -1,12 +1,12 @@
 """Wanted: what a connection should know of a profile, compared with what was asked and told, by identifier."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from schemas.calls import Call, Kind
 from schemas.state import Entries, Entry, ProfileState, Rest
 from transforms.logic import occurrences
-from transforms.logic.alike import alike
+from transforms.logic.alike import is_among
 from transforms.logic.asking import Asking, carried, end_excuses, excused, gone_since, heard, traits_of
 from transforms.logic.detect import Fact
 from transforms.logic.ledger import kept
@@ -123,19 +123,13 @@ def _state_like(
     for place, entry in list(entries.items()):
         if place in reached:
             continue
-        if not sync.audience or (not (leaving or out or state.ids[place].counts) and _is_among(state, place, reached)):
+        if not sync.audience or (not (leaving or out or state.ids[place].counts) and is_among(state, place, reached)):
             asking.cancel(connection, form.slot, place, entry)
         elif leaving or out or not state.ids[place].counts:
             exit_fact = fact if leaving else gone_since(state)
             _leave(asking, connection, sync, form, sync.key, place, entry, exit_fact, attached)
         elif entry.open and not entry.open.leaves:
             asking.cancel(connection, form.slot, place, entry)
-
-
-def _is_among(state: ProfileState, place: int, reached: Collection[int]) -> bool:
-    """Whether an identifier that was taken away is there in another spelling: its exit would be that one's too."""
-    its = alike(state.ids[place].identifier)
-    return any(alike(state.ids[each].identifier) == its for each in reached)
 
 
 def _leave(
