@@ -1,6 +1,7 @@
 """Where a table is: a file, a DuckDB file, a database. Its rows, for DuckDB to read."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -25,6 +26,7 @@ _MEMORY = "1GB"  # for DuckDB; what does not fit goes to the disk
 _ROWS = 10_000  # of a database at a time
 _EXTRA = "install it: pip install 'profilecast[tables]'"
 _QUERY = "correct the query, or what it reads"
+_QUOTED = re.compile(r"""(["'])(.*?)\1""")
 _DRIVER = "begin the URL as SQLAlchemy has it, postgresql+psycopg:// for example, and install that driver"
 # What DuckDB says of values that it could not read has these values in it: they are people's.
 _OF_VALUES = ("ConversionException", "InvalidInputException", "OutOfRangeException")
@@ -216,16 +218,19 @@ def _rows(source: Source, url: Secret) -> Iterator[tuple[list[str], Sequence[Seq
     except DataError:
         raise InputError(place_of(source), "the database cannot read a value of its own", _QUERY) from None
     except (SQLAlchemyError, ImportError, ValueError) as error:
-        said = _said(getattr(error, "orig", None) or error, url, secret)
+        said = _said(getattr(error, "orig", None) or error, source, url, secret)
         advice = _DRIVER if isinstance(error, NoSuchModuleError | ImportError) else _QUERY
         raise InputError(place_of(source), f"the database cannot be read ({said})", advice) from None
 
 
-def _said(error: BaseException, url: Secret, secret: str) -> str:
-    """What the database said, without its URL and the parts of it that are secret."""
+def _said(error: BaseException, source: Source, url: Secret, secret: str) -> str:
+    """What the database said, without its URL and the parts of it that are secret.
+
+    What it quotes may be a person's, if it is no word of the query.
+    """
     from urllib.parse import unquote, urlsplit
 
-    said = one_line(error)
+    said = _QUOTED.sub(lambda found: found[0] if found[2] in source.query else "'…'", one_line(error))
     try:
         password = urlsplit(secret).password or ""
     except ValueError:
@@ -240,17 +245,24 @@ def _table(source: Source, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     made = {}
     for place, column in enumerate(columns):
         values = [_plain(row[place]) for row in rows]
-        if any(type(value) is dict for value in values) or column in objects:
-            objects.add(column)
-            values = [None if value is None else json.dumps(value) for value in values]
-        if all(value is None for value in values):
-            continue
         try:
+            if any(map(_has_objects, values)) or column in objects:
+                objects.add(column)
+                values = [None if value is None else json.dumps(value, default=str) for value in values]
+            if all(value is None for value in values):
+                continue
             made[column] = pa.array(values)
-        except (pa.ArrowException, OverflowError):
+            if pa.types.is_duration(made[column].type):
+                raise ValueError(column)  # DuckDB reads it as a number
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
             wrong = f"the column {column} has values of more than one type, or of a type that is not known"
             raise InputError(place_of(source), wrong, "give it one type in the query, with CAST") from None
     return pa.table(made)
+
+
+def _has_objects(value: Any) -> bool:
+    """Arrow would give each object the fields of all others."""
+    return type(value) is dict or (type(value) is list and any(map(_has_objects, value)))
 
 
 def _plain(value: Any) -> Any:

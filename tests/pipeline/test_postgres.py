@@ -1,5 +1,6 @@
 """A table in PostgreSQL, a real one, where the machine has it."""
 
+import json
 import os
 import shutil
 import socket
@@ -7,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +94,13 @@ def who(number: int) -> str:
     return f"00000000-0000-0000-0000-{number:012}"
 
 
+def select(shop: Shop, query: str) -> None:
+    text = shop.workspace.read_text()
+    begin = text.index("    query: ")
+    end = text.index("\n", begin)
+    shop.workspace.write_text(f"{text[:begin]}    query: {json.dumps(query)}{text[end:]}")
+
+
 def both(number: int, key: str, value: object) -> set[tuple[str, str, object]]:
     return {(who(number), key, value), (f"u{number}@x.example", key, value)}
 
@@ -127,6 +136,39 @@ def test_a_wrong_table_is_stopped(warehouse: Postgres, shop: Shop, capsys: Captu
     run(shop, day=2, code=3)
     assert said in capsys.readouterr().err
     assert told(shop) == set()
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ('\'[{"a": 1}, {"b": 2}]\'::jsonb', '[{"a": 1}, {"b": 2}]'),
+        ("'{\"a\": 1}'::jsonb", '{"a": 1}'),
+        ("'2026-02-03'::date", "2026-02-03"),
+        ("ARRAY[1, 2]", [1, 2]),
+    ],
+)
+def test_what_a_column_says_is_what_is_told(warehouse: Postgres, shop: Shop, column: str, told: Any) -> None:
+    select(shop, f"SELECT id, vip, {column} AS score, emails, plan FROM customers WHERE vip")
+    run(shop)
+    heard = [message["traits"] for message in shop.receiver.messages if message["type"] == "identify"]
+    scores = [traits["score"] for traits in heard if "score" in traits]
+    assert [told] * 120 == scores
+
+
+def test_a_duration_is_no_number(warehouse: Postgres, shop: Shop, capsys: Capture) -> None:
+    select(shop, "SELECT id, vip, interval '1 day' AS score, emails, plan FROM customers")
+    run(shop, code=3)
+    assert (
+        "the column score has values of more than one type, or of a type that is not known" in capsys.readouterr().err
+    )
+
+
+def test_what_the_database_quotes_of_a_person_is_not_said(warehouse: Postgres, shop: Shop, capsys: Capture) -> None:
+    select(shop, "SELECT id, vip, score, emails, quote_ident(emails[1])::regrole::text AS plan FROM customers")
+    run(shop, code=3)
+    said = capsys.readouterr().err
+    assert "does not exist" in said
+    assert "x.example" not in said
 
 
 def test_a_number_that_is_none_is_null(warehouse: Postgres, shop: Shop) -> None:
