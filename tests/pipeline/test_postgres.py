@@ -141,8 +141,8 @@ def test_a_wrong_table_is_stopped(warehouse: Postgres, shop: Shop, capsys: Captu
 @pytest.mark.parametrize(
     ("column", "told"),
     [
-        ('\'[{"a": 1}, {"b": 2}]\'::jsonb', '[{"a": 1}, {"b": 2}]'),
-        ("'{\"a\": 1}'::jsonb", '{"a": 1}'),
+        ('\'[{"a": 1}, {"b": 2}]\'::jsonb', [{"a": 1}, {"b": 2}]),
+        ("'{\"a\": 1}'::jsonb", {"a": 1}),
         ("'2026-02-03'::date", "2026-02-03"),
         ("ARRAY[1, 2]", [1, 2]),
     ],
