@@ -255,7 +255,7 @@ def on_a_terminal(arguments: list[str], *words: str) -> str:
             if presses and presses[0] in shown:
                 process.send_signal(signal.SIGINT)
                 del presses[0]
-        assert 4 == process.wait(30)
+        assert 4 == process.wait(30), shown
     os.close(ours)
     return shown
 
