@@ -248,7 +248,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`publish`. Raises WorkspaceError."""
-    return guarded(lambda: _publish(args))
+    try:
+        return guarded(lambda: _publish(args))
+    except KeyboardInterrupt:
+        return ended("Stopped. If the version is published, not everybody was looked at with it: publish again.", AGAIN)
 
 
 def _publish(args: argparse.Namespace) -> int:

@@ -76,6 +76,9 @@ def enter(
             notices += _connection(registry, connection, vendors[connection.name], names, now)
     notices += _told_again(registry, known)
     for place in sorted({*refresh} - {*registry.refreshing}):
+        if place.partition("/")[0] not in vendors:
+            notices.append(Notice(f"{place}: it is not refreshed now, since nothing can be decided for it"))
+            continue
         registry.refreshing.append(place)
         notices.append(Notice(f"{place}: everything that was told is told once more"))
     return registry, notices

@@ -135,3 +135,13 @@ def test_what_was_made_again_at_the_vendor_has_a_slot_of_its_own() -> None:
     renamed = shop(mailer("post", was="mailer"))
     later, _ = enter(again, renamed, vendors_of(renamed), 4, {"post/identify/vip": 7.5})
     assert len(again.slots) == len(later.slots)
+
+
+def test_what_cannot_be_decided_for_now_is_not_refreshed_and_said() -> None:
+    workspace = shop(mailer(), mailer("post"))
+    vendors = vendors_of(workspace)
+    registry, _ = enter(Registry(), workspace, vendors, 1)
+    del vendors["post"]
+    again, notices = enter(registry, workspace, vendors, 2, refresh=["mailer/vip", "post/vip"])
+    assert ["mailer/vip"] == again.refreshing
+    assert "post/vip: it is not refreshed now, since nothing can be decided for it" in [each.words for each in notices]
