@@ -16,7 +16,7 @@ from tests.sending.memory_log import MemoryLog
 from tests.sending.vendor_server import Answer, VendorServer
 from transforms.destinations.contract import Conversation, Preparation, Request, Target
 from transforms.destinations.webhook import Webhook
-from transforms.sending.deferred import PutOff
+from transforms.sending.deferred import Flushes, PutOff
 from transforms.sending.needs import Needs
 from transforms.sending.pump import Pump
 from transforms.sending.sender import Active
@@ -57,6 +57,25 @@ def test_a_flush_takes_what_was_there_when_it_began(server: VendorServer, option
     until(lambda: len(server.seen) > 2)
     running.log.append(*placed([add(n) for n in range(40, 50)], 41))
     assert (40, 10) == (running.report().delivered, running.report().scheduled)
+
+
+def test_a_first_flush_takes_what_is_asked_while_it_goes_on() -> None:
+    """A service, or a job, asks for everybody little by little."""
+    flushes, calls = Flushes(HOURLY, {}, follow=True), placed([add(n) for n in range(4)])
+    for number, now in enumerate((0.0, 30.0, 80.0)):
+        assert not flushes.waits(calls[number], number + 1, now)
+        flushes.entered(calls[number], 1)
+        flushes.entered(calls[number], -1)
+        assert {} == flushes.ended(number + 1, now + 1)
+    assert 140.0 == flushes.closes()
+    assert {f"flushed:{LIST}": 0.0} == flushes.ended(3, 140.0)
+    assert flushes.waits(calls[3], 4, 141.0)
+    endless = Flushes(HOURLY, {}, follow=True)
+    taken = [now for now in range(0, 7_200, 30) if not endless.waits(calls[0], 1, now) and not endless.ended(1, now)]
+    assert 3_600 > max(taken)
+    again = Flushes(HOURLY, {f"flushed:{LIST}": 0.0}, follow=True)
+    assert not again.waits(calls[0], 1, 4_000.0)
+    assert again.waits(calls[1], 2, 4_001.0)
 
 
 def test_a_flush_that_is_cut_short_is_still_due(server: VendorServer, options: Any) -> None:

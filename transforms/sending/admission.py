@@ -199,8 +199,8 @@ class Admission:
         self.books.remember({**{DELETED + profile: None for profile in through}, DELETED + person: until})
 
     def scheduled(self) -> float:
-        """When the first of the calls that wait for a time is due."""
-        return min(self.flushes.next(), self.dated.next(), self.landing.next())
+        """When the first of the calls that wait for a time is due, or a flush is over."""
+        return min(self.flushes.next(), self.flushes.closes(), self.dated.next(), self.landing.next())
 
     def _enter(self, item: Item, rows: Rows, now: float) -> None:
         call = item.call
@@ -413,7 +413,7 @@ class Admission:
         self.blocked, self.blocked_first = 0, _NEVER
 
     def end_flushes(self) -> None:
-        if facts := self.flushes.ended(min(self.at.values())):
+        if facts := self.flushes.ended(min(self.at.values()), self._wall()):
             self.books.remember(facts)
 
 

@@ -18,6 +18,7 @@ from schemas.calls import Call
 from transforms.sending.delivery import Active
 
 FLUSHED = "flushed:"  # of a slot: the fact that says when its last flush began
+_OPEN = 60.0  # seconds that a first flush takes what is asked after the newest call that it has
 _EARLY = 5.0  # seconds: a run that starts an interval after another one finds its lists due
 _MOST_PUT_OFF = 20_000  # calls; then nothing more is read until the first of them is due
 
@@ -37,15 +38,21 @@ class _Flush(Struct):
     limit: int  # takes asks up to this one
     out: int = 0  # calls in memory
     whole: bool = True  # nothing of it was left, so that it is not due any more
+    open: float = 0.0  # of a list's first one: until then it takes what is asked meanwhile
 
 
 class Flushes:
     """When lists are flushed. Times in seconds since 1970."""
 
-    def __init__(self, active: Mapping[int, Active], facts: Mapping[str, object], ahead: float = 0.0) -> None:
-        """`ahead`: seconds by which the clock that flushes go by is ahead of the one that tells `now`."""
+    def __init__(
+        self, active: Mapping[int, Active], facts: Mapping[str, object], ahead: float = 0.0, follow: bool = False
+    ) -> None:
+        """`ahead`: seconds by which the clock that flushes go by is ahead of the one that tells `now`.
+
+        `follow`: calls come while others are sent. So a list's first flush, which is everybody's, takes them too.
+        """
         self._every = {slot: each.flush_every for slot, each in active.items() if each.flush_every > 0}
-        self._ahead = ahead
+        self._ahead, self._open = ahead, _OPEN if follow else 0.0
         self._last = {slot: _time(facts.get(f"{FLUSHED}{slot}")) - ahead for slot in self._every}
         self._deferred: dict[tuple[int, bool], _Deferred] = {}  # by slot and class
         self._now: dict[int, _Flush] = {}
@@ -58,6 +65,10 @@ class Flushes:
         flush = self._now.get(slot)
         if flush is None and (self.due(slot) <= now or self._last[slot] > now):  # a clock was set back
             flush = self._now[slot] = _Flush(now, max(newest, ask))
+            flush.open = now + self._open if self._last[slot] == -inf else 0.0
+        if flush is not None and flush.open > now:
+            flush.open = min(now + self._open, flush.began + self._every[slot])
+            flush.limit = max(flush.limit, ask)
         if flush is not None and ask <= flush.limit:
             return False
         deferred = self._deferred.setdefault((slot, call.backfill), _Deferred(ask))
@@ -83,11 +94,13 @@ class Flushes:
         if flush := self._now.get(slot):
             flush.whole = False
 
-    def ended(self, read: int) -> dict[str, float]:
+    def ended(self, read: int, now: float) -> dict[str, float]:
         """End the flushes that are over, where everything up to the ask `read` was read; facts to write."""
         facts: dict[str, float] = {}
         for slot, flush in list(self._now.items()):
-            if flush.whole and not flush.out and flush.limit <= read:
+            if flush.open <= now:
+                flush.open = 0.0
+            if flush.whole and not flush.out and not flush.open and flush.limit <= read:
                 del self._now[slot]
                 self._last[slot] = flush.began
                 facts[f"{FLUSHED}{slot}"] = flush.began + self._ahead
@@ -101,6 +114,10 @@ class Flushes:
     def next(self) -> float:
         """When the next list that has calls is due."""
         return min((self.due(slot) for slot, _ in self._deferred if slot not in self._now), default=inf)
+
+    def closes(self) -> float:
+        """When the next first flush takes no more."""
+        return min((flush.open for flush in self._now.values() if flush.open), default=inf)
 
     @property
     def number(self) -> int:

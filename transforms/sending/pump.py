@@ -139,7 +139,7 @@ class Pump:
         keys, destination.memory = Keys(), dict(facts.get(MEMORY) or {})
         self._routes = frozenset(facts.get(_ROUTES) or ())
         self._blame = Blame(self._routes)
-        flushes = Flushes(delivery.active, facts, delivery.ahead)
+        flushes = Flushes(delivery.active, facts, delivery.ahead, delivery.follow)
         self._admission = Admission(delivery, destination, self._lanes, keys, flushes, facts, self._wall)
         self._books = self._admission.books = Books(
             delivery.log,
@@ -224,6 +224,8 @@ class Pump:
         for holding in (admission.flushes, admission.dated, admission.landing, admission.put_off):
             if (first := holding.come(now)) is not None:
                 admission.read_again(first)
+        if admission.flushes.closes() <= now:
+            admission.end_flushes()
         if self._delivery.follow and admission.blocked and now - self._mended > self._options.retry_blocked:
             self._mended = now
             self._conversations.needs.forget()
