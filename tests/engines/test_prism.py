@@ -4,12 +4,8 @@ import signal
 import time
 
 from scripts.engines import PRISM
-from tests.engines.world import World, now, people, until
+from tests.engines.world import LATE, World, now, people, until
 from tests.pipeline.running import CONNECTION, score
-
-LATE = (
-    3  # requests that the receiver, which is in this busy process, notices late, or that were leaving when it stopped
-)
 
 
 def test_what_is_written_is_told_and_nothing_is_told_again_by_a_job_that_takes_the_state_over(world: World) -> None:

@@ -24,6 +24,7 @@ from tests.pipeline.running import Event, Message
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180.0  # seconds: engines are slow to start, and machines may be busy
 _QUIET = 5.0  # seconds
+LATE = 5  # requests that the receiver, which is in this busy process, notices late, or that left when a sender stopped
 _number = count(1)
 
 
