@@ -38,10 +38,13 @@ setup(
         "aws": ["apache-beam[aws]>=2.77,<3", "boto3>=1.34,<2", "botocore>=1.34,<2"],
         "gcp": ["apache-beam[gcp]>=2.77,<3"],  # gs://
         "kafka": ["confluent-kafka>=2.10,<3"],  # run --streaming, publish, send
-        "tables": ["duckdb>=2,<3", "sqlalchemy>=2,<3"],  # sources; a database needs its driver too, as these have it
-        "postgres": ["duckdb>=2,<3", "sqlalchemy>=2,<3", "psycopg[binary]>=3.2,<4"],
-        "snowflake": ["duckdb>=2,<3", "sqlalchemy>=2,<3", "snowflake-sqlalchemy>=1.7"],
-        "bigquery": ["duckdb>=2,<3", "sqlalchemy>=2,<3", "sqlalchemy-bigquery>=1.12"],
+        "tables": [
+            "duckdb>=2,<3",
+            "sqlalchemy>=2,<3",
+        ],  # sources; a database needs its driver too, as below
+        "postgres": ["profilecast[tables]", "psycopg[binary]>=3.2,<4"],
+        "snowflake": ["profilecast[tables]", "snowflake-sqlalchemy>=1.7"],
+        "bigquery": ["profilecast[tables]", "sqlalchemy-bigquery>=1.12"],
         "traces": ["opentelemetry-sdk>=1.27,<2", "opentelemetry-exporter-otlp-proto-http>=1.27,<2"],
         # make docs; pymdown-extensions 13 refuses Python 3.11.0 to 3.11.4, and Debian 12 has 3.11.2
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "pymdown-extensions<13"],

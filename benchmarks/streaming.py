@@ -73,20 +73,14 @@ class Second:
 
 
 @contextmanager
-def vendor(heard: dict[Any, float], second: Second) -> Iterator[str]:
-    """Notes when each value came."""
+def vendor(answer: Callable[[str, dict[str, Any]], int]) -> Iterator[str]:
+    """A vendor's address; `answer` gets the path and the message of each request, and says the status."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status = 200
-            if self.path.startswith("/second.example"):
-                status = second.hear(message)
-            else:
-                heard.setdefault(message["traits"]["score"], time.time())
-            self.send_response(status)
+            self.send_response(answer(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -232,14 +226,21 @@ def main() -> None:
     parser.add_argument("--refusing", action="store_true", help="with a second vendor that refuses everything")
     options = parser.parse_args()
     print(facts())
-    heard: dict[Any, float] = {}
+    heard: dict[Any, float] = {}  # when each value came
     second = Second()
+
+    def answer(path: str, message: dict[str, Any]) -> int:
+        if path.startswith("/second.example"):
+            return second.hear(message)
+        heard.setdefault(message["traits"]["score"], time.time())
+        return 200
+
     with ExitStack() as stack:
         root = Path(stack.enter_context(TemporaryDirectory()))
         os.environ["XDG_STATE_HOME"] = str(root / "user")
         kafka = stack.enter_context(broker(root / "kafka"))
         beam = [*stack.enter_context(cluster(root / "flink")).beam, "--parallelism=1"] if options.flink else PRISM
-        gateway = stack.enter_context(vendor(heard, second))
+        gateway = stack.enter_context(vendor(answer))
         workspace = root / "workspace.yaml"
         workspace.write_text(WORKSPACE + SECOND * options.refusing)
         place, log = f"kafka://{kafka.servers}/profiles", address(f"kafka://{kafka.servers}/log")

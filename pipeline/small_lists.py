@@ -17,7 +17,7 @@ def small_lists(db: StateDb, workspace: Workspace, made: Made, registry: Registr
             continue
         for sync in connection.syncs:
             size = sizes.get(sync.computation, 0)
-            if 0 < size < destination.usable_from and "list" in (sync.forms or destination.forms[:1]):
+            if 0 < size < destination.usable_from and "list" in sync.forms:
                 yield (
                     f"{connection.name}: {sync.computation} has {size:,} {'person' if size == 1 else 'people'}; "
                     f"{destination.name} uses a list from {destination.usable_from:,} members on"

@@ -137,16 +137,17 @@ class _AddressFn(CountingFn):
                 if subject[:1] == "\x00" and not of_account(subject):  # of somebody who was deleted: a hash
                     found = subject[1:].encode(), found[1]
                 yield subject, found
+        elif (named := subject_of(value)) is not None:
+            yield named, addressed(named, EventFact(value))
         else:
-            for event in self._events(value):
+            for event in self._said(value):
                 subject = subject_of(event) or ""
                 yield subject, addressed(subject, EventFact(event))
 
-    def _events(self, value: bytes) -> Sequence[bytes]:
-        """An event, or those that a message in Segment's format says: by the workspace that is known now."""
-        if subject_of(value) is not None or (plan := self._published.newest(time.time())) is None:
-            return (value,)
-        return events_of(value, known_of(plan)) or (value,)
+    def _said(self, message: bytes) -> Sequence[bytes]:
+        """The events of a message in Segment's format, by the workspace that is known now; what is none, as it is."""
+        plan = self._published.newest(time.time())
+        return (plan and events_of(message, known_of(plan))) or (message,)
 
 
 _fact = msgspec.msgpack.Decoder(Addressed).decode

@@ -1,6 +1,5 @@
 """HubSpot: properties of contacts and companies, and custom events, CRM API v3."""
 
-import re
 from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, ClassVar
@@ -62,6 +61,7 @@ from transforms.destinations.hubspot_shapes import (
     text,
     type_of,
 )
+from transforms.destinations.personal import is_address
 from transforms.destinations.reading import word
 from transforms.destinations.safety import check_texts, fingerprint
 
@@ -214,7 +214,7 @@ class HubSpot(Destination):
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
-        if call.identifier.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", name_of(call.identifier)):
+        if call.identifier.type == "email" and not is_address(name_of(call.identifier)):
             return Rejected("invalid_identifier", "this email cannot be right: expected name@host")
         return None
 

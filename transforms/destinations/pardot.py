@@ -26,6 +26,7 @@ from transforms.destinations.contract import (
     refused,
     timestamp,
 )
+from transforms.destinations.personal import is_address
 from transforms.destinations.plain import flat, text
 from transforms.destinations.reading import word
 from transforms.destinations.safety import check_texts, fingerprint
@@ -112,7 +113,7 @@ class Pardot(Destination):
     def check(self, call: Call) -> Rejected | None:
         if rejected := super().check(call):
             return rejected
-        if not re.fullmatch(r"[^@\s]+@[^@\s]+", whom(call)) or len(whom(call)) > LONGEST:
+        if not is_address(whom(call)) or len(whom(call)) > LONGEST:
             return Rejected("invalid_identifier", "Pardot takes no such e-mail address")
         if call.kind == "track" and not (self.settings.extension and self.event(call) in self.settings.activities):
             words = f"the settings have no `extension`, or in `activities` no type for {self.event(call)!r}"

@@ -36,10 +36,15 @@ def hashed(written: str, normalise: Callable[[str], str]) -> str:
     return sha256(clear.encode("utf-8", "surrogatepass")).hexdigest() if clear else ""
 
 
+def is_address(text: str) -> bool:
+    """Whether it has the form of an e-mail address."""
+    return re.fullmatch(r"[^@\s]+@[^@\s]+", text) is not None
+
+
 def email(address: str) -> str:
     """Lower case."""
     address = address.strip().lower()
-    return address if re.fullmatch(r"[^@\s]+@[^@\s]+", address) else ""
+    return address if is_address(address) else ""
 
 
 @lru_cache(maxsize=1 << 15)

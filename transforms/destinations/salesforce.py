@@ -27,6 +27,7 @@ from transforms.destinations.contract import (
     refused,
     units,
 )
+from transforms.destinations.personal import is_address
 from transforms.destinations.plain import text
 from transforms.destinations.reading import items, rows, word
 from transforms.destinations.safety import check_texts, fingerprint
@@ -135,7 +136,7 @@ class Salesforce(Destination):
         if rejected := super().check(call):
             return rejected
         value = whom(call)
-        if call.identifier.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        if call.identifier.type == "email" and not is_address(value):
             return Rejected("invalid_identifier", "Salesforce takes no such e-mail address")
         most = LONGEST_ADDRESS if call.identifier.type == "email" else 255
         if len(value) > most:

@@ -1,6 +1,5 @@
 """Salesforce Marketing Cloud: an account, its data extensions and their columns. https://developer.salesforce.com/docs/marketing/marketing-cloud"""
 
-import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from transforms.destinations.contract import (
     Verdict,
     by_status,
 )
+from transforms.destinations.personal import is_address
 from transforms.destinations.plain import text
 from transforms.destinations.reading import count, rows, word
 from transforms.destinations.safety import check_texts, fingerprint
@@ -107,7 +107,7 @@ class Account(Destination):
         if ":" in value or len(value) > LONGEST:
             words = f"a contact key has at most {LONGEST} characters, and no colon, at Marketing Cloud"
             return Rejected("invalid_identifier", words)
-        if call.identifier.type == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        if call.identifier.type == "email" and not is_address(value):
             return Rejected("invalid_identifier", "Marketing Cloud takes no such e-mail address")
         return None
 

@@ -34,6 +34,7 @@ from transforms.destinations.contract import (
     units,
 )
 from transforms.destinations.names import in_ascii
+from transforms.destinations.personal import is_address
 from transforms.destinations.plain import text
 from transforms.destinations.reading import count, part, rows, word
 from transforms.destinations.safety import fingerprint
@@ -93,7 +94,7 @@ class Contacts(Destination):
         kind, value = whom(call)
         if len(value) > LONGEST:
             return Rejected("invalid_identifier", f"an identifier has at most {LONGEST} characters at SendGrid")
-        if kind == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        if kind == "email" and not is_address(value):
             return Rejected("invalid_identifier", "SendGrid takes no such e-mail address")
         if kind == "phone_number_id" and not PHONE.fullmatch(value):
             return Rejected("invalid_identifier", "SendGrid takes phone numbers with + and the country only (E.164)")

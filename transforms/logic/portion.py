@@ -22,6 +22,7 @@ from schemas.facts import MemberFact
 from schemas.input_counts import InputCounts
 from schemas.state import (
     AccountState,
+    Entry,
     Part,
     ProfileState,
     account_key,
@@ -40,7 +41,7 @@ from transforms.logic.fold import Facts, Folded, fold
 from transforms.logic.parse import BadRecord, Parser
 from transforms.logic.plan import Plan
 from transforms.logic.segment import Known, events_of
-from transforms.logic.shared import Persons, entry_of, needless, nobody, shared
+from transforms.logic.shared import Persons, needless, nobody, shared
 
 Values = Mapping[int, tuple[int, Any]]
 
@@ -212,20 +213,19 @@ def _keep_shared(out: Portion, states: States, plan: Plan, asks: Iterator[int], 
         for call in calls:
             if call.ask in kept:
                 taken.append(call)
-                _hold(out, call, {name: known[name] for name in kept[call.ask]})
+                _hold(out, kept[call.ask], known)
         out.calls[connection] = [call for call in calls if call.ask not in kept]
     facts = {name: Facts(receipts=receipts) for name, receipts in needless(taken, plan.now).items()}
     out.counts["shared"] += len(taken)
     _fold_profiles(facts, states_now, plan, asks, out)
 
 
-def _hold(out: Portion, call: Call, others: Mapping[str, ProfileState]) -> None:
+def _hold(out: Portion, entries: Mapping[str, Entry], states: Mapping[str, ProfileState]) -> None:
     """These are on the list by a row that is another's too: their exit takes it off, whatever becomes of their add."""
-    for name, state in others.items():
-        entry = entry_of(state, call)
-        if entry and not entry.exposed:
+    for name, entry in entries.items():
+        if not entry.exposed:
             entry.exposed = True
-            out.states[name] = encode_profile(state)
+            out.states[name] = encode_profile(states[name])
 
 
 def _put(out: Portion, key: str, before: bytes | None, after: bytes) -> None:

@@ -18,21 +18,23 @@ def nobody(_: Collection[Identifier]) -> Mapping[Identifier, Iterable[str]]:
 
 def shared(
     calls: Iterable[Call], persons: Mapping[Identifier, Iterable[str]], state_of: StateOf
-) -> dict[int, list[str]]:
-    """Removals among these calls of an identifier by which others are on the list, or are to be: by ask, who they are.
+) -> dict[int, dict[str, Entry]]:
+    """Removals among these calls of an identifier by which others are on the list, or are to be.
 
-    They may be called off: then the list has these others by a call that was not theirs.
+    By ask: who they are, and by which entry. A removal may be called off: then the list has these others by a call
+    that was not theirs.
     """
     found = {}
     for call in calls:
         if call.kind == "remove":
-            others = [name for name in persons.get(call.identifier, ()) if name != call.profile_id]
-            if holders := [name for name in others if entry_of(state_of(name), call)]:
-                found[call.ask] = holders
+            others = (name for name in persons.get(call.identifier, ()) if name != call.profile_id)
+            entries = {name: entry for name in others if (entry := _entry_of(state_of(name), call))}
+            if entries:
+                found[call.ask] = entries
     return found
 
 
-def entry_of(state: ProfileState | None, call: Call) -> Entry | None:
+def _entry_of(state: ProfileState | None, call: Call) -> Entry | None:
     """The entry by which a profile is on the list of a removal, or is to be, however its identifier is spelled."""
     if state is None:
         return None

@@ -38,7 +38,7 @@ class _Flush(Struct):
     limit: int  # takes asks up to this one
     out: int = 0  # calls in memory
     whole: bool = True  # nothing of it was left, so that it is not due any more
-    noted: bool = False  # that it was
+    noted: bool = False  # it is written down, and is so once
     open: float = 0.0  # of a list's first one: until then it takes what is asked meanwhile
 
 

@@ -24,8 +24,8 @@ from tests.transforms.logic.job import Event, Job, at, hour
 from tests.transforms.logic.model import AccountModel, Model, Told
 from tests.transforms.logic.test_rules import (
     ANY,
-    FINAL,
     MANY,
+    a_repeated_run_makes_no_call,
     by_facts,
     facts,
     in_order,
@@ -127,15 +127,7 @@ def _facts_of(key: str, packed: bytes, job: Job) -> bytes:
 def test_a_repeated_run_makes_no_call_once_every_call_has_its_outcome(
     workspace: Workspace, events: list[Event], runs: int, chance: Random
 ) -> None:
-    job = Job()
-    for part in in_runs(events, runs, chance):
-        for _ in range(9):  # what an outcome asks for has its own
-            made = job.run(workspace, part, hour(12))
-            job.settle(outcomes_of(made, FINAL, chance))
-            if not made:
-                break
-    for part in in_runs(events, runs, chance):
-        assert [] == job.run(workspace, part, hour(13))
+    a_repeated_run_makes_no_call(workspace, events, runs, chance)
 
 
 @MANY
