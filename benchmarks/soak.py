@@ -202,13 +202,17 @@ def soak(place: Place, changes: Changes, heard: Heard, minutes: int) -> None:
     faults: list[Callable[[], None]] = [
         place.kill_task_manager, place.kill_workers, place.kill_broker, place.kill_sender, place.pause_sender,
     ]  # fmt: skip
-    print("| minute | fault | behind | workers MB | sender MB | TaskManager MB | checkpoint KB |")
+    told = sum(heard.messages.values())
+    print("| minute | fault | told | behind | workers MB | sender MB | TaskManager MB | checkpoint KB |")
     began = time.monotonic()
     for minute, fault in zip(range(1, minutes + 1), cycle(faults), strict=False):
+        before = told
         fault()
         time.sleep(max(0.0, began + 60.0 * minute - time.monotonic()))
         behind = sum(heard.last.get(who) != value for who, value in list(changes.newest.items()))
-        print(f"| {minute} | {fault.__name__.replace('_', ' ')} | {behind:,} | {place.sizes()} |", flush=True)
+        told = sum(heard.messages.values())
+        counts = f"{fault.__name__.replace('_', ' ')} | {told - before:,} | {behind:,}"
+        print(f"| {minute} | {counts} | {place.sizes()} |", flush=True)
 
 
 def main() -> None:

@@ -204,7 +204,7 @@ METRICS = (
     Described(
         "profilecast_connection_trouble", "gauge", ("connection", "kind"),
         "1 for each trouble of the connection: `stopped`, `blocked` (keys of it), `trouble` (calls were left for "
-        "later)", _each("stopped", "blocked", "trouble"),
+        "later), `silent` (its vendor gives no useful answer)", _each("stopped", "blocked", "trouble", "silent"),
     ),
     Described(
         "profilecast_paused", "gauge", _OF_CONNECTION, "1 while an operator has paused the connection",

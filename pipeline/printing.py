@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +46,13 @@ def progress(console: Console) -> Iterator[None]:
 
 def _live() -> RenderableType:
     found = list(reports())
-    return deliveries(found) if found else ""
+    return Group(deliveries(found), *_pace_notes(found)) if found else ""
+
+
+def _pace_notes(reports: Sequence[Report]) -> Iterator[Text]:
+    for report in reports:
+        if report.pace_note and report.pending and not report.stopped:
+            yield Text(f"{report.connection}: {report.pace_note}")
 
 
 def deliveries(reports: Sequence[Report]) -> Table:
@@ -84,7 +90,8 @@ def _line(report: Report) -> str:
     left = f", about {about(report.seconds_left)} left" if report.seconds_left else ""
     jobs = f" for {counted(report.jobs, 'job')} of the vendor" if report.jobs else ""
     so_far = f"{report.delivered:,} delivered, {report.pending:,} waiting{jobs}{rejected}{left}"
-    return f"{report.connection}: {so_far}; {_rate(report)} requests/s (cap {report.cap})"
+    why = f"; {report.pace_note}" if report.pace_note else ""
+    return f"{report.connection}: {so_far}; {_rate(report)} requests/s (cap {report.cap}){why}"
 
 
 def _rate(report: Report) -> str:
@@ -196,7 +203,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         yield "the rest is another run's, which has a newer workspace."
     elif each.unfinished:
         jobs = f"the vendor still works on {counted(report.jobs, 'job')}" if report.jobs else ""
-        said = report.trouble or jobs
+        said = report.trouble or report.pace_note or jobs
         why = f": {said}" if said and not report.stopped else ""
         yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
     for reason, number in sorted(report.rejected.items()):

@@ -136,6 +136,8 @@ class Served:
                 self._trouble(name, "blocked", words, self._when(report))
             elif report.trouble:
                 self._trouble(name, "trouble", report.trouble)
+            elif running and report.silent:
+                self._trouble(name, "silent", report.silent)
             elif running and name in self._words and report.delivered:
                 self._goes_on(name)
 
@@ -210,6 +212,7 @@ class Served:
                 "seconds_left": round(_seconds_left(counts.waiting, report)) if goes else 0,
                 "scheduled": report.scheduled, "scheduled_until": report.scheduled_until,
                 "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
+                "silent": report.silent if goes else "", "slow": report.slow if goes else "",
                 "elsewhere": report.elsewhere, "paused": self._paused.get(each.name, ""),
             }  # fmt: skip
             could_go = counts.waiting > report.scheduled

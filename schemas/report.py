@@ -64,6 +64,8 @@ class Report(Struct, kw_only=True):
     stopped: str = ""  # why the connection stopped though there was more to do
     paused: bool = False  # it stopped since too many of the first calls were rejected: somebody has to look
     trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
+    silent: str = ""  # since when, and why, the vendor gives no useful answer; as it was seen last
+    slow: str = ""  # why fewer requests go than the cap allows; as it was seen last
     remade: dict[str, float] = {}  # `form/key` of what was gone at the vendor and was made again; seconds since 1970
     blocked: dict[str, str] = {}  # keys whose calls wait until somebody fixes what they need: the vendor's words
     notes: dict[str, int] = {}  # what the destination has to say of it, and of how many calls; 0: of none in particular
@@ -87,6 +89,11 @@ class Report(Struct, kw_only=True):
     @property
     def rejections(self) -> int:
         return sum(self.rejected.values())
+
+    @property
+    def pace_note(self) -> str:
+        """What keeps it from its cap."""
+        return self.silent or self.slow
 
     @property
     def settled(self) -> int:

@@ -98,8 +98,10 @@ function standing(each) {
   if (blocked.length) return [blocked.join("; "), "bad"];
   if (each.elsewhere) return ["another process delivers it", "wait"];
   if (each.trouble) return [each.trouble, "bad"];
+  if (each.silent) return [each.silent, "bad"];
   if (each.scheduled && each.scheduled === each.waiting)
     return [`${counted(each.scheduled)} scheduled, the first for ${when(each.scheduled_until)}`, "wait"];
+  if (each.waiting && each.slow) return [each.slow, "wait"];
   return [each.waiting ? "delivering" : "all is told", "good"];
 }
 

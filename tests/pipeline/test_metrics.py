@@ -134,7 +134,7 @@ def test_what_waits_has_an_age(shop: Shop) -> None:
 
 def test_a_service_that_is_well_says_so(shop: Shop) -> None:
     assert 1 == shop.value("profilecast_well")
-    for kind in ("stopped", "blocked", "trouble"):
+    for kind in ("stopped", "blocked", "trouble", "silent"):
         assert 0 == shop.value("profilecast_connection_trouble", connection="hook", kind=kind)
     for kind in ("state", "workspace", "unreadable"):
         assert 0 == shop.value("profilecast_service_trouble", kind=kind)
@@ -159,7 +159,7 @@ def test_each_family_is_described_and_each_description_is_there(shop: Shop) -> N
 CONNECTION: dict[str, Any] = {
     "waiting": 5, "scheduled": 2, "delivered": 1, "rejected": 2, "expired": 3, "superseded": 4, "cap": "600/m",
     "requests_per_second": 2.5, "seconds_left": 9, "stopped": "the vendor refuses ana@x.example", "blocked": {"k": "w"},
-    "trouble": "", "elsewhere": True, "paused": "", "oldest_change_seconds": 7.5, "requests": 12,
+    "trouble": "", "silent": "", "elsewhere": True, "paused": "", "oldest_change_seconds": 7.5, "requests": 12,
     "statuses": {"200": 5, "204": 1, "429": 2, "none": 3, "unreachable": 1}, "answers": {"0.1": 3, "30": 4, "more": 1},
     "answer_seconds": 50.0,
 }  # fmt: skip

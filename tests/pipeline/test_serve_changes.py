@@ -117,6 +117,17 @@ def test_a_trouble_that_is_over_is_not_said_any_more(tmp_path: Path, receiver: R
         until(lambda: service.said("goes on", connection="hook"))
 
 
+def test_a_vendor_that_is_away_is_said_to_be_while_it_lasts(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.answer = lambda host, message: 503
+    with serving(tmp_path, receiver.url) as service:
+        service.append("a.jsonl", profile("ana", OLD), score("ana", OLD, 1))
+        until(lambda: "HTTP 503" in service.connection()["silent"])
+        until(lambda: service.said("silent", connection="hook"))
+        receiver.answer = lambda host, message: 200
+        until(lambda: told(receiver, "score", 1) and not service.connection()["silent"])
+        until(lambda: service.said("goes on", connection="hook"))
+
+
 LIST = """\
 workspace: shop
 computations: [{name: Vip, kind: audience}, {name: Risk, kind: audience}]

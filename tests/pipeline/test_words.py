@@ -217,6 +217,14 @@ class TestProgress:
             ["crm", "17", "1,983", "0", "stopped", "0.0", "none"],
         ] == unwrapped(captured.get())
 
+    def test_what_keeps_a_connection_from_its_cap_is_said_beside_it(self, shop: Shop) -> None:
+        workspace(shop.workspace, "hook")
+        shop.receiver.answer = lambda host, message: 503
+        shown = on_a_terminal(shop.arguments(*ANA), "no useful answer since")
+        _, _, after = shown.partition("Stopping")
+        words = "waiting for the next run: no useful answer since"
+        assert re.search(f"{words} [^ ]+Z: HTTP 503 .Service Unavailable.", " ".join(after.split()))
+
     def test_rejections_have_a_column_where_there_are_any(self) -> None:
         heads = [column.header for column in deliveries(CONNECTIONS[1:]).columns]
         assert ["connection", "delivered", "waiting", "time left", "requests/s", "cap"] == heads

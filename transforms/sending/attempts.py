@@ -32,6 +32,7 @@ from transforms.sending.sleepers import Sleepers
 from transforms.sending.spans import span
 from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.turnstile import Asking, TooLong, Turnstile
+from transforms.sending.why_slow import failure, silent, slow
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
 from transforms.sending.words import TRUST, Mask, cause, lasting, moment, refusal
 
@@ -84,6 +85,7 @@ class Attempts:
         self.breaker = Breaker()
         self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, _turned, self._save)
         self._throttled_since: float | None = None
+        self._last = ""  # why the last attempt that failed did
         self._answers = 0  # useful ones
         self._signing = Signing(destination, tokens, watch.wall)
         self._out: set[Talk] = set()  # with a request that has no whole answer yet
@@ -112,6 +114,14 @@ class Attempts:
             **LONGEST_HEAD,  # type: ignore[arg-type]
         )
 
+    def tell_pace(self) -> None:
+        """Say in the report what keeps the connection from its cap now. From any thread."""
+        if self._stopping:  # what was so ahead of the end is told
+            return
+        now, wall = self._clock(), self._watch.wall()
+        self._report.silent = silent(self.breaker, self._last, now, wall)
+        self._report.slow = slow(self._limiter, self._turnstile.next_at, now, wall)
+
     def saving(self, saving: Callable[[], bool]) -> None:
         """Set what says whether the limiter is on its way to the disk."""
         self._turnstile.saving = saving
@@ -128,6 +138,7 @@ class Attempts:
 
     def stop(self) -> None:
         """End conversations of which nothing was answered. The others may come to their end."""
+        self.tell_pace()
         self._stopping = True
         self._turnstile.clear(_interrupted, all_of_them=False)
         self._sleepers.wake()
@@ -228,6 +239,7 @@ class Attempts:
             talk.maybe = talk.maybe or talk.sent is not None
             if reply is None and talk.sent is not None:
                 talk.gave_up = now
+            self._last = failure(reply, talk)
             was_open = self.breaker.open
             self.breaker.failed(now, talk.asked)
             if self.breaker.open and not was_open:

@@ -450,6 +450,7 @@ class Pump:
         if (routes := self._conversations.suspects.acknowledged) - self._routes:
             self._books.remember({_ROUTES: sorted(routes | self._routes)})
         self._tell_scheduled()
+        self._attempts.tell_pace()
         report.handed_over = admission.handed_over
         if (held := self._limiter.on_hold(self._clock())) > 0:
             report.held_until = moment(self._wall() + held)
@@ -476,6 +477,7 @@ class Pump:
             report.seconds_left = estimate.remaining(
                 now, report.rate, report.requests, report.settled, max(0, report.pending)
             )
+            self._attempts.tell_pace()
         return report
 
 

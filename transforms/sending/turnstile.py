@@ -69,6 +69,7 @@ class Turnstile:
         self._queues: dict[str, deque[Waiting]] = {}
         self.saving: Callable[[], bool] = lambda: False  # what is kept of it is on its way to the disk
         self._timer: asyncio.TimerHandle | None = None
+        self.next_at = float("-inf")  # when the next of those that wait may go
 
     @property
     def waiting(self) -> int:
@@ -127,6 +128,7 @@ class Turnstile:
             too_early = self._waiting() == waiting
             delay = max(soonest, _EARLY if too_early else _TOGETHER)
             self._timer = asyncio.get_running_loop().call_later(delay, self.move)
+        self.next_at = self._clock() + soonest if self._timer else float("-inf")
 
     def _waiting(self) -> int:
         return sum(map(len, self._queues.values()))

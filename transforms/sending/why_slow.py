@@ -1,0 +1,41 @@
+"""Why slow: what keeps a connection from its cap now, in words for whoever watches it."""
+
+from http import HTTPStatus
+
+from transforms.destinations.contract import Reply
+from transforms.logic.breaker import Breaker
+from transforms.logic.limit import Limiter
+from transforms.sending.talk import Talk
+from transforms.sending.words import moment
+
+_SILENT = 5.0  # seconds without a useful answer that are worth a word
+_HELD = 30.0  # seconds of waiting that are
+
+
+def failure(reply: Reply | None, talk: Talk) -> str:
+    """Why an attempt came to nothing, without the vendor's words: people may be in them."""
+    if reply is None:
+        return talk.cause
+    try:
+        return f"HTTP {reply.status} ({HTTPStatus(reply.status).phrase})"
+    except ValueError:
+        return f"HTTP {reply.status}"
+
+
+def silent(breaker: Breaker, last: str, now: float, wall: float) -> str:
+    """Since when, and why, the vendor gives no useful answer; "": it does. `last`: why the last attempt failed."""
+    since = breaker.since
+    if since is None or now - since < _SILENT:
+        return ""
+    return f"no useful answer since {moment(wall - (now - since))}: {last}"
+
+
+def slow(limiter: Limiter, next_at: float, now: float, wall: float) -> str:
+    """Why fewer requests go than the cap allows, beside a silence. `next_at`: when the next one that waits may go."""
+    if (held := limiter.on_hold(now)) > _HELD:
+        return f"the vendor takes nothing before {moment(wall + held)}"
+    if limiter.learned.share(now) < 1.0:
+        return "the vendor answers 429 (too many requests), so it goes slower than its cap"
+    if next_at - now > _HELD:
+        return f"its cap is used up until {moment(wall + next_at - now)}"
+    return ""
