@@ -42,6 +42,9 @@ class MadeCalls:
     def mark(self, ask: int) -> Mark:
         return Mark()
 
+    def doubtful(self) -> bool:
+        return False
+
     def write(self, writing: Writing) -> "Future[None]":
         self.marked += len(writing.marks)
         self.settled += len(writing.receipts)

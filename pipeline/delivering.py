@@ -48,6 +48,10 @@ class Deliveries:
     def __init__(self, options: "RunOptions", plan: Plan, registry: Registry, follow: bool = False) -> None:
         self._options, self._plan, self._follow = options, plan, follow
         self._number = registry.number
+        self._remade: dict[str, dict[str, float]] = {}
+        for place, at in registry.remade.items():
+            connection, _, target = place.partition("/")
+            self._remade.setdefault(connection, {})[target] = at
         self._connections = {connection.name: connection for connection in options.workspace.connections}
 
     def start(self, connection: str) -> Delivering:
@@ -141,6 +145,8 @@ class Deliveries:
             self._ahead(),
             lease.tokens,
             destination,
+            refreshed(plan),
+            self._remade.get(plan.name, {}),
             lease.owned,
         )
         sending = shared_sender().start(delivery)
@@ -168,6 +174,15 @@ def active(plan: ConnectionPlan, connection: Connection, destination: Destinatio
         for form in (*sync.forms, *(form for form, _ in sync.retired)):
             found[form.slot] = Active(sync.epoch, sync.settings, destination.flush_every.get(form.form, 0.0))
     return found
+
+
+def refreshed(plan: ConnectionPlan) -> dict[str, float]:
+    """When a full refresh was asked last of each list that it may empty, by key; seconds since 1970."""
+    return {
+        sync.key: sync.refreshed / 1e6
+        for sync in plan.syncs
+        if sync.refreshed and any(form.form == "list" for form in sync.forms)
+    }
 
 
 def counts_of(state: Path, name: str, number: int, quickly: bool = False) -> Counts:

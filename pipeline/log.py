@@ -183,6 +183,11 @@ class SqliteLog:
         with self._read():
             return self._marks(ask, ask).get(ask) or self._unmarked(ask)
 
+    def doubtful(self) -> bool:
+        with self._read(), sqlite_errors(self._path, MEND):
+            found = self._reader.execute("SELECT 1 FROM sent.marks WHERE maybe LIMIT 1").fetchone()
+            return bool(found) or self._doubt > 0
+
     def facts(self) -> dict[str, Any]:
         with self._read(), sqlite_errors(self._path, MEND):
             rows = self._reader.execute("SELECT key, value FROM sent.facts").fetchall()

@@ -122,6 +122,7 @@ class Served:
         elif report.stopped:
             self._due[name] = now + self._again
         self._last[name] = report
+        shared_sender().forget(name)  # or it would speak for what is begun next, as long as that waits for its turn
 
     def _say_troubles(self) -> None:
         """Say each trouble once, and when it is over."""

@@ -53,6 +53,9 @@ class HeldLog:
     def mark(self, ask: int) -> Mark:
         return self._marks.get(ask, Mark())
 
+    def doubtful(self) -> bool:
+        return False
+
     def write(self, writing: Writing) -> "Future[None]":
         self._marks |= writing.marks
         self._receipts |= {receipt.ask: receipt for receipt in writing.receipts}

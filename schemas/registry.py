@@ -24,6 +24,7 @@ class SyncRecord(Struct, array_like=True):
     computation: str = ""
     key: str = ""
     forms: list[str] = []
+    refreshed: int = 0  # when a full refresh was asked last that may empty its list; microseconds since 1970
 
 
 class Registry(Struct):

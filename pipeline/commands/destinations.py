@@ -142,6 +142,8 @@ def _show(destination: type[Destination]) -> None:
         ("deletions", "passed on" if d.forgets else "not possible: delete people there by hand"),
         ("columns", "make them by hand before the first run" if d.columns_first else "nothing to make by hand"),
     ]
+    if d.empty is not Destination.empty:
+        facts.append(("refresh", "a list is emptied first, so that nobody else stays in it"))
     if d.usable_from:
         facts.append(("small lists", f"are not used: from {d.usable_from:,} members on"))
     if d.remark:

@@ -13,7 +13,8 @@ def add_refresh_argument(add: Callable[..., object]) -> None:
         action="append",
         default=[],
         metavar="CONNECTION/SYNC",
-        help="tell everything once more that this sync was told, exits too, for a vendor that lost it; may be repeated",
+        help="tell everything once more that this sync was told, exits too, for a vendor that lost it or has others in "
+        "its list; may be repeated",
     )
 
 

@@ -36,7 +36,7 @@ from pipeline.vendors import made
 from schemas.registry import Registry, decode_registry
 from transforms.destinations.contract import Destination
 from transforms.logic.plan import ConnectionPlan, Plan
-from transforms.sending.log import Writing
+from transforms.sending.log import REMADE, Writing
 from transforms.sending.sender import SenderOptions
 
 _TURN = 0.3  # seconds
@@ -174,7 +174,8 @@ class Sending:
         self._again: dict[str, float] = {}  # when connections are tried again whose log could not be used
         self._reading = versions.Reading(self._kafka)
         self._number = 0
-        self._remade: frozenset[tuple[str, str, float]] = frozenset()
+        self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
+        self._kept_remade: frozenset[tuple[str, str, float]] = frozenset()  # of senders before this one
         self._served: Served | None = None
         self._mirror: Mirror | None = None
         self.page = ""
@@ -234,7 +235,7 @@ class Sending:
                     self._take_over(version)
                 self._mend()
                 self._served.step()
-                if (remade := self._served.remade()) - self._remade:
+                if (remade := self._served.remade() | self._kept_remade) - self._remade:
                     self._publish_again(remade)
                 now = self._mirror.trouble
             except (KafkaProblem, StoreError) as error:
@@ -252,6 +253,8 @@ class Sending:
         plan = version.plan(datetime.now(UTC))
         self._run = replace(self._run, workspace=workspace)
         self._number, self._named = version.number, version.named()
+        places = ((place.partition("/"), at) for place, at in registry.remade.items())
+        self._remade |= {(connection, target, at) for (connection, _, target), at in places}
         self._served.take_over(self._run, plan, registry, _Deliveries(self, self._run, plan, registry))
         self.say("workspace", version=version.number, connections=len(workspace.connections))
 
@@ -321,6 +324,8 @@ class Sending:
         station.topics = topics
         station.begins = writer.began + (0.0 if kept.left else SESSION)
         station.notes = [kept.settled]
+        remade = {name.removeprefix(REMADE): at for name, at in kept.facts.items() if name.startswith(REMADE)}
+        self._kept_remade |= {(plan.name, target, at) for target, at in remade.items()}
         self._stations[plan.name] = station  # so that it is kept alive while it waits
         self.say("takes over", connection=plan.name)
         self._mirror.add(station)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sandbox.google import error, told_by
@@ -23,18 +24,18 @@ class UserList:
     """A list and its members, found by any of their identifiers."""
 
     fields: dict[str, Any]
-    members: set[frozenset[str]] = field(default_factory=set)
+    members: dict[frozenset[str], float] = field(default_factory=dict)  # with when they came
     _known: dict[str, set[frozenset[str]]] = field(default_factory=dict)
 
-    def add(self, member: frozenset[str]) -> None:
-        self.members.add(member)
+    def add(self, member: frozenset[str], at: float) -> None:
+        self.members[member] = at
         for identifier in member:
             self._known.setdefault(identifier, set()).add(member)
 
-    def remove(self, member: frozenset[str]) -> None:
+    def remove(self, member: frozenset[str], at: float) -> None:
         """Whoever has any of the identifiers."""
         for gone in set().union(*(self._known.get(identifier, ()) for identifier in member)):
-            self.members.discard(gone)
+            self.members.pop(gone, None)
             for identifier in gone:
                 self._known[identifier].discard(gone)
 
@@ -137,6 +138,22 @@ class GoogleAds(Vendor):
     def leave(self, request: Request) -> Answer:
         return self._change(request, TAKEN, adds=False)
 
+    @on("POST", "/v1/audienceMembers:removeAll")
+    def leave_all(self, request: Request) -> Answer:
+        """Whoever came until a time."""
+        if unknown := sorted(request.object.keys() - {"destinations", "removeAsOfTime", "validateOnly"}):
+            return _invalid("INVALID_ARGUMENT", unknown[0], f"Unknown name {unknown[0]!r}.")
+        found = self._list_of(request.object)
+        if isinstance(found, Answer):
+            return found
+        try:
+            until = datetime.fromisoformat(str(request.object["removeAsOfTime"])).timestamp()
+        except (KeyError, ValueError):
+            return _invalid("INVALID_FORMAT", "remove_as_of_time", "Not a time.")
+        for member in [member for member, at in found.members.items() if at <= until]:
+            found.remove(member, request.at)
+        return self._taken(request)
+
     def _change(self, request: Request, taken: set[str], adds: bool) -> Answer:
         body = request.object
         if unknown := sorted(body.keys() - taken):
@@ -160,7 +177,10 @@ class GoogleAds(Vendor):
         for each in told:
             assert isinstance(each, frozenset)
             change = found.add if adds else found.remove
-            change(each)
+            change(each, request.at)
+        return self._taken(request)
+
+    def _taken(self, request: Request) -> Answer:
         job = f"request-{len(self._requests) + 1}"
         self._requests[job] = request.at
         return Answer(200, {"requestId": job})

@@ -350,6 +350,14 @@ class HubSpot(Companies, Vendor):
     def delete_list(self, request: Request, number: str) -> Answer:
         return Answer(204 if self._lists.pop(number, None) else 404)
 
+    @on("DELETE", "/crm/v3/lists/{number}/memberships")
+    def empty_list(self, request: Request, number: str) -> Answer:
+        if number not in self._lists:
+            return problem(404, "OBJECT_NOT_FOUND", "List does not exist")
+        for person in self.people.having(None):
+            self.people.tell(person, request.at, {f"list {self._lists[number]}": None})
+        return Answer(204)
+
     @on("PUT", "/crm/v3/lists/{number}/memberships/add-and-remove")
     def change_list(self, request: Request, number: str) -> Answer:
         if number not in self._lists:

@@ -139,6 +139,17 @@ class Mailchimp(Vendor):
         self._segments[self._made] = (name, {})
         return Answer(200, {"id": self._made, "name": name})
 
+    @on("PATCH", f"{LIST}/segments/{{segment}}")
+    def write_segment(self, request: Request, audience: str, segment: str) -> Answer:
+        """Its name, and who is in it: here nobody."""
+        name = request.object.get("name")
+        if not isinstance(name, str) or not name or request.object.get("static_segment") != []:
+            return _problem(400, "A static segment has a name and a list of addresses.")
+        if int(segment) not in self._segments:
+            return _problem(404, "Resource Not Found")
+        self._segments[int(segment)] = (name, {})
+        return Answer(200, {"id": int(segment), "name": name})
+
     @on("DELETE", f"{LIST}/segments/{{segment}}")
     def delete_segment(self, request: Request, audience: str, segment: str) -> Answer:
         found = self._segments.pop(int(segment), None) if segment.isdigit() else None

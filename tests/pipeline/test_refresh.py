@@ -1,14 +1,21 @@
 """`--full-refresh`: everything that a sync was told is told once more."""
 
-import pytest
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
+import yaml
+
+from pipeline.cli import main
 from pipeline.decider import Decider
-from sandbox.testing import running_sandbox
+from sandbox.examples import environment, settings
+from sandbox.testing import RunningSandbox, running_sandbox
 from tests.pipeline.conftest import Shop
-from tests.pipeline.running import profile, score, vip, workspace
+from tests.pipeline.running import Event, profile, score, vip, workspace, write_events
 from tests.pipeline.test_changes import sent
 from tests.pipeline.test_lists import risk
 from tests.pipeline.test_lists import run as run_lists
+from transforms.destinations import find
 
 DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 Capture = pytest.CaptureFixture[str]
@@ -89,3 +96,67 @@ def test_everybody_is_uploaded_to_a_list_again_and_who_left_is_removed(
         assert 2 == vendor.stats()[0]["requests"] - before["requests"]
         members = {each["name"]: len(each["members"]) + len(each["unmatched"]) for each in vendor.told()[0]["lists"]}
         assert {"vip": 1, "risk": 1} == members
+
+
+class Tool:
+    """A program that keeps a list at a vendor: each has a state directory of its own."""
+
+    def __init__(self, root: Path, slug: str, vendor: RunningSandbox) -> None:
+        root.mkdir()
+        self._vendor, self._root, self._hours = vendor, root, 0
+        kind = find(slug)
+        assert kind
+        connection = {"name": slug, "destination": slug, "settings": settings(kind, ["vip"])}
+        connection["syncs"] = [{"computation": "vip", "as": "list"}]
+        computations = [{"name": "Vip", "kind": "audience"}]
+        self._workspace = root / "workspace.yaml"
+        self._workspace.write_text(
+            yaml.safe_dump({"workspace": root.name, "computations": computations, "connections": [connection]})
+        )
+
+    def run(self, *events: Event, more: tuple[str, ...] = ()) -> None:
+        """Each is hours after the one before, so that its list is due."""
+        now = datetime.now(UTC) + timedelta(hours=8 * self._hours)
+        self._hours += 1
+        state = self._root / "state"
+        common = ["--workspace", str(self._workspace), "--state", str(state), "--gateway", self._vendor.url]
+        common += ["--now", now.isoformat(), *([] if state.exists() else ["--new-state"])]
+        file = write_events(self._root / "events.jsonl", *events)
+        assert 0 == main(["run", *common, "--events", str(file), *more])
+
+
+def person(who: str) -> tuple[Event, Event]:
+    return profile(who, DAY_1, f"{who}@x.example"), vip(who, DAY_1)
+
+
+def listed(vendor: RunningSandbox, slug: str) -> int:
+    """How many are in the list."""
+    if slug == "hubspot":
+        return sum(bool(person["values"].get("list vip")) for person in vendor.told()[0]["people"])
+    (its,) = (each for told in vendor.told() for each in told.get("lists", ()))
+    return len(its["members"])
+
+
+@pytest.mark.parametrize("slug", ["google-ads-remarketing-lists", "hubspot", "mailchimp"])
+def test_a_list_has_nobody_else_after_its_refresh_where_its_vendor_can_empty_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slug: str
+) -> None:
+    kind = find(slug)
+    assert kind
+    for name, value in environment(kind).items():
+        monkeypatch.setenv(name, value)
+    # Google works on each request for a minute.
+    monkeypatch.setattr("sandbox.vendors.google_ads_remarketing_lists.WORKS", 0.0)
+    monkeypatch.setattr("transforms.destinations.google_ads_remarketing_lists.POLL", 0.1)
+    with running_sandbox() as vendor:
+        ours, other = Tool(tmp_path / "ours", slug, vendor), Tool(tmp_path / "other", slug, vendor)
+        ours.run(*person("ana"), *person("bob"))
+        other.run(*person("eve"))
+        assert 3 == listed(vendor, slug)
+        ours.run(vip("bob", DAY_2, False))
+        assert 2 == listed(vendor, slug)
+        ours.run(more=("--full-refresh", f"{slug}/vip"))
+        assert 1 == listed(vendor, slug)
+        other.run(*person("fay"))
+        ours.run(*person("gil"))
+        assert 3 == listed(vendor, slug)  # it is emptied for a refresh, and for nothing else

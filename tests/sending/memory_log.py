@@ -92,6 +92,9 @@ class MemoryLog:
     def mark(self, ask: int) -> Mark:
         return self.marks.get(ask, Mark())
 
+    def doubtful(self) -> bool:
+        return any(mark.maybe for mark in self.marks.values())
+
     def write(self, writing: Writing) -> "Future[None]":
         assert not self.closed, "something is written after the end"
         return self._writer.submit(self._apply, writing)

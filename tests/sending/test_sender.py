@@ -446,3 +446,12 @@ def test_with_a_gateway_only_spelt_out_addresses_are_refused(server: VendorServe
     assert 3 == start(people(3), connect("webhook", {"url": "http://intranet.local/in"}), options).report().delivered
     refused: Delivering = start(people(3), connect("webhook", {"url": "http://169.254.169.254/in"}), options)
     assert "inside" in refused.report().stopped
+
+
+def test_of_a_delivery_that_is_over_its_requests_count_though_its_report_is_let_go(server: VendorServer) -> None:
+    running = start(people(5), webhook(), replace(FAST, gateway=server.url))
+    running.report()
+    until(lambda: running.delivery.report.connection in running.sender.tallies())
+    assert 1 == len(running.sender.reports())
+    running.sender.forget("hook")
+    assert ([], 5) == (running.sender.reports(), running.sender.tallies()["hook"].requests)

@@ -52,6 +52,7 @@ class Target(NamedTuple):
 
 
 Preparation = Generator[Request, Reply, "Mapping[Target, str] | None"]
+Emptying = Generator[Request, Reply, "str | None"]
 
 
 class Destination:
@@ -146,6 +147,15 @@ class Destination:
         Called ahead of the first call of a target in this process, and again where one was `Blocked`; each comes with
         one of its calls as a sample. Returns the targets that cannot be had, each with why: their calls wait. What it
         makes and did not find goes into `self.made`: where a call was `Blocked` as `lost`, everybody is told again.
+        """
+        yield from ()
+        return None
+
+    def empty(self, key: str, now: float) -> Emptying:
+        """Take everybody out of a list, where the vendor has a request for that: a full refresh fills it anew.
+
+        `now`: seconds since 1970. Returns "" when that is done, or under way; the vendor's words where it does not do
+        it; None where it cannot, or the list is not known yet.
         """
         yield from ()
         return None
@@ -283,6 +293,7 @@ __all__ = [
     "Conversation",
     "Delivered",
     "Destination",
+    "Emptying",
     "File",
     "Form",
     "Identifier",

@@ -4,6 +4,7 @@ Uploads by the Google Ads API itself are closed to whoever did not use them befo
 """
 
 from collections.abc import Generator, Hashable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
+    Emptying,
     Form,
     Limit,
     Outcome,
@@ -192,6 +194,16 @@ class GoogleAdsRemarketingLists(Destination):
             "ingestedUserListInfo": {"uploadKeyTypes": [self._kind], name: info},
         }
 
+    def empty(self, key: str, now: float) -> Emptying:
+        """Google takes out whoever was uploaded earlier, some hours later: who is uploaded after that stays."""
+        listed = self.memory.get("lists", {}).get(key)
+        if not listed:
+            return None
+        at = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+        body = {"destinations": [self._owner(listed)], "removeAsOfTime": at}
+        reply = yield self._ask("POST", "/audienceMembers:removeAll", json=body)
+        return "" if reply.ok else GoogleError(reply).words
+
     # -- members
     def unit(self, call: Call) -> Hashable:
         """A member; identifiers that are one when normalised are one."""
@@ -296,10 +308,7 @@ class GoogleAdsRemarketingLists(Destination):
 
     # -- requests and answers
     def _body(self, verb: str, listed: str, members: list[dict[str, Any]]) -> dict[str, Any]:
-        owner = {"operatingAccount": _account(self.settings.customer_id), "productDestinationId": listed}
-        if self.settings.manager_id:
-            owner["loginAccount"] = _account(self.settings.manager_id)
-        body: dict[str, Any] = {"destinations": [owner], "audienceMembers": members}
+        body: dict[str, Any] = {"destinations": [self._owner(listed)], "audienceMembers": members}
         if self._kind == "CONTACT_ID":
             body["encoding"] = "HEX"
         if verb == "ingest":
@@ -307,6 +316,12 @@ class GoogleAdsRemarketingLists(Destination):
             if self.settings.consent == "granted":
                 body["consent"] = dict.fromkeys(("adUserData", "adPersonalization"), "CONSENT_GRANTED")
         return body
+
+    def _owner(self, listed: str) -> dict[str, Any]:
+        owner = {"operatingAccount": _account(self.settings.customer_id), "productDestinationId": listed}
+        if self.settings.manager_id:
+            owner["loginAccount"] = _account(self.settings.manager_id)
+        return owner
 
     def _ask(self, method: str, path: str, **more: Any) -> Request:
         return Request(method, API + path, **more)

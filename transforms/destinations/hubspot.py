@@ -18,6 +18,7 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
+    Emptying,
     Form,
     Identifier,
     Limit,
@@ -194,6 +195,9 @@ class HubSpot(Destination):
             for need in self._needs_of_all(call)
             if need in missing
         }
+
+    def empty(self, key: str, now: float) -> Emptying:
+        return (yield from self._lists.empty(key, self.memory))
 
     def route(self, call: Call) -> str:
         """A request names its people by one property; a list's has one list and one direction."""

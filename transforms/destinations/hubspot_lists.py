@@ -9,6 +9,7 @@ from transforms.destinations.contract import (
     Call,
     Conversation,
     Delivered,
+    Emptying,
     Later,
     Memory,
     Outcome,
@@ -57,6 +58,16 @@ class Lists:
     def _find(self, name: str) -> Generator[Request, Reply, str]:
         reply = yield Request("GET", f"{LISTS}/object-type-id/{CONTACTS}/name/{quote(name, safe='')}")
         return word(part(reply.object, "list"), "listId")
+
+    def empty(self, key: str, memory: Memory) -> Emptying:
+        """HubSpot does it for up to 100,000 members. A list that is gone shows when somebody is put into it."""
+        listed = memory.get("lists", {}).get(key)
+        if not listed:
+            return None
+        reply = yield Request("DELETE", f"{LISTS}/{quote(listed, safe='')}/memberships")
+        if reply.status == 404:
+            return None
+        return "" if reply.ok else message_of(reply)
 
     def deliver(self, calls: Sequence[Call], id_property: str, memory: Memory, lost: set[str]) -> Conversation:
         """Bring people into a list, or out of it. HubSpot names members by their records.

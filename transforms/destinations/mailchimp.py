@@ -15,6 +15,7 @@ from transforms.destinations.contract import (
     Conversation,
     Delivered,
     Destination,
+    Emptying,
     Form,
     Limit,
     Outcome,
@@ -150,6 +151,17 @@ class Mailchimp(Destination):
                         continue
                 segments[target.key] = there[name]
         return refusals
+
+    def empty(self, key: str, now: float) -> Emptying:
+        """A segment that is gone shows when somebody is put into it."""
+        segment = self.memory.get("segments", {}).get(key)
+        if not segment:
+            return None
+        body = {"name": self.name_at_vendor("list", key), "static_segment": []}
+        reply = yield self._ask("PATCH", f"segments/{segment}", json=body)
+        if reply.status == 404:
+            return None
+        return "" if reply.ok else _words(reply)
 
     def _fields(self, call: Call) -> list[tuple[str, str, Any]]:
         """Names of the merge fields of a call, the keys they are shown by, and samples of values."""

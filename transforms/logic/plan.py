@@ -47,6 +47,7 @@ class SyncPlan(Struct, frozen=True):
     enrich_values: tuple[tuple[str, int], ...]  # computations: name and number
     where: tuple[Where, ...]  # all must hold
     settings: bytes  # digest: what a rejection depended on besides the call
+    refreshed: int = 0  # when a full refresh was asked last that may empty its list; microseconds since 1970
 
     @property
     def members(self) -> bool:
@@ -101,8 +102,11 @@ class Plan(Struct, frozen=True):
         return blake2b(encode(facts, enc_hook=_plain), digest_size=16).digest()
 
 
+_OF_NO_PROFILE = ("since", "back", "after", "refreshed")
+
+
 def _facts(sync: SyncPlan) -> list[Any]:
-    return [getattr(sync, name) for name in sync.__struct_fields__ if name not in ("since", "back", "after")] + [
+    return [getattr(sync, name) for name in sync.__struct_fields__ if name not in _OF_NO_PROFILE] + [
         sync.after == ALWAYS
     ]
 
@@ -230,6 +234,7 @@ def _sync(
         enrich_values=tuple((each, numbers[each]) for each in enrich if each in numbers),
         where=tuple(compiled(each, numbers) for each in ({} if groups else connection.where, sync.where) if each),
         settings=settings_digest(connection, sync),
+        refreshed=record.refreshed,
     )
 
 

@@ -80,8 +80,21 @@ def enter(
             notices.append(Notice(f"{place}: it is not refreshed now, since nothing can be decided for it"))
             continue
         registry.refreshing.append(place)
+        if _has_its_list_alone(registry, workspace, place):
+            registry.syncs[place].refreshed = now
         notices.append(Notice(f"{place}: everything that was told is told once more"))
     return registry, notices
+
+
+def _has_its_list_alone(registry: Registry, workspace: Workspace, place: str) -> bool:
+    """Whether no other sync keeps people in the same list: then a refresh may empty it."""
+    lists = {
+        sync_id(connection.name, sync_name(sync)): (registry.tenants.get(connection.name), sent_as(sync))
+        for connection in workspace.connections
+        for sync in connection.syncs
+        if "list" in sync.forms
+    }
+    return [*lists.values()].count(lists.get(place, (None, ""))) == 1
 
 
 def made_again(target: str) -> str:
@@ -190,6 +203,7 @@ def _sync(
     elif record.computation != computation:
         yield Notice(f"{place} is of another computation now: it begins anew", grave=True)
         record.created = record.since = now
+        record.refreshed = 0
         record.epoch += 1
         _retire(registry, connection.name, sync_name(sync))
     else:

@@ -49,6 +49,8 @@ class Delivery:
     ahead: float = 0.0  # seconds by which the clock that lists are flushed by is ahead of this machine's
     tokens: Kept | None = None  # the refresh token that took the place of the one in the settings
     destination: Destination | None = None  # by default it is made by the sender
+    refreshed: dict[str, float] = field(default_factory=dict)  # lists: when a full refresh was asked of each, by key
+    remade: dict[str, float] = field(default_factory=dict)  # by `form/key`: what was made again that the decider knows
     owned: Callable[[], bool] = lambda: True  # whether nobody else can have begun to send; asked before each request
     report: Report = field(init=False)
 

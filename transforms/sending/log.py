@@ -14,7 +14,9 @@ from schemas.calls import Call
 from schemas.dead_letters import DeadLetter
 from schemas.receipts import Receipt
 
-REMADE = "remade:"  # a fact, of a `form/key` that was gone at the vendor: when it was made again, seconds since 1970
+# A fact, of a `form/key` at the vendor in which nobody is any more: it was gone and made again, or was emptied. When
+# that was, seconds since 1970.
+REMADE = "remade:"
 
 
 class Mark(NamedTuple):
@@ -71,6 +73,9 @@ class Log(Protocol):
 
     def mark(self, ask: int) -> Mark:
         """The mark of a call without a receipt."""
+
+    def doubtful(self) -> bool:
+        """Whether a request of a call without a receipt may have arrived."""
 
     def write(self, writing: Writing) -> "Future[None]":
         """Write, in the order of these calls: on the disk when the future is done. The future raises OSError if not."""

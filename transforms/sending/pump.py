@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -31,6 +32,7 @@ from transforms.sending.delivery import Delivery
 from transforms.sending.first_calls import FirstCalls
 from transforms.sending.needs import MEMORY
 from transforms.sending.reading import Reading
+from transforms.sending.replacing import Replacing, unknown
 from transforms.sending.suspects import Accusation
 from transforms.sending.talk import TURNED, Interrupted, Stopped, unwritable
 from transforms.sending.turns import Turns
@@ -70,7 +72,7 @@ class Pump:
         self._stopping = self._draining = False
         self._ready = False  # it has everything that it needs
         self._sharing: Limiter | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._running: Counter[str] = Counter()  # of these, by route
         self._cutting: asyncio.TimerHandle | None = None
         self._estimate: Estimate | None = None  # while it runs
@@ -109,12 +111,27 @@ class Pump:
         try:
             await self._make()
             self._ready = True
-            await self._deliver()
+            if not await self._hands_over():
+                await self._deliver()
         except Exception as error:  # a fault in one vendor's module must not end the others' deliveries
             self._fail(error)
         finally:
             await self._close()
         return self.report
+
+    async def _hands_over(self) -> bool:
+        """Whether somebody has to decide first, since nobody is in a list any more. Lists to be emptied are."""
+        over = self._unknown
+        if not over and self._replacing.any and not self._stopping:
+            doubtful = await self._reading.do(self._delivery.log.doubtful)
+            task = asyncio.create_task(self._replacing.run(doubtful))
+            self._tasks.add(task)
+            await asyncio.wait([task])
+            self._tasks.discard(task)
+            with suppress(Interrupted, asyncio.CancelledError):
+                over = task.result()
+        self._admission.handed_over = over
+        return over
 
     # -- what it needs
 
@@ -161,6 +178,8 @@ class Pump:
             delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys,
             facts, self._clock, self._wall, self._begin,
         )  # fmt: skip
+        self._unknown = unknown(delivery, facts)
+        self._replacing = Replacing(delivery, destination, self._attempts, self._books, facts, self._wall)
         self._estimate = Estimate(self._limiter.rate, self._started)
         rate = 1.0 if destination.counts_only else self._options.max_reject_rate
         self._first = FirstCalls(delivery.active, facts, self.report, rate, self._books)
@@ -190,6 +209,8 @@ class Pump:
                     await self._look()
                 else:
                     await self._read_on(backfill)
+                if self.report.remade:  # what goes there by this plan, nobody would take out by the next one
+                    self._admission.handed_over = True
                 if self._admission.handed_over:
                     self._draining = True
                     self._moved()
@@ -309,7 +330,7 @@ class Pump:
             self._room.set()
 
     def _may_begin(self) -> bool:
-        if self._stopping or self._draining:
+        if self._stopping or self._draining or self.report.remade:
             return False
         running = len(self._tasks)
         if self._attempts.breaker.open:

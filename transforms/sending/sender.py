@@ -50,13 +50,21 @@ class Sender:
         """Deliver a log; the future has its report, and never an exception."""
         pump = Pump(delivery, self._limiters, most=max(_FEWEST, self.files // 4), memory=self._share)
         with self._starting:  # first: a stop at this moment either finds it there or is seen here
-            name = delivery.connection.name
-            over = [each for each in self._pumps if each.over and each.report.connection == name]
-            self._before[name] = _tally(self._before.get(name), over)
-            self._pumps = [each for each in self._pumps if each not in over] + [pump]
+            self._let_go(delivery.connection.name)
+            self._pumps.append(pump)
         if self.stopping:
             pump.stop()
         return asyncio.run_coroutine_threadsafe(pump.run(), self._loop)
+
+    def forget(self, connection: str) -> None:
+        """Give no more reports of the connection's deliveries that are over; their requests still count."""
+        with self._starting:
+            self._let_go(connection)
+
+    def _let_go(self, name: str) -> None:
+        over = [each for each in self._pumps if each.over and each.report.connection == name]
+        self._before[name] = _tally(self._before.get(name), over)
+        self._pumps = [each for each in self._pumps if each not in over]
 
     def _share(self) -> int:
         """Bytes of calls that one connection may hold."""

@@ -1,0 +1,89 @@
+"""Replacing: ahead of a full refresh a list is emptied, where the vendor has a request for that.
+
+It is then as one that was gone and was made again: the delivery ends, and everybody is asked in slots of their own,
+see `remade` of `transforms.logic.registry`. What was asked before is superseded. Nothing is sent meanwhile: what would
+go into the empty list by an older plan, nobody would take out by a newer one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from transforms.destinations.contract import Destination, Target
+from transforms.sending.admission import LANDS
+from transforms.sending.attempts import Attempts
+from transforms.sending.books import Books
+from transforms.sending.delivery import Delivery
+from transforms.sending.log import REMADE
+from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
+
+_REPLACED = "replaced:"  # a fact, of a list's key: the refresh that was dealt with, seconds since 1970
+_UNSURE = "requests of before may still arrive; ask for the refresh again in a few minutes"
+
+
+def unknown(delivery: Delivery, facts: Mapping[str, Any]) -> bool:
+    """Whether something was made again or emptied of which the delivery's plan does not know."""
+    return any(
+        at > delivery.remade.get(name.removeprefix(REMADE), 0.0)
+        for name, at in facts.items()
+        if name.startswith(REMADE)
+    )
+
+
+class Replacing:
+    """Empties the lists of one connection of which a full refresh was asked."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        destination: Destination,
+        attempts: Attempts,
+        books: Books,
+        facts: Mapping[str, Any],
+        wall: Callable[[], float],
+    ) -> None:
+        self._delivery, self._destination, self._attempts, self._books = delivery, destination, attempts, books
+        self._facts, self._wall = facts, wall
+
+    @property
+    def any(self) -> bool:
+        return any(True for _ in self._due())
+
+    async def run(self, doubtful: bool) -> bool:
+        """Empty them; whether one is empty now. `doubtful`: a request may have arrived of which nobody knows.
+
+        That one may bring somebody into the empty list whom nobody takes out again: so the list stays as it is, and
+        the refresh tells everything once more. Raises Stopped, and Ended where the sender is stopping.
+        """
+        doubtful = doubtful or float(self._facts.get(LANDS) or 0.0) > self._wall()
+        emptied = False
+        for key, at in list(self._due()):
+            words = _UNSURE if doubtful else await self._empty(key)
+            if words is not None:
+                self._books.remember({f"{_REPLACED}{key}": at})
+            if words == "":
+                self._is_empty(Target("list", key), at)
+                emptied = True
+            elif words:
+                self._destination.note(f"the list {key!r} was not emptied ahead of its refresh: {words}")
+        return emptied
+
+    def _due(self) -> Iterator[tuple[str, float]]:
+        if type(self._destination).empty is Destination.empty:
+            return
+        for key, at in self._delivery.refreshed.items():
+            done = max(self._facts.get(f"{_REPLACED}{key}", 0.0), self._facts.get(f"{REMADE}list/{key}", 0.0))
+            if at > done:
+                yield key, at
+
+    async def _empty(self, key: str) -> str | None:
+        try:
+            return await self._attempts.converse(self._destination.empty(key, self._wall()), Talk(1))
+        except (Divided, Accused) as end:
+            return str(end)
+        except Unanswered as error:
+            raise Stopped(f"the list {key!r} could not be emptied ahead of its refresh: {error}") from error
+
+    def _is_empty(self, target: Target, asked: float) -> None:
+        place, at = "/".join(target), max(self._wall(), asked)
+        self._delivery.report.remade[place] = at
+        self._books.remember({REMADE + place: at})
