@@ -36,7 +36,7 @@ class Registry(Struct):
     slots: list[SlotKey] = field(default_factory=list)
     syncs: dict[str, SyncRecord] = {}  # by `connection/sync`
     tenants: dict[str, str] = {}  # by connection
-    remade: dict[str, float] = {}  # by `connection/form/key`: when what was gone at the vendor was made again
+    remade: dict[str, float] = {}  # by `connection/form/key`: when what was gone there was made again, or was emptied
     refreshing: list[str] = []  # `connection/sync`: not everybody was asked once more yet, as a full refresh wants
     number: int = 0  # of the workspace: raised whenever it changes
     digest: bytes = b""  # of the plan that every profile was last looked at with

@@ -66,7 +66,9 @@ class Report(Struct, kw_only=True):
     trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
     silent: str = ""  # since when, and why, the vendor gives no useful answer; as it was seen last
     slow: str = ""  # why fewer requests go than the cap allows; as it was seen last
-    remade: dict[str, float] = {}  # `form/key` of what was gone at the vendor and was made again; seconds since 1970
+    remade: dict[
+        str, float
+    ] = {}  # `form/key` of what was gone at the vendor and made again, or emptied; seconds since 1970
     blocked: dict[str, str] = {}  # keys whose calls wait until somebody fixes what they need: the vendor's words
     notes: dict[str, int] = {}  # what the destination has to say of it, and of how many calls; 0: of none in particular
     jobs: int = 0  # of the vendor's, that are not over: some of the calls that wait are in them

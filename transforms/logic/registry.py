@@ -55,9 +55,9 @@ def enter(
 ) -> tuple[Registry, list[Notice]]:
     """The registry with everything of the workspace in it, and what changed. `now` in microseconds.
 
-    `remade`: by `connection/form/key`, when a list or field that was gone at the vendor was made again (seconds since
-    1970). Nobody is in it any more, so everybody is told again. `refresh`: `connection/sync` of syncs of the workspace
-    of which everything that was told is told once more.
+    `remade`: by `connection/form/key`, when a list or field that was gone at the vendor was made again, or a list was
+    emptied (seconds since 1970). Nobody is in it any more, so everybody is told again. `refresh`: `connection/sync` of
+    syncs of the workspace of which everything that was told is told once more.
 
     A connection that is not in `vendors` stays as it was: nothing can be decided for it now.
     """
@@ -100,7 +100,9 @@ def _has_its_list_alone(registry: Registry, workspace: Workspace, place: str) ->
 def made_again(target: str) -> str:
     """What happened to a `form/key`, in words."""
     form, _, key = target.partition("/")
-    return f"the {'list' if form == 'list' else 'field'} `{key}` was gone at the vendor and was made again"
+    if form == "list":
+        return f"the list `{key}` was emptied at the vendor, or was gone there and made again"
+    return f"the field `{key}` was gone at the vendor and was made again"
 
 
 def _renamed(registry: Registry, workspace: Workspace, names: Mapping[str, str]) -> Iterator[Notice]:
