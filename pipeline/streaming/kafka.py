@@ -33,6 +33,12 @@ _SOON = (  # what a broker says of a topic that was made this moment
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
 )
+# What a client reads ahead: by default 64 MB, which its memory keeps, and then nothing for a second.
+_AHEAD = {
+    "queued.max.messages.kbytes": "8192",
+    "queued.min.messages": "20000",
+    "fetch.queue.backoff.ms": "10",
+}
 _OURS = ("bootstrap.servers", "group.id", "transactional.id", "enable.auto.commit", "isolation.level")
 
 
@@ -86,7 +92,7 @@ class Kafka(Struct, frozen=True):
         """One that commits nothing by itself, and sees only what is committed."""
         settings: dict[str, Any] = {"group_id": f"{self.name}.reader", "auto_offset_reset": "error"}
         settings |= {"enable_auto_commit": False, "isolation_level": "read_committed"} | more
-        return Consumer(self.config(**settings), logger=_silent())
+        return Consumer(_AHEAD | self.config(**settings), logger=_silent())
 
     def producer(self, **more: Any) -> Producer:
         """One that writes each record once, in order."""

@@ -132,7 +132,7 @@ def person(who: str) -> tuple[Event, Event]:
 def listed(vendor: RunningSandbox, slug: str) -> int:
     """How many are in the list."""
     if slug == "hubspot":
-        return sum(bool(person["values"].get("list vip")) for person in vendor.told()[0]["people"])
+        return sum(bool(person["values"].get("list vip")) for told in vendor.told() for person in told["people"])
     (its,) = (each for told in vendor.told() for each in told.get("lists", ()))
     return len(its["members"])
 
