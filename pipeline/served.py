@@ -83,6 +83,15 @@ class Served:
         for name in before.keys() - names.keys():
             self._say("resumed", connection=name)
 
+    def agree(self, names: dict[str, str]) -> None:
+        """Which are paused, and since when, is kept elsewhere: these are they now. Raises StoreError."""
+        gone = self._paused.keys() - names.keys()
+        if gone or names.keys() - self._paused.keys():
+            keep_paused(self._run.state, names)
+            self._paused = {name: since for name, since in self._paused.items() if name not in gone}
+        for name, since in names.items():
+            self.pause(name, since)
+
     def try_again(self, name: str) -> None:
         """What stopped it is over."""
         self._due.pop(name, None)

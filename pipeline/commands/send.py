@@ -58,7 +58,7 @@ def _send(args: argparse.Namespace) -> int:
     sending = sending_of(args, log_of(args, options))
     with ExitStack() as stack:
         try:
-            routes = status_routes(sending.status, sending.well) | page_routes("send", {})
+            routes = status_routes(sending.status, sending.well) | page_routes("send", sending.acts())
             sending.page = stack.enter_context(status_pages(args, routes))
         except WrongStatus as error:
             return ended(error, USAGE)

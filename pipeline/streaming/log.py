@@ -44,6 +44,7 @@ _PORTION = 5_000  # receipts that are restored at once
 _BEAT = 2.0  # seconds between writes that say that the sender lives
 _MARK, _FACT, _OWNER, _SETTLED = b"mark:", b"fact:", b"owner", b"settled"
 CAPS = "caps"  # the fact that holds what long windows counted
+PAUSED = "paused"  # the fact that says since when an operator has paused the connection
 _place = struct.Struct(">Q")
 _receipt = msgspec.msgpack.Decoder(Receipt).decode
 _packed, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
@@ -124,6 +125,10 @@ class Writer:
 
     def settled(self, settled: Settled) -> None:
         self._write([(self._topic("kept"), _SETTLED, _packed(settled))])
+
+    def paused(self, since: str) -> None:
+        """Since when an operator has paused the connection; "": it goes on. Raises SenderError."""
+        self._write([(self._topic("kept"), *fact_record(PAUSED, since or None))])
 
     def leave(self) -> None:
         """The successor need not wait. So nothing can be written any more, and nothing sent."""

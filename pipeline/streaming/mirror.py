@@ -46,6 +46,7 @@ class Station(Struct, eq=False):
     notes: list[Settled] = field(default_factory=list)  # where calls and receipts ended at earlier times
     begins: float = 0.0  # when this process may send: the sender before it may until then (monotonic)
     others: list[dict[str, Any]] = field(default_factory=list)  # caps of connections of the same vendor account
+    paused: str = ""  # since when an operator has paused it
     fault: str = ""  # why none of its calls is read any more
     topics: str = ""  # the name in its topics, where it has another one now
 

@@ -24,7 +24,7 @@ from pipeline.sent import Receipts
 from pipeline.state_db import StateDb, encode_call
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions, read_all
-from pipeline.streaming.log import CAPS, fact_record, mark_record
+from pipeline.streaming.log import CAPS, PAUSED, fact_record, mark_record
 from pipeline.streaming.places import place_of
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
 from pipeline.vendors import made
@@ -54,7 +54,7 @@ class Beginning:
     def __init__(self, log: Kafka, origin: Origin, db: StateDb) -> None:
         self.registry: Registry = decode_registry(db.registry())
         self._log, self._folder, self._db = log, origin.folder, db
-        self._caps = _caps(origin)
+        self._caps, self._paused = _caps(origin), paused(origin.folder)
         self.profiles = db.subjects()
 
     def write(self, publication: versions.Publication) -> None:
@@ -97,6 +97,8 @@ class Beginning:
         facts: dict[str, Any] = log.facts()
         if counted := self._caps.get(name):
             facts[CAPS] = counted
+        if since := self._paused.get(name):
+            facts[PAUSED] = since
         for key, value in facts.items():
             yield self._log.topic("kept", name), *fact_record(key, value)
 
@@ -160,12 +162,7 @@ def _refuse_other(db: StateDb, origin: Origin) -> None:
 
 
 def _refuse_unread(db: StateDb, folder: Path) -> None:
-    """What was acknowledged, or is meant to wait, and a job would not know of."""
-    if names := sorted(paused(folder)):
-        raise StoreError(
-            f"{', '.join(names)}: paused in {folder}, and a job knows no pause; resume it there first, or take it out "
-            "of the workspace"
-        )
+    """What was acknowledged, and a job would not know of."""
     seen = {path: decode_seen(known) for path, known in db.files().items()}
     feed = Feed([pattern(folder)], seen)
     feed.look()

@@ -25,11 +25,12 @@ from pipeline.decider import Decider
 from pipeline.delivering import group_of
 from pipeline.disk import StoreError, make_folder, sync_folder, writing
 from pipeline.log import SqliteLog
+from pipeline.paused import keep_paused
 from pipeline.sent import make, waiting
 from pipeline.state_db import StateDb
 from pipeline.streaming.kafka import WAIT, Kafka, ends, kafka_errors, partitions, read_all
 from pipeline.streaming.leaving import ANSWER, leave
-from pipeline.streaming.log import CAPS, begin, read_kept, receipts_of
+from pipeline.streaming.log import CAPS, PAUSED, begin, read_kept, receipts_of
 from pipeline.streaming.places import place_of
 from pipeline.streaming.subjects import Subjects
 from pipeline.streaming.versions import Version
@@ -87,18 +88,24 @@ def _fill(kafka: Kafka, folder: Path, version: Version, gateway: str) -> Exporte
         _states(kafka, db)
         calls: dict[str, _Calls] = {}
         counted: dict[str, Any] = {}
+        pauses: dict[str, str] = {}
         named = version.named()
         for number, name in enumerate(registry.connections):
             topics = named.get(name, name)
             if partitions(kafka, kafka.topic("calls", topics)):
                 calls[name] = _calls(kafka, db, number, name, topics)
-                counted[name] = _kept(kafka, SqliteLog(folder, name, number), topics, calls[name])
+                kept = _kept(kafka, SqliteLog(folder, name, number), topics, calls[name])
+                counted[name] = kept.get(CAPS)
+                if since := kept.get(PAUSED):
+                    pauses[name] = since
         subjects = Subjects(db, registry, {name: each.changed for name, each in calls.items()})
         subjects.enter(plan)
         with closing(Decider(folder, plan, registry, "export")) as decider:
             _fold(kafka, db, decider)
         subjects.release()
         _keep_caps(folder, workspace, gateway, counted)
+        if pauses:
+            keep_paused(folder, pauses)
         names = enumerate(registry.connections)
         return Exported(db.subjects(), sum(waiting(folder, name, number) for number, name in names))
 
@@ -154,16 +161,16 @@ def _calls(kafka: Kafka, db: StateDb, number: int, name: str, topics: str) -> _C
     return _Calls(found, numbers.changed)
 
 
-def _kept(kafka: Kafka, log: SqliteLog, topics: str, calls: _Calls) -> Any:
-    """Write marks and small facts; what long windows counted."""
+def _kept(kafka: Kafka, log: SqliteLog, topics: str, calls: _Calls) -> dict[str, Any]:
+    """Write marks and small facts; those that a directory has in a file of its own are returned."""
     kept = read_kept(kafka, topics)
-    counted = kept.facts.pop(CAPS, None)
+    apart = {name: kept.facts.pop(name) for name in (CAPS, PAUSED) if name in kept.facts}
     marks = {calls.numbers[place]: mark for place, mark in kept.marks.items() if place in calls.numbers}
     try:
         log.write(Writing(marks=marks, facts=kept.facts)).result()
     finally:
         log.close()
-    return counted
+    return apart
 
 
 def _keep_caps(folder: Path, workspace: Workspace, gateway: str, counted: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ leases ────────────────┴─ deliver, each in t
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,12 +22,15 @@ from pipeline import leases
 from pipeline.delivering import Deliveries
 from pipeline.disk import StoreError
 from pipeline.log import SqliteLog
+from pipeline.moments import rfc3339
+from pipeline.orders import Busy, Orders
 from pipeline.run import RunOptions
 from pipeline.served import Say, Served
 from pipeline.state_db import StateDb
+from pipeline.status_page import Act, Wrong
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, consume
-from pipeline.streaming.log import CAPS, SESSION, KafkaLog, Writer, read_kept, restore
+from pipeline.streaming.log import CAPS, PAUSED, SESSION, KafkaLog, Writer, read_kept, restore
 from pipeline.streaming.mirror import Mirror, Station
 from pipeline.streaming.places import Places
 from pipeline.streaming.publishing import publish
@@ -177,6 +180,7 @@ class Sending:
         self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
         self._kept_remade: frozenset[tuple[str, str, float]] = frozenset()  # of senders before this one
         self._served: Served | None = None
+        self.orders = Orders()
         self._mirror: Mirror | None = None
         self.page = ""
 
@@ -234,6 +238,8 @@ class Sending:
                 if version and version.number > self._number:
                     self._take_over(version)
                 self._mend()
+                self.orders.carry_out()
+                self._served.agree({name: each.paused for name, each in self._stations.items() if each.paused})
                 self._served.step()
                 if (remade := self._served.remade() | self._kept_remade) - self._remade:
                     self._publish_again(remade)
@@ -294,7 +300,7 @@ class Sending:
         if not self._leases.holds(group):  # it was lost meanwhile
             self._close(plan.name, orderly=True)
             return None
-        return station
+        return None if station and station.paused else station
 
     def _name_in_topics(self, name: str) -> str:
         return self._named.get(name, name)
@@ -324,6 +330,7 @@ class Sending:
         station.topics = topics
         station.begins = writer.began + (0.0 if kept.left else SESSION)
         station.notes = [kept.settled]
+        station.paused = str(kept.facts.get(PAUSED) or "")
         remade = {name.removeprefix(REMADE): at for name, at in kept.facts.items() if name.startswith(REMADE)}
         self._kept_remade |= {(plan.name, target, at) for target, at in remade.items()}
         self._stations[plan.name] = station  # so that it is kept alive while it waits
@@ -385,6 +392,34 @@ class Sending:
         self._leases.close()
         self._mirror.close()
         self.say("ended")
+
+    # -- what an operator does
+
+    def acts(self) -> Mapping[str, Act]:
+        """By name. The arguments of each are texts; each raises Wrong and StoreError."""
+        return {"pause": lambda given: self._order(given, True), "resume": lambda given: self._order(given, False)}
+
+    def _order(self, given: Mapping[str, str], paused: bool) -> dict[str, str]:
+        name = given.get("connection", "")
+        try:
+            self.orders.ask(lambda: self._pause(name, rfc3339(time.time()) if paused else ""))
+        except Busy as error:
+            raise Wrong(str(error)) from None
+        if paused:
+            return {"said": f"{name} is paused: requests in flight end, and its calls wait until it is resumed."}
+        return {"said": f"{name} goes on."}
+
+    def _pause(self, name: str, since: str) -> None:
+        """It is written in the connection's log, for whoever sends next."""
+        assert self._served
+        station = self._stations.get(name)
+        if station is None or station.writer.dead:
+            raise Wrong(f"this process does not send for {name}: pause or resume it on the page of the one that does")
+        if bool(station.paused) != bool(since):
+            station.writer.paused(since)
+            station.paused = since
+            if not since:
+                self._served.resume(name)
 
     # -- what is said of it
 

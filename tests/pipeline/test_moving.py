@@ -10,7 +10,6 @@ import pytest
 from pipeline.disk import StoreError
 from pipeline.inbox import Inbox
 from pipeline.leases import Busy, deciding, log_lease
-from pipeline.paused import keep_paused
 from pipeline.sent import make
 from pipeline.state_db import NoState, StateDb
 from pipeline.streaming.kafka import Kafka
@@ -85,12 +84,6 @@ def test_a_process_that_decides_or_delivers_there_is_named(used: Shop) -> None:
     with deciding(used.state), pytest.raises(Busy, match=f"process {os.getpid()} on .* is deciding"):
         begin(used)
     with log_lease(used.state, "hook"), pytest.raises(Busy, match=f"hook: process {os.getpid()} on .* delivers it"):
-        begin(used)
-
-
-def test_a_paused_connection_would_be_sent_by_a_job(used: Shop) -> None:
-    keep_paused(used.state, {"hook": DAY})
-    with pytest.raises(StoreError, match=r"hook: paused in .*, and a job knows no pause"):
         begin(used)
 
 
