@@ -39,7 +39,7 @@ from pipeline.vendors import made
 from schemas.registry import Registry, decode_registry
 from transforms.destinations.contract import Destination
 from transforms.logic.plan import ConnectionPlan, Plan
-from transforms.sending.log import REMADE, Writing
+from transforms.sending.log import Writing
 from transforms.sending.sender import SenderOptions
 
 _TURN = 0.3  # seconds
@@ -178,7 +178,6 @@ class Sending:
         self._reading = versions.Reading(self._kafka)
         self._number = 0
         self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
-        self._kept_remade: frozenset[tuple[str, str, float]] = frozenset()  # of senders before this one
         self._served: Served | None = None
         self.orders = Orders()
         self._mirror: Mirror | None = None
@@ -241,7 +240,7 @@ class Sending:
                 self.orders.carry_out()
                 self._served.agree({name: each.paused for name, each in self._stations.items() if each.paused})
                 self._served.step()
-                if (remade := self._served.remade() | self._kept_remade) - self._remade:
+                if (remade := self._served.remade()) - self._remade:
                     self._publish_again(remade)
                 now = self._mirror.trouble
             except (KafkaProblem, StoreError) as error:
@@ -331,8 +330,6 @@ class Sending:
         station.begins = writer.began + (0.0 if kept.left else SESSION)
         station.notes = [kept.settled]
         station.paused = str(kept.facts.get(PAUSED) or "")
-        remade = {name.removeprefix(REMADE): at for name, at in kept.facts.items() if name.startswith(REMADE)}
-        self._kept_remade |= {(plan.name, target, at) for target, at in remade.items()}
         self._stations[plan.name] = station  # so that it is kept alive while it waits
         self.say("takes over", connection=plan.name)
         self._mirror.add(station)

@@ -14,7 +14,7 @@ from transforms.destinations.contract import Conversation, Delivered, Emptying, 
 from transforms.destinations.webhook import Webhook
 from transforms.sending.log import Mark, Waiting
 
-ASKED = {"vip": 1_769_860_800.0}  # 2026-01-31T12:00:00Z
+ASKED = {"vip": time.time() - 60.0}
 CONNECTED = webhook()
 
 
@@ -56,8 +56,8 @@ def test_the_list_is_emptied_and_nothing_else_is_sent(server: VendorServer) -> N
     assert time.time() - 60 < at <= time.time()
     assert at == running.log.kept["remade:list/vip"]
 
-    refreshing(server, running.log.kept).report()  # by the plan that knows nothing of it
-    assert ["DELETE"] == methods(server)
+    again = refreshing(server, running.log.kept).report()  # by the plan that knows nothing of it
+    assert (["DELETE"], report.remade, True) == (methods(server), again.remade, again.handed_over)
     report = refreshing(server, running.log.kept, remade=report.remade).report()  # by the next one
     assert (["DELETE", "POST"], False, 1) == (methods(server), report.handed_over, report.delivered)
 
@@ -80,6 +80,12 @@ def test_where_the_vendor_refuses_everything_is_told_once_more_as_it_is(server: 
     assert any("was not emptied ahead of its refresh" in words for words in report.notes)
     refreshing(server, running.log.kept).report()
     assert 1 == methods(server).count("DELETE"), "it is asked once"
+
+
+def test_a_refresh_of_long_ago_empties_nothing(server: VendorServer) -> None:
+    """The log may be an older copy, or a new one: everybody was told meanwhile."""
+    report = refreshing(server, refreshed={"vip": time.time() - 8 * 86_400}).report()
+    assert (["POST"], 1) == (methods(server), report.delivered)
 
 
 def test_a_list_that_is_not_there_is_nothing_to_empty(server: VendorServer) -> None:

@@ -222,6 +222,7 @@ def _sync(
             )
         if moved or not record.present or record.key != key or record.forms != [*sync.forms]:
             record.epoch += 1
+            record.refreshed = 0  # that was of another list
     record.present, record.computation, record.key, record.forms = True, computation, key, [*sync.forms]
     for form in sync.forms:
         tenant = tenant_of(registry, connection.name, vendor.tenant, form, key)
@@ -255,6 +256,8 @@ def _rename_key(registry: Registry, connection: str, sync: str, old: str, new: s
     for slot in registry.slots:
         if (slot.connection, slot.sync, slot.key) == (connection, sync, old):
             slot.key = new
+            if at := registry.remade.get(f"{connection}/{slot.form}/{old}"):
+                registry.remade[f"{connection}/{slot.form}/{new}"] = at
 
 
 def _retire(registry: Registry, connection: str, sync: str) -> None:

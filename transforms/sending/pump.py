@@ -121,7 +121,8 @@ class Pump:
 
     async def _hands_over(self) -> bool:
         """Whether somebody has to decide first, since nobody is in a list any more. Lists to be emptied are."""
-        over = self._unknown
+        self.report.remade |= self._unknown
+        over = bool(self._unknown)
         if not over and self._replacing.any and not self._stopping:
             doubtful = await self._reading.do(self._delivery.log.doubtful)
             task = asyncio.create_task(self._replacing.run(doubtful))

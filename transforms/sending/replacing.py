@@ -17,16 +17,14 @@ from transforms.sending.log import REMADE
 from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
 
 _REPLACED = "replaced:"  # a fact, of a list's key: the refresh that was dealt with, seconds since 1970
+_LONG_AGO = 7 * 86_400.0  # seconds: a refresh of which nothing is known any more, since the log is another one
 _UNSURE = "requests of before may still arrive; ask for the refresh again in a few minutes"
 
 
-def unknown(delivery: Delivery, facts: Mapping[str, Any]) -> bool:
-    """Whether something was made again or emptied of which the delivery's plan does not know."""
-    return any(
-        at > delivery.remade.get(name.removeprefix(REMADE), 0.0)
-        for name, at in facts.items()
-        if name.startswith(REMADE)
-    )
+def unknown(delivery: Delivery, facts: Mapping[str, Any]) -> dict[str, float]:
+    """What was made again or emptied of which the delivery's plan does not know, by `form/key`, and when."""
+    made = {name.removeprefix(REMADE): at for name, at in facts.items() if name.startswith(REMADE)}
+    return {place: at for place, at in made.items() if at > delivery.remade.get(place, 0.0)}
 
 
 class Replacing:
@@ -71,6 +69,8 @@ class Replacing:
         if type(self._destination).empty is Destination.empty:
             return
         for key, at in self._delivery.refreshed.items():
+            if at < self._wall() - _LONG_AGO:
+                continue
             done = max(self._facts.get(f"{_REPLACED}{key}", 0.0), self._facts.get(f"{REMADE}list/{key}", 0.0))
             if at > done:
                 yield key, at

@@ -137,6 +137,36 @@ def test_what_was_made_again_at_the_vendor_has_a_slot_of_its_own() -> None:
     assert len(again.slots) == len(later.slots)
 
 
+def test_what_was_made_again_stays_so_under_another_key() -> None:
+    workspace = shop(mailer())
+    registry, _ = enter(Registry(), workspace, vendors_of(workspace), 1)
+    remade = {"mailer/identify/vip": 7.5}
+    again, _ = enter(registry, workspace, vendors_of(workspace), 2, remade)
+    renamed = shop(mailer(syncs=(Sync("vip", forms=("identify",), send_as="gold", send_as_was="vip"),)))
+    later, notices = enter(again, renamed, vendors_of(renamed), 3, remade)
+    assert ([], len(again.slots)) == (notices, len(later.slots)), "nobody is told again"
+
+
+@pytest.mark.parametrize(
+    ("more", "alone"),
+    [
+        ((), True),
+        ((("post", "vip"),), False),
+        ((("post", "gold"),), True),
+    ],
+    ids=["alone", "another connection keeps it", "another connection keeps another one"],
+)
+def test_a_refresh_may_empty_a_list_that_no_other_sync_keeps(more: tuple[tuple[str, str], ...], alone: bool) -> None:
+    others = [mailer(name, syncs=(Sync("vip", forms=("list",), send_as=key),)) for name, key in more]
+    workspace = shop(mailer(syncs=(Sync("vip", forms=("list",)),)), *others)
+    registry, _ = enter(Registry(), workspace, vendors_of(workspace), 1)
+    again, _ = enter(registry, workspace, vendors_of(workspace), 7, refresh=["mailer/vip"])
+    assert alone == (7 == again.syncs["mailer/vip"].refreshed)
+    renamed = shop(mailer(syncs=(Sync("vip", forms=("list",), send_as="vips", send_as_was="vip"),)), *others)
+    later, _ = enter(again, renamed, vendors_of(renamed), 8)
+    assert 0 == later.syncs["mailer/vip"].refreshed, "it was of another list"
+
+
 def test_what_cannot_be_decided_for_now_is_not_refreshed_and_said() -> None:
     workspace = shop(mailer(), mailer("post"))
     vendors = vendors_of(workspace)
