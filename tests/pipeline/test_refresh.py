@@ -1,13 +1,17 @@
 """`--full-refresh`: everything that a sync was told is told once more."""
 
+import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline import decider
 from pipeline.cli import main
 from pipeline.decider import Decider
+from pipeline.log import SqliteLog
 from sandbox.examples import environment, settings
 from sandbox.testing import RunningSandbox, running_sandbox
 from tests.pipeline.conftest import Shop
@@ -16,6 +20,8 @@ from tests.pipeline.test_changes import sent
 from tests.pipeline.test_lists import risk
 from tests.pipeline.test_lists import run as run_lists
 from transforms.destinations import find
+from transforms.destinations.mailchimp import Mailchimp
+from transforms.sending.log import REMADE, Writing
 
 DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 Capture = pytest.CaptureFixture[str]
@@ -160,3 +166,19 @@ def test_a_list_has_nobody_else_after_its_refresh_where_its_vendor_can_empty_it(
         other.run(*person("fay"))
         ours.run(*person("gil"))
         assert 3 == listed(vendor, slug)  # it is emptied for a refresh, and for nothing else
+
+
+def test_what_another_process_made_again_meanwhile_is_asked_anew_in_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(Mailchimp).items():
+        monkeypatch.setenv(name, value)
+    with running_sandbox() as vendor:
+        ours = Tool(tmp_path / "ours", "mailchimp", vendor)
+        ours.run(*person("ana"), *person("bob"))
+        with closing(SqliteLog(tmp_path / "ours" / "state", "mailchimp", 0)) as log:
+            log.write(Writing(facts={f"{REMADE}list/vip": time.time()})).result()
+        found, looks = decider.remade, iter([True])  # it is there when this run delivers, and not before
+        monkeypatch.setattr(decider, "remade", lambda *given: {} if next(looks, False) else found(*given))
+        ours.run(*person("cleo"))
+        assert 3 == listed(vendor, "mailchimp")
