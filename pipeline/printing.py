@@ -199,11 +199,11 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
         yield f"BLOCKED {key}: {words}. Its calls wait, the others go on."
     if each.elsewhere:
         yield f"another process {'delivers' if each.unfinished else 'delivered'} it."
-    if report.handed_over:
+    if report.handed_over and not report.remade:
         yield "the rest is another run's, which has a newer workspace."
     elif each.unfinished:
         jobs = f"the vendor still works on {counted(report.jobs, 'job')}" if report.jobs else ""
-        said = report.trouble or report.pace_note or jobs
+        said = report.trouble or report.silent or jobs or report.slow
         why = f": {said}" if said and not report.stopped else ""
         yield f"{counted(each.unfinished, 'call')} waiting for the next run{why}."
     for reason, number in sorted(report.rejected.items()):

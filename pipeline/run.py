@@ -170,21 +170,21 @@ class Run:
         self.decider = Decider(self.options.state, plan, registry, self.folder.name, masked)
         return self.decider.tick()
 
-    def _fold_receipts(self, db: StateDb) -> int:
-        """Fold what the vendors said; how many calls that asked for."""
+    def _fold_receipts(self, db: StateDb) -> bool:
+        """Fold what the vendors said; whether there is something to deliver by it."""
         try:
             with leases.deciding(self.options.state):
                 if self.decider.outdated:
-                    return 0
+                    return False
                 decided = self.decider.fold_receipts()
-                if any(report.remade for report in self.folder.reports().values()):
+                if remade := any(report.remade for report in self.folder.reports().values()):
                     decided.add(self._decide_again(db))
         except leases.Busy:  # whoever decides does it
-            return 0
+            return False
         finally:
             self.decider.close()
         self.decided.add(decided)
-        return decided.asked
+        return decided.asked > 0 or remade  # what was handed over has to be sent, too
 
     # -- the outcome
 

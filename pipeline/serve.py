@@ -25,7 +25,7 @@ from pipeline.orders import Orders
 from pipeline.problems import WorkspaceError
 from pipeline.replay import Wanted
 from pipeline.run import NeedsConsent, RunOptions
-from pipeline.served import Served
+from pipeline.served import Served, known_remade
 from pipeline.served_sources import alarms, news_of, shown
 from pipeline.sources import computed_of
 from pipeline.state_db import StateDb
@@ -110,8 +110,7 @@ class Serving:
                 self._reload()
             self.orders.carry_out()
             self.served.step()
-            if (remade := self.served.remade()) - self._remade:
-                self._remade |= remade
+            if self.served.remade() - self._remade:
                 self._begin_again()
             self._say_news()
 
@@ -185,6 +184,7 @@ class Serving:
             self.say("workspace", notice.words)
         with self._changing:
             write_registry(self._db, registry)
+            self._remade |= known_remade(registry)
             self.run = replace(self.run, workspace=workspace)
             self._decider = Decider(self.run.state, plan, registry, "serve", self.run.sender.mask_dead_letters)
             self._pipe.send(table_feed.Served(workspace.sources, computed_of(workspace)))

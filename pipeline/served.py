@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.ages import oldest_change
 from pipeline.alerting import Alerting
+from pipeline.commands.output import counted
 from pipeline.delivering import Deliveries, Delivering, counts_of, reports
 from pipeline.disk import StoreError
 from pipeline.moments import rfc3339
@@ -30,6 +31,12 @@ _ENDING = 30.0  # seconds that a connection may take to end
 Say = Callable[..., None]
 
 
+def known_remade(registry: Registry) -> frozenset[tuple[str, str, float]]:
+    """What was made again or emptied that is decided with: connection, `form/key`, when."""
+    places = ((place.partition("/"), at) for place, at in registry.remade.items())
+    return frozenset((connection, target, at) for (connection, _, target), at in places)
+
+
 class Served:
     """Delivers the connections of a service. `step` is called now and then, from one thread; `connections` from any."""
 
@@ -45,6 +52,7 @@ class Served:
         self._paused: dict[str, str] = {}  # those that an operator paused, and since when
         self._deliveries: Deliveries | None = None
         self._looked = 0.0
+        self._noted: set[str] = set()  # what a destination had to say
         self._alerting = Alerting(run.state, say)
         self.trouble = ""  # of the service itself; whoever has it sets it
         self.sources: Mapping[str, bool | None] = {}  # whether each is in trouble; None: not known yet; set likewise
@@ -130,6 +138,13 @@ class Served:
             self._due[name] = float("inf")
         elif report.stopped:
             self._due[name] = now + self._again
+        for words in report.notes.keys() - self._noted:
+            self._noted.add(words)
+            self._say(
+                "note",
+                f"{counted(report.notes[words], 'call')} {words}" if report.notes[words] else words,
+                connection=name,
+            )
         self._last[name] = report
         shared_sender().forget(name)  # or it would speak for what is begun next, as long as that waits for its turn
 
@@ -137,6 +152,8 @@ class Served:
         """Say each trouble once, and when it is over."""
         for name, report in self._reports().items():
             running = name in self._running
+            if name in self._paused:
+                continue
             if report.stopped:
                 self._trouble(name, "stopped", report.stopped, self._when(report))
             elif report.elsewhere:
@@ -147,7 +164,8 @@ class Served:
             elif report.trouble:
                 self._trouble(name, "trouble", report.trouble)
             elif running and report.silent:
-                self._trouble(name, "silent", report.silent)
+                since, _, cause = report.silent.partition(": ")
+                self._trouble(name, "silent", since, cause)
             elif running and name in self._words and report.delivered:
                 self._goes_on(name)
 
@@ -222,8 +240,9 @@ class Served:
                 "seconds_left": round(_seconds_left(counts.waiting, report)) if goes else 0,
                 "scheduled": report.scheduled, "scheduled_until": report.scheduled_until,
                 "stopped": report.stopped, "blocked": report.blocked, "trouble": report.trouble,
-                "silent": report.silent if goes else "", "slow": report.slow if goes else "",
-                "elsewhere": report.elsewhere, "paused": self._paused.get(each.name, ""),
+                "silent": report.silent if goes and counts.waiting else "", "slow": report.slow if goes else "",
+                "elsewhere": report.elsewhere and each.name not in self._paused,
+                "paused": self._paused.get(each.name, ""),
             }  # fmt: skip
             could_go = counts.waiting > report.scheduled
             age = oldest_change(run.state, each, destination) if could_go else 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.run import NeedsConsent
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import Kafka, read_all, write_all
+from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
 from schemas.facts import TickFact
 from schemas.state import account_of
@@ -61,9 +61,19 @@ def publish(
     if publication.looks:
         number = give(kafka, version.number, publication.refresh)
         publication = versions.looked_at(publication)
-        versions.write(kafka, publication)
+        _write_looked_at(kafka, publication)
         say("looked at anew", profiles=number)
     return publication.version
+
+
+def _write_looked_at(kafka: Kafka, publication: versions.Publication) -> None:
+    """Unless somebody has published another version meanwhile, as a sender does that has emptied a list."""
+    try:
+        versions.write(kafka, publication)
+    except KafkaProblem:
+        newest = versions.newest(kafka)
+        if newest is None or newest.number <= publication.version.number:
+            raise
 
 
 def give(kafka: Kafka, version: int, refresh: list[int], sleep: Callable[[float], object] = time.sleep) -> int:

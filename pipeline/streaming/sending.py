@@ -25,7 +25,7 @@ from pipeline.log import SqliteLog
 from pipeline.moments import rfc3339
 from pipeline.orders import Busy, Orders
 from pipeline.run import RunOptions
-from pipeline.served import Say, Served
+from pipeline.served import Say, Served, known_remade
 from pipeline.state_db import StateDb
 from pipeline.status_page import Act, Wrong
 from pipeline.streaming import versions
@@ -238,7 +238,7 @@ class Sending:
                     self._take_over(version)
                 self._mend()
                 self.orders.carry_out()
-                self._served.agree({name: each.paused for name, each in self._stations.items() if each.paused})
+                self._served.agree({name: each.paused for name, each in list(self._stations.items()) if each.paused})
                 self._served.step()
                 if (remade := self._served.remade()) - self._remade:
                     self._publish_again(remade)
@@ -258,8 +258,7 @@ class Sending:
         plan = version.plan(datetime.now(UTC))
         self._run = replace(self._run, workspace=workspace)
         self._number, self._named = version.number, version.named()
-        places = ((place.partition("/"), at) for place, at in registry.remade.items())
-        self._remade |= {(connection, target, at) for (connection, _, target), at in places}
+        self._remade |= known_remade(registry)
         self._served.take_over(self._run, plan, registry, _Deliveries(self, self._run, plan, registry))
         self.say("workspace", version=version.number, connections=len(workspace.connections))
 
@@ -335,6 +334,7 @@ class Sending:
         self._mirror.add(station)
         while time.monotonic() < station.begins:
             if self._stopping or ending() or writer.dead or not self._leases.holds(group):
+                self._close(plan.name, orderly=True)
                 return None
             time.sleep(0.1)
         known = [read_kept(self._kafka, self._name_in_topics(each)) for each in mates()]

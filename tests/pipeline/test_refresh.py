@@ -154,6 +154,7 @@ def test_a_list_has_nobody_else_after_its_refresh_where_its_vendor_can_empty_it(
     # Google works on each request for a minute.
     monkeypatch.setattr("sandbox.vendors.google_ads_remarketing_lists.WORKS", 0.0)
     monkeypatch.setattr("transforms.destinations.google_ads_remarketing_lists.POLL", 0.1)
+    monkeypatch.setattr("transforms.destinations.google_ads_remarketing_lists.CLOCKS", 0.0)
     with running_sandbox() as vendor:
         ours, other = Tool(tmp_path / "ours", slug, vendor), Tool(tmp_path / "other", slug, vendor)
         ours.run(*person("ana"), *person("bob"))

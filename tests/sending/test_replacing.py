@@ -24,8 +24,8 @@ class Emptied(Webhook):
     def empty(self, key: str, now: float) -> Emptying:
         reply = yield Request("DELETE", f"https://lists.example/{key}")
         if reply.status == 404:
-            return None
-        return "" if reply.ok else f"HTTP {reply.status}"
+            return False
+        return reply.ok or f"HTTP {reply.status}"
 
     def classify(self, request: Request, reply: Reply, calls: int) -> Verdict:
         if reply.status == 404:
@@ -71,9 +71,20 @@ def test_a_refresh_that_was_asked_ahead_of_the_clock_empties_it_once(server: Ven
     assert ["DELETE", "POST"] == methods(server)
 
 
+def test_credentials_that_are_refused_stop_the_connection_and_the_refresh_is_still_to_come(
+    server: VendorServer,
+) -> None:
+    server.script = lambda seen: Answer(401, body=b"")
+    running = refreshing(server)
+    report = running.report()
+    assert (True, {}, {}) == ("refuses the credentials" in report.stopped, report.remade, report.notes)
+    server.script = lambda seen: Answer()
+    assert ["list/vip"] == [*refreshing(server, running.log.kept).report().remade]
+
+
 @pytest.mark.parametrize("status", [400, 403])
 def test_where_the_vendor_refuses_everything_is_told_once_more_as_it_is(server: VendorServer, status: int) -> None:
-    server.script = lambda seen: Answer(status if seen.method == "DELETE" else 200)
+    server.script = lambda seen: Answer(status, body=b"") if seen.method == "DELETE" else Answer()
     running = refreshing(server)
     report = running.report()
     assert (1, False, {}) == (report.delivered, report.handed_over, report.remade)
@@ -84,7 +95,7 @@ def test_where_the_vendor_refuses_everything_is_told_once_more_as_it_is(server: 
 
 def test_a_refresh_of_long_ago_empties_nothing(server: VendorServer) -> None:
     """The log may be an older copy, or a new one: everybody was told meanwhile."""
-    report = refreshing(server, refreshed={"vip": time.time() - 8 * 86_400}).report()
+    report = refreshing(server, refreshed={"vip": time.time() - 2 * 86_400}).report()
     assert (["POST"], 1) == (methods(server), report.delivered)
 
 

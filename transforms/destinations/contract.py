@@ -52,7 +52,7 @@ class Target(NamedTuple):
 
 
 Preparation = Generator[Request, Reply, "Mapping[Target, str] | None"]
-Emptying = Generator[Request, Reply, "str | None"]
+Emptying = Generator[Request, Reply, "bool | str"]
 
 
 class Destination:
@@ -154,11 +154,11 @@ class Destination:
     def empty(self, key: str, now: float) -> Emptying:
         """Take everybody out of a list, where the vendor has a request for that: a full refresh fills it anew.
 
-        `now`: seconds since 1970. Returns "" when that is done, or under way; the vendor's words where it does not do
-        it; None where it cannot, or the list is not known yet.
+        `now`: seconds since 1970. Returns True when that is done, or under way; the vendor's words, or its status,
+        where it does not do it; False where it has no such request, or no such list.
         """
         yield from ()
-        return None
+        return False
 
     def route(self, call: Call) -> str:
         """Calls with the same route may share a request; those of a list only with its own, in the same direction."""

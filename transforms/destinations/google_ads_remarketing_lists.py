@@ -51,6 +51,7 @@ API = "https://datamanager.googleapis.com/v1"
 SCOPE = "https://www.googleapis.com/auth/datamanager"
 LIMITS = "https://developers.google.com/data-manager/api/devguides/limits"
 POLL = 1_800.0  # seconds between questions about a request; Google needs hours sometimes
+CLOCKS = 30.0  # seconds by which the clock of this machine may be ahead of Google's
 LONGEST = 255  # characters of a list's name (unsure)
 FIRST_PARTY = {"dataSourceType": "DATA_SOURCE_TYPE_FIRST_PARTY"}
 GONE = frozenset({"INVALID_USER_LIST_ID", "NOT_FOUND"})
@@ -198,11 +199,11 @@ class GoogleAdsRemarketingLists(Destination):
         """Google takes out whoever was uploaded earlier, some hours later: who is uploaded after that stays."""
         listed = self.memory.get("lists", {}).get(key)
         if not listed:
-            return None
-        at = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+            return False
+        at = datetime.fromtimestamp(now - CLOCKS, UTC).isoformat().replace("+00:00", "Z")
         body = {"destinations": [self._owner(listed)], "removeAsOfTime": at}
         reply = yield self._ask("POST", "/audienceMembers:removeAll", json=body)
-        return "" if reply.ok else GoogleError(reply).words
+        return reply.ok or GoogleError(reply).words or f"HTTP {reply.status}"
 
     # -- members
     def unit(self, call: Call) -> Hashable:

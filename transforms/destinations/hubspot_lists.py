@@ -63,11 +63,11 @@ class Lists:
         """HubSpot does it for up to 100,000 members. A list that is gone shows when somebody is put into it."""
         listed = memory.get("lists", {}).get(key)
         if not listed:
-            return None
+            return False
         reply = yield Request("DELETE", f"{LISTS}/{quote(listed, safe='')}/memberships")
         if reply.status == 404:
-            return None
-        return "" if reply.ok else message_of(reply)
+            return False
+        return reply.ok or message_of(reply) or f"HTTP {reply.status}"
 
     def deliver(self, calls: Sequence[Call], id_property: str, memory: Memory, lost: set[str]) -> Conversation:
         """Bring people into a list, or out of it. HubSpot names members by their records.

@@ -156,12 +156,12 @@ class Mailchimp(Destination):
         """A segment that is gone shows when somebody is put into it."""
         segment = self.memory.get("segments", {}).get(key)
         if not segment:
-            return None
+            return False
         body = {"name": self.name_at_vendor("list", key), "static_segment": []}
         reply = yield self._ask("PATCH", f"segments/{segment}", json=body)
         if reply.status == 404:
-            return None
-        return "" if reply.ok else _words(reply)
+            return False
+        return reply.ok or _words(reply) or f"HTTP {reply.status}"
 
     def _fields(self, call: Call) -> list[tuple[str, str, Any]]:
         """Names of the merge fields of a call, the keys they are shown by, and samples of values."""

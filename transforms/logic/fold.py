@@ -109,7 +109,7 @@ def _concerned(facts: Facts, plan: Plan) -> Sequence[ConnectionPlan]:
 def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Folded) -> None:
     state = asking.state
     known = identifiers_of(state, connection)
-    if not known and not any(slot in state.ledger for slot in connection.slots):
+    if not known and not any(slot in state.ledger for slot in connection.ever):
         out.no_identifier.append(connection.name)
         return
     for sync in connection.syncs:
@@ -128,7 +128,7 @@ def _forget(
     state.waiting = []
     owed = {connection.deletions: _owed(state, connection, had, out) for connection in plan.connections}
     for connection in plan.connections:
-        if any(slot in state.ledger for slot in connection.slots):
+        if any(slot in state.ledger for slot in connection.ever):
             state.cut = next(asks)
             cancel = Call(profile_id, "cancel", NOBODY, "", None, plan.now, state.cut)
             out.calls.append((connection.name, cancel))
@@ -144,7 +144,7 @@ def _owed(state: ProfileState, connection: ConnectionPlan, had: Sequence[int], o
     told = [
         (slot, place)
         for slot, entries in state.ledger.items()
-        if slot in connection.slots
+        if slot in connection.ever
         for place, entry in entries.items()
         if slot == connection.deletions or entry.exposed or entry.told is not None or entry.open or not entry.rest
     ]

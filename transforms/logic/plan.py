@@ -12,7 +12,16 @@ from msgspec.structs import replace
 from schemas.registry import Registry, SlotKey
 from schemas.secret import Secret
 from schemas.workspace import Connection, Form, Sync, Workspace
-from transforms.logic.registry import Vendor, known_as, sent_as, slot_number, sync_id, sync_name, tenant_of
+from transforms.logic.registry import (
+    Vendor,
+    account_of_slot,
+    known_as,
+    sent_as,
+    slot_number,
+    sync_id,
+    sync_name,
+    tenant_of,
+)
 from transforms.logic.where import Where, compiled
 
 ALWAYS = -(2**62)  # before any event
@@ -67,6 +76,7 @@ class ConnectionPlan(Struct, frozen=True):
     forgets: tuple[str, ...]  # identifier types, or ("*",)
     deletions: int  # slot
     slots: frozenset[int]  # everything of this connection and tenant
+    ever: frozenset[int] = frozenset()  # with those of lists and fields that were lost there since, or emptied
 
     def can_forget(self, identifier_type: str) -> bool:
         return identifier_type in self.forgets or "*" in self.forgets
@@ -188,6 +198,11 @@ def _connection(
         forgets=vendor.forgets,
         deletions=slot_number(registry, SlotKey(connection.name, vendor.tenant, "", "delete", "")),
         slots=frozenset(mine),
+        ever=frozenset(
+            number
+            for number, slot in enumerate(registry.slots, 1)
+            if slot.connection == connection.name and account_of_slot(slot) == vendor.tenant
+        ),
     )
 
 

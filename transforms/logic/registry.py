@@ -8,6 +8,8 @@ from msgspec import Struct
 from schemas.registry import Registry, SlotKey, SyncRecord
 from schemas.workspace import Computation, Connection, Sync, Workspace
 
+_SINCE = " since "
+
 
 class Vendor(Struct, frozen=True):
     """What deciding needs to know of a connection's destination."""
@@ -80,21 +82,24 @@ def enter(
             notices.append(Notice(f"{place}: it is not refreshed now, since nothing can be decided for it"))
             continue
         registry.refreshing.append(place)
-        if _has_its_list_alone(registry, workspace, place):
+        if _has_its_list_alone(workspace, place):
             registry.syncs[place].refreshed = now
         notices.append(Notice(f"{place}: everything that was told is told once more"))
     return registry, notices
 
 
-def _has_its_list_alone(registry: Registry, workspace: Workspace, place: str) -> bool:
-    """Whether no other sync keeps people in the same list: then a refresh may empty it."""
+def _has_its_list_alone(workspace: Workspace, place: str) -> bool:
+    """Whether no other sync can keep people in the same list: then a refresh may empty it.
+
+    Two connections of one vendor may have the same account, though their keys have different names.
+    """
     lists = {
-        sync_id(connection.name, sync_name(sync)): (registry.tenants.get(connection.name), sent_as(sync))
+        sync_id(connection.name, sync_name(sync)): (connection.destination, sent_as(sync))
         for connection in workspace.connections
         for sync in connection.syncs
         if "list" in sync.forms
     }
-    return [*lists.values()].count(lists.get(place, (None, ""))) == 1
+    return [*lists.values()].count(lists.get(place, ("", ""))) == 1
 
 
 def made_again(target: str) -> str:
@@ -276,7 +281,12 @@ def _slot(registry: Registry, slot: SlotKey) -> int:
 def tenant_of(registry: Registry, connection: str, tenant: str, form: str, key: str) -> str:
     """The vendor account as a slot names it: what was made again there is another place than before."""
     at = registry.remade.get(f"{connection}/{form}/{key}")
-    return tenant if at is None else f"{tenant} since {at:.3f}"
+    return tenant if at is None else f"{tenant}{_SINCE}{at:.3f}"
+
+
+def account_of_slot(slot: SlotKey) -> str:
+    """The vendor account of a slot, whatever was made again there."""
+    return slot.tenant.rpartition(_SINCE)[0] or slot.tenant
 
 
 def slot_number(registry: Registry, slot: SlotKey) -> int:

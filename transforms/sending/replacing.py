@@ -8,16 +8,17 @@ go into the empty list by an older plan, nobody would take out by a newer one.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from transforms.destinations.contract import Destination, Target
+from transforms.destinations.contract import Destination
 from transforms.sending.admission import LANDS
 from transforms.sending.attempts import Attempts
 from transforms.sending.books import Books
 from transforms.sending.delivery import Delivery
 from transforms.sending.log import REMADE
 from transforms.sending.talk import Accused, Divided, Stopped, Talk, Unanswered
+from transforms.sending.words import refusal
 
 _REPLACED = "replaced:"  # a fact, of a list's key: the refresh that was dealt with, seconds since 1970
-_LONG_AGO = 7 * 86_400.0  # seconds: a refresh of which nothing is known any more, since the log is another one
+_LONG_AGO = 86_400.0  # seconds: then it is too late, since the vendor cannot, or the log is an older one
 _UNSURE = "requests of before may still arrive; ask for the refresh again in a few minutes"
 
 
@@ -53,37 +54,35 @@ class Replacing:
         the refresh tells everything once more. Raises Stopped, and Ended where the sender is stopping.
         """
         doubtful = doubtful or float(self._facts.get(LANDS) or 0.0) > self._wall()
-        emptied = False
+        remade: dict[str, float] = {}
         for key, at in list(self._due()):
-            words = _UNSURE if doubtful else await self._empty(key)
-            if words is not None:
-                self._books.remember({f"{_REPLACED}{key}": at})
-            if words == "":
-                self._is_empty(Target("list", key), at)
-                emptied = True
-            elif words:
-                self._destination.note(f"the list {key!r} was not emptied ahead of its refresh: {words}")
-        return emptied
+            emptied = _UNSURE if doubtful else await self._empty(key)
+            facts = {f"{_REPLACED}{key}": at}
+            if emptied is True:
+                remade[f"list/{key}"] = facts[f"{REMADE}list/{key}"] = max(self._wall(), at)
+            elif emptied:
+                self._destination.note(f"the list {key!r} was not emptied ahead of its refresh: {emptied}")
+            self._books.remember(facts)
+        await self._books.flushed()  # whoever decides anew reads it there
+        self._delivery.report.remade |= remade
+        return bool(remade)
 
     def _due(self) -> Iterator[tuple[str, float]]:
-        if type(self._destination).empty is Destination.empty:
-            return
         for key, at in self._delivery.refreshed.items():
             if at < self._wall() - _LONG_AGO:
                 continue
-            done = max(self._facts.get(f"{_REPLACED}{key}", 0.0), self._facts.get(f"{REMADE}list/{key}", 0.0))
-            if at > done:
+            if at != self._facts.get(f"{_REPLACED}{key}"):
                 yield key, at
 
-    async def _empty(self, key: str) -> str | None:
+    async def _empty(self, key: str) -> bool | str:
+        """Whether it is empty now; the vendor's words where it is not. False: there is no such list, or no way."""
         try:
             return await self._attempts.converse(self._destination.empty(key, self._wall()), Talk(1))
-        except (Divided, Accused) as end:
-            return str(end)
+        except Accused as end:
+            if end.meaning == "credentials":
+                raise Stopped(refusal(self._destination, end.reply, "refuses the credentials", end.words)) from end
+            return end.words or f"HTTP {end.reply.status}"
+        except Divided as end:
+            return end.words or "the vendor refuses it"
         except Unanswered as error:
             raise Stopped(f"the list {key!r} could not be emptied ahead of its refresh: {error}") from error
-
-    def _is_empty(self, target: Target, asked: float) -> None:
-        place, at = "/".join(target), max(self._wall(), asked)
-        self._delivery.report.remade[place] = at
-        self._books.remember({REMADE + place: at})

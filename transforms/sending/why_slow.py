@@ -35,7 +35,7 @@ def slow(limiter: Limiter, next_at: float, now: float, wall: float) -> str:
     if (held := limiter.on_hold(now)) > _HELD:
         return f"the vendor takes nothing before {moment(wall + held)}"
     if limiter.learned.share(now) < 1.0:
-        return "the vendor answers 429 (too many requests), so it goes slower than its cap"
+        return "the vendor answers 429 (too many requests), so it goes slower"
     if next_at - now > _HELD:
         return f"its cap is used up until {moment(wall + next_at - now)}"
     return ""
