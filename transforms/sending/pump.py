@@ -210,8 +210,6 @@ class Pump:
                     await self._look()
                 else:
                     await self._read_on(backfill)
-                if self.report.remade:  # what goes there by this plan, nobody would take out by the next one
-                    self._admission.handed_over = True
                 if self._admission.handed_over:
                     self._draining = True
                     self._moved()
@@ -331,7 +329,7 @@ class Pump:
             self._room.set()
 
     def _may_begin(self) -> bool:
-        if self._stopping or self._draining or self.report.remade:
+        if self._stopping or self._draining:
             return False
         running = len(self._tasks)
         if self._attempts.breaker.open:
