@@ -46,8 +46,9 @@ def test_a_list_that_others_wrote_to_has_only_its_own_after_a_refresh(
         listed_are(sandbox, 3)
         Tool(tmp_path / "other", "hubspot", sandbox).run(*person("eve"))
         listed_are(sandbox, 4)
-        world.publish("--full-refresh", "hubspot/vip")
+        published = world.publish("--full-refresh", "hubspot/vip")
         listed_are(sandbox, 3)
+        assert published.wait() == 0, published.text()
         until(lambda: "looked at anew" in sender.text(), sender.text)
         sender.stop()
 

@@ -1,6 +1,7 @@
 """`--full-refresh`: everything that a sync was told is told once more."""
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.pipeline.test_changes import sent
 from tests.pipeline.test_lists import risk
 from tests.pipeline.test_lists import run as run_lists
 from transforms.destinations import find
+from transforms.destinations.hubspot import HubSpot
 from transforms.destinations.mailchimp import Mailchimp
 from transforms.sending.log import REMADE, Writing
 
@@ -107,14 +109,15 @@ def test_everybody_is_uploaded_to_a_list_again_and_who_left_is_removed(
 class Tool:
     """A program that keeps a list at a vendor: each has a state directory of its own."""
 
-    def __init__(self, root: Path, slug: str, vendor: RunningSandbox) -> None:
+    def __init__(self, root: Path, slug: str, vendor: RunningSandbox, *keys: str) -> None:
         root.mkdir()
         self._vendor, self._root, self._hours = vendor, root, 0
         kind = find(slug)
         assert kind
-        connection = {"name": slug, "destination": slug, "settings": settings(kind, ["vip"])}
-        connection["syncs"] = [{"computation": "vip", "as": "list"}]
-        computations = [{"name": "Vip", "kind": "audience"}]
+        keys = keys or ("vip",)
+        connection = {"name": slug, "destination": slug, "settings": settings(kind, [*keys])}
+        connection["syncs"] = [{"computation": key, "as": "list"} for key in keys]
+        computations = [{"name": key.title(), "kind": "audience"} for key in keys]
         self._workspace = root / "workspace.yaml"
         self._workspace.write_text(
             yaml.safe_dump({"workspace": root.name, "computations": computations, "connections": [connection]})
@@ -183,3 +186,34 @@ def test_what_another_process_made_again_meanwhile_is_asked_anew_in_the_same_run
         monkeypatch.setattr(decider, "remade", lambda *given: {} if next(looks, False) else found(*given))
         ours.run(*person("cleo"))
         assert 3 == listed(vendor, "mailchimp")
+
+
+@pytest.fixture
+def hubspot(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningSandbox]:
+    for name, value in environment(HubSpot).items():
+        monkeypatch.setenv(name, value)
+    with running_sandbox() as vendor:
+        yield vendor
+
+
+def test_who_was_told_before_the_list_was_emptied_is_still_deleted_there(
+    tmp_path: Path, hubspot: RunningSandbox
+) -> None:
+    ours = Tool(tmp_path / "ours", "hubspot", hubspot)
+    ours.run(*person("ana"), *person("bob"))
+    ours.run(vip("bob", DAY_2, False))
+    ours.run(more=("--full-refresh", "hubspot/vip"))
+    assert 2 == len(hubspot.told()[0]["people"])
+    ours.run({"type": "delete", "profile_id": "bob", "at": "2026-01-03T00:00:00Z"})
+    assert 1 == len(hubspot.told()[0]["people"])
+
+
+def test_what_else_waits_goes_in_the_same_run_though_nobody_is_in_the_emptied_list(
+    tmp_path: Path, hubspot: RunningSandbox
+) -> None:
+    ours = Tool(tmp_path / "ours", "hubspot", hubspot, "vip", "risk")
+    ours.run(*person("ana"))
+    ours.run(vip("ana", DAY_2, False))
+    ours.run(risk("ana", DAY_2), more=("--full-refresh", "hubspot/vip"))
+    (ana,) = hubspot.told()[0]["people"]
+    assert (None, True) == (ana["values"].get("list vip"), bool(ana["values"].get("list risk")))
