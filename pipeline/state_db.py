@@ -4,6 +4,7 @@ meta      what the directory is: format, workspace, gateway, registry; the next 
           where its state was moved to
 subjects  what is known of each profile, each account and its members, packed (`schemas.state`)
 calls     what connections are to be told and have no folded receipt for, by connection, class and ask
+replaced  of a call that had no outcome when a newer one took its place: which one that is
 counters  by connection: calls made since the directory was made, and what stands in `calls` now
 folded    how far each connection's receipts are folded, and of which file; there before its first call
 letters   dead letters of records that were no events
@@ -134,8 +135,6 @@ class StateDb:
             )
         with sqlite_errors(path):
             database = connect_to_read(path) if to_read else connect(path)
-            if not to_read:
-                database.execute(_REPLACED)  # a directory of before has none
             database.execute("PRAGMA cache_size = -65536")
         db = cls(folder, database)
         try:
@@ -150,6 +149,9 @@ class StateDb:
                     f"{folder}: its state was moved to {moved}, where it is known what was told since. Go on there, or "
                     "take it back with `profilecast export state`"
                 )
+            if not to_read:
+                with sqlite_errors(path):
+                    database.execute(_REPLACED)  # a directory of before has none
         except StoreError:
             db.close()
             raise
