@@ -251,18 +251,3 @@ def test_a_deletion_that_was_refused_holds_nobody(
     running = start([structs.replace(ask(1, None), kind="delete", key=""), ask(2, 8)], webhook(), options)
     running.report()
     assert {1: "rejected", 2: "delivered"} == running.log.fates()
-
-
-def test_after_an_outage_only_the_newest_values_go_however_many_wait(server: VendorServer) -> None:
-    """More than the sender has in memory at once."""
-    people, rounds = 3_000, 3
-    calls = [
-        ask(1 + n + turn * people, turn, n, replaces=(1 + n + (turn - 1) * people) if turn else 0)
-        for turn in range(rounds)
-        for n in range(people)
-    ]
-    running = start(calls, webhook(), replace(FAST, gateway=server.url))
-    report = running.report(within=60.0)
-    assert people <= report.delivered < people * 1.1
-    assert report.delivered + report.superseded == people * rounds
-    assert set(range(people * (rounds - 1), people * rounds)) <= set(running.delivered())

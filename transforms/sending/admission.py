@@ -143,9 +143,6 @@ class Admission:
         if call.not_before > now:
             self.dated.add(call.ask, call.not_before)
             return
-        if waiting.replaced and _gives_way(waiting):
-            self._pass_over(item, rows)
-            return
         if self.flushes.waits(call, rows.newest, now):
             return
         if self._keys.waiting and target_of(call) in self._keys.waiting:
@@ -250,14 +247,6 @@ class Admission:
             return False
         self.settle(item, Superseded())
         return True
-
-    def _pass_over(self, item: Item, rows: Rows) -> None:
-        """Supersede a call whose replacement is not read yet: after a long outage that is far behind it."""
-        if item.call.replaces and (end := self._end_of(item.call.replaces, rows)):
-            self._learn(item, end)
-        elif item.call.replaces:
-            item.before = None
-        self.settle(item, Superseded())
 
     def _supersede(self, replaced: Item) -> None:
         self.settle(replaced, Superseded())
