@@ -19,6 +19,7 @@ from schemas.report import Report
 from schemas.workspace import Connection
 from transforms.destinations.contract import Destination
 from transforms.logic.plan import ConnectionPlan, Plan, settings_digest
+from transforms.logic.registry import known_remade
 from transforms.sending.sender import Active, Delivery, shared_sender
 
 if TYPE_CHECKING:
@@ -49,8 +50,7 @@ class Deliveries:
         self._options, self._plan, self._follow = options, plan, follow
         self._number = registry.number
         self._remade: dict[str, dict[str, float]] = {}
-        for place, at in registry.remade.items():
-            connection, _, target = place.partition("/")
+        for connection, target, at in known_remade(registry):
             self._remade.setdefault(connection, {})[target] = at
         self._connections = {connection.name: connection for connection in options.workspace.connections}
 

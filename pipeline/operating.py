@@ -1,6 +1,6 @@
 """What an operator sees and does on the page of `serve`, beside the status: dead letters, one person, pausing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import groupby
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, to_builtins
 
 from pipeline.decider import planned
-from pipeline.orders import Busy
+from pipeline.paused import answer
 from pipeline.person import find_people
 from pipeline.replay import Letters, Wanted, find_letters, would_go
 from pipeline.report_data import reasons_of
@@ -37,7 +37,7 @@ class Row(Struct):
 
 
 class Operating:
-    """Acts of an operator, by name. Each takes and gives what JSON has; raises Wrong, StoreError and Busy."""
+    """Acts of an operator, by name. Each takes and gives what JSON has; raises Wrong and StoreError."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -55,13 +55,13 @@ class Operating:
 
     def pause(self, given: Mapping[str, str]) -> dict[str, str]:
         name = self._connection(given)
-        self._order(lambda: self._serving.pause(name))
-        return {"said": f"{name} is paused: requests in flight end, and its calls wait until it is resumed."}
+        self._serving.orders.ask(lambda: self._serving.pause(name))
+        return answer(name, paused=True)
 
     def resume(self, given: Mapping[str, str]) -> dict[str, str]:
         name = self._connection(given)
-        self._order(lambda: self._serving.resume(name))
-        return {"said": f"{name} goes on."}
+        self._serving.orders.ask(lambda: self._serving.resume(name))
+        return answer(name, paused=False)
 
     # -- dead letters
 
@@ -89,7 +89,7 @@ class Operating:
     def replay(self, given: Mapping[str, str]) -> dict[str, str]:
         """As `profilecast replay`: what is still wanted goes once more, and records are read again."""
         wanted = self._wanted(given)
-        self._order(lambda: self._serving.replay(wanted))
+        self._serving.orders.ask(lambda: self._serving.replay(wanted))
         where = f" of {wanted.connection}" if wanted.connection else ""
         return {"said": f"Dead letters{where} with the reason {wanted.reason} are tried again."}
 
@@ -130,12 +130,6 @@ class Operating:
 
     def _state(self) -> closing[StateDb]:
         return closing(StateDb.open(self._serving.run.state, to_read=True))
-
-    def _order(self, act: Callable[[], None]) -> None:
-        try:
-            self._serving.orders.ask(act)
-        except Busy as error:
-            raise Wrong(str(error)) from None
 
 
 def _of_records(db: StateDb) -> Iterator[Row]:

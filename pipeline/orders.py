@@ -7,11 +7,13 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from pipeline.status_page import Wrong
+
 T = TypeVar("T")
 _PATIENCE = 60.0  # seconds
 
 
-class Busy(Exception):
+class Busy(Wrong):
     """It was not done."""
 
 

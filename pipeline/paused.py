@@ -32,6 +32,13 @@ def keep_paused(folder: Path, names: Mapping[str, str]) -> None:
     replace(folder / NAME, msgspec.json.encode(names) + b"\n")
 
 
+def answer(name: str, paused: bool) -> dict[str, str]:
+    """What the page says to whoever has paused a connection, or resumed it."""
+    if paused:
+        return {"said": f"{name} is paused: requests in flight end, and its calls wait until it is resumed."}
+    return {"said": f"{name} goes on."}
+
+
 def renamed(names: Mapping[str, str], workspace: Workspace) -> dict[str, str]:
     """The same connections, by the names that they have in this workspace."""
     here = {connection.name for connection in workspace.connections}

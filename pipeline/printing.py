@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.commands.output import about, at_least, counted
+from pipeline.commands.output import about, at_least, counted, noted
 from pipeline.delivering import reports
 from pipeline.run import Run
 from pipeline.summary import ConnectionSummary, Summary
@@ -216,7 +216,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
     if report.unconfirmed:
         yield f"{counted(report.unconfirmed, 'delivered call')} unconfirmed: the vendor answers with a count only."
     for words, number in sorted(report.notes.items()):
-        yield f"{counted(number, 'delivered call')} {words}." if number else f"{words}."
+        yield f"{noted(words, number)}."
     if each.kept:
         yield (
             f"{counted(each.kept, 'identifier')} of deleted persons cannot be deleted there by a request. The vendor "

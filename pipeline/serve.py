@@ -25,13 +25,14 @@ from pipeline.orders import Orders
 from pipeline.problems import WorkspaceError
 from pipeline.replay import Wanted
 from pipeline.run import NeedsConsent, RunOptions
-from pipeline.served import Served, known_remade
+from pipeline.served import Served
 from pipeline.served_sources import alarms, news_of, shown
 from pipeline.sources import computed_of
 from pipeline.state_db import StateDb
 from pipeline.vendors import made
 from schemas.workspace import Workspace
 from transforms.logic.detect import micros
+from transforms.logic.registry import known_remade
 
 _SAY = 10.0  # seconds between lines that count what was done
 _STUCK = 60.0  # seconds without a turn

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.ages import oldest_change
 from pipeline.alerting import Alerting
-from pipeline.commands.output import counted
+from pipeline.commands.output import noted
 from pipeline.delivering import Deliveries, Delivering, counts_of, reports
 from pipeline.disk import StoreError
 from pipeline.moments import rfc3339
@@ -29,12 +29,6 @@ _WELL = 5.0  # seconds without trouble, until that is said
 _ENDING = 30.0  # seconds that a connection may take to end
 
 Say = Callable[..., None]
-
-
-def known_remade(registry: Registry) -> frozenset[tuple[str, str, float]]:
-    """What was made again or emptied that is decided with: connection, `form/key`, when."""
-    places = ((place.partition("/"), at) for place, at in registry.remade.items())
-    return frozenset((connection, target, at) for (connection, _, target), at in places)
 
 
 class Served:
@@ -140,11 +134,7 @@ class Served:
             self._due[name] = now + self._again
         for words in report.notes.keys() - self._noted:
             self._noted.add(words)
-            self._say(
-                "note",
-                f"{counted(report.notes[words], 'call')} {words}" if report.notes[words] else words,
-                connection=name,
-            )
+            self._say("note", noted(words, report.notes[words]), connection=name)
         self._last[name] = report
         shared_sender().forget(name)  # or it would speak for what is begun next, as long as that waits for its turn
 

@@ -123,6 +123,11 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def noted(words: str, number: int) -> str:
+    """What a destination has to say of so many delivered calls; 0: of none in particular."""
+    return f"{counted(number, 'delivered call')} {words}" if number else words
+
+
 def listed(names: Sequence[str], nothing: str = "-") -> str:
     return ", ".join(names) or nothing
 

@@ -23,9 +23,10 @@ from pipeline.delivering import Deliveries
 from pipeline.disk import StoreError
 from pipeline.log import SqliteLog
 from pipeline.moments import rfc3339
-from pipeline.orders import Busy, Orders
+from pipeline.orders import Orders
+from pipeline.paused import answer
 from pipeline.run import RunOptions
-from pipeline.served import Say, Served, known_remade
+from pipeline.served import Say, Served
 from pipeline.state_db import StateDb
 from pipeline.status_page import Act, Wrong
 from pipeline.streaming import versions
@@ -39,6 +40,7 @@ from pipeline.vendors import made
 from schemas.registry import Registry, decode_registry
 from transforms.destinations.contract import Destination
 from transforms.logic.plan import ConnectionPlan, Plan
+from transforms.logic.registry import known_remade
 from transforms.sending.log import Writing
 from transforms.sending.sender import SenderOptions
 
@@ -398,13 +400,8 @@ class Sending:
 
     def _order(self, given: Mapping[str, str], paused: bool) -> dict[str, str]:
         name = given.get("connection", "")
-        try:
-            self.orders.ask(lambda: self._pause(name, rfc3339(time.time()) if paused else ""))
-        except Busy as error:
-            raise Wrong(str(error)) from None
-        if paused:
-            return {"said": f"{name} is paused: requests in flight end, and its calls wait until it is resumed."}
-        return {"said": f"{name} goes on."}
+        self.orders.ask(lambda: self._pause(name, rfc3339(time.time()) if paused else ""))
+        return answer(name, paused)
 
     def _pause(self, name: str, since: str) -> None:
         """It is written in the connection's log, for whoever sends next."""

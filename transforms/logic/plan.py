@@ -56,7 +56,7 @@ class SyncPlan(Struct, frozen=True):
     enrich_values: tuple[tuple[str, int], ...]  # computations: name and number
     where: tuple[Where, ...]  # all must hold
     settings: bytes  # digest: what a rejection depended on besides the call
-    refreshed: int = 0  # when a full refresh was asked last that may empty its list; microseconds since 1970
+    refreshed: int  # when a full refresh was asked last that may empty its list; microseconds since 1970
 
     @property
     def members(self) -> bool:
@@ -76,7 +76,7 @@ class ConnectionPlan(Struct, frozen=True):
     forgets: tuple[str, ...]  # identifier types, or ("*",)
     deletions: int  # slot
     slots: frozenset[int]  # everything of this connection and tenant
-    ever: frozenset[int] = frozenset()  # with those of lists and fields that were lost there since, or emptied
+    ever: frozenset[int]  # with those of lists and fields that were lost there since, or emptied
 
     def can_forget(self, identifier_type: str) -> bool:
         return identifier_type in self.forgets or "*" in self.forgets

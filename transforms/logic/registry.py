@@ -102,6 +102,12 @@ def _has_its_list_alone(workspace: Workspace, place: str) -> bool:
     return [*lists.values()].count(lists.get(place, ("", ""))) == 1
 
 
+def known_remade(registry: Registry) -> frozenset[tuple[str, str, float]]:
+    """What was made again or emptied that is decided with: connection, `form/key`, when."""
+    places = ((place.partition("/"), at) for place, at in registry.remade.items())
+    return frozenset((connection, target, at) for (connection, _, target), at in places)
+
+
 def made_again(target: str) -> str:
     """What happened to a `form/key`, in words."""
     form, _, key = target.partition("/")

@@ -45,7 +45,7 @@ class Replacing:
 
     @property
     def any(self) -> bool:
-        return any(True for _ in self._due())
+        return next(self._due(), None) is not None
 
     async def run(self, doubtful: bool) -> bool:
         """Empty them; whether one is empty now. `doubtful`: a request may have arrived of which nobody knows.
