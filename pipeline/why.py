@@ -1,6 +1,6 @@
 """Why, asked of a state directory: the findings about one person, each with a sentence."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from pipeline.decider import enter_workspace
 from pipeline.history import Past, pasts
+from pipeline.paused import paused
 from pipeline.person import Person, Record, look_up
 from pipeline.sent import Receipts, attached, waiting
 from pipeline.state_db import StateDb
@@ -25,6 +26,8 @@ from transforms.logic.why import Finding, explain
 from transforms.sending.deferred import FLUSHED
 
 MOST_COUNTED = 50_000  # calls in front of one
+
+Before = Callable[[str, Record], tuple[int, bool]]  # calls that go before one of a connection, see `Line`
 
 
 class Line(Struct, frozen=True):
@@ -46,6 +49,7 @@ class Answer(Struct):
     line: Line | None = None  # of the open call
     flush: float = 0.0  # when its list is flushed next, seconds since 1970
     past: Past | None = None  # of the connection
+    paused: str = ""  # since when an operator has paused the connection
 
 
 class Why(Struct):
@@ -57,22 +61,26 @@ class Why(Struct):
     answers: list[Answer]
 
 
-def why(db: StateDb, workspace: Workspace, profile_id: str, now: datetime) -> Why:
-    """Everything about one profile that is known. Raises StoreError."""
+def why(db: StateDb, workspace: Workspace, profile_id: str, now: datetime, before: Before | None = None) -> Why:
+    """Everything about one profile that is known. Raises StoreError.
+
+    `before` counts what goes before a call, where the directory has not all calls that wait.
+    """
     made = destinations(workspace)  # secrets may have no values here
     plan, registry, _ = enter_workspace(db, workspace, vendors(made), micros(now))
     known = decode_registry(packed).connections if (packed := db.registry()) else []
     logs = dict(zip(registry.connections, known, strict=False))
     person = look_up(db, registry, plan, profile_id, logs)
-    past = pasts(db.folder)
+    past, pauses = pasts(db.folder), paused(db.folder)
     answers = []
     for finding in explain(profile_id, person.state, plan):
         if finding.rule == "not_synced":
             finding = replace(finding, connection=registry.slots[finding.slot - 1].connection)
-        answer = Answer(finding, past=past.get(logs.get(finding.connection, finding.connection)))
+        log = logs.get(finding.connection, finding.connection)
+        answer = Answer(finding, past=past.get(log), paused=pauses.get(log, ""))
         _add_records(answer, person)
         answers.append(answer)
-    waits = _Waits(db.folder, workspace, registry, logs, made)
+    waits = _Waits(db.folder, workspace, registry, logs, made, before)
     for answer in answers:
         if answer.open and answer.open.receipt is None and answer.finding.connection in made:
             waits.add(answer, person)
@@ -114,8 +122,10 @@ class _Waits:
         registry: Registry,
         logs: Mapping[str, str],
         made: Mapping[str, Destination],
+        before: Before | None,
     ) -> None:
         self._folder, self._registry, self._logs, self._made = folder, registry, logs, made
+        self._before = before or self._counted
         self._connections = {connection.name: connection for connection in workspace.connections}
         self._lines: dict[tuple[str, int], Line] = {}  # by connection and fold: its calls stand in one place
 
@@ -127,13 +137,16 @@ class _Waits:
             answer.flush = flushed(self._folder, log, answer.finding.slot) + every
         fold = next(first for first, many in person.state.asked if first <= ask < first + many)
         if (name, fold) not in self._lines:
-            self._lines[name, fold] = self._line(name, log, answer)
+            self._lines[name, fold] = self._line(name, answer)
         answer.line = self._lines[name, fold]
 
-    def _line(self, name: str, log: str, answer: Answer) -> Line:
+    def _counted(self, name: str, record: Record) -> tuple[int, bool]:
+        return _before(self._folder, self._logs.get(name, name), self._registry.connections.index(name), record)
+
+    def _line(self, name: str, answer: Answer) -> Line:
         """Where an open call stands."""
         assert answer.open
-        before, more = _before(self._folder, log, self._registry.connections.index(name), answer.open)
+        before, more = self._before(name, answer.open)
         limits = effective_limits(type(self._made[name]).limits, self._connections[name])
         usual = (answer.past.per_request if answer.past else 0.0) or self._made[name].batch.items
         cap = slowest(limits)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.commands.output import about, counted
 from pipeline.person import Person, Record
@@ -49,13 +49,24 @@ def known(why: Why) -> Iterator[str]:
         yield f"{name} is {shown(value)} (plain), since {at(when)}"
 
 
+class Doers(NamedTuple):
+    """Who asks for what nothing keeps, and who delivers what is asked."""
+
+    asks: str
+    delivers: str
+
+
+HERE = Doers("the next run asks", "a run or a service delivers")  # in a state directory
+JOB = Doers("the job asks, when it comes to the person,", "a sender delivers")
+
+
 class Words:
     """Sentences of one workspace, at one time."""
 
-    def __init__(self, workspace: Workspace, slots: list[SlotKey], now: datetime) -> None:
+    def __init__(self, workspace: Workspace, slots: list[SlotKey], now: datetime, doers: Doers = HERE) -> None:
         self._connections = {connection.name: connection for connection in workspace.connections}
         self._kinds = {each.key: each.kind for each in workspace.computations}
-        self._slots, self._now = slots, now
+        self._slots, self._now, self._doers = slots, now, doers
 
     def title(self, finding: Finding) -> str:
         """Of which sync and form it is."""
@@ -99,7 +110,7 @@ class Words:
     def _next_run(self, answer: Answer) -> str:
         call = answer.finding.call
         assert call
-        return f"nothing keeps it: the next run asks for {_said(call.kind, call.value)}"
+        return f"nothing keeps it: {self._doers.asks} for {_said(call.kind, call.value)}"
 
     def _asked(self, answer: Answer) -> str:
         record = answer.open
@@ -120,6 +131,8 @@ class Words:
         record, past, now = answer.open, answer.past, self._now.timestamp()
         if record is None or record.call is None:
             return "it waits for its turn"
+        if answer.paused:
+            return f"it waits: the connection is paused since {answer.paused}"
         if past and past.last and past.last.stopped:
             return f"it waits, since the connection stopped in run {past.run}: {past.last.stopped}"
         blocked = (past.last.blocked if past and past.last else {}).get(record.call.key)
@@ -136,7 +149,16 @@ class Words:
             return f"the list is flushed next at {moment(answer.flush)}, and it waits for that"
         if past and past.last and past.last.held_until:
             return f"it waits: the vendor, or a long cap, takes nothing before {past.last.held_until}"
-        return _turn(answer)
+        return self._turn(answer)
+
+    def _turn(self, answer: Answer) -> str:
+        line, soon = answer.line, f"as soon as {self._doers.delivers}"
+        if line is None or not line.before:
+            return f"it is the next to go, {soon}"
+        more, roughly = ("at least ", "at least") if line.more else ("", "about")
+        cap = f" at {line.cap}" if line.cap else ""
+        time = f", {roughly} {about(line.seconds)}," if line.seconds >= 1 else ""
+        return f"it waits behind {more}{counted(line.before, 'call')}{cap}{time} {soon}"
 
     # -- at rest
 
@@ -194,16 +216,6 @@ class Words:
         entry = answer.finding.entry
         has = "keeps what it was told" if entry.exposed or entry.told is not None else "was told nothing"
         return f"the workspace does not sync this any more; the vendor {has}"
-
-
-def _turn(answer: Answer) -> str:
-    line = answer.line
-    if line is None or not line.before:
-        return "it is the next to go, as soon as a run or a service delivers"
-    more, roughly = ("at least ", "at least") if line.more else ("", "about")
-    cap = f" at {line.cap}" if line.cap else ""
-    time = f", {roughly} {about(line.seconds)}," if line.seconds >= 1 else ""
-    return f"it waits behind {more}{counted(line.before, 'call')}{cap}{time} as soon as a run or a service delivers"
 
 
 def _last(answer: Answer) -> str:

@@ -1,29 +1,34 @@
 """`profilecast why`: what is known of one person, what each connection was told, and why it was not told the rest."""
 
 import argparse
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipeline.commands.arguments import refuse_given
 from pipeline.commands.exits import DONE, PERSON, ended, wrong
 from pipeline.commands.output import counted, show_table, show_text
-from pipeline.commands.run import add_place
+from pipeline.commands.run import add_place, mute_beam
+from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 from pipeline.problems import closest
 from pipeline.workspace import load
 from schemas.workspace import Workspace
 from transforms.logic.registry import sync_name
 
 if TYPE_CHECKING:
-    from pipeline.state_db import StateDb
+    from pipeline.why import Why
+    from pipeline.why_words import Words
 
 _MOST = 10  # people of one identifier that are shown
 EXIT_CODES = """\
-It shows personal data. It reads the state and changes nothing, so it may be asked at any time.
+It shows personal data. It reads the state, or the log of a streaming job, and changes nothing, so it may be asked at \
+any time. In a log it finds a person by profile id sooner than by an identifier, for which all of PREFIX.state is read.
 
 exit codes:
   0  done
   1  wrong usage or configuration, or nobody is known by that name
-  3  the state cannot be read"""
+  3  the state, or Kafka, cannot be read"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,26 +39,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", metavar="PROFILE", help="a profile id, or an identifier such as email:ana@x.example")
     parser.add_argument("--connection", default="", metavar="NAME", help="only this connection")
     parser.add_argument("--sync", default="", metavar="NAME", help="only this sync")
-    add_place(parser.add_argument)
+    add_place(parser.add_argument, state=False, instead="--log")
+    add_log_arguments(parser, required=False)
     parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:
     """0: it is said. Raises WorkspaceError."""
+    if args.log:
+        return guarded(lambda: _of_job(args))
+    if not args.state:
+        args.refuse("one of the following arguments is required: --state, or --log for what a streaming job knows")
     workspace = load(args.workspace)
     if fault := _fault(args, workspace):
         return wrong("why", fault)
 
     from pipeline.disk import StoreError
+    from pipeline.person import find_people
     from pipeline.state_db import NoState, StateDb
+    from pipeline.why import why
+    from pipeline.why_words import HERE, Words
 
+    now = datetime.now(UTC)
     try:
         with closing(StateDb.open(args.state, to_read=True)) as db:
-            return _show_all(db, workspace, args)
+            ids = find_people(db, args.profile)
+            people = [why(db, workspace, each, now) for each in ids[:_MOST]]
     except NoState as error:
         return wrong("why", str(error))
     except StoreError as error:
         return ended(error, PERSON)
+    return _show_all(args, ids, [(each, Words(workspace, each.registry.slots, now, HERE)) for each in people])
+
+
+def _of_job(args: argparse.Namespace) -> int:
+    refuse_given(args, ("state", "workspace"), "does not go with --log, where the workspace is the published one")
+    mute_beam()
+    from pipeline.streaming.kafka import read_options
+    from pipeline.streaming.versions import of_job
+    from pipeline.streaming.why_log import why_of
+    from pipeline.why_words import JOB, Words
+
+    log = log_of(args, read_options(args.kafka_options) if args.kafka_options else {})
+    version, now = of_job(log), datetime.now(UTC)
+    workspace = version.workspace()
+    if fault := _fault(args, workspace):
+        return wrong("why", fault)
+    found = why_of(log, version, args.profile, _MOST, now)
+    people = [(each, Words(workspace, each.registry.slots, now, JOB)) for each in found.people]
+    return _show_all(args, found.ids, people)
 
 
 def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
@@ -66,31 +100,25 @@ def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
     return ""
 
 
-def _show_all(db: "StateDb", workspace: Workspace, args: argparse.Namespace) -> int:
-    from pipeline.person import find_people
-
-    found = find_people(db, args.profile)
-    if not found:
+def _show_all(args: argparse.Namespace, ids: Sequence[str], people: "Sequence[tuple[Why, Words]]") -> int:
+    """`ids`: of all who are meant; `people`: of the first of them."""
+    if not ids:
         return wrong(
             "why",
             f"{args.profile}: nobody is known by that. A profile id stands in the events as profile_id; an identifier "
             "is written with its type, such as email:ana@x.example, exactly as in the events",
         )
-    if found != [args.profile]:
-        print(f"{args.profile}: {counted(len(found), 'profile')}: {', '.join(found[:_MOST])}")
-    for profile_id in found[:_MOST]:
-        _show(db, workspace, profile_id, args)
+    if list(ids) != [args.profile]:
+        print(f"{args.profile}: {counted(len(ids), 'profile')}: {', '.join(ids[:_MOST])}")
+    for found, words in people:
+        _show(found, words, args)
     return DONE
 
 
-def _show(db: "StateDb", workspace: Workspace, profile_id: str, args: argparse.Namespace) -> None:
-    from pipeline.why import why
-    from pipeline.why_words import Words, by_connection, history, known, tried
+def _show(found: "Why", words: "Words", args: argparse.Namespace) -> None:
+    from pipeline.why_words import by_connection, history, known, tried
 
-    now = datetime.now(UTC)
-    found = why(db, workspace, profile_id, now)
-    words = Words(workspace, found.registry.slots, now)
-    print(f"\n{profile_id}")
+    print(f"\n{found.person.profile_id}")
     for line in known(found):
         show_text(line, 2)
     for connection, answers in by_connection(found.answers):

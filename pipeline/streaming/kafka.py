@@ -196,12 +196,17 @@ def partitions(kafka: Kafka, topic: str) -> int:
     return 0 if found is None or found.error else len(found.partitions)
 
 
-def read_all(kafka: Kafka, topic: str, starts: Mapping[int, int] | None = None) -> Iterator[Record]:
-    """Everything that is in a topic now, from these offsets (by partition) or from its beginning."""
-    count = partitions(kafka, topic)
+def read_all(
+    kafka: Kafka, topic: str, starts: Mapping[int, int] | None = None, only: Iterable[int] | None = None
+) -> Iterator[Record]:
+    """Everything that is in a topic now, from these offsets (by partition) or from its beginning.
+
+    `only`: of these partitions.
+    """
+    numbers = range(partitions(kafka, topic)) if only is None else only
     consumer = kafka.consumer()
     try:
-        last = {number: ends(consumer, topic, number)[1] for number in range(count)}
+        last = {number: ends(consumer, topic, number)[1] for number in numbers}
         begins = {number: (starts or {}).get(number, OFFSET_BEGINNING) for number in last}
         consumer.assign([TopicPartition(topic, number, begins[number]) for number in last])
         while any(position(consumer, topic, number, begins[number]) < end for number, end in last.items()):

@@ -10,22 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from msgspec.structs import replace
 
 from pipeline.replay import Letters, Wanted, gathered, would_go
 from pipeline.run import clock
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import (
-    WAIT,
-    Kafka,
-    KafkaProblem,
-    ends,
-    kafka_errors,
-    partitions,
-    produce,
-    read_all,
-)
+from pipeline.streaming.by_key import newest, offsets_since
+from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, kafka_errors, produce, read_all
 from pipeline.streaming.notes import Row, note, read_notes
 from pipeline.streaming.topics import ensure, job_topics
 from schemas.dead_letters import DeadLetter
@@ -45,10 +37,7 @@ class Replaying:
     def __init__(self, kafka: Kafka, dry: bool = False) -> None:
         """`dry`: nothing will be given. Raises KafkaProblem."""
         self._kafka = kafka
-        version = versions.newest(kafka) if partitions(kafka, versions.topic_of(kafka)) else None
-        if version is None:
-            raise KafkaProblem(f"{kafka.name}: no job has this --log; correct the address")
-        self.version = version
+        self.version = versions.of_job(kafka)
         if dry:
             return
         ensure(kafka, {name: each for name, each in job_topics(kafka, 1).items() if name == kafka.topic("notes")})
@@ -66,8 +55,8 @@ class Replaying:
 
     def _letters(self, wanted: Wanted) -> Iterator[DeadLetter]:
         topic, names = self._kafka.topic("dead"), self.version.names()
-        since = int(wanted.since.timestamp() * 1_000) if wanted.since else 0
-        for record in read_all(self._kafka, topic, {0: _offset(self._kafka, topic, since)} if since else None):
+        starts = offsets_since(self._kafka, topic, wanted.since.timestamp(), [0]) if wanted.since else None
+        for record in read_all(self._kafka, topic, starts):
             letter = _letter(record.value or b"")
             yield replace(letter, connection=names.get(letter.connection, letter.connection))
 
@@ -76,11 +65,7 @@ class Replaying:
         return would_go(self._states, self.version.plan(clock()), letters)
 
     def _states(self, keys: list[str]) -> Mapping[str, bytes]:
-        wanted, found = {key.encode() for key in keys}, dict[str, bytes]()
-        for record in read_all(self._kafka, self._kafka.topic("state")):
-            if record.key in wanted:
-                found[record.key.decode()] = record.value or b""
-        return {key: state for key, state in found.items() if state}
+        return newest(self._kafka, self._kafka.topic("state"), keys)
 
     def give(self, letters: Letters) -> None:
         """Give them to the job. Raises KafkaProblem; what was given before it stays given."""
@@ -113,17 +98,6 @@ def _events(lines: Lines, version: int) -> Iterator[tuple[str, EventFact]]:
         if lines.source:  # it is of a file
             fact.source, fact.number, fact.records = lines.source, number, lines.records
         yield subject_of(line) or "", fact
-
-
-def _offset(kafka: Kafka, topic: str, since: int) -> int:
-    """Of the first record that was written then (ms) or later."""
-    consumer = kafka.consumer()
-    try:
-        with kafka_errors():
-            found = consumer.offsets_for_times([TopicPartition(topic, 0, since)], timeout=WAIT)[0].offset
-        return int(found) if found >= 0 else ends(consumer, topic, 0)[1]
-    finally:
-        consumer.close()
 
 
 def _heard(error: KafkaError | None, message: object) -> None:

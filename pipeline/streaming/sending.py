@@ -33,6 +33,7 @@ from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, consume
 from pipeline.streaming.log import CAPS, PAUSED, SESSION, KafkaLog, Writer, read_kept, restore
 from pipeline.streaming.mirror import Mirror, Station
+from pipeline.streaming.operating import Operating
 from pipeline.streaming.places import Places
 from pipeline.streaming.publishing import publish
 from pipeline.streaming.topics import LEASES
@@ -396,7 +397,11 @@ class Sending:
 
     def acts(self) -> Mapping[str, Act]:
         """By name. The arguments of each are texts; each raises Wrong and StoreError."""
-        return {"pause": lambda given: self._order(given, True), "resume": lambda given: self._order(given, False)}
+        return {
+            "pause": lambda given: self._order(given, True),
+            "resume": lambda given: self._order(given, False),
+            **Operating(self._kafka, self._reading, self.say).acts(),
+        }
 
     def _order(self, given: Mapping[str, str], paused: bool) -> dict[str, str]:
         name = given.get("connection", "")

@@ -24,6 +24,7 @@ from pipeline.streaming.kafka import (
     consume,
     ends,
     kafka_errors,
+    partitions,
     position,
     produce,
     read_all,
@@ -88,6 +89,14 @@ def newest(kafka: Kafka) -> Version | None:
     for record in read_all(kafka, topic_of(kafka)):
         last = record.value
     return None if last is None else _decode(last)
+
+
+def of_job(kafka: Kafka) -> Version:
+    """The version that counts now. Raises KafkaProblem, also where no job has this log."""
+    version = newest(kafka) if partitions(kafka, topic_of(kafka)) else None
+    if version is None:
+        raise KafkaProblem(f"{kafka.name}: no job has this --log; correct the address")
+    return version
 
 
 class Reading:

@@ -1,0 +1,86 @@
+"""Dead letters of a log, counted by connection and reason. Each look reads what came since the one before."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping
+from threading import Lock
+
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from msgspec import Struct, field
+
+from pipeline.operator_words import Row, row_of
+from pipeline.streaming.kafka import Kafka, NotRead, consume, ends, position
+from schemas.dead_letters import DeadLetter
+
+_AT_ONCE = 5_000
+_WAIT = 0.2  # seconds
+
+
+class _Head(Struct):
+    """What is needed of each."""
+
+    reason: str
+    connection: str = ""
+
+
+_head, _letter = msgspec.json.Decoder(_Head).decode, msgspec.json.Decoder(DeadLetter).decode
+
+
+class _Alike(Struct):
+    """Those of one connection and reason."""
+
+    offsets: array[int] = field(default_factory=lambda: array("q"))
+    newest: bytes = b""
+
+
+class Counting:
+    """`rows` at any time, from any thread. It keeps eight bytes of each dead letter, and the newest of each kind."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka, self._lock = kafka, Lock()
+        self._consumer: Consumer | None = None
+        self._alike: dict[tuple[str, str], _Alike] = {}  # by the name that the connection had then
+
+    def rows(self, names: Mapping[str, str]) -> list[Row]:
+        """Those that Kafka has now, the most frequent first of each connection. Raises KafkaProblem.
+
+        `names`: by every name that a connection ever had, the one that it has now; others are left out.
+        """
+        with self._lock:
+            first = self._read()
+            found: dict[tuple[str, str], list[_Alike]] = {}
+            for (connection, reason), alike in self._alike.items():
+                del alike.offsets[: bisect_left(alike.offsets, first)]
+                if alike.offsets and (not connection or connection in names):
+                    found.setdefault((names.get(connection, ""), reason), []).append(alike)
+        rows = [
+            row_of(connection, sum(len(each.offsets) for each in alikes), _letter(_newest(alikes)))
+            for (connection, _), alikes in found.items()
+        ]
+        return sorted(rows, key=lambda row: (row.connection, -row.number))
+
+    def _read(self) -> int:
+        """Count what is new; the first offset that is kept."""
+        topic = self._kafka.topic("dead")
+        if self._consumer is None:
+            self._consumer = self._kafka.consumer()
+            self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        first, end = ends(self._consumer, topic, 0)
+        try:
+            while position(self._consumer, topic, 0, OFFSET_BEGINNING) < end:
+                for record in consume(self._consumer, _AT_ONCE, _WAIT):
+                    head = _head(record.value or b"")
+                    alike = self._alike.setdefault((head.connection, head.reason), _Alike())
+                    alike.offsets.append(record.offset)
+                    alike.newest = record.value or b""
+        except NotRead:  # what was to be read next is gone: from the beginning, once more
+            self._consumer.close()
+            self._consumer = None
+            self._alike.clear()
+            raise
+        return first
+
+
+def _newest(alikes: list[_Alike]) -> bytes:
+    return max(alikes, key=lambda each: each.offsets[-1]).newest
