@@ -34,7 +34,7 @@ def offsets_since(kafka: Kafka, topic: str, since: float, numbers: Iterable[int]
     """By partition, the offset of the first record that was written then (seconds since 1970) or later."""
     wanted = [TopicPartition(topic, number, int(since * 1_000)) for number in numbers]
     with closing(kafka.consumer()) as consumer, kafka_errors():
-        found = consumer.offsets_for_times(wanted, timeout=WAIT)
+        found = consumer.offsets_for_times(wanted, timeout=WAIT) if wanted else []
         return {
             each.partition: each.offset if each.offset >= 0 else ends(consumer, topic, each.partition)[1]
             for each in found

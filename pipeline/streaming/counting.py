@@ -3,11 +3,12 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from threading import Lock
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from msgspec import Struct, field
+from msgspec import Struct
 
 from pipeline.operator_words import Row, row_of
 from pipeline.streaming.kafka import Kafka, NotRead, consume, ends, position
@@ -27,10 +28,11 @@ class _Head(Struct):
 _head, _letter = msgspec.json.Decoder(_Head).decode, msgspec.json.Decoder(DeadLetter).decode
 
 
-class _Alike(Struct):
+@dataclass
+class _Alike:
     """Those of one connection and reason."""
 
-    offsets: array[int] = field(default_factory=lambda: array("q"))
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))
     newest: bytes = b""
 
 
