@@ -155,7 +155,7 @@ class _Person:
                 transaction.append(number, self._calls(name))
         for number, name in enumerate(registry.connections):
             writing = self._writing(name, {slot for slot, of in enumerate(slots, 1) if of == name})
-            if writing != Writing():
+            if name in self._stand or writing != Writing():  # calls are not looked for without the file
                 _write(SqliteLog(folder, name, number), writing)
         pauses = {name: each.kept.facts.get(PAUSED) for name, each in self._stand.items()}
         keep_paused(folder, {name: since for name, since in pauses.items() if since})

@@ -115,7 +115,7 @@ def on_the_page(world: World, sender: Process) -> None:
     world.vendor.answer = world._answer  # it is well again
     status, body = asked(sender, "replay", **given)
     assert (200, True) == (status, "are tried again" in body), body
-    assert "connection=hook" in sender.text() or "replay" in sender.text()
+    assert "Z replay hook: reason=invalid_value" in sender.text()
     world.written = [event for event in world.written if event["profile_id"] != "u4"]
     wanted = world.wanted()
     until(lambda: {place: value for place, value in world.told().items() if "u4" not in place[0]} == wanted)
