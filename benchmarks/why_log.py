@@ -62,17 +62,18 @@ class Log:
         return encode_profile(state)
 
     def calls(self, number: int, last: int) -> Rows:
-        for n in [*range(number), last]:
+        for n in [*(n % last for n in range(number)), last]:
             yield self._kafka.topic("calls", "hook"), b"", msgspec.msgpack.encode(self._call(n))
 
     def receipts(self, number: int) -> Rows:
         for n in range(number):
-            receipt = receipt_of(self._call(n), "delivered", time.time())
+            receipt = receipt_of(self._call(n, earlier=1), "delivered", time.time())
             yield self._kafka.topic("facts"), *addressed(receipt.profile_id, ReceiptFact(receipt))
 
-    def _call(self, n: int) -> Call:
+    def _call(self, n: int, earlier: int = 0) -> Call:
         who = Identifier("user_id", f"user-{n:07}")
-        return Call(f"customer-{n:07}", "identify", who, "score", 2, self._now, self._now, slot=self._slots[-1])
+        ask = self._now - earlier
+        return Call(f"customer-{n:07}", "identify", who, "score", 2, ask, ask, slot=self._slots[-1])
 
 
 def fill(kafka: Kafka, root: Path, profiles: int, waiting: int, receipts: int) -> None:

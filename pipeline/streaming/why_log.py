@@ -96,12 +96,17 @@ def find_states(kafka: Kafka, words: str) -> dict[str, bytes]:
     if found or not colon:
         return found
     its, named = alike(Identifier(kind, value)), set[bytes]()
-    for key, state in ((each.key, each.value) for each in read_all(kafka, kafka.topic("state"))):
-        if state and key[:1] != b"\0" and any(alike(each.identifier) == its for each in _ids(state).ids):
-            named.add(key)
+    for record in read_all(kafka, kafka.topic("state")):
+        if record.value and record.key[:1] != b"\0" and _has(record.value, its):
+            named.add(record.key)
         else:
-            named.discard(key)
+            named.discard(record.key)
     return _states(kafka, sorted(key.decode() for key in named)) if named else {}
+
+
+def _has(state: bytes, its: Identifier) -> bool:
+    """Whether a profile has, or had, an identifier in any spelling."""
+    return any(each.type == its.type and alike(each.identifier) == its for each in _ids(state).ids)
 
 
 def _states(kafka: Kafka, names: list[str]) -> dict[str, bytes]:
