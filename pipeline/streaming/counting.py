@@ -80,7 +80,7 @@ class Counting:
             self._consumer.close()
             self._consumer = None
             self._alike.clear()
-            raise
+            return self._read()
         return first
 
 

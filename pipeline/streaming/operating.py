@@ -35,9 +35,12 @@ class Operating:
     They are done on the thread that asks: none of them touches what the process delivers.
     """
 
-    def __init__(self, kafka: Kafka, reading: Reading, say: Say) -> None:
-        self._kafka, self._reading, self._say = kafka, reading, say
-        self._counting = Counting(kafka)
+    def __init__(self, kafka: Kafka, say: Say) -> None:
+        self._kafka, self._say = kafka, say
+        self._reading, self._counting = (
+            Reading(kafka),
+            Counting(kafka),
+        )  # of its own: whoever delivers waits for neither
 
     def acts(self) -> Mapping[str, Act]:
         """The arguments of each are texts."""

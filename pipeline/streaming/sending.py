@@ -400,7 +400,7 @@ class Sending:
         return {
             "pause": lambda given: self._order(given, True),
             "resume": lambda given: self._order(given, False),
-            **Operating(self._kafka, self._reading, self.say).acts(),
+            **Operating(self._kafka, self.say).acts(),
         }
 
     def _order(self, given: Mapping[str, str], paused: bool) -> dict[str, str]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from msgspec import Struct, field
 from msgspec.msgpack import Decoder
 
-from pipeline.streaming.kafka import Kafka, NotRead, ends, read_all
+from pipeline.streaming.kafka import Kafka, NotRead, ends, partitions, read_all
 from pipeline.streaming.log import Kept, read_kept
 from pipeline.streaming.places import place_of
 from schemas.calls import Call
@@ -56,7 +56,9 @@ class Standing(Struct):
 
 
 def standing(kafka: Kafka, topics: str, people: Collection[str]) -> Standing:
-    """`topics`: the connection's name in its topics. Raises KafkaProblem."""
+    """`topics`: the connection's name in its topics; where these were deleted, nothing waits. Raises KafkaProblem."""
+    if not partitions(kafka, kafka.topic("calls", topics)):
+        return Standing(Kept())
     for _ in range(_TRIES):
         try:
             return _standing(kafka, topics, people)

@@ -77,6 +77,10 @@ def test_one_person_and_dead_letters_of_a_job(world: World) -> None:
 
     on_the_page(world, sender)
 
+    other = world.sender()  # which need not have the connection
+    assert "told 500: asked on" in asked(other, "why", person="u1")[1]
+    assert '"number":2' in asked(other, "dead-letters")[1]
+    other.stop()
     sender.stop()
     world.write([score(f"u{number}", now(), 900 + number) for number in (0, 1, 2, 5)])
     until(lambda: len(waiting(world)) >= 8, world.difference)

@@ -12,7 +12,6 @@ from selenium.webdriver.common.keys import Keys
 from pipeline.status_page import page_routes
 from pipeline.status_server import serving_status, status_routes
 from pipeline.streaming.operating import Operating
-from pipeline.streaming.versions import Reading
 from tests.pipeline.browser import Browser, browsing
 from tests.pipeline.conftest import Shop
 from tests.pipeline.memory_kafka import Topics, in_memory
@@ -38,7 +37,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, topics: Topics) -> Iterator[s
         receiver.answer = lambda host, message: 401
         shop.run(vip("ana", DAY_2))
         Job(shop, topics)
-    acts = {**Operating(LOG, Reading(LOG), lambda *_, **__: None).acts(), "pause": dict, "resume": dict}
+    acts = {**Operating(LOG, lambda *_, **__: None).acts(), "pause": dict, "resume": dict}
     status: dict[str, Any] = {"version": 1, "trouble": "", "connections": {}}
     routes = status_routes(lambda: status, lambda: True) | page_routes("send", acts)
     with serving_status(0, routes) as port:
@@ -104,3 +103,6 @@ def test_dead_letters_name_nobody_and_what_is_new_is_counted(page: str, topics: 
     letter = topics.parts("shop.dead")[0][0]
     topics.put("shop.dead", b"", letter.value())
     assert before + 1 == number()
+    topics.put("shop.dead", b"", letter.value())
+    topics.freed.append("shop.dead")
+    assert before + 2 == number()

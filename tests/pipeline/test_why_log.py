@@ -1,6 +1,7 @@
 """One person by the log of a job: the same is said as of a directory that has the same, without a broker."""
 
 import shutil
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -49,32 +50,32 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
 
 
 class Job:
-    """A log that knows what a state directory knows."""
+    """A log that knows what a state directory knows. `named`: by connection, the name in its topics."""
 
-    def __init__(self, shop: Shop, topics: Topics) -> None:
+    def __init__(self, shop: Shop, topics: Topics, named: Mapping[str, str] = {}) -> None:
         self._shop, self._topics = shop, topics
         shutil.rmtree(shop.state / "runs")  # what is said of runs, a log knows nothing of
         with closing(StateDb.open(shop.state, to_read=True)) as db:
             for key, state in db.get(db.names("", 1_000)).items():
                 topics.put("shop.state", key.encode(), state)
             for number, name in enumerate(decode_registry(db.registry()).connections):
-                self._calls(db, number, name)
-            workspace = load(str(shop.workspace))
-            self.version = Version(1, shop.workspace.read_text(), {}, db.registry(), made(workspace).vendors, b"")
+                self._calls(db, number, name, named.get(name, name))
+            text, vendors = shop.workspace.read_text(), made(load(str(shop.workspace))).vendors
+            self.version = Version(1, text, {}, db.registry(), vendors, b"", topics=dict(named))
             topics.put("shop.workspace", b"version", pack(self.version))
 
-    def _calls(self, db: StateDb, number: int, name: str) -> None:
+    def _calls(self, db: StateDb, number: int, name: str, named: str) -> None:
         places: dict[int, int] = {}
         for (packed,) in db.rows("SELECT call FROM calls WHERE connection = ? ORDER BY ask", number):
             call = msgspec.msgpack.decode(packed, type=Call)
             places[call.ask] = place_of(len(places))
-            self._topics.put(f"shop.calls.{name}", b"", packed)
+            self._topics.put(f"shop.calls.{named}", b"", packed)
         with closing(Receipts(db.folder, name)) as receipts:
             for _, receipt in receipts.after(0, 10_000):
                 self._topics.put("shop.facts", *addressed(receipt.profile_id, ReceiptFact(receipt)))
                 if receipt.ask in places:
                     of_sender = msgspec.structs.replace(receipt, ask=places[receipt.ask])
-                    self._topics.put(f"shop.sent.{name}", b"", pack(of_sender))
+                    self._topics.put(f"shop.sent.{named}", b"", pack(of_sender))
             for _, letter in receipts.letters():
                 self._topics.put("shop.dead", b"", msgspec.json.encode(letter))
 
@@ -131,6 +132,16 @@ def test_what_a_sender_told_and_the_job_has_not_folded_is_told(shop: Shop, topic
     shop.run(profile("ana", DAY_1), score("ana", DAY_1, 7))
     text = str(Job(shop, topics).says("ana"))
     assert (True, False) == ("told 7: asked on" in text, "waits" in text)
+
+
+def test_a_connection_that_is_renamed_keeps_its_topics(shop: Shop, topics: Topics) -> None:
+    shop.run(profile("ana", DAY_1), score("ana", DAY_1, 7))
+    shop.workspace.write_text(shop.workspace.read_text().replace("name: hook\n", "name: crm\n    was: hook\n"))
+    shop.receiver.answer = lambda host, message: 401
+    shop.run(score("ana", DAY_2, 8))
+    job = Job(shop, topics, {"hook": "hook", "crm": "hook"})
+    assert job.directory_says("ana") == job.says("ana")
+    assert "the value 8 was asked on" in str(job.says("ana"))
 
 
 def test_what_is_freed_while_it_is_read_is_read_again(shop: Shop, topics: Topics) -> None:
