@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: it is said. Raises WorkspaceError."""
     if args.log:
+        mute_beam()
         return guarded(lambda: _of_job(args))
     if not args.state:
         args.refuse("one of the following arguments is required: --state, or --log for what a streaming job knows")
@@ -74,7 +75,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_job(args: argparse.Namespace) -> int:
     refuse_given(args, ("state", "workspace"), "does not go with --log, where the workspace is the published one")
-    mute_beam()
     from pipeline.streaming.kafka import read_options
     from pipeline.streaming.versions import of_job
     from pipeline.streaming.why_log import why_of
