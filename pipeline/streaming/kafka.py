@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
@@ -66,6 +75,7 @@ class Record(NamedTuple):
     offset: int
     key: bytes
     value: bytes | None
+    taken: float = 0.0  # see `taken_at`
 
 
 class Kafka(Struct, frozen=True):
@@ -243,13 +253,19 @@ def consume(consumer: Consumer, most: int, seconds: float) -> list[Record]:
                 lost = NotRead(message.topic(), message.partition(), trouble)
             continue
         key, value = message.key() or b"", message.value()
-        found.append(Record(message.topic(), message.partition(), message.offset(), key, value))
+        found.append(Record(message.topic(), message.partition(), message.offset(), key, value, taken_at(message)))
     if lost:
         _unread(consumer, found)
         raise lost
     if trouble and not found:  # what was read with it would be lost
         raise KafkaProblem(f"Kafka: {trouble}")
     return found
+
+
+def taken_at(message: Message) -> float:
+    """When the broker took it, by its own clock, in seconds since 1970; 0.0 where the topic does not keep that."""
+    kind, milliseconds = message.timestamp()
+    return milliseconds / 1_000 if kind == TIMESTAMP_LOG_APPEND_TIME else 0.0
 
 
 def _unread(consumer: Consumer, records: list[Record]) -> None:

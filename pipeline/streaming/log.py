@@ -8,7 +8,7 @@ the middle. A call's ask is its place in the topic there, since numbers of asks 
 
 A write goes to Kafka first, in a transaction of a producer of which there is one for each connection: whoever takes a
 connection over makes the same producer, and from then on no other can write. A sender that could not write for
-`SESSION` seconds sends nothing more, so its successor waits that long, unless the log says that it was left in order.
+`SESSION` seconds sends nothing more, so its successor waits until then, unless the log says that it was left in order.
 """
 
 import struct
@@ -32,6 +32,7 @@ from pipeline.streaming.kafka import (
     kafka_sender_errors,
     produce,
     read_all,
+    taken_at,
 )
 from pipeline.streaming.places import Places
 from schemas.facts import ReceiptFact
@@ -42,6 +43,7 @@ from transforms.sending.log import Mark, Writing
 SESSION = 10.0  # seconds
 _PORTION = 5_000  # receipts that are restored at once
 _BEAT = 2.0  # seconds between writes that say that the sender lives
+_DRIFT = 1.0  # seconds that brokers' clocks may be apart
 _MARK, _FACT, _OWNER, _SETTLED = b"mark:", b"fact:", b"owner", b"settled"
 CAPS = "caps"  # the fact that holds what long windows counted
 PAUSED = "paused"  # the fact that says since when an operator has paused the connection
@@ -64,17 +66,19 @@ class Kept(msgspec.Struct):
     facts: dict[str, Any] = {}
     settled: Settled = msgspec.field(default_factory=Settled)
     left: bool = True  # the last sender left in order
+    taken: float = 0.0  # when it wrote last, see `taken_at`
 
 
 def read_kept(kafka: Kafka, name: str) -> Kept:
     """`name`: the one in the connection's topics."""
     found: dict[bytes, bytes] = {}
+    kept = Kept()
     for record in read_all(kafka, kafka.topic("kept", name)):
+        kept.taken = record.taken
         if record.value is None:  # of most calls that were ever sent, until the topic is compacted
             found.pop(record.key, None)
         else:
             found[record.key] = record.value
-    kept = Kept()
     for key, value in found.items():
         if key.startswith(_MARK):
             kept.marks[_place.unpack(key[len(_MARK) :])[0]] = msgspec.msgpack.decode(value, type=Mark)
@@ -107,12 +111,27 @@ class Writer:
         self._writing = Lock()
         # A write failed, so that nobody knows what is written; or it was left. Another Writer has to look.
         self.dead = False
+        self._taken = 0.0  # when the broker took the newest record
         self._producer = take_over(kafka, name)
-        self.began = time.monotonic()
+        self._began = time.monotonic()
 
     def owned(self) -> bool:
         """Whether no other sender can have begun: nothing may be sent if not."""
         return not self.dead and time.monotonic() < self._until
+
+    def waits(self, kept: Kept) -> float:
+        """When the sender before this one sends nothing more, in monotonic seconds. Raises SenderError.
+
+        It could send for `SESSION` seconds since it wrote last. By the broker's clock that is known to the moment,
+        where the topic has that clock; else it may have been when this one took over.
+        """
+        self.beat()
+        now = time.monotonic()
+        if kept.left:
+            return now
+        if not (kept.taken and self._taken):
+            return self._began + SESSION
+        return min(self._began, now + _DRIFT + kept.taken - self._taken) + SESSION
 
     def commit(self, writings: Iterable[Writing]) -> None:
         """Write all of it or nothing. Raises SenderError."""
@@ -148,12 +167,17 @@ class Writer:
             try:
                 self._producer.begin_transaction()
                 for topic, key, value in records:
-                    produce(self._producer, topic, key, value, _heard)
+                    produce(self._producer, topic, key, value, self._heard)
                 self._producer.commit_transaction(WAIT)  # it fails if any of them did
             except KafkaException as error:
                 self.dead = True
                 raise self._lost(error) from error
             self._until = began + SESSION
+
+    def _heard(self, error: KafkaError | None, message: Message) -> None:
+        """Of errors a transaction hears as a whole."""
+        if error is None:
+            self._taken = taken_at(message)
 
     def _lost(self, error: KafkaException) -> Exception:
         found = error.args[0]
@@ -186,10 +210,6 @@ def mark_record(place: int, mark: Mark) -> tuple[bytes, bytes | None]:
 def fact_record(key: str, value: Any) -> tuple[bytes, bytes | None]:
     """A small fact as it is kept: key, value."""
     return _FACT + key.encode(), None if value is None else _json(value)
-
-
-def _heard(error: KafkaError | None, message: Message) -> None:
-    """A transaction hears of it as a whole."""
 
 
 class KafkaLog(SqliteLog):

@@ -323,13 +323,13 @@ class Sending:
             topics = self._name_in_topics(plan.name)
             writer = Writer(self._kafka, topics, places)
             kept = restore(self._kafka, self._folder, plan.name, plan.number, self.options.gaps, topics)
-            writer.beat()
+            begins = writer.waits(kept)
         except BaseException:
             places.close()
             raise
         station = Station(plan.name, plan.number, writer, places, kept.settled, next=kept.settled.place)
         station.topics = topics
-        station.begins = writer.began + (0.0 if kept.left else SESSION)
+        station.begins = begins
         station.notes = [kept.settled]
         station.paused = str(kept.facts.get(PAUSED) or "")
         self._stations[plan.name] = station  # so that it is kept alive while it waits

@@ -3,13 +3,17 @@
 import os
 import time
 from itertools import count
+from pathlib import Path
 
 import pytest
 from apache_beam.io.unbounded_source import UnboundedReader
 from confluent_kafka import TopicPartition
 
+from pipeline.disk import SenderError
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, NotRead, consume, ends, read_all, write_all
+from pipeline.streaming.log import SESSION, Writer, read_kept
+from pipeline.streaming.places import Places
 from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of
 from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
 from pipeline.streaming.versions import Publication, Version, write
@@ -35,6 +39,19 @@ def test_a_large_record_is_taken(log: Kafka, kind: str) -> None:
     value = os.urandom(LARGE)
     write_all(log.producer(), [(log.topic(kind), b"key", value)])
     assert [value] == [each.value for each in read_all(log, log.topic(kind))]
+
+
+def test_the_broker_says_when_the_sender_before_this_one_wrote(log: Kafka, tmp_path: Path) -> None:
+    places = Places(tmp_path / "places")
+    before = Writer(log, "hook", places)
+    before.beat()
+    time.sleep(3.0)
+    after = Writer(log, "hook", places)
+    waits = after.waits(read_kept(log, "hook")) - time.monotonic()
+    assert 0.0 < waits < SESSION - 1.5
+    with pytest.raises(SenderError, match="another sender has taken it over"):
+        before.paused("2026-01-01T00:00:00Z")
+    places.close()
 
 
 def test_a_topic_that_takes_no_large_records_is_refused(log: Kafka) -> None:

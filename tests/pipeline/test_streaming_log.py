@@ -1,11 +1,13 @@
 """What a sender of a streaming job keeps, where a broker cannot be made to fail so: the clients of Kafka are fakes."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
 import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME
 
 from pipeline.disk import SenderError
 from pipeline.log import SqliteLog
@@ -13,7 +15,7 @@ from pipeline.sent import make
 from pipeline.state_db import StateDb
 from pipeline.streaming import log as streaming_log
 from pipeline.streaming.kafka import Kafka, Record
-from pipeline.streaming.log import KafkaLog, Settled, Writer, restore
+from pipeline.streaming.log import SESSION, Kept, KafkaLog, Settled, Writer, restore
 from pipeline.streaming.places import Places
 from schemas.calls import Identifier
 from schemas.receipts import Receipt
@@ -23,11 +25,23 @@ LOG = Kafka("localhost:9092", "shop")
 HOOK, NUMBER = "hook", 1
 
 
+class Message:
+    """A record that the broker took."""
+
+    def __init__(self, taken: float) -> None:
+        self._taken = taken
+
+    def timestamp(self) -> tuple[int, int]:
+        kind = TIMESTAMP_LOG_APPEND_TIME if self._taken else TIMESTAMP_CREATE_TIME
+        return kind, int((self._taken or 77.0) * 1_000)
+
+
 class Client:
-    """A producer that takes everything, and remembers it."""
+    """A producer that takes everything, and remembers it. `clock`: the broker's; 0: the topic does not keep it."""
 
     def __init__(self) -> None:
         self.written: list[tuple[str, bytes, bytes | None]] = []
+        self.clock = 0.0
 
     def init_transactions(self, _: float) -> None:
         pass
@@ -35,8 +49,9 @@ class Client:
     def begin_transaction(self) -> None:
         pass
 
-    def produce(self, topic: str, value: bytes | None, key: bytes, *_: object, **__: object) -> None:
+    def produce(self, topic: str, value: bytes | None, key: bytes, on_delivery: Callable[..., None]) -> None:
         self.written.append((topic, key, value))
+        on_delivery(None, Message(self.clock))
 
     def commit_transaction(self, _: float) -> None:
         pass
@@ -96,6 +111,27 @@ def test_who_left_neither_writes_nor_sends(writer: tuple[Writer, Client]) -> Non
     with pytest.raises(SenderError, match="does not write its log any more"):
         left.commit([Writing(marks={1: Mark(since=1.0)})])
     assert (client.written, left.owned()) == (last, False)
+
+
+@pytest.mark.parametrize(
+    ("kept", "clock", "expected"),
+    [
+        (Kept(left=True, taken=990.0), 1_000.0, 0.0),
+        (Kept(left=False), 0.0, SESSION),  # a topic of before
+        (Kept(left=False), 1_000.0, SESSION),
+        (Kept(left=False, taken=997.0), 1_000.0, SESSION - 3.0 + 1.0),  # brokers' clocks may be apart by a second
+        (Kept(left=False, taken=989.0), 1_000.0, 0.0),
+        (Kept(left=False, taken=2_000.0), 1_000.0, SESSION),
+    ],
+)
+def test_a_successor_waits_until_the_sender_before_it_sends_nothing_more(
+    writer: tuple[Writer, Client], kept: Kept, clock: float, expected: float
+) -> None:
+    written, client = writer
+    client.clock = clock
+    waits = written.waits(kept) - time.monotonic()
+    assert max(0.0, waits) == pytest.approx(expected, abs=0.5)
+    assert [b"alive"] == [value for _, key, value in client.written if key == b"owner"]
 
 
 def test_restored_receipts_come_in_portions_and_take_their_marks_away(

@@ -37,11 +37,15 @@ class Writer:
 
     def __init__(self, *_: Any) -> None:
         self.said: list[str] = []
-        self.dead, self.began = False, time.monotonic()
+        self.dead = False
         self.made.append(self)
 
     def beat(self) -> None:
         self.said.append("alive")
+
+    def waits(self, kept: Kept) -> float:
+        self.beat()
+        return time.monotonic() + (0.0 if kept.left else 0.6)
 
     def leave(self) -> None:
         self.said.append("left")
@@ -76,7 +80,6 @@ def others() -> Others:
 def sending(tmp_path: Path, others: Others, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sending]:
     monkeypatch.setattr(Writer, "made", [])
     monkeypatch.setattr(module, "Writer", Writer)
-    monkeypatch.setattr(module, "SESSION", 0.6)
     kept(monkeypatch, left=True)
     made = Sending(SendOptions(Kafka("localhost:9092", "shop"), SenderOptions()), lambda *_, **__: None)
     made._folder = tmp_path
