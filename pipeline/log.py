@@ -125,8 +125,13 @@ class SqliteLog:
 
     def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
         only = "" if slots is None else f"AND c.slot IN ({','.join(map(str, sorted(slots)))}) "
+        newer = (
+            "SELECT 1 FROM main.replaced p WHERE p.connection = c.connection AND p.ask = c.ask "
+            "AND p.backfill <= c.backfill AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = p.by)"
+        )
         statement = (
-            f"SELECT c.ask, c.call FROM main.calls c WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? {only}"
+            f"SELECT c.ask, c.call, EXISTS ({newer}) FROM main.calls c "
+            f"WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? {only}"
             "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT ?"
         )
         found: list[Waiting] = []
@@ -139,8 +144,8 @@ class SqliteLog:
                     marks = self._marks(rows[0][0], rows[-1][0])
                     with sqlite_errors(self._state_path):
                         found += [
-                            Waiting(decode_call(call), marks.get(ask) or self._unmarked(ask))
-                            for ask, call in rows
+                            Waiting(decode_call(call), marks.get(ask) or self._unmarked(ask), bool(replaced))
+                            for ask, call, replaced in rows
                             if ask not in queued
                         ]
                     after = rows[-1][0]

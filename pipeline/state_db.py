@@ -4,6 +4,7 @@ meta      what the directory is: format, workspace, gateway, registry; the next 
           where its state was moved to
 subjects  what is known of each profile, each account and its members, packed (`schemas.state`)
 calls     what connections are to be told and have no folded receipt for, by connection, class and ask
+replaced  of a call that had no outcome when a newer one took its place: which one that is
 counters  by connection: calls made since the directory was made, and what stands in `calls` now
 folded    how far each connection's receipts are folded, and of which file; there before its first call
 letters   dead letters of records that were no events
@@ -40,6 +41,12 @@ NAME = "state.db"
 LETTERS_KEPT = 90 * 86_400  # seconds: for `replay`
 RUNS_KEPT = 1_000  # folders in `runs`, and none older than LETTERS_KEPT
 
+# Which call takes the place of one that had no outcome when it was made.
+_REPLACED = """
+CREATE TABLE IF NOT EXISTS replaced (
+    connection INTEGER, ask INTEGER, by INTEGER NOT NULL, backfill INTEGER NOT NULL, PRIMARY KEY (connection, ask)
+) WITHOUT ROWID;
+"""
 _SCHEMA = (
     """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -56,6 +63,7 @@ CREATE TABLE letters (number INTEGER PRIMARY KEY, run TEXT, at INTEGER, reason T
 CREATE TABLE audiences (computation INTEGER, day INTEGER, size INTEGER, PRIMARY KEY (computation, day)) WITHOUT ROWID;
 CREATE TABLE files (path TEXT PRIMARY KEY, known BLOB NOT NULL) WITHOUT ROWID;
 """
+    + _REPLACED
     + identifiers.SCHEMA
 )
 encode_call = Encoder().encode
@@ -141,6 +149,9 @@ class StateDb:
                     f"{folder}: its state was moved to {moved}, where it is known what was told since. Go on there, or "
                     "take it back with `profilecast export state`"
                 )
+            if not to_read:
+                with sqlite_errors(path):
+                    database.execute(_REPLACED)  # a directory of before has none
         except StoreError:
             db.close()
             raise
@@ -374,6 +385,12 @@ class Portion:
             "INSERT INTO calls VALUES (?, ?, ?, ?, ?)",
             [(connection, call.backfill, call.ask, _slot(call), encode_call(call)) for call in calls],
         )
+        replaced = [call for call in calls if call.replaces and not call.not_before]
+        self._db.executemany(
+            "INSERT OR REPLACE INTO replaced SELECT connection, ask, ?, ? FROM calls "
+            "WHERE connection = ? AND backfill IN (0, 1) AND ask = ?",
+            [(call.ask, call.backfill, connection, call.replaces) for call in replaced],
+        )
         cancels = sum(call.kind == "cancel" for call in calls)
         made = len(calls) - cancels
         self._db.execute(
@@ -390,6 +407,7 @@ class Portion:
         which = "DELETE FROM calls WHERE connection = ? AND backfill IN (0, 1) AND ask = ?"
         calls = self._db.executemany(f"{which} AND slot != 0", rows).rowcount
         cancels = self._db.executemany(which, rows).rowcount if calls < len(rows) else 0
+        self._db.executemany("DELETE FROM replaced WHERE connection = ? AND ask = ?", rows)
         self._db.execute(
             "UPDATE counters SET calls = calls - ?, cancels = cancels - ? WHERE connection = ?",
             (max(calls, 0), max(cancels, 0), connection),
@@ -397,7 +415,7 @@ class Portion:
 
     def clear(self, connection: int) -> None:
         """Remove everything of a connection's log."""
-        for table in ("calls", "counters", "folded"):
+        for table in ("calls", "counters", "folded", "replaced"):
             self._db.execute(f"DELETE FROM {table} WHERE connection = ?", (connection,))
 
     def count_members(self, more: Mapping[int, int]) -> None:

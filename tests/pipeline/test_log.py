@@ -108,6 +108,29 @@ def test_only_calls_of_some_slots_are_read(db: StateDb, log: SqliteLog) -> None:
     assert [] == asks_in(log, slots=frozenset())
 
 
+def test_what_a_newer_call_replaces_is_known_until_that_one_has_an_outcome(db: StateDb, log: SqliteLog) -> None:
+    append(db, [call(1), call(2, replaces=1), call(3, replaces=2, not_before=time.time() + 60)])
+    append(db, [call(4, backfill=True), call(5, replaces=4), call(6), call(7, replaces=6, backfill=True)])
+    found = {each.call.ask: each.replaced for each in (*log.read(False, 0, 10), *log.read(True, 0, 10))}
+    assert {1, 4} == {ask for ask, replaced in found.items() if replaced}, (
+        "one that has to wait, or goes later, is none"
+    )
+    log.write(Writing(receipts=[delivered(call(2))])).result()
+    assert not log.read(False, 0, 1)[0].replaced
+    with db.portion() as transaction:
+        transaction.free(NUMBER, [1, 2, 4, 6])
+    append(db, [call(8, replaces=2)])
+    assert [] == db.rows("SELECT ask FROM replaced"), "what is not there any more is passed over by nobody"
+
+
+def test_a_directory_of_before_learns_which_calls_are_replaced(db: StateDb) -> None:
+    with closing(sqlite3.connect(db.folder / NAME)) as before:
+        before.execute("DROP TABLE replaced")
+    with StateDb.use(db.folder) as again, opened_log(db.folder) as log:
+        append(again, [call(1), call(2, replaces=1)])
+        assert [True, False] == [each.replaced for each in log.read(False, 0, 10)]
+
+
 def test_a_decider_may_append_and_free_while_a_sender_reads(db: StateDb, log: SqliteLog) -> None:
     append(db, [call(1), call(2)])
     assert [1, 2] == asks_in(log)

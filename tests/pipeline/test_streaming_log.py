@@ -15,7 +15,7 @@ from pipeline.sent import make
 from pipeline.state_db import StateDb
 from pipeline.streaming import log as streaming_log
 from pipeline.streaming.kafka import Kafka, Record
-from pipeline.streaming.log import SESSION, Kept, KafkaLog, Settled, Writer, restore
+from pipeline.streaming.log import SESSION, KafkaLog, Kept, Settled, Writer, restore
 from pipeline.streaming.places import Places
 from schemas.calls import Identifier
 from schemas.receipts import Receipt

@@ -19,6 +19,7 @@ class MemoryLog:
 
     def __init__(self, calls: Iterable[Call | Waiting] = (), facts: dict[str, Any] | None = None) -> None:
         self.calls: dict[int, Call] = {}
+        self.replacements: dict[int, Call] = {}
         self.marks: dict[int, Mark] = {}
         self.receipts: dict[int, Receipt] = {}
         self.letters: dict[int, DeadLetter] = {}
@@ -46,6 +47,8 @@ class MemoryLog:
                 call, mark = (each.call, each.mark) if isinstance(each, Waiting) else (each, Mark())
                 assert call.ask not in self.calls, "an ask is given once"
                 self.calls[call.ask] = call
+                if call.replaces and not call.not_before:
+                    self.replacements[call.replaces] = call
                 if mark != Mark():
                     self.marks[call.ask] = mark
                 insort(self._asks[call.backfill], call.ask)
@@ -57,6 +60,7 @@ class MemoryLog:
             after = MemoryLog()
             after.calls, after.marks = dict(self.calls), dict(self.marks)
             after.receipts, after.letters = dict(self.receipts), dict(self.letters)
+            after.replacements = dict(self.replacements)
             after.kept, after.number = deepcopy(self.kept), self.number
             after._asks = {backfill: list(asks) for backfill, asks in self._asks.items()}
         return after
@@ -71,9 +75,13 @@ class MemoryLog:
                 if len(found) == most:
                     break
                 if slots is None or self.calls[ask].slot in slots:
-                    found.append(Waiting(self.calls[ask], self.marks.get(ask, Mark())))
+                    found.append(Waiting(self.calls[ask], self.marks.get(ask, Mark()), self._replaced(ask)))
             self.read_so_far += len(found)
             return found
+
+    def _replaced(self, ask: int) -> bool:
+        newer = self.replacements.get(ask)
+        return newer is not None and newer.ask not in self.receipts and newer.backfill <= self.calls[ask].backfill
 
     def newest(self) -> int:
         with self._lock:

@@ -14,7 +14,9 @@ from tests.sending.delivering import FAST, identify, placed, slot_of, start, tra
 from tests.sending.memory_log import MemoryLog
 from tests.sending.vendor_server import Answer, Seen, VendorServer
 from transforms.destinations.webhook import Webhook
+from transforms.sending import passed_over
 from transforms.sending.log import Mark, Waiting
+from transforms.sending.passed_over import LONGEST, PassedOver
 from transforms.sending.sender import Active
 
 NOT_TOLD = digest(False)
@@ -251,3 +253,71 @@ def test_a_deletion_that_was_refused_holds_nobody(
     running = start([structs.replace(ask(1, None), kind="delete", key=""), ask(2, 8)], webhook(), options)
     running.report()
     assert {1: "rejected", 2: "delivered"} == running.log.fates()
+
+
+def rounds_of(people: int, rounds: int) -> list[Call]:
+    """A value for everybody, and again, each in the place of the one before."""
+    return [
+        ask(1 + n + turn * people, turn, n, replaces=(1 + n + (turn - 1) * people) if turn else 0)
+        for turn in range(rounds)
+        for n in range(people)
+    ]
+
+
+def test_after_an_outage_only_the_newest_values_go_however_many_wait(server: VendorServer, options: Any) -> None:
+    """More than the sender has in memory at once."""
+    people, rounds = 3_000, 3
+    running = start(rounds_of(people, rounds), webhook(), options)
+    report = running.report(within=60.0)
+    assert people <= report.delivered < people * 1.1
+    assert report.delivered + report.superseded == people * rounds
+    assert set(range(people * (rounds - 1), people * rounds)) <= set(running.delivered())
+
+
+def test_a_call_that_was_read_gives_way_too_where_one_between_it_and_the_newest_is_passed_over(
+    server: VendorServer, options: Any
+) -> None:
+    server.holding = True
+    other = structs.replace(ask(1, 7), key="total_revenue", computation="total_revenue", sync="total_revenue")
+    running = start([other, ask(2, 5)], webhook(), replace(options, read_timeout=60.0), follow=True)
+    until(lambda: len(server.seen) == 1)
+    running.log.append(*placed([ask(3, 6, replaces=2), ask(4, 8, replaces=3)]))
+    until(lambda: running.settled == 2)
+    server.holding = False
+    until(lambda: running.settled == 4)
+    running.sender.stop()
+    assert {1: "delivered", 2: "superseded", 3: "superseded", 4: "delivered"} == running.log.fates()
+
+
+def test_what_is_in_flight_is_not_repeated_where_the_call_in_its_place_is_passed_over(
+    server: VendorServer, options: Any
+) -> None:
+    server.holding = True
+    server.script = lambda seen: Answer(503) if b'"big_spenders":5' in seen.body else Answer()
+    running = start([ask(1, 5)], webhook(), replace(options, read_timeout=60.0), follow=True)
+    until(lambda: len(server.seen) == 1)
+    running.log.append(*placed([ask(2, 6, replaces=1), ask(3, 7, replaces=2)]))
+    until(lambda: running.settled == 1)
+    server.holding = False
+    until(lambda: running.settled == 3)
+    running.sender.stop()
+    assert {1: "superseded", 2: "superseded", 3: "delivered"} == running.log.fates()
+    assert [7] == values(server)
+
+
+def test_who_changes_all_the_time_is_told_something_now_and_then() -> None:
+    passed, call = PassedOver(), ask(1, 5)
+    assert passed.may_pass(call, 1_000.0)
+    assert passed.may_pass(ask(2, 6), 1_000.0 + LONGEST - 1)
+    assert not passed.may_pass(ask(3, 7), 1_000.0 + LONGEST)
+    assert passed.may_pass(ask(3, 7, person=1), 1_000.0 + LONGEST)
+    passed.told(ask(3, 7))
+    assert passed.may_pass(ask(4, 8), 1_000.0 + LONGEST)
+
+
+def test_only_so_many_are_remembered_who_gave_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passed_over, "_MOST", 2)
+    passed = PassedOver()
+    assert all(passed.may_pass(ask(1, 5, person), 1_000.0) for person in range(3))
+    assert not passed.may_pass(ask(2, 6, 2), 2_000.0)
+    assert passed.may_pass(ask(2, 6, 0), 2_000.0)

@@ -24,6 +24,7 @@ from transforms.sending.books import Books
 from transforms.sending.deferred import Flushes, PutOff
 from transforms.sending.delivery import Delivery
 from transforms.sending.log import Waiting
+from transforms.sending.passed_over import PassedOver
 from transforms.sending.reading import Rows
 from transforms.sending.talk import Stopped
 from transforms.sending.words import fault, place
@@ -69,6 +70,7 @@ class Admission:
         )
         self.blocked = 0  # calls of keys that are blocked
         self.blocked_first = _NEVER  # the smallest ask of them
+        self._passed = PassedOver()
         self.at = {_LIVE: 0, _BACKFILL: 0}  # everything up to this ask was read
         self.ended = {_LIVE: False, _BACKFILL: False}  # there was no more
         self.handed_over = False
@@ -142,6 +144,9 @@ class Admission:
         now = self._wall()
         if call.not_before > now:
             self.dated.add(call.ask, call.not_before)
+            return
+        if waiting.replaced and _gives_way(waiting) and self._passed.may_pass(call, now):
+            self._pass_over(item, rows)
             return
         if self.flushes.waits(call, rows.newest, now):
             return
@@ -228,15 +233,7 @@ class Admission:
         """Settle what this call takes the place of; whether it needs no request itself."""
         call = item.call
         if call.replaces:
-            item.before = None
-            if replaced := self.items.get(call.replaces):
-                if replaced.out or replaced.job:
-                    replaced.taken_back = True
-                    self._followers.setdefault(call.replaces, []).append(item)
-                else:
-                    self._supersede(replaced)
-            if end := self._end_of(call.replaces, rows):
-                self._learn(item, end)
+            self._take_the_place(item, rows)
         if call.opens:
             if call.opens in self.items:
                 self._followers.setdefault(call.opens, []).append(item)
@@ -247,6 +244,25 @@ class Admission:
             return False
         self.settle(item, Superseded())
         return True
+
+    def _take_the_place(self, item: Item, rows: Rows) -> None:
+        """Settle the call that this one replaces, if it did not go yet; learn what the vendor has, if that is known."""
+        item.before = None
+        if replaced := self.items.get(item.call.replaces):
+            if replaced.out or replaced.job:
+                replaced.taken_back = True
+                self._followers.setdefault(item.call.replaces, []).append(item)
+            else:
+                self._supersede(replaced)
+        if end := self._end_of(item.call.replaces, rows):
+            self._learn(item, end)
+
+    def _pass_over(self, item: Item, rows: Rows) -> None:
+        """Supersede a call whose replacement is not read yet: after a long outage that is far behind it."""
+        if item.call.replaces:
+            self._take_the_place(item, rows)
+        if not item.settled:
+            self.settle(item, Superseded())
 
     def _supersede(self, replaced: Item) -> None:
         self.settle(replaced, Superseded())
@@ -324,6 +340,8 @@ class Admission:
         call = item.call
         receipt = self.books.settle(item, outcome, self._wall())
         self._ends[call.ask] = End(receipt, item.before)
+        if not isinstance(outcome, Superseded):
+            self._passed.told(call)
         if call.kind == "delete" and self._destination.deletion_takes and isinstance(outcome, Delivered):
             self._note_deletion(call, self._wall())
         if self.items.pop(call.ask, None):

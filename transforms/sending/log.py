@@ -41,6 +41,7 @@ class Waiting(NamedTuple):
 
     call: Call
     mark: Mark = Mark()
+    replaced: bool = False  # a newer call that waits takes its place, and goes at once when it is read
 
 
 class Writing(Struct):
