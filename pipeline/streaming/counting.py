@@ -3,12 +3,12 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-from msgspec import Struct
 
 from pipeline.operator_words import Row, row_of
 from pipeline.streaming.kafka import Kafka, NotRead, consume, ends, position
@@ -18,14 +18,7 @@ _AT_ONCE = 5_000
 _WAIT = 0.2  # seconds
 
 
-class _Head(Struct):
-    """What is needed of each."""
-
-    reason: str
-    connection: str = ""
-
-
-_head, _letter = msgspec.json.Decoder(_Head).decode, msgspec.json.Decoder(DeadLetter).decode
+_letter = msgspec.json.Decoder(DeadLetter).decode
 
 
 @dataclass
@@ -72,16 +65,20 @@ class Counting:
         try:
             while position(self._consumer, topic, 0, OFFSET_BEGINNING) < end:
                 for record in consume(self._consumer, _AT_ONCE, _WAIT):
-                    head = _head(record.value or b"")
-                    alike = self._alike.setdefault((head.connection, head.reason), _Alike())
-                    alike.offsets.append(record.offset)
-                    alike.newest = record.value or b""
+                    with suppress(msgspec.MsgspecError):  # somebody else's
+                        self._count(record.offset, record.value or b"")
         except NotRead:  # what was to be read next is gone: from the beginning, once more
             self._consumer.close()
             self._consumer = None
             self._alike.clear()
             return self._read()
         return first
+
+    def _count(self, offset: int, letter: bytes) -> None:
+        found = _letter(letter)
+        alike = self._alike.setdefault((found.connection, found.reason), _Alike())
+        alike.offsets.append(offset)
+        alike.newest = letter
 
 
 def _newest(alikes: list[_Alike]) -> bytes:

@@ -37,10 +37,8 @@ class Operating:
 
     def __init__(self, kafka: Kafka, say: Say) -> None:
         self._kafka, self._say = kafka, say
-        self._reading, self._counting = (
-            Reading(kafka),
-            Counting(kafka),
-        )  # of its own: whoever delivers waits for neither
+        self._reading = Reading(kafka)  # of its own: whoever delivers does not wait for it
+        self._counting = Counting(kafka)
 
     def acts(self) -> Mapping[str, Act]:
         """The arguments of each are texts."""

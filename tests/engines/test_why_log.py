@@ -179,7 +179,7 @@ def test_what_retention_took_is_counted_no_more(log: Kafka) -> None:
     bad = b'{"step": "Parse", "reason": "broken_json", "payload": "x"}'
     write(bad, bad)
     assert [("", "broken_json", 2)] == rows()
-    write(bad)
+    write(b"{}", b"somebody else's", bad)
     assert [("", "broken_json", 3)] == rows()
     admin = log.admin()
     for future in admin.delete_records([TopicPartition(log.topic("dead"), 0, 2)]).values():
