@@ -47,6 +47,9 @@ _UNMARKED, _MAYBE = Mark(), Mark(maybe=True)
 _IDS_KEPT = 100  # of files put back, one after another, that no decider has seen
 _receipt, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
 
+# In place of the table, in a directory of before.
+_NONE_REPLACED = "(SELECT NULL AS connection, NULL AS ask, NULL AS by, NULL AS goes WHERE 0)"
+
 
 class SqliteLog:
     """The log as its sender has it; see `transforms.sending.log.Log`. Whoever has one holds the connection's lease.
@@ -67,6 +70,8 @@ class SqliteLog:
             make(folder, connection)
             sure = self._trace.sure()
             self._reader = attached(folder, connection)
+        known = self._reader.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'replaced'").fetchone()
+        self._replaced = "main.replaced" if known else _NONE_REPLACED
         try:
             with sender_errors(), sqlite_errors(self._path, MEND):
                 self._writer = connect(self._path)
@@ -125,12 +130,9 @@ class SqliteLog:
 
     def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
         only = "" if slots is None else f"AND c.slot IN ({','.join(map(str, sorted(slots)))}) "
-        newer = (
-            "SELECT 1 FROM main.replaced p WHERE p.connection = c.connection AND p.ask = c.ask "
-            "AND p.backfill <= c.backfill AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = p.by)"
-        )
         statement = (
-            f"SELECT c.ask, c.call, EXISTS ({newer}) FROM main.calls c "
+            "SELECT c.ask, c.call, p.goes <= c.backfill, EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = p.by) "
+            f"FROM main.calls c LEFT JOIN {self._replaced} p ON p.connection = c.connection AND p.ask = c.ask "
             f"WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? {only}"
             "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT ?"
         )
@@ -144,8 +146,10 @@ class SqliteLog:
                     marks = self._marks(rows[0][0], rows[-1][0])
                     with sqlite_errors(self._state_path):
                         found += [
-                            Waiting(decode_call(call), marks.get(ask) or self._unmarked(ask), bool(replaced))
-                            for ask, call, replaced in rows
+                            Waiting(
+                                decode_call(call), marks.get(ask) or self._unmarked(ask), bool(replaced), bool(late)
+                            )
+                            for ask, call, replaced, late in rows
                             if ask not in queued
                         ]
                     after = rows[-1][0]

@@ -41,10 +41,11 @@ NAME = "state.db"
 LETTERS_KEPT = 90 * 86_400  # seconds: for `replay`
 RUNS_KEPT = 1_000  # folders in `runs`, and none older than LETTERS_KEPT
 
-# Which call takes the place of one that had no outcome when it was made.
+# Which call takes the place of one that had no outcome when it was made, and when that one `goes`: 0 live, 1 backfill,
+# 2 not before a time of its own.
 _REPLACED = """
 CREATE TABLE IF NOT EXISTS replaced (
-    connection INTEGER, ask INTEGER, by INTEGER NOT NULL, backfill INTEGER NOT NULL, PRIMARY KEY (connection, ask)
+    connection INTEGER, ask INTEGER, by INTEGER NOT NULL, goes INTEGER NOT NULL, PRIMARY KEY (connection, ask)
 ) WITHOUT ROWID;
 """
 _SCHEMA = (
@@ -385,11 +386,14 @@ class Portion:
             "INSERT INTO calls VALUES (?, ?, ?, ?, ?)",
             [(connection, call.backfill, call.ask, _slot(call), encode_call(call)) for call in calls],
         )
-        replaced = [call for call in calls if call.replaces and not call.not_before]
         self._db.executemany(
             "INSERT OR REPLACE INTO replaced SELECT connection, ask, ?, ? FROM calls "
             "WHERE connection = ? AND backfill IN (0, 1) AND ask = ?",
-            [(call.ask, call.backfill, connection, call.replaces) for call in replaced],
+            [
+                (call.ask, 2 if call.not_before else int(call.backfill), connection, call.replaces)
+                for call in calls
+                if call.replaces
+            ],
         )
         cancels = sum(call.kind == "cancel" for call in calls)
         made = len(calls) - cancels

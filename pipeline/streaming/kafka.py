@@ -75,7 +75,7 @@ class Record(NamedTuple):
     offset: int
     key: bytes
     value: bytes | None
-    taken: float = 0.0  # see `taken_at`
+    appended: float = 0.0  # see `appended_at`
 
 
 class Kafka(Struct, frozen=True):
@@ -253,7 +253,7 @@ def consume(consumer: Consumer, most: int, seconds: float) -> list[Record]:
                 lost = NotRead(message.topic(), message.partition(), trouble)
             continue
         key, value = message.key() or b"", message.value()
-        found.append(Record(message.topic(), message.partition(), message.offset(), key, value, taken_at(message)))
+        found.append(Record(message.topic(), message.partition(), message.offset(), key, value, appended_at(message)))
     if lost:
         _unread(consumer, found)
         raise lost
@@ -262,7 +262,7 @@ def consume(consumer: Consumer, most: int, seconds: float) -> list[Record]:
     return found
 
 
-def taken_at(message: Message) -> float:
+def appended_at(message: Message) -> float:
     """When the broker took it, by its own clock, in seconds since 1970; 0.0 where the topic does not keep that."""
     kind, milliseconds = message.timestamp()
     return milliseconds / 1_000 if kind == TIMESTAMP_LOG_APPEND_TIME else 0.0

@@ -27,12 +27,12 @@ from pipeline.streaming.kafka import (
     WAIT,
     Kafka,
     KafkaProblem,
+    appended_at,
     ends,
     kafka_errors,
     kafka_sender_errors,
     produce,
     read_all,
-    taken_at,
 )
 from pipeline.streaming.places import Places
 from schemas.facts import ReceiptFact
@@ -66,7 +66,7 @@ class Kept(msgspec.Struct):
     facts: dict[str, Any] = {}
     settled: Settled = msgspec.field(default_factory=Settled)
     left: bool = True  # the last sender left in order
-    taken: float = 0.0  # when it wrote last, see `taken_at`
+    appended: float = 0.0  # when it wrote last, see `appended_at`
 
 
 def read_kept(kafka: Kafka, name: str) -> Kept:
@@ -74,7 +74,7 @@ def read_kept(kafka: Kafka, name: str) -> Kept:
     found: dict[bytes, bytes] = {}
     kept = Kept()
     for record in read_all(kafka, kafka.topic("kept", name)):
-        kept.taken = record.taken
+        kept.appended = record.appended
         if record.value is None:  # of most calls that were ever sent, until the topic is compacted
             found.pop(record.key, None)
         else:
@@ -111,7 +111,7 @@ class Writer:
         self._writing = Lock()
         # A write failed, so that nobody knows what is written; or it was left. Another Writer has to look.
         self.dead = False
-        self._taken = 0.0  # when the broker took the newest record
+        self._appended = 0.0  # when the broker took the newest record
         self._producer = take_over(kafka, name)
         self._began = time.monotonic()
 
@@ -119,7 +119,7 @@ class Writer:
         """Whether no other sender can have begun: nothing may be sent if not."""
         return not self.dead and time.monotonic() < self._until
 
-    def waits(self, kept: Kept) -> float:
+    def may_begin(self, kept: Kept) -> float:
         """When the sender before this one sends nothing more, in monotonic seconds. Raises SenderError.
 
         It could send for `SESSION` seconds since it wrote last. By the broker's clock that is known to the moment,
@@ -129,9 +129,9 @@ class Writer:
         now = time.monotonic()
         if kept.left:
             return now
-        if not (kept.taken and self._taken):
+        if not (kept.appended and self._appended):
             return self._began + SESSION
-        return min(self._began, now + _DRIFT + kept.taken - self._taken) + SESSION
+        return min(self._began, now + _DRIFT + kept.appended - self._appended) + SESSION
 
     def commit(self, writings: Iterable[Writing]) -> None:
         """Write all of it or nothing. Raises SenderError."""
@@ -177,7 +177,7 @@ class Writer:
     def _heard(self, error: KafkaError | None, message: Message) -> None:
         """Of errors a transaction hears as a whole."""
         if error is None:
-            self._taken = taken_at(message)
+            self._appended = appended_at(message)
 
     def _lost(self, error: KafkaException) -> Exception:
         found = error.args[0]

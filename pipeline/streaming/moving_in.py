@@ -108,7 +108,7 @@ class Beginning:
         with closing(self._log.consumer()) as consumer:
             end = ends(consumer, topic, 0)[1]
         classes = (_waiting(log, backfill) for backfill in (False, True))
-        for offset, (call, mark, _) in enumerate(merge(*classes, key=lambda each: each.call.ask), end):
+        for offset, (call, mark, *_) in enumerate(merge(*classes, key=lambda each: each.call.ask), end):
             if mark != Mark():
                 yield self._log.topic("kept", name), *mark_record(place_of(offset), mark)
             yield topic, call.profile_id.encode(), encode_call(call)

@@ -323,7 +323,7 @@ class Sending:
             topics = self._name_in_topics(plan.name)
             writer = Writer(self._kafka, topics, places)
             kept = restore(self._kafka, self._folder, plan.name, plan.number, self.options.gaps, topics)
-            begins = writer.waits(kept)
+            begins = writer.may_begin(kept)
         except BaseException:
             places.close()
             raise

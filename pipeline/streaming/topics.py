@@ -31,7 +31,7 @@ _DELETED = {"cleanup.policy": "delete"} | _SIZE
 # A sender reads all of it before it begins; what lies in the newest segment is never compacted.
 _SMALL = {"segment.bytes": str(2 * LARGEST)}
 # By the broker's clock: a sender reads there when the one before it wrote last.
-_TAKEN = {"message.timestamp.type": "LogAppendTime"}
+_APPENDED = {"message.timestamp.type": "LogAppendTime"}
 
 
 class Wanted(NamedTuple):
@@ -64,7 +64,7 @@ def connection_topics(kafka: Kafka, name: str) -> dict[str, Wanted]:
     return {
         kafka.topic("calls", name): Wanted(1, _DELETED | FOREVER),
         kafka.topic("sent", name): Wanted(1, _DELETED | FOREVER),
-        kafka.topic("kept", name): Wanted(1, _COMPACTED | _SMALL | _TAKEN),
+        kafka.topic("kept", name): Wanted(1, _COMPACTED | _SMALL | _APPENDED),
     }
 
 

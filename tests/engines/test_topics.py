@@ -47,7 +47,7 @@ def test_the_broker_says_when_the_sender_before_this_one_wrote(log: Kafka, tmp_p
     before.beat()
     time.sleep(3.0)
     after = Writer(log, "hook", places)
-    waits = after.waits(read_kept(log, "hook")) - time.monotonic()
+    waits = after.may_begin(read_kept(log, "hook")) - time.monotonic()
     assert 0.0 < waits < SESSION - 1.5
     with pytest.raises(SenderError, match="another sender has taken it over"):
         before.paused("2026-01-01T00:00:00Z")

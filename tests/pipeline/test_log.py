@@ -35,6 +35,7 @@ from tests.pipeline.stores import (
     result_of,
     settle,
 )
+from tests.sending.memory_log import MemoryLog
 from transforms.sending.log import Attempt, Log, Mark, Waiting, Writing
 
 
@@ -108,27 +109,51 @@ def test_only_calls_of_some_slots_are_read(db: StateDb, log: SqliteLog) -> None:
     assert [] == asks_in(log, slots=frozenset())
 
 
-def test_what_a_newer_call_replaces_is_known_until_that_one_has_an_outcome(db: StateDb, log: SqliteLog) -> None:
+def replaced_in(log: Log) -> dict[int, tuple[bool, bool]]:
+    """`replaced` and `late` of the calls that wait, by ask."""
+    found = (*log.read(False, 0, 1_000), *log.read(True, 0, 1_000))
+    return {each.call.ask: (each.replaced, each.late) for each in found}
+
+
+def test_what_a_newer_call_takes_the_place_of_is_known(db: StateDb, log: SqliteLog) -> None:
     append(db, [call(1), call(2, replaces=1), call(3, replaces=2, not_before=time.time() + 60)])
     append(db, [call(4, backfill=True), call(5, replaces=4), call(6), call(7, replaces=6, backfill=True)])
-    found = {each.call.ask: each.replaced for each in (*log.read(False, 0, 10), *log.read(True, 0, 10))}
-    assert {1, 4} == {ask for ask, replaced in found.items() if replaced}, (
-        "one that has to wait, or goes later, is none"
-    )
-    log.write(Writing(receipts=[delivered(call(2))])).result()
-    assert not log.read(False, 0, 1)[0].replaced
+    found = replaced_in(log)
+    assert [1, 4] == [ask for ask, (replaced, _) in sorted(found.items()) if replaced], "what goes later takes no place"
+    assert not any(late for _, late in found.values())
+    log.write(Writing(receipts=[delivered(call(2)), delivered(call(7))])).result()
+    assert [1, 6] == [ask for ask, (_, late) in sorted(replaced_in(log).items()) if late]
     with db.portion() as transaction:
         transaction.free(NUMBER, [1, 2, 4, 6])
     append(db, [call(8, replaces=2)])
-    assert [] == db.rows("SELECT ask FROM replaced"), "what is not there any more is passed over by nobody"
+    assert [] == db.rows("SELECT ask FROM replaced"), "nothing takes the place of what is not there any more"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_log_of_the_senders_tests_says_the_same_of_what_is_replaced(db: StateDb, log: SqliteLog, seed: int) -> None:
+    random, memory = Random(seed), MemoryLog()
+    for ask in range(1, 60):
+        before = random.choice([0, *range(max(1, ask - 5), ask)])
+        later = random.choice([0.0, 0.0, 0.0, time.time() + 60])
+        made = call(ask, replaces=before, backfill=random.random() < 0.4, not_before=later)
+        append(db, [made])
+        memory.append(made)
+        if random.random() < 0.4:
+            settled = delivered(memory.calls[random.choice(sorted(memory.calls.keys() - memory.receipts.keys()))])
+            for each in (log, memory):
+                each.write(Writing(receipts=[settled])).result()
+        assert replaced_in(memory) == replaced_in(log)
 
 
 def test_a_directory_of_before_learns_which_calls_are_replaced(db: StateDb) -> None:
+    append(db, [call(1), call(2, replaces=1)])
     with closing(sqlite3.connect(db.folder / NAME)) as before:
         before.execute("DROP TABLE replaced")
+    with opened_log(db.folder) as log:  # as `--bootstrap DIR` does, which changes nothing there
+        assert {1: (False, False), 2: (False, False)} == replaced_in(log)
     with StateDb.use(db.folder) as again, opened_log(db.folder) as log:
-        append(again, [call(1), call(2, replaces=1)])
-        assert [True, False] == [each.replaced for each in log.read(False, 0, 10)]
+        append(again, [call(3, replaces=2)])
+        assert {1: (False, False), 2: (True, False), 3: (False, False)} == replaced_in(log)
 
 
 def test_a_decider_may_append_and_free_while_a_sender_reads(db: StateDb, log: SqliteLog) -> None:

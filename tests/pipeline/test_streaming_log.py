@@ -28,12 +28,12 @@ HOOK, NUMBER = "hook", 1
 class Message:
     """A record that the broker took."""
 
-    def __init__(self, taken: float) -> None:
-        self._taken = taken
+    def __init__(self, appended: float) -> None:
+        self._appended = appended
 
     def timestamp(self) -> tuple[int, int]:
-        kind = TIMESTAMP_LOG_APPEND_TIME if self._taken else TIMESTAMP_CREATE_TIME
-        return kind, int((self._taken or 77.0) * 1_000)
+        kind = TIMESTAMP_LOG_APPEND_TIME if self._appended else TIMESTAMP_CREATE_TIME
+        return kind, int((self._appended or 77.0) * 1_000)
 
 
 class Client:
@@ -116,12 +116,12 @@ def test_who_left_neither_writes_nor_sends(writer: tuple[Writer, Client]) -> Non
 @pytest.mark.parametrize(
     ("kept", "clock", "expected"),
     [
-        (Kept(left=True, taken=990.0), 1_000.0, 0.0),
+        (Kept(left=True, appended=990.0), 1_000.0, 0.0),
         (Kept(left=False), 0.0, SESSION),  # a topic of before
         (Kept(left=False), 1_000.0, SESSION),
-        (Kept(left=False, taken=997.0), 1_000.0, SESSION - 3.0 + 1.0),  # brokers' clocks may be apart by a second
-        (Kept(left=False, taken=989.0), 1_000.0, 0.0),
-        (Kept(left=False, taken=2_000.0), 1_000.0, SESSION),
+        (Kept(left=False, appended=997.0), 1_000.0, SESSION - 3.0 + 1.0),  # brokers' clocks may be apart by a second
+        (Kept(left=False, appended=989.0), 1_000.0, 0.0),
+        (Kept(left=False, appended=2_000.0), 1_000.0, SESSION),
     ],
 )
 def test_a_successor_waits_until_the_sender_before_it_sends_nothing_more(
@@ -129,7 +129,7 @@ def test_a_successor_waits_until_the_sender_before_it_sends_nothing_more(
 ) -> None:
     written, client = writer
     client.clock = clock
-    waits = written.waits(kept) - time.monotonic()
+    waits = written.may_begin(kept) - time.monotonic()
     assert max(0.0, waits) == pytest.approx(expected, abs=0.5)
     assert [b"alive"] == [value for _, key, value in client.written if key == b"owner"]
 

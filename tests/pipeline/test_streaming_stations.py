@@ -43,7 +43,7 @@ class Writer:
     def beat(self) -> None:
         self.said.append("alive")
 
-    def waits(self, kept: Kept) -> float:
+    def may_begin(self, kept: Kept) -> float:
         self.beat()
         return time.monotonic() + (0.0 if kept.left else 0.6)
 

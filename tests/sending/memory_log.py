@@ -47,7 +47,7 @@ class MemoryLog:
                 call, mark = (each.call, each.mark) if isinstance(each, Waiting) else (each, Mark())
                 assert call.ask not in self.calls, "an ask is given once"
                 self.calls[call.ask] = call
-                if call.replaces and not call.not_before:
+                if call.replaces in self.calls:
                     self.replacements[call.replaces] = call
                 if mark != Mark():
                     self.marks[call.ask] = mark
@@ -75,13 +75,16 @@ class MemoryLog:
                 if len(found) == most:
                     break
                 if slots is None or self.calls[ask].slot in slots:
-                    found.append(Waiting(self.calls[ask], self.marks.get(ask, Mark()), self._replaced(ask)))
+                    found.append(Waiting(self.calls[ask], self.marks.get(ask, Mark()), *self._replaced(ask)))
             self.read_so_far += len(found)
             return found
 
-    def _replaced(self, ask: int) -> bool:
+    def _replaced(self, ask: int) -> tuple[bool, bool]:
+        """See `Waiting`: `replaced` and `late`."""
         newer = self.replacements.get(ask)
-        return newer is not None and newer.ask not in self.receipts and newer.backfill <= self.calls[ask].backfill
+        if newer is None:
+            return False, False
+        return not newer.not_before and newer.backfill <= self.calls[ask].backfill, newer.ask in self.receipts
 
     def newest(self) -> int:
         with self._lock:

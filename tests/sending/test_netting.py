@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec import structs
 from schemas.calls import NOBODY, Call
 from schemas.canonical import digest
 from schemas.receipts import receipt_of
+from schemas.workspace import Cap
 from tests.sending.delivering import FAST, identify, placed, slot_of, start, track, until, webhook
 from tests.sending.memory_log import MemoryLog
 from tests.sending.vendor_server import Answer, Seen, VendorServer
@@ -305,19 +307,63 @@ def test_what_is_in_flight_is_not_repeated_where_the_call_in_its_place_is_passed
     assert [7] == values(server)
 
 
-def test_who_changes_all_the_time_is_told_something_now_and_then() -> None:
+@pytest.mark.parametrize("backfill", [False, True])
+def test_what_was_in_flight_when_a_process_was_killed_goes_not_behind_something_newer(
+    server: VendorServer, options: Any, backfill: bool
+) -> None:
+    server.holding = True
+    running = start([ask(1, 5, backfill=True)], webhook(), replace(options, read_timeout=60.0), follow=True)
+    until(lambda: len(server.seen) == 1)
+    running.log.append(*placed([ask(2, 6, replaces=1, backfill=backfill), ask(3, 7, replaces=2)]))
+    until(lambda: 2 in running.log.receipts)
+    log = running.log.kill()
+    server.holding = False
+    until(lambda: bool(server.taken))  # what was in flight lands
+    running.sender.stop()
+    start([], webhook(), options, log=log).future.result(60)
+    assert ["superseded", "superseded", "delivered"] == [log.receipts[number].fate for number in (1, 2, 3)]
+    assert log.receipts[1].maybe
+    assert 5 not in values(server)[1:]
+
+
+def test_who_changes_all_the_time_is_told_something_behind_a_backlog_too(
+    server: VendorServer, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody gives way any more to what is not read yet, and what is read takes the place of what was."""
+    monkeypatch.setattr(passed_over, "LONGEST", 0.0)
+    asks = count(1)
+    waiting = [ask(next(asks), True, person) for person in range(1, 31)]
+    running = start(waiting, webhook(cap=Cap(20, 1.0)), options, follow=True)
+    last, others = 0, count(31)
+
+    def changes() -> bool:
+        nonlocal last
+        mine = ask(next(asks), last, replaces=last)
+        last = mine.ask
+        running.log.append(*placed([mine, *(ask(next(asks), True, next(others)) for _ in range(5))]))
+        time.sleep(0.1)
+        return any(
+            seen.json["userId"] == "u0" if "userId" in seen.json else "person-0@" in str(seen.json)
+            for seen in server.taken
+        )
+
+    until(changes, 30.0)
+    running.sender.stop()
+
+
+def test_who_changes_all_the_time_gives_way_only_so_long() -> None:
     passed, call = PassedOver(), ask(1, 5)
-    assert passed.may_pass(call, 1_000.0)
-    assert passed.may_pass(ask(2, 6), 1_000.0 + LONGEST - 1)
-    assert not passed.may_pass(ask(3, 7), 1_000.0 + LONGEST)
-    assert passed.may_pass(ask(3, 7, person=1), 1_000.0 + LONGEST)
-    passed.told(ask(3, 7))
-    assert passed.may_pass(ask(4, 8), 1_000.0 + LONGEST)
+    assert passed.gives_way(call, 1_000.0)
+    assert passed.gives_way(ask(2, 6), 1_000.0 + LONGEST - 1)
+    assert not passed.gives_way(ask(3, 7), 1_000.0 + LONGEST)
+    assert passed.gives_way(ask(3, 7, person=1), 1_000.0 + LONGEST)
+    passed.ended(ask(3, 7))
+    assert passed.gives_way(ask(4, 8), 1_000.0 + LONGEST)
 
 
 def test_only_so_many_are_remembered_who_gave_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passed_over, "_MOST", 2)
     passed = PassedOver()
-    assert all(passed.may_pass(ask(1, 5, person), 1_000.0) for person in range(3))
-    assert not passed.may_pass(ask(2, 6, 2), 2_000.0)
-    assert passed.may_pass(ask(2, 6, 0), 2_000.0)
+    assert all(passed.gives_way(ask(1, 5, person), 1_000.0) for person in range(3))
+    assert not passed.gives_way(ask(2, 6, 2), 2_000.0)
+    assert passed.gives_way(ask(2, 6, 0), 2_000.0)

@@ -31,9 +31,9 @@ class Item:
     """A call in the sender's memory, and what became of it so far."""
 
     __slots__ = (
-        "accused", "attempts", "before", "call", "doubt", "due", "gone", "job", "lanes", "marked", "maybe", "out",
-        "put_off", "ready", "refused", "route", "sampled", "scheduled", "settled", "since", "taken_back", "trouble",
-        "unit", "until", "weight",
+        "accused", "attempts", "before", "call", "doubt", "due", "gone", "heir", "job", "lanes", "marked", "maybe",
+        "out", "put_off", "ready", "refused", "route", "sampled", "scheduled", "settled", "since", "taken_back",
+        "trouble", "unit", "until", "weight",
     )  # fmt: skip
 
     def __init__(self, call: Call) -> None:
@@ -62,6 +62,7 @@ class Item:
         self.scheduled = 0.0  # the same, where its lanes wait for nothing else
         self.out: object = None  # the batch that it is in
         self.ready = self.gone = False
+        self.heir: Item | None = None  # who took its place: it goes when this one would have gone
 
     def __repr__(self) -> str:
         return f"Item({self.call.ask})"
@@ -314,7 +315,7 @@ class Lanes:
             queue = self._queues.get((route, each))
             passed_over: list[Item] = []
             while queue and not forming.full:
-                item = queue.popleft()
+                item = _heir(queue.popleft(), route, each)
                 if not item.ready or not self._first(item, None):
                     self._unready(item)
                 elif forming.takes(item):
@@ -395,6 +396,13 @@ class Lanes:
 
 _FEWEST = 2_000  # ready calls of a class that are read ahead
 _CALLS_EACH = 10  # calls read ahead of one person, on average, before they hide the others
+
+
+def _heir(item: Item, route: str, backfill: bool) -> Item:
+    """Who goes at the place of an item in the queue of this route and class: itself, or the newest in its place."""
+    while item.gone and item.heir and (item.heir.route, item.heir.call.backfill) == (route, backfill):
+        item = item.heir
+    return item
 
 
 def _insert(waiting: deque[Item], item: Item) -> None:

@@ -145,7 +145,7 @@ class Admission:
         if call.not_before > now:
             self.dated.add(call.ask, call.not_before)
             return
-        if waiting.replaced and _gives_way(waiting) and self._passed.may_pass(call, now):
+        if _may_be_superseded(waiting) and (waiting.late or (waiting.replaced and self._passed.gives_way(call, now))):
             self._pass_over(item, rows)
             return
         if self.flushes.waits(call, rows.newest, now):
@@ -253,12 +253,16 @@ class Admission:
                 replaced.taken_back = True
                 self._followers.setdefault(item.call.replaces, []).append(item)
             else:
+                replaced.heir = item
                 self._supersede(replaced)
         if end := self._end_of(item.call.replaces, rows):
             self._learn(item, end)
 
     def _pass_over(self, item: Item, rows: Rows) -> None:
-        """Supersede a call whose replacement is not read yet: after a long outage that is far behind it."""
+        """Supersede a call in whose place there is another one, far behind it in the log after a long outage.
+
+        Or it is settled already: what was in flight when an earlier process ended would go again behind it.
+        """
         if item.call.replaces:
             self._take_the_place(item, rows)
         if not item.settled:
@@ -272,7 +276,7 @@ class Admission:
         if end := self._known_end(ask, rows):
             return end
         match rows.known.get(ask):
-            case Waiting() as waiting if ask not in self.items and _gives_way(waiting):
+            case Waiting() as waiting if ask not in self.items and _may_be_superseded(waiting):
                 replaced = self._item(waiting)
                 before = waiting.call.before
                 if waiting.call.replaces:
@@ -341,7 +345,7 @@ class Admission:
         receipt = self.books.settle(item, outcome, self._wall())
         self._ends[call.ask] = End(receipt, item.before)
         if not isinstance(outcome, Superseded):
-            self._passed.told(call)
+            self._passed.ended(call)
         if call.kind == "delete" and self._destination.deletion_takes and isinstance(outcome, Delivered):
             self._note_deletion(call, self._wall())
         if self.items.pop(call.ask, None):
@@ -435,8 +439,8 @@ class Admission:
             self.books.remember(facts)
 
 
-def _gives_way(waiting: Waiting) -> bool:
-    """Whether a call that waits in the log may be superseded: not an occurrence, and not what is in a job."""
+def _may_be_superseded(waiting: Waiting) -> bool:
+    """Whether a call that waits in the log may be: not an occurrence, and not what is in a job."""
     return waiting.call.kind != "track" and not waiting.mark.job
 
 

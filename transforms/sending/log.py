@@ -41,7 +41,8 @@ class Waiting(NamedTuple):
 
     call: Call
     mark: Mark = Mark()
-    replaced: bool = False  # a newer call that waits takes its place, and goes at once when it is read
+    replaced: bool = False  # a newer call takes its place, which may go as soon as it is read
+    late: bool = False  # the call that takes its place has an outcome already
 
 
 class Writing(Struct):

@@ -6,12 +6,13 @@ from msgspec.structs import replace
 
 from schemas.calls import Call
 from schemas.canonical import digest
-from schemas.receipts import receipt_of
+from schemas.receipts import Receipt, receipt_of
 from schemas.state import Entry, Known, Open, ProfileState, Rest, decode_profile
 from tests.transforms.logic.job import hour
 from tests.transforms.logic.plain_sender import LANDING
 from tests.transforms.logic.play import ANA, SCORE, TRACK, U1, VIP, Play, asked
 from tests.transforms.logic.transcripts import event_of, workspace_of
+from transforms.logic.fold import Facts
 from transforms.logic.ledger import Retry, settle
 from transforms.logic.portion import tombstone
 
@@ -38,6 +39,23 @@ def test_a_receipt_of_an_older_ask_counts_too() -> None:
     play.settle("delivered")
     play.run()
     assert (digest(10), True) == (play.entry(2).told, play.entry(2).open is not None)
+
+
+def test_what_lands_behind_something_newer_is_made_good() -> None:
+    """1 is under way when its process is killed; 2 and 3 take its place; 3 is delivered, and then 1 is."""
+    play = Play(SCORE)
+    [one] = play.run(ANA, {"at": 0, "score": 5})
+    play.job.log("mailer").records[one.ask].flying = True
+    play.run({"at": 1, "score": 6}, {"at": 2, "score": 7})
+    newest = play.written[-1]
+    calls = [told(play, receipt_of(newest, "delivered", 2.0)), told(play, receipt_of(one, "delivered", 3.0))]
+    assert [[], [("identify", 7)]] == calls
+
+
+def told(play: Play, receipt: Receipt) -> list[tuple[str, Any]]:
+    """What is asked after this receipt alone."""
+    portion = play.job.fold({"ana": Facts(receipts=[receipt])})
+    return [(call.kind, call.value) for calls in portion.calls.values() for call in calls]
 
 
 def test_receipts_never_revive_who_was_deleted() -> None:
