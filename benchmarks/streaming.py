@@ -1,13 +1,14 @@
 """The streaming job: events per second through its folds, and how long from a topic to the vendor.
 
-    python -m benchmarks.streaming [--flink] [--people 10000] [--rate 200] [--seconds 20] [--refusing]
+    python -m benchmarks.streaming [--flink] [--people 10000] [--rate 200] [--seconds 20] [--refusing | --backfill]
 
 A broker and an engine on this machine (`scripts/install_engines.sh`), the job with one worker process, a sender, and a
 vendor that takes whatever comes. When the job has made its first call, the topic gets the events of so many people, as
 fast as it takes them: four of each, the last two saying nothing new. Measured is until all their calls are in their
 topic. Then it gets so many changes a second, of people who are known: measured is from each to its call, and from there
 to the vendor. With `--refusing` all of it goes to a second vendor too; then as many changes are written while that one
-answers 503 to everything.
+answers 503 to everything. With `--backfill` a second connection is published, and as many changes are written while
+everybody is told to that one for the first time.
 """
 
 import argparse
@@ -233,7 +234,9 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200, help="changes a second")
     parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--refusing", action="store_true", help="with a second vendor that refuses everything")
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument("--refusing", action="store_true", help="with a second vendor that refuses everything")
+    more.add_argument("--backfill", action="store_true", help="with a second vendor that comes later")
     options = parser.parse_args()
     print(facts())
     heard: dict[Any, float] = {}  # when each value came
@@ -281,6 +284,14 @@ def main() -> None:
                 f"The second vendor knows all within {time.monotonic() - began:.1f} s: {number:,} changes of "
                 f"{len(newest(values, options.people)):,} people in {second.messages - before:,} messages"
             )
+        if options.backfill:
+            workspace.write_text(WORKSPACE + SECOND)
+            began = time.monotonic()
+            with running(root / "publish.log", "publish", "--workspace", workspace, *at):
+                told.measure(range(number + 1, 2 * number + 1), "while everybody is told to a second vendor")
+                print(f"{len(second.last):,} people were told to it {time.monotonic() - began:.1f} s after `publish`")
+                waits(lambda: len(second.last) > options.people - 1)
+            print(f"and all {options.people:,} {time.monotonic() - began:.1f} s after it")
 
 
 if __name__ == "__main__":
