@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from zlib import crc32
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, TopicPartition
 
 from pipeline.streaming.kafka import Kafka
 
@@ -32,6 +32,9 @@ class Message:
 
     def value(self) -> bytes | None:
         return self._all[4]
+
+    def timestamp(self) -> tuple[int, int]:
+        return TIMESTAMP_CREATE_TIME, 0
 
 
 class Freed(Message):
