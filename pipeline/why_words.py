@@ -157,7 +157,7 @@ class Words:
             return f"it is the next to go, {soon}"
         more, roughly = ("at least ", "at least") if line.more else ("", "about")
         cap = f" at {line.cap}" if line.cap else ""
-        time = f", {roughly} {about(line.seconds)}," if line.seconds >= 1 else ""
+        time = f", {roughly} {about(line.seconds)}," if line.seconds >= 1 else ", and goes"
         return f"it waits behind {more}{counted(line.before, 'call')}{cap}{time} {soon}"
 
     # -- at rest

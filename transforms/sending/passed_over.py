@@ -5,31 +5,31 @@ waits behind each one that is read: somebody who changes all the time would neve
 what is read goes into the lanes, and a newer call takes its place there (`Item.heir`).
 """
 
-from schemas.calls import Call, Identifier
+from schemas.calls import Call
 
 LONGEST = 600.0  # seconds
-_MOST = 200_000  # slots and identifiers that are remembered: those of which the first call was passed over last
+_MOST = 50_000  # slots and identifiers that are remembered: those of which the first call was passed over last
 
 
 class PassedOver:
     """Since when the calls of each slot and identifier have been passed over, all of them."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[int, Identifier], float] = {}
+        self._since: dict[int, float] = {}  # by hash: with one of another a call goes that might have given way
 
     def gives_way(self, call: Call, now: float) -> bool:
         """Whether this call, in whose place there is a newer one, is passed over too. Remembers that.
 
         `now`: seconds since 1970.
         """
-        since = self._since.setdefault((call.slot, call.identifier), now)
+        since = self._since.setdefault(hash((call.slot, call.identifier)), now)
         if len(self._since) > _MOST:
             del self._since[next(iter(self._since))]
         return now - since < LONGEST
 
     def ended(self, call: Call) -> None:
         """The call was told, or has another end than to be superseded."""
-        self._since.pop((call.slot, call.identifier), None)
+        self._since.pop(hash((call.slot, call.identifier)), None)
 
 
 __all__ = ["LONGEST", "PassedOver"]
