@@ -1,4 +1,4 @@
-"""Many changes of few people, through a sender that is killed now and then: each vendor value ends as the newest one.
+"""Many changes of few people, through a sender that is stopped or killed now and then: each vendor value ends as the newest one.
 
 Windows are small, so that calls replace others in memory, in the log behind it, and over the end of a process.
 """
@@ -67,13 +67,16 @@ def test_the_vendor_ends_with_the_newest_values(
     down = random.choice([0.0, 0.1])
     server.script = lambda seen: Answer(503) if random.random() < down else Answer(delay=random.choice([0.0, 0.02]))
     changes, log = Changes(random), MemoryLog()
-    for _ in range(2):
+    for _ in range(3):
         changes.write(log, 60)
         running = start([], webhook(cap=Cap(200, 1.0)), options, log=log, follow=True)
         for _ in range(40):
             time.sleep(0.01)
             changes.hear(log)
             changes.write(log, random.randrange(4))
+        if random.random() < 0.5:
+            running.sender.stop()
+            running.future.result(20.0)
         log = log.kill()
         running.sender.stop()
         running.future.exception(20.0)  # what it had in flight lands, or not
