@@ -217,7 +217,7 @@ class Told:
             sent = changes(self._write, self._options.people, self._options.rate, values)
             waits(lambda: self._heard.keys() >= newest(values, self._options.people).keys())
         print(f"{self._options.rate} changes a second for {self._options.seconds} s, {what}:")
-        told = [value for value in sent if value in self._heard]  # a newer one took the place of the others
+        told = [value for value in sent if value in self._heard and value in calls]  # others gave way to newer ones
         shares("into the topic of calls", [calls[value] - sent[value] for value in told])
         shares("from there to the vendor", [self._heard[value] - calls[value] for value in told])
         shares("in all", [self._heard[value] - sent[value] for value in told])
