@@ -70,9 +70,9 @@ class SqliteLog:
             make(folder, connection)
             sure = self._trace.sure()
             self._reader = attached(folder, connection)
-        known = self._reader.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'replaced'").fetchone()
-        self._replaced = "main.replaced" if known else _NONE_REPLACED
         try:
+            with sender_errors(), sqlite_errors(self._state_path):
+                self._replaced = self._table_of_replaced()
             with sender_errors(), sqlite_errors(self._path, MEND):
                 self._writer = connect(self._path)
                 self._writer.execute(ATTEMPTS)
@@ -85,6 +85,10 @@ class SqliteLog:
         self._pruned = 0.0
         self._thread = threading.Thread(target=self._write_all, name=f"log {connection}", daemon=True)
         self._thread.start()
+
+    def _table_of_replaced(self) -> str:
+        known = self._reader.execute("SELECT 1 FROM main.sqlite_master WHERE name = 'replaced'").fetchone()
+        return "main.replaced" if known else _NONE_REPLACED
 
     def _recognise(self, sure: bool) -> int:
         """Up to which ask calls without a receipt may have been sent, though this file does not say so.

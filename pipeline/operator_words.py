@@ -8,14 +8,14 @@ from typing import Any
 from msgspec import Struct, to_builtins
 
 from pipeline.replay import Letters, Wanted
+from pipeline.report_data import reason_of
 from pipeline.status_page import Wrong
 from pipeline.why import Answer, Why
 from pipeline.why_words import Doers, Words, by_connection, history, known, tried
-from schemas.dead_letters import DeadLetter, mask
+from schemas.dead_letters import DeadLetter
 from schemas.workspace import Workspace
 
 MOST_PEOPLE = 10  # of one identifier that are shown
-_SHOWN = 300  # characters of a vendor's words
 
 
 class Row(Struct):
@@ -29,9 +29,8 @@ class Row(Struct):
 
 
 def row_of(connection: str, number: int, newest: DeadLetter) -> Row:
-    letter = mask(newest)
-    words = letter.answer[:_SHOWN] if connection else letter.expected
-    return Row(connection, letter.reason, number, words, letter.advice)
+    found = reason_of(number, newest, of_record=not connection)
+    return Row(connection, found.reason, found.number, found.words, found.advice)
 
 
 def rows_shown(rows: Iterable[Row]) -> dict[str, Any]:

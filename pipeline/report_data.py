@@ -17,6 +17,7 @@ from schemas.registry import Registry, decode_registry
 from transforms.destinations import find
 from transforms.sending.deferred import FLUSHED
 
+_SHOWN = 300  # characters of a vendor's words
 _letter_of = msgspec.json.Decoder(DeadLetter).decode
 
 
@@ -25,7 +26,7 @@ class Reason(Struct):
 
     reason: str
     number: int
-    words: str = ""  # the vendor's, of the newest one, without the person
+    words: str = ""  # the vendor's, of the newest one, or what a record should have had; without the person
     advice: str = ""
 
 
@@ -113,9 +114,14 @@ def _connection(db: StateDb, registry: Registry, name: str, since: datetime | No
 
 def reasons_of(receipts: Receipts, since: float) -> Iterator[Reason]:
     """Dead letters of a connection since a time, by reason, the most frequent first."""
-    for reason, number, packed in receipts.reasons(since):
-        letter = mask(_letter_of(packed))
-        yield Reason(reason, number, letter.answer[:300], letter.advice)
+    for _, number, packed in receipts.reasons(since):
+        yield reason_of(number, _letter_of(packed))
+
+
+def reason_of(number: int, newest: DeadLetter, of_record: bool = False) -> Reason:
+    """So many dead letters; `of_record`: of records that were no events, and not of calls."""
+    letter = mask(newest)
+    return Reason(letter.reason, number, letter.expected if of_record else letter.answer[:_SHOWN], letter.advice)
 
 
 def _audiences(db: StateDb, registry: Registry) -> dict[str, Audience]:

@@ -27,10 +27,8 @@ def export_state(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from pipeline.streaming.kafka import read_options
     from pipeline.streaming.moving_out import export_state
 
-    options = read_options(args.kafka_options) if args.kafka_options else {}
-    found = export_state(log_of(args, options), args.to, args.gateway or "", text)
+    found = export_state(log_of(args), args.to, args.gateway or "", text)
     print(f"{counted(found.profiles, 'profile')} and {counted(found.calls, 'call')} that wait in {args.to}")
     return DONE

@@ -87,15 +87,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_job(args: argparse.Namespace) -> int:
     from pipeline.replay import Wanted
-    from pipeline.streaming.kafka import read_options
     from pipeline.streaming.replaying import Replaying
 
     others = ("accept_changes", "runner", *SENDING, *(each for each in BOUNDED if each in vars(args)))
     refuse_given(args, others, "does not go with --log, where the job and its senders do the rest; leave it out")
     if args.beam_arguments:
         args.refuse(f"unrecognized arguments: {' '.join(args.beam_arguments)}")
-    options = read_options(args.kafka_options) if args.kafka_options else {}
-    replaying = Replaying(log_of(args, options), args.dry_run)
+    replaying = Replaying(log_of(args), args.dry_run)
     if fault := _wrong_choice(args, replaying.version.workspace()):
         return wrong("replay", fault)
     letters = replaying.find(Wanted(args.since, args.connection, args.reason, args.profile))

@@ -52,10 +52,8 @@ def run(args: argparse.Namespace) -> int:
 def _send(args: argparse.Namespace) -> int:
     from pipeline.status_page import page_routes
     from pipeline.status_server import status_routes
-    from pipeline.streaming.kafka import read_options
 
-    options = read_options(args.kafka_options) if args.kafka_options else {}
-    sending = sending_of(args, log_of(args, options))
+    sending = sending_of(args, log_of(args))
     with ExitStack() as stack:
         try:
             routes = status_routes(sending.status, sending.well) | page_routes("send", sending.acts())

@@ -95,11 +95,18 @@ def start(text: str) -> str:
     return text if text in ("earliest", "latest", "committed") else str(int(time(text).timestamp() * 1_000))
 
 
-def log_of(args: argparse.Namespace, options: dict[str, str]) -> "Kafka":
-    """Raises WrongAddress."""
+def options_of(args: argparse.Namespace) -> dict[str, str]:
+    """What `--kafka-options` says. Raises WrongAddress."""
+    from pipeline.streaming.kafka import read_options
+
+    return read_options(args.kafka_options) if args.kafka_options else {}
+
+
+def log_of(args: argparse.Namespace, options: dict[str, str] | None = None) -> "Kafka":
+    """`options`: of `options_of`, where they were read already. Raises WrongAddress."""
     from pipeline.streaming.kafka import address
 
-    return address(args.log, options)
+    return address(args.log, options_of(args) if options is None else options)
 
 
 def guarded(what: Callable[[], int]) -> int:
@@ -141,12 +148,12 @@ def run_streaming(args: argparse.Namespace) -> int:
 
 def _stream(args: argparse.Namespace) -> int:
     from pipeline.streaming.kafka import SCHEME as KAFKA
-    from pipeline.streaming.kafka import address, read_options
+    from pipeline.streaming.kafka import address
     from pipeline.streaming.moving_in import Origin, tokens_of
     from pipeline.streaming.pubsub import SCHEME, subscription
     from pipeline.streaming.submitting import StreamOptions, submit
 
-    options = read_options(args.kafka_options) if args.kafka_options else {}
+    options = options_of(args)
     # Mistakes are told with lines, before anything is done.
     workspace = without_sources(load(args.workspace), args.workspace, "a streaming job")
     log, moves = log_of(args, options), args.bootstrap not in (None, CHANGELOG)
@@ -255,10 +262,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from pipeline.streaming.kafka import read_options
     from pipeline.streaming.publishing import publish
 
-    options = read_options(args.kafka_options) if args.kafka_options else {}
+    options = options_of(args)
     workspace = without_sources(load(args.workspace), args.workspace, "a streaming job")
     try:
         refresh = refreshed(args, workspace)

@@ -75,13 +75,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_job(args: argparse.Namespace) -> int:
     refuse_given(args, ("state", "workspace"), "does not go with --log, where the workspace is the published one")
-    from pipeline.streaming.kafka import read_options
     from pipeline.streaming.versions import of_job
     from pipeline.streaming.why_log import why_of
     from pipeline.why_words import JOB, Words
 
-    log = log_of(args, read_options(args.kafka_options) if args.kafka_options else {})
-    version, now = of_job(log), datetime.now(UTC)
+    log, now = log_of(args), datetime.now(UTC)
+    version = of_job(log)
     workspace = version.workspace()
     if fault := _fault(args, workspace):
         return wrong("why", fault)

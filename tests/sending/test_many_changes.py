@@ -1,4 +1,4 @@
-"""Many changes of few people, through a sender that is stopped or killed now and then: each vendor value ends as the newest one.
+"""Many changes of few people, through a sender that is stopped or killed now and then: the newest value is told last.
 
 Windows are small, so that calls replace others in memory, in the log behind it, and over the end of a process.
 """

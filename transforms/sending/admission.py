@@ -265,8 +265,7 @@ class Admission:
         """
         if item.call.replaces:
             self._take_the_place(item, rows)
-        if not item.settled:
-            self.settle(item, Superseded())
+        self.settle(item, Superseded())
 
     def _supersede(self, replaced: Item) -> None:
         self.settle(replaced, Superseded())

@@ -15,7 +15,7 @@ class PassedOver:
     """Since when the calls of each slot and identifier have been passed over, all of them."""
 
     def __init__(self) -> None:
-        self._since: dict[int, float] = {}  # by hash: with one of another a call goes that might have given way
+        self._since: dict[int, float] = {}  # by a hash of both; where two share one, a call may go that could give way
 
     def gives_way(self, call: Call, now: float) -> bool:
         """Whether this call, in whose place there is a newer one, is passed over too. Remembers that.
