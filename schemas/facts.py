@@ -1,11 +1,18 @@
 """Facts about a profile or an account, as they travel to the fold of unbounded input."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from schemas.calls import Call
 from schemas.receipts import Receipt
+
+
+class Reading(NamedTuple):
+    """That something was read into a job: the how many-th it was in its process, and when."""
+
+    number: int
+    at: float  # seconds, by the clock of that process
 
 
 class EventFact(Struct, array_like=True, tag="event"):
@@ -35,6 +42,8 @@ class TickFact(Struct, array_like=True, tag="tick"):
 
     version: int = 0
     refresh: list[int] = []  # slots in which everything that was told is told once more
+    reader: str = ""  # the process of a job that read it
+    reading: Reading | None = None
 
 
 class MemberFact(Struct, array_like=True, tag="member"):

@@ -61,6 +61,7 @@ from transforms.logic.portion import dead_letter, parser_of, tombstone
 from transforms.logic.snapshots import newer
 
 Keyed = tuple[bytes, bytes]  # key, packed `Addressed`
+Ticked = Callable[[TickFact], None]
 
 
 class Plans(Protocol):
@@ -80,11 +81,13 @@ class FoldProfiles(beam.PTransform):
     states        (name, packed state): what is known now, where it changed; b"": nobody has this name any more
     dead_letters  `DeadLetter`s
     left          facts for `FoldAccounts`
+
+    `ticked` is told of every tick that is folded, where it is folded. Picklable.
     """
 
-    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time, ticked: Ticked | None = None) -> None:
         super().__init__()
-        self._fn = _FoldProfileFn(plans, clock)
+        self._fn = _FoldProfileFn(plans, clock, ticked)
 
     def expand(self, facts: beam.PCollection) -> Any:
         together = beam.ParDo(_TogetherFn()).with_output_types(Keyed)
@@ -97,12 +100,12 @@ class FoldProfiles(beam.PTransform):
 class FoldAccounts(beam.PTransform):
     """Facts about accounts → {calls, states, dead_letters} as `FoldProfiles` has them, and {members}, facts for it.
 
-    An account's head has a cell, and each part of its members.
+    An account's head has a cell, and each part of its members. `ticked` as there.
     """
 
-    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time, ticked: Ticked | None = None) -> None:
         super().__init__()
-        self._fn = _FoldAccountFn(plans, clock)
+        self._fn = _FoldAccountFn(plans, clock, ticked)
 
     def expand(self, facts: beam.PCollection) -> Any:
         folding = beam.ParDo(self._fn).with_output_types(tuple[str, str, bytes])
@@ -175,8 +178,8 @@ class _FoldFn(CountingFn):
 
     COUNTS = ("facts", "calls", "states", "dead_letters")
 
-    def __init__(self, plans: Plans, clock: Callable[[], float]) -> None:
-        self._plans, self._clock = plans, clock
+    def __init__(self, plans: Plans, clock: Callable[[], float], ticked: Ticked | None) -> None:
+        self._plans, self._clock, self._ticked = plans, clock, ticked
 
     def setup(self) -> None:
         self._parser_of: tuple[int, int] | None = None  # version and second
@@ -212,6 +215,8 @@ class _FoldFn(CountingFn):
             case SnapshotFact():
                 return Facts()
             case TickFact():
+                if self._ticked:
+                    self._ticked(fact)
                 return Facts(tick=True, refresh=fact.refresh)
 
     def _parser(self, plan: Plan) -> Parser:

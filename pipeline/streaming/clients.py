@@ -2,12 +2,14 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 from msgspec import Struct
 
+from pipeline.streaming import ticks
 from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, consume
 
 _AT_ONCE = 2_000  # records of one read
@@ -15,6 +17,7 @@ _AT_ONCE = 2_000  # records of one read
 # them has news, none waits long for its own.
 _WAIT, _WAIT_BESIDE_NEWS = 0.1, 0.02
 _NEWS = 1.0  # seconds that a record is news
+_TICKS = 1_000  # when more wait to be read, no others are fetched until half of it is left
 
 
 class Part(Struct, frozen=True):
@@ -41,12 +44,15 @@ class Client:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._kafka = parts[0].kafka
+        self._ticking = {(part.topic, part.partition) for part in parts if part.topic == part.kafka.topic("ticks")}
+        self._holds = False  # no ticks are fetched
         self._stops = {(part.topic, part.partition): part.stop for part in parts if part.stop >= 0}
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
         self._used = 0.0
         self._places: Places = {}
         self._records: Iterator[Record] = iter(())
+        self._ticks = deque[Record]()  # they wait until they may be read
 
     def record(self, places: Places, waits: bool) -> Record | None:
         """The next one for a reader that is at these places, which move on; None: there is none now.
@@ -57,9 +63,11 @@ class Client:
             if places is not self._places:
                 self._go_to(places)
             record = next(self._records, None)
-            if record is None:
+            if record is None and (waits or not self._may_tick()):
                 self._records = iter(self._read(waits))
                 record = next(self._records, None)
+            if record is None and self._may_tick():
+                record = self._tick()
             if record is not None:
                 places[record.topic, record.partition] = record.offset + 1
             return record
@@ -70,8 +78,9 @@ class Client:
             # Little is fetched ahead, and little of each partition at once: no event waits behind all receipts.
             fetch = {"queued_min_messages": 500, "max_partition_fetch_bytes": 65_536}
             self._consumer = self._consumer or self._kafka.consumer(**fetch)
+            self._hold(False)
             self._consumer.assign([TopicPartition(*place, offset) for place, offset in places.items()])
-            self._records = iter(())
+            self._records, self._ticks = iter(()), deque()
         self._places = places
 
     def _read(self, waits: bool) -> list[Record]:
@@ -80,7 +89,7 @@ class Client:
         self._used = time.monotonic()
         wait = _WAIT if self._used > Client.news + _NEWS else _WAIT_BESIDE_NEWS
         try:
-            records = consume(self._consumer, _AT_ONCE, wait if waits else 0.0)
+            records = consume(self._consumer, _AT_ONCE, wait if waits and not self._may_tick() else 0.0)
         except KafkaProblem:
             self._places = {}
             raise
@@ -90,7 +99,26 @@ class Client:
             for at in self._consumer.position([TopicPartition(*place) for place in self._stops]):
                 if at.offset >= self._stops[at.topic, at.partition]:
                     self._places[at.topic, at.partition] = self._stops[at.topic, at.partition]
-        return [record for record in records if record.offset < self._stops.get(record[:2], record.offset + 1)]
+        found = [record for record in records if record.offset < self._stops.get(record[:2], record.offset + 1)]
+        self._ticks.extend(record for record in found if record[:2] in self._ticking)
+        self._hold(len(self._ticks) > _TICKS)
+        return [record for record in found if record[:2] not in self._ticking]
+
+    def _may_tick(self) -> bool:
+        return bool(self._ticks) and ticks.may_read()
+
+    def _tick(self) -> Record:
+        record = self._ticks.popleft()
+        self._hold(self._holds and len(self._ticks) > _TICKS / 2)
+        return record._replace(value=ticks.read(record.value or b""))
+
+    def _hold(self, holds: bool) -> None:
+        """Fetch no more ticks, or go on."""
+        if holds is not self._holds:
+            assert self._consumer
+            places = [TopicPartition(*place) for place in self._ticking]
+            (self._consumer.pause if holds else self._consumer.resume)(places)
+            self._holds = holds
 
     def rest(self) -> None:
         """Close the connections if nobody reads: the parts are read by another process, or no more."""

@@ -18,7 +18,7 @@ import apache_beam as beam
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
-from pipeline.streaming import versions
+from pipeline.streaming import ticks, versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
 from pipeline.streaming.pubsub import ReadSubscriptions
 from pipeline.streaming.source import MANY, Part, ReadTopics
@@ -57,9 +57,9 @@ def build(
     address.label = "Address"
     facts = records | address.with_outputs("accounts", main="profiles")
     about_accounts = facts.accounts | "AboutAccounts" >> as_keyed()
-    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log))
+    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log), ticked=ticks.folded)
     about_profiles = (facts.profiles, accounts["members"]) | "AboutProfiles" >> beam.Flatten()
-    profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log))
+    profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log), ticked=ticks.folded)
     rows = [
         (accounts["calls"], profiles.calls) | "Calls" >> beam.Flatten() | "CallRows" >> _rows(_CallRow(log)),
         (accounts["states"], profiles.states) | "States" >> beam.Flatten() | "StateRows" >> _rows(_StateRow(log)),

@@ -10,7 +10,7 @@ from apache_beam.io.unbounded_source import UnboundedReader
 from confluent_kafka import TopicPartition
 
 from pipeline.disk import SenderError
-from pipeline.streaming import versions
+from pipeline.streaming import ticks, versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, NotRead, consume, ends, read_all, write_all
 from pipeline.streaming.log import SESSION, Writer, read_kept
 from pipeline.streaming.places import Places
@@ -145,10 +145,13 @@ def values(reader: UnboundedReader, count: int, began: bool = True) -> list[int]
 
     def read() -> bool:
         nonlocal began
-        if reader.advance() if began else reader.start():
+        while reader.advance() if began else reader.start():
+            began = True
             found.append(int(reader.get_current()[2]))
+            if len(found) == count:
+                return True
         began = True
-        return len(found) == count
+        return False
 
     until(read, lambda: f"{found}")
     return found
@@ -168,6 +171,28 @@ def test_readers_of_the_same_parts_each_go_on_from_their_own_place(log: Kafka) -
     second.close()
     assert [*range(30, 100)] == values(third, 70, began=False)
     assert not third.advance()
+
+
+def test_ticks_wait_for_each_other_and_nothing_waits_for_them(log: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_read = False
+    monkeypatch.setattr(ticks, "may_read", lambda: may_read)
+    monkeypatch.setattr(ticks, "read", lambda value: value)
+    topics = log.topic("facts"), log.topic("ticks")
+    write_all(log.producer(), [(topics[1], b"%d" % number, b"%d" % number) for number in range(9_000)])
+    parts = [each for topic in topics for each in parts_of(log, topic, EARLIEST, "test")]
+    reader = KafkaSource(parts, "test").create_reader(None, None)
+    assert not reader.start()
+    for part in range(3):
+        write_all(log.producer(), [(topics[0], b"key", b"%d" % number) for number in range(part * 10, part * 10 + 10)])
+        assert [*range(part * 10, part * 10 + 10)] == values(reader, 10)
+    may_read = True
+    assert 4_000 == len(set(values(reader, 4_000)))
+    again = KafkaSource(parts, "test").create_reader(None, reader.get_checkpoint_mark())
+    write_all(log.producer(), [(topics[0], b"key", b"-1")])
+    found = values(again, 5_001, began=False)
+    assert -1 in found[:2_001]  # those that were fetched with it go first
+    assert 5_001 == len(set(found))
+    assert not again.advance()
 
 
 def ends_of(log: Kafka, part: Part) -> int:
