@@ -3,7 +3,7 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -61,12 +61,13 @@ class Counting:
         if self._consumer is None:
             self._consumer = self._kafka.consumer()
             self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        first, end = ends(self._consumer, topic, 0)
         try:
-            while position(self._consumer, topic, 0, OFFSET_BEGINNING) < end:
-                for record in consume(self._consumer, _AT_ONCE, _WAIT):
-                    with suppress(msgspec.MsgspecError):  # somebody else's
-                        self._count(record.offset, record.value or b"")
+            with closing(self._kafka.consumer()) as asks:
+                first, end = ends(asks, topic, 0)
+                while position(self._consumer, topic, 0, OFFSET_BEGINNING, asks) < end:
+                    for record in consume(self._consumer, _AT_ONCE, _WAIT):
+                        with suppress(msgspec.MsgspecError):  # somebody else's
+                            self._count(record.offset, record.value or b"")
         except NotRead:  # what was to be read next is gone: from the beginning, once more
             self._consumer.close()
             self._consumer = None

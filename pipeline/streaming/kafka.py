@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -186,7 +186,11 @@ def words(error: KafkaException) -> str:
 
 
 def ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
-    """The first offset that is there, and the one behind the last."""
+    """The first offset that is there, and the one behind the last.
+
+    The consumer reads nothing: behind what one that reads has asked the broker, this would wait half a second.
+    """
+    assert not consumer.assignment()
     until = time.monotonic() + WAIT
     while True:
         try:
@@ -214,24 +218,21 @@ def read_all(
     `only`: of these partitions.
     """
     numbers = range(partitions(kafka, topic)) if only is None else only
-    consumer = kafka.consumer()
-    try:
-        last = {number: ends(consumer, topic, number)[1] for number in numbers}
+    with closing(kafka.consumer()) as consumer, closing(kafka.consumer()) as asks:
+        last = {number: ends(asks, topic, number)[1] for number in numbers}
         begins = {number: (starts or {}).get(number, OFFSET_BEGINNING) for number in last}
         consumer.assign([TopicPartition(topic, number, begins[number]) for number in last])
-        while any(position(consumer, topic, number, begins[number]) < end for number, end in last.items()):
+        while any(position(consumer, topic, number, begins[number], asks) < end for number, end in last.items()):
             for record in consume(consumer, 5_000, 0.2):
                 if record.offset < last[record.partition]:
                     yield record
-    finally:
-        consumer.close()
 
 
-def position(consumer: Consumer, topic: str, partition: int, begin: int) -> int:
-    """The next offset that is read. Ends of transactions have offsets too, and are never given."""
+def position(consumer: Consumer, topic: str, partition: int, begin: int, asks: Consumer) -> int:
+    """The next offset that is read. Ends of transactions have offsets too, and are never given. `asks`: see `ends`."""
     found = int(consumer.position([TopicPartition(topic, partition)])[0].offset)
     if found < 0:
-        low, high = ends(consumer, topic, partition)
+        low, high = ends(asks, topic, partition)
         return high if low == high else max(begin, -1)
     return found
 

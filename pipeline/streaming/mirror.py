@@ -59,7 +59,7 @@ class Mirror:
 
     def __init__(self, kafka: Kafka, folder: Path) -> None:
         self._kafka, self._folder = kafka, folder
-        self._consumer, self._admin = kafka.consumer(), kafka.admin()
+        self._consumer, self._asks, self._admin = kafka.consumer(), kafka.consumer(), kafka.admin()
         self._stations: dict[str, Station] = {}
         self._orders: queue.SimpleQueue[tuple[str, Station, threading.Event]] = queue.SimpleQueue()
         self._versions = versions.Reading(kafka)
@@ -106,6 +106,7 @@ class Mirror:
         finally:
             db.close()
             self._consumer.close()
+            self._asks.close()
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, NotRead):
@@ -213,8 +214,8 @@ class Mirror:
         Receipts of calls that came later than a moment were written later: so they lie behind where the receipts
         ended at that moment.
         """
-        sent = ends(self._consumer, station.topic(self._kafka, "sent"), 0)[1]
-        calls = ends(self._consumer, self._topic(station), 0)[1]
+        sent = ends(self._asks, station.topic(self._kafka, "sent"), 0)[1]
+        calls = ends(self._asks, self._topic(station), 0)[1]
         station.notes = [*station.notes[-_NOTES:], Settled(place_of(calls), sent)]
         lowest = db.lowest(station.number) or station.next
         since = [each for each in station.notes if each.place <= lowest]

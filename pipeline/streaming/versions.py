@@ -105,6 +105,7 @@ class Reading:
     def __init__(self, kafka: Kafka) -> None:
         self._kafka, self._lock = kafka, Lock()
         self._consumer: Consumer | None = None
+        self._asks: Consumer | None = None  # see `ends`
         self._looked = 0.0
         self._named: tuple[int, dict[str, str]] = (0, {})
         self.version: Version | None = None
@@ -132,8 +133,9 @@ class Reading:
         """
         with self._lock:
             consumer, topic, until = self._reader(), topic_of(self._kafka), time.monotonic() + WAIT
-            end = ends(consumer, topic, 0)[1]
-            while position(consumer, topic, 0, OFFSET_BEGINNING) < end:
+            self._asks = self._asks or self._kafka.consumer()
+            end = ends(self._asks, topic, 0)[1]
+            while position(consumer, topic, 0, OFFSET_BEGINNING, self._asks) < end:
                 if time.monotonic() > until:
                     raise KafkaProblem(f"{topic}: it cannot be read up to its end")
                 self._read(0.05)

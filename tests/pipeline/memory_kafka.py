@@ -101,6 +101,9 @@ class Client:
         self._next = {(part.topic, part.partition): max(part.offset, 0) for part in parts}
         self._topics.read |= self._next.keys()
 
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition(*place) for place in self._next]
+
     def get_watermark_offsets(self, part: TopicPartition, timeout: float) -> tuple[int, int]:
         return 0, len(self._topics.parts(part.topic)[part.partition])
 

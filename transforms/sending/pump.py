@@ -41,7 +41,7 @@ from transforms.sending.words import moment, stopped_by
 _LOG = logging.getLogger("profilecast.sender")
 _CHUNK = 1_000  # calls of one read
 _LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
-_LOOK = 0.5  # seconds between looks for news in the log
+_LOOK = 0.2  # seconds between looks for news in the log
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SURE = 5.0  # seconds between looks into a log that seems to have nothing new
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
