@@ -62,12 +62,10 @@ class Client:
         with self._lock:
             if places is not self._places:
                 self._go_to(places)
-            record = next(self._records, None)
-            if record is None and (waits or not self._may_tick()):
+            record = next(self._records, None) or self._tick()
+            if record is None:
                 self._records = iter(self._read(waits))
-                record = next(self._records, None)
-            if record is None and self._may_tick():
-                record = self._tick()
+                record = next(self._records, None) or self._tick()
             if record is not None:
                 places[record.topic, record.partition] = record.offset + 1
             return record
@@ -89,7 +87,7 @@ class Client:
         self._used = time.monotonic()
         wait = _WAIT if self._used > Client.news + _NEWS else _WAIT_BESIDE_NEWS
         try:
-            records = consume(self._consumer, _AT_ONCE, wait if waits and not self._may_tick() else 0.0)
+            records = consume(self._consumer, _AT_ONCE, wait if waits else 0.0)
         except KafkaProblem:
             self._places = {}
             raise
@@ -104,10 +102,10 @@ class Client:
         self._hold(len(self._ticks) > _TICKS)
         return [record for record in found if record[:2] not in self._ticking]
 
-    def _may_tick(self) -> bool:
-        return bool(self._ticks) and ticks.may_read()
-
-    def _tick(self) -> Record:
+    def _tick(self) -> Record | None:
+        """One of those that wait, if it may be read now: after what else was fetched, and before there is more."""
+        if not (self._ticks and ticks.may_read()):
+            return None
         record = self._ticks.popleft()
         self._hold(self._holds and len(self._ticks) > _TICKS / 2)
         return record._replace(value=ticks.read(record.value or b""))

@@ -195,6 +195,18 @@ def test_ticks_wait_for_each_other_and_nothing_waits_for_them(log: Kafka, monkey
     assert not again.advance()
 
 
+def test_ticks_have_their_turn_while_there_is_always_something_else(
+    log: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticks, "may_read", lambda: True)
+    monkeypatch.setattr(ticks, "read", lambda value: value)
+    write_all(log.producer(), [(log.topic("facts"), b"%d" % number, b"0") for number in range(20_000)])
+    write_all(log.producer(), [(log.topic("ticks"), b"%d" % number, b"1") for number in range(50)])
+    parts = [each for kind in ("facts", "ticks") for each in parts_of(log, log.topic(kind), EARLIEST, "test")]
+    found = values(KafkaSource(parts, "test").create_reader(None, None), 18_000, began=False)
+    assert 50 == sum(found)
+
+
 def ends_of(log: Kafka, part: Part) -> int:
     consumer = log.consumer()
     try:

@@ -1,8 +1,8 @@
 """How many records that may wait are under way in a job, so that those that may not are hardly held up by them.
 
-An engine takes in whatever its readers give, and keeps it in order before the fold: a change that comes behind a million
-records waits for all of them. So readers give only so many of these that they come through within about a second. It is
-what LEDBAT (RFC 6817) does with packets: how much longer one took than the quickest says how many wait.
+An engine takes in whatever its readers give, and keeps it in order before the fold: a change that comes behind a
+million records waits for all of them. So readers give only so many of these that they come through within about a
+second. It is what LEDBAT (RFC 6817) does with packets: how much longer one took than the quickest says how many wait.
 """
 
 from schemas.facts import Reading
