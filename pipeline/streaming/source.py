@@ -113,8 +113,7 @@ class KafkaMark(CheckpointMark):  # type: ignore[misc]
         self.parts, self.group = parts, group  # their `start` is the next offset
 
     def finalize_checkpoint(self) -> None:
-        for part in self.parts:
-            _commit(part, self.group)
+        _commit(self.parts, self.group, time.monotonic())
 
 
 class _MarkCoder(Coder):  # type: ignore[misc]
@@ -193,11 +192,22 @@ _committers: dict[tuple[Kafka, str], Consumer] = {}
 _committing = threading.Lock()
 
 
-def _commit(part: Part, group: str) -> None:
-    """Commit an offset; the clients are kept, for it is done at every checkpoint."""
+_AGAIN = 10.0  # seconds until the same offset is committed once more: the last time may have failed
+_committed: dict[tuple[Kafka, str, str, int], tuple[int, float]] = {}  # the last offset of each, and when
+
+
+def _commit(parts: Sequence[Part], group: str, now: float) -> None:
+    """Commit offsets. That is done for every bundle, so only those that moved are, and the clients are kept."""
+    found: dict[Kafka, list[TopicPartition]] = {}
     with _committing:
-        offsets = [TopicPartition(part.topic, part.partition, part.start)]
-        _committer(part.kafka, group).commit(offsets=offsets, asynchronous=True)
+        for part in parts:
+            place = part.kafka, group, part.topic, part.partition
+            offset, when = _committed.get(place, (-1, 0.0))
+            if offset != part.start or now - when >= _AGAIN:
+                _committed[place] = part.start, now
+                found.setdefault(part.kafka, []).append(TopicPartition(part.topic, part.partition, part.start))
+        for kafka, offsets in found.items():
+            _committer(kafka, group).commit(offsets=offsets, asynchronous=True)
 
 
 def _committer(kafka: Kafka, group: str) -> Consumer:
