@@ -1,18 +1,11 @@
 """Facts about a profile or an account, as they travel to the fold of unbounded input."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
 from schemas.calls import Call
 from schemas.receipts import Receipt
-
-
-class Reading(NamedTuple):
-    """That something was read into a job: the how many-th it was in its process, and when."""
-
-    number: int
-    at: float  # seconds, by the clock of that process
 
 
 class EventFact(Struct, array_like=True, tag="event"):
@@ -42,8 +35,15 @@ class TickFact(Struct, array_like=True, tag="tick"):
 
     version: int = 0
     refresh: list[int] = []  # slots in which everything that was told is told once more
-    reader: str = ""  # the process of a job that read it
-    reading: Reading | None = None
+
+
+class ProbeFact(Struct, array_like=True, tag="probe"):
+    """Goes through a job behind a tick, and comes back as a fact to the process that read the tick."""
+
+    key: bytes  # of the tick: what comes back falls on the same number of partition, which that process reads
+    reader: str  # the process
+    number: int  # how many ticks it had read
+    at: float  # when, in seconds by its clock
 
 
 class MemberFact(Struct, array_like=True, tag="member"):
@@ -69,7 +69,7 @@ class SnapshotFact(Struct, array_like=True, tag="snapshot"):
     state: bytes
 
 
-AnyFact = EventFact | ReceiptFact | RetryFact | TickFact | SnapshotFact | MemberFact | LeftFact
+AnyFact = EventFact | ReceiptFact | RetryFact | TickFact | ProbeFact | SnapshotFact | MemberFact | LeftFact
 
 
 class Addressed(Struct, array_like=True):

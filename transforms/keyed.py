@@ -32,6 +32,7 @@ from schemas.facts import (
     EventFact,
     LeftFact,
     MemberFact,
+    ProbeFact,
     ReceiptFact,
     RetryFact,
     SnapshotFact,
@@ -61,7 +62,6 @@ from transforms.logic.portion import dead_letter, parser_of, tombstone
 from transforms.logic.snapshots import newer
 
 Keyed = tuple[bytes, bytes]  # key, packed `Addressed`
-Ticked = Callable[[TickFact], None]
 
 
 class Plans(Protocol):
@@ -80,14 +80,12 @@ class FoldProfiles(beam.PTransform):
     calls         (connection, profile id, packed call), in the order of their asks for each profile
     states        (name, packed state): what is known now, where it changed; b"": nobody has this name any more
     dead_letters  `DeadLetter`s
-    left          facts for `FoldAccounts`
-
-    `ticked` is told of every tick that is folded, where it is folded. Picklable.
+    left          facts for `FoldAccounts`; and probes, as they came
     """
 
-    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time, ticked: Ticked | None = None) -> None:
+    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
-        self._fn = _FoldProfileFn(plans, clock, ticked)
+        self._fn = _FoldProfileFn(plans, clock)
 
     def expand(self, facts: beam.PCollection) -> Any:
         together = beam.ParDo(_TogetherFn()).with_output_types(Keyed)
@@ -100,12 +98,12 @@ class FoldProfiles(beam.PTransform):
 class FoldAccounts(beam.PTransform):
     """Facts about accounts → {calls, states, dead_letters} as `FoldProfiles` has them, and {members}, facts for it.
 
-    An account's head has a cell, and each part of its members. `ticked` as there.
+    An account's head has a cell, and each part of its members.
     """
 
-    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time, ticked: Ticked | None = None) -> None:
+    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
-        self._fn = _FoldAccountFn(plans, clock, ticked)
+        self._fn = _FoldAccountFn(plans, clock)
 
     def expand(self, facts: beam.PCollection) -> Any:
         folding = beam.ParDo(self._fn).with_output_types(tuple[str, str, bytes])
@@ -178,8 +176,8 @@ class _FoldFn(CountingFn):
 
     COUNTS = ("facts", "calls", "states", "dead_letters")
 
-    def __init__(self, plans: Plans, clock: Callable[[], float], ticked: Ticked | None) -> None:
-        self._plans, self._clock, self._ticked = plans, clock, ticked
+    def __init__(self, plans: Plans, clock: Callable[[], float]) -> None:
+        self._plans, self._clock = plans, clock
 
     def setup(self) -> None:
         self._parser_of: tuple[int, int] | None = None  # version and second
@@ -215,8 +213,6 @@ class _FoldFn(CountingFn):
             case SnapshotFact():
                 return Facts()
             case TickFact():
-                if self._ticked:
-                    self._ticked(fact)
                 return Facts(tick=True, refresh=fact.refresh)
 
     def _parser(self, plan: Plan) -> Parser:
@@ -264,6 +260,9 @@ class _FoldProfileFn(_FoldFn):
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
         about = _unpacked_all(element[1])
+        if isinstance(about[0].fact, ProbeFact):  # it has a key of its own
+            yield _output("left", (about[0].fact.key, _packed(about[0])))
+            return
         profile_id, known, now = about[0].subject, _Cell(cell), self._clock()
         plan, asks = self._plan(known, about, now), known.asks(now)
         packed, calls, was_gone = known.state, list[tuple[str, Call]](), None

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 from msgspec import Struct
 
 from pipeline.streaming import ticks
-from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, consume
+from pipeline.streaming.kafka import Kafka, Record, consume
 
 _AT_ONCE = 2_000  # records of one read
 # Seconds for the first record of a bundle. An engine reads the parts of one worker one after the other, so while any of
@@ -62,10 +62,14 @@ class Client:
         with self._lock:
             if places is not self._places:
                 self._go_to(places)
-            record = next(self._records, None) or self._tick()
-            if record is None:
-                self._records = iter(self._read(waits))
+            try:
                 record = next(self._records, None) or self._tick()
+                if record is None:
+                    self._records = iter(self._read(waits))
+                    record = next(self._records, None) or self._tick()
+            except BaseException:
+                self._places = {}  # what was fetched is fetched again
+                raise
             if record is not None:
                 places[record.topic, record.partition] = record.offset + 1
             return record
@@ -76,9 +80,9 @@ class Client:
             # Little is fetched ahead, and little of each partition at once: no event waits behind all receipts.
             fetch = {"queued_min_messages": 500, "max_partition_fetch_bytes": 65_536}
             self._consumer = self._consumer or self._kafka.consumer(**fetch)
-            self._hold(False)
-            self._consumer.assign([TopicPartition(*place, offset) for place, offset in places.items()])
             self._records, self._ticks = iter(()), deque()
+            self._hold()
+            self._consumer.assign([TopicPartition(*place, offset) for place, offset in places.items()])
         self._places = places
 
     def _read(self, waits: bool) -> list[Record]:
@@ -86,11 +90,7 @@ class Client:
         assert self._consumer
         self._used = time.monotonic()
         wait = _WAIT if self._used > Client.news + _NEWS else _WAIT_BESIDE_NEWS
-        try:
-            records = consume(self._consumer, _AT_ONCE, wait if waits else 0.0)
-        except KafkaProblem:
-            self._places = {}
-            raise
+        records = consume(self._consumer, _AT_ONCE, wait if waits else 0.0)
         if records:
             Client.news = time.monotonic()
         if self._stops and not records:
@@ -99,7 +99,7 @@ class Client:
                     self._places[at.topic, at.partition] = self._stops[at.topic, at.partition]
         found = [record for record in records if record.offset < self._stops.get(record[:2], record.offset + 1)]
         self._ticks.extend(record for record in found if record[:2] in self._ticking)
-        self._hold(len(self._ticks) > _TICKS)
+        self._hold()
         return [record for record in found if record[:2] not in self._ticking]
 
     def _tick(self) -> Record | None:
@@ -107,11 +107,14 @@ class Client:
         if not (self._ticks and ticks.may_read()):
             return None
         record = self._ticks.popleft()
-        self._hold(self._holds and len(self._ticks) > _TICKS / 2)
-        return record._replace(value=ticks.read(record.value or b""))
+        if probe := ticks.read(record.key):
+            self._records = iter([record._replace(key=probe[0], value=probe[1])])
+        self._hold()
+        return record
 
-    def _hold(self, holds: bool) -> None:
+    def _hold(self) -> None:
         """Fetch no more ticks, or go on."""
+        holds = len(self._ticks) > (_TICKS / 2 if self._holds else _TICKS)
         if holds is not self._holds:
             assert self._consumer
             places = [TopicPartition(*place) for place in self._ticking]
@@ -123,7 +126,8 @@ class Client:
         with self._lock:
             if self._consumer and self._used < time.monotonic() - _UNUSED:
                 self._consumer.close()
-                self._consumer, self._places = None, {}
+                self._consumer, self._places, self._holds = None, {}, False
+                self._records, self._ticks = iter(()), deque()
 
 
 _clients: dict[tuple[Any, ...], Client] = {}

@@ -23,7 +23,7 @@ from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
 from pipeline.streaming.pubsub import ReadSubscriptions
 from pipeline.streaming.source import MANY, Part, ReadTopics
 from schemas.dead_letters import DeadLetter, mask
-from schemas.facts import Addressed, EventFact, SnapshotFact
+from schemas.facts import Addressed, EventFact, ProbeFact, SnapshotFact
 from schemas.state import of_account
 from transforms.counting import CountingFn
 from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, addressed, as_keyed
@@ -57,9 +57,9 @@ def build(
     address.label = "Address"
     facts = records | address.with_outputs("accounts", main="profiles")
     about_accounts = facts.accounts | "AboutAccounts" >> as_keyed()
-    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log), ticked=ticks.folded)
+    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log))
     about_profiles = (facts.profiles, accounts["members"]) | "AboutProfiles" >> beam.Flatten()
-    profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log), ticked=ticks.folded)
+    profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log))
     rows = [
         (accounts["calls"], profiles.calls) | "Calls" >> beam.Flatten() | "CallRows" >> _rows(_CallRow(log)),
         (accounts["states"], profiles.states) | "States" >> beam.Flatten() | "StateRows" >> _rows(_StateRow(log)),
@@ -114,7 +114,7 @@ class _AddressFn(CountingFn):
 
     def __init__(self, log: Kafka) -> None:
         self._ours = frozenset(map(log.topic, ("facts", "ticks", "history")))
-        self._state = log.topic("state")
+        self._facts, self._state = log.topic("facts"), log.topic("state")
         self._published = Published(log)
 
     def process(self, record: Row) -> Iterator[Any]:
@@ -127,9 +127,13 @@ class _AddressFn(CountingFn):
     def _addressed(self, topic: str, key: bytes, value: bytes) -> Iterator[tuple[str, Keyed]]:
         """What a record says, each with whom it is about."""
         if topic in self._ours:
-            known = _subject_of_fact(value)
-            # The fold makes a dead letter of what is no event.
-            yield known or "", addressed("", EventFact(value)) if known is None else (key, value)
+            about = _about(value)
+            if about is None:
+                yield "", addressed("", EventFact(value))  # the fold makes a dead letter of what is no event
+            elif topic == self._facts and isinstance(about.fact, ProbeFact):
+                ticks.came_back(about.fact)
+            else:
+                yield about.subject, (key, value)
         elif topic == self._state:
             if value:
                 subject = key.decode()
@@ -153,10 +157,10 @@ class _AddressFn(CountingFn):
 _fact = msgspec.msgpack.Decoder(Addressed).decode
 
 
-def _subject_of_fact(value: bytes) -> str | None:
+def _about(value: bytes) -> Addressed | None:
     """None: it is no fact. All of it is read, for the fold has to be able to."""
     try:
-        return _fact(value).subject
+        return _fact(value)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -1,23 +1,22 @@
-"""Ticks on their way through a job: each goes with who read it, who hears then that it is folded.
+"""Ticks on their way through a job: how many of them this process has read that are not folded yet.
 
 A workspace that is published gives a tick for every profile. They wait in their topic, and not in the job, where every
-change would wait behind them.
+change would wait behind them. Behind some of them goes a probe, which the fold, wherever it is, sends back.
 """
 
 import threading
 import time
 from uuid import uuid4
 
-import msgspec
-from msgspec.msgpack import Decoder, Encoder
+from msgspec.msgpack import Encoder
 
-from schemas.facts import Addressed, TickFact
+from schemas.facts import Addressed, ProbeFact
 from transforms.logic.background import Background
 
 _ME = uuid4().hex
 _lock = threading.Lock()
 _background = Background()
-_unpacked, _packed = Decoder(Addressed).decode, Encoder().encode
+_packed = Encoder().encode
 
 
 def may_read() -> bool:
@@ -26,21 +25,18 @@ def may_read() -> bool:
         return _background.may_read(time.monotonic())
 
 
-def read(value: bytes) -> bytes:
-    """A record of the topic of ticks, as it goes on into the job."""
-    try:
-        about = _unpacked(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return value
-    if not isinstance(about.fact, TickFact):
-        return value
+def read(key: bytes) -> tuple[bytes, bytes] | None:
+    """One more with this key is read. The probe that goes behind it, key and value, if it is time for one."""
+    now = time.monotonic()
     with _lock:
-        about.fact.reader, about.fact.reading = _ME, _background.read(time.monotonic())
-    return _packed(about)
+        number = _background.read(now)
+    if number is None:
+        return None
+    return f"{_ME}:{number}".encode(), _packed(Addressed("", ProbeFact(key, _ME, number, now)))
 
 
-def folded(tick: TickFact) -> None:
-    """A tick has been folded in this process."""
-    if tick.reader == _ME and tick.reading:
+def came_back(probe: ProbeFact) -> None:
+    """What was read before it is folded."""
+    if probe.reader == _ME:
         with _lock:
-            _background.folded(tick.reading, time.monotonic())
+            _background.came_through(probe.number, probe.at, time.monotonic())

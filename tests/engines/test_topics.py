@@ -176,7 +176,7 @@ def test_readers_of_the_same_parts_each_go_on_from_their_own_place(log: Kafka) -
 def test_ticks_wait_for_each_other_and_nothing_waits_for_them(log: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     may_read = False
     monkeypatch.setattr(ticks, "may_read", lambda: may_read)
-    monkeypatch.setattr(ticks, "read", lambda value: value)
+    monkeypatch.setattr(ticks, "read", lambda key: None)
     topics = log.topic("facts"), log.topic("ticks")
     write_all(log.producer(), [(topics[1], b"%d" % number, b"%d" % number) for number in range(9_000)])
     parts = [each for topic in topics for each in parts_of(log, topic, EARLIEST, "test")]
@@ -199,7 +199,7 @@ def test_ticks_have_their_turn_while_there_is_always_something_else(
     log: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ticks, "may_read", lambda: True)
-    monkeypatch.setattr(ticks, "read", lambda value: value)
+    monkeypatch.setattr(ticks, "read", lambda key: None)
     write_all(log.producer(), [(log.topic("facts"), b"%d" % number, b"0") for number in range(20_000)])
     write_all(log.producer(), [(log.topic("ticks"), b"%d" % number, b"1") for number in range(50)])
     parts = [each for kind in ("facts", "ticks") for each in parts_of(log, log.topic(kind), EARLIEST, "test")]

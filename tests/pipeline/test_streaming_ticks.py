@@ -1,18 +1,20 @@
 """Ticks are read only as fast as they are folded, and everything else is read as it comes."""
 
-import apache_beam as beam
+from pathlib import Path
+
 import pytest
-from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from msgspec.msgpack import Decoder
 
 from pipeline.streaming import ticks
-from schemas.facts import Addressed, EventFact, TickFact
-from schemas.state import account_key
+from pipeline.streaming.graph import _AddressFn
+from pipeline.streaming.kafka import Kafka
+from schemas.facts import Addressed, ProbeFact
 from tests.transforms.beam_job import Always
-from tests.transforms.test_fold_accounts import plan
-from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, addressed
+from tests.transforms.test_fold_accounts import plan, told
+from transforms.keyed import FoldProfiles, addressed, key_of
 from transforms.logic.background import Background
 
+LOG = Kafka("localhost:9092", "shop")
 _unpacked = Decoder(Addressed).decode
 
 
@@ -22,47 +24,42 @@ def background(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ticks, "_background", Background())
 
 
-def read_all_that_may(subject: str) -> list[Keyed]:
+def read_all_that_may() -> list[tuple[bytes, bytes]]:
+    """The probes that go with them."""
     found = []
     while ticks.may_read():
-        key, value = addressed(subject, TickFact(3, [1]))
-        found.append((key, ticks.read(value)))
+        found += [probe] if (probe := ticks.read(key_of("ana"))) else []
     return found
 
 
-@pytest.mark.parametrize(
-    ("subject", "step"),
-    [
-        ("ana", FoldProfiles(Always(plan()), ticked=ticks.folded)),
-        (account_key("acme"), FoldAccounts(Always(plan()), ticked=ticks.folded)),
-    ],
-    ids=["profiles", "accounts"],
-)
-def test_when_those_that_were_read_are_folded_others_may_be_read(subject: str, step: beam.PTransform) -> None:
-    found = read_all_that_may(subject)
-    assert 20 <= len(found) <= 1_000
-    with beam.Pipeline(runner=BundleBasedDirectRunner()) as root:
-        root | beam.Create(found).with_output_types(Keyed) | step
+def test_when_probes_come_back_from_the_fold_others_may_be_read(tmp_path: Path) -> None:
+    """All the way: what the fold gives back is written into the topic of facts, and read there."""
+    facts = [_unpacked(value) for _, value in read_all_that_may()]
+    assert 8 <= len(facts) <= 20
+    back = told(FoldProfiles(Always(plan())), "left", [(each.subject, each.fact) for each in facts], tmp_path / "left")
+    address = _AddressFn(LOG)
+    for subject, fact in back:
+        assert [] == [*address.process((LOG.topic("facts"), *addressed(subject, fact)))]
     assert ticks.may_read()
 
 
+def test_a_probe_goes_into_the_job_as_any_fact_and_comes_back_by_the_key_of_its_tick(tmp_path: Path) -> None:
+    (key, value), *_ = read_all_that_may()
+    assert [(key, value)] == [*_AddressFn(LOG).process((LOG.topic("ticks"), key, value))]
+    fact = _unpacked(value).fact
+    assert isinstance(fact, ProbeFact)
+    assert key_of("ana") == fact.key != key
+
+
 def test_what_another_process_read_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [_unpacked(value).fact for _, value in read_all_that_may("ana")]
+    probes = [_unpacked(value).fact for _, value in read_all_that_may()]
     monkeypatch.setattr(ticks, "_ME", "another process")
-    for fact in found:
-        assert isinstance(fact, TickFact)
-        ticks.folded(fact)
-    ticks.folded(TickFact(3))  # a version of before read it
+    for probe in probes:
+        assert isinstance(probe, ProbeFact)
+        ticks.came_back(probe)
     assert not ticks.may_read()
 
 
-def test_a_tick_says_what_it_said() -> None:
-    ((_, value), *_) = read_all_that_may("ana")
-    about = _unpacked(value)
-    assert isinstance(about.fact, TickFact)
-    assert ("ana", 3, [1]) == (about.subject, about.fact.version, about.fact.refresh)
-
-
-@pytest.mark.parametrize("value", [b"", b"\xc1", addressed("ana", EventFact(b"{}"))[1]])
-def test_what_is_no_tick_goes_on_as_it_is(value: bytes) -> None:
-    assert value == ticks.read(value)
+def test_a_probe_is_about_nobody(tmp_path: Path) -> None:
+    facts = [("", _unpacked(value).fact) for _, value in read_all_that_may()]
+    assert [] == told(FoldProfiles(Always(plan())), "states", facts, tmp_path / "states")

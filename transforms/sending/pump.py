@@ -41,7 +41,8 @@ from transforms.sending.words import moment, stopped_by
 _LOG = logging.getLogger("profilecast.sender")
 _CHUNK = 1_000  # calls of one read
 _LONGEST_READ = 1.0  # seconds: then what is ready goes, in batches that are not full
-_LOOK = 0.2  # seconds between looks for news in the log
+_LOOK = 0.5  # seconds between looks for news in the log
+_SOON = 0.25  # of that, when the last look found some
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SURE = 5.0  # seconds between looks into a log that seems to have nothing new
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
@@ -267,7 +268,7 @@ class Pump:
         if self._clock() - self._looked >= self._looks_again and not self._stopping:
             waits = self._tasks or not self._lanes.idle
             stuck = waits and self.report.requests == self._requests
-            self._looks_again = min(_SELDOM, 2 * self._looks_again) if stuck else _LOOK
+            self._looks_again = min(_SELDOM if stuck else _LOOK, 2 * self._looks_again)
             self._requests = self.report.requests
             await self._look_closely()
 
@@ -289,6 +290,7 @@ class Pump:
             admission.handed_over = True
         if newest > max(admission.at.values()):
             admission.ended = {_LIVE: False, _BACKFILL: False}
+            self._looks_again = _SOON * _LOOK
             self._room.set()
             return True
         return False

@@ -1,6 +1,5 @@
 """Records that may wait, in a job of which the time is counted and not waited for."""
 
-import random
 from collections import deque
 from collections.abc import Callable
 from statistics import quantiles
@@ -8,7 +7,6 @@ from typing import NamedTuple
 
 import pytest
 
-from schemas.facts import Reading
 from transforms.logic.background import Background
 
 TURN = 0.01  # seconds
@@ -18,8 +16,9 @@ BUNDLE = 0.2
 
 class Item(NamedTuple):
     since: float
+    waits: bool = False  # it may
     process: int = 0
-    reading: Reading | None = None  # None: it may not wait
+    probe: int | None = None  # goes behind it
 
 
 class Job:
@@ -28,12 +27,14 @@ class Job:
     `live` come each second that may not wait; each process may read as many as it likes of those that may.
     """
 
-    def __init__(self, capacity: Callable[[float], float], live: float, takes: float, processes: int = 1) -> None:
-        self._capacity, self._live, self._takes = capacity, live, takes
+    def __init__(
+        self, capacity: Callable[[float], float], live: float, takes: float, processes: int = 1, probes: bool = True
+    ) -> None:
+        """Without `probes`, none comes back."""
+        self._capacity, self._live, self.takes, self._probes = capacity, live, takes, probes
         self._processes = [Background() for _ in range(processes)]
         self._waiting = deque[Item]()
         self._folded = deque[tuple[float, Item]]()
-        self._random = random.Random(1)
         self.now, self.through, self.waits = 0.0, 0, list[float]()
 
     def run(self, records: int, seconds: float = 600.0) -> float:
@@ -53,7 +54,7 @@ class Job:
             folds = min(folds + self._capacity(self.now) * TURN, max(1.0, self._capacity(self.now) * BUNDLE))
             while self._waiting and folds >= 1.0:
                 folds -= 1.0
-                self._folded.append((self.now + self._takes, self._waiting.popleft()))
+                self._folded.append((self.now + self.takes, self._waiting.popleft()))
             if self.now >= bundle:
                 bundle += BUNDLE
                 self._end_bundle()
@@ -62,26 +63,24 @@ class Job:
     def _look(self, left: list[int]) -> None:
         for number, background in enumerate(self._processes):
             while left[number] and background.may_read(self.now):
-                self._waiting.append(Item(self.now, number, background.read(self.now)))
+                self._waiting.append(Item(self.now, True, number, background.read(self.now)))
                 left[number] -= 1
 
     def _end_bundle(self) -> None:
         while self._folded and self._folded[0][0] <= self.now:
             _, item = self._folded.popleft()
-            if item.reading is None:
+            self.through += item.waits
+            if not item.waits:
                 self.waits.append(self.now - item.since)
-                continue
-            self.through += 1
-            where = self._random.randrange(len(self._processes))
-            if where == item.process:
-                self._processes[where].folded(item.reading, self.now)
+            elif item.probe and self._probes:
+                self._processes[item.process].came_through(item.probe, item.since, self.now)
 
     def lose(self) -> int:
         """All that is under way; how many of it may wait."""
         lost = [*self._waiting, *(item for _, item in self._folded)]
         self._waiting.clear()
         self._folded.clear()
-        return sum(item.reading is not None for item in lost)
+        return sum(item.waits for item in lost)
 
     @property
     def p95(self) -> float:
@@ -100,6 +99,7 @@ CASES = [
     (4_000, 1_000, 0.5, 90_000, 1),
     (100, 50, 0.1, 3_000, 1),
     (3_000, 500, 0.5, 75_000, 8),
+    (4_800, 480, 0.5, 100_000, 48),
 ]
 
 
@@ -122,8 +122,8 @@ def test_it_is_the_readers_that_see_to_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_job_that_becomes_slower_is_given_less() -> None:
-    job = Job(lambda now: 1_000 if now < 60 else 200, 50, 0.1)
-    job.run(60_000)
+    job = Job(lambda now: 1_000 if now < 30 else 200, 50, 0.1)
+    job.run(30_000)
     job.waits.clear()
     job.run(5_000)
     assert job.p95 < 2.5
@@ -147,3 +147,17 @@ def test_what_is_lost_is_not_waited_for() -> None:
     job.run(10_000, seconds=5.0)
     assert job.lose() > 100
     assert job.run(10_000) < 40
+
+
+@pytest.mark.parametrize("takes", [0.9, 1.5, 3.0])
+def test_a_job_in_which_all_takes_longer_by_itself_is_given_no_less(takes: float) -> None:
+    """Its bundles are fuller by day."""
+    job = Job(steady(1_000), 100, 0.05)
+    job.run(20_000)
+    job.takes = takes
+    job.run(20_000)
+    assert job.run(30_000) < 2 * 30_000 / 900
+
+
+def test_a_job_in_which_nothing_is_ever_heard_is_given_more_and_more() -> None:
+    assert Job(steady(1_000), 100, 0.05, probes=False).run(10_000) < 70
