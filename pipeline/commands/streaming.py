@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from pipeline.workspace import load, text_of
 if TYPE_CHECKING:
     from pipeline.streaming.kafka import Kafka
 
+_SOON = 3.0  # seconds for the first answer of a broker, until it is said that there is none
 CHANGELOG = "changelog"  # what --bootstrap takes over where nothing else is said
 TOKENS = (
     "refresh tokens that vendors gave are secrets, and in no topic: copy the files of `tokens` in the state directory "
@@ -103,10 +105,13 @@ def options_of(args: argparse.Namespace) -> dict[str, str]:
 
 
 def log_of(args: argparse.Namespace, options: dict[str, str] | None = None) -> "Kafka":
-    """`options`: of `options_of`, where they were read already. Raises WrongAddress."""
-    from pipeline.streaming.kafka import address
+    """`options`: of `options_of`, where they were read already. Raises WrongAddress and KafkaProblem."""
+    from pipeline.streaming.kafka import WAIT, address, answers
 
-    return address(args.log, options_of(args) if options is None else options)
+    log = address(args.log, options_of(args) if options is None else options)
+    if not answers(log, _SOON):
+        print(f"{log.servers} does not answer; it is tried for {WAIT:.0f} s", file=sys.stderr, flush=True)
+    return log
 
 
 def guarded(what: Callable[[], int]) -> int:

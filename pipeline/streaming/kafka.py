@@ -202,12 +202,31 @@ def ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
             time.sleep(0.1)
 
 
+def answers(kafka: Kafka, seconds: float) -> bool:
+    """Whether a broker answers within so long. Raises KafkaProblem where the options cannot be used."""
+    admin = kafka.admin()
+    try:
+        admin.list_topics(kafka.name, timeout=seconds)
+    except KafkaException:
+        return False
+    return True
+
+
 def partitions(kafka: Kafka, topic: str) -> int:
     """How many a topic has; 0: there is no such topic."""
-    admin = kafka.admin()
-    with kafka_errors():
-        found = admin.list_topics(topic, timeout=WAIT).topics.get(topic)
+    found = topics_of(kafka, kafka.admin(), topic).get(topic)
     return 0 if found is None or found.error else len(found.partitions)
+
+
+def topics_of(kafka: Kafka, admin: AdminClient, *topic: str) -> Mapping[str, Any]:
+    """All topics, or this one, by name. Raises KafkaProblem."""
+    try:
+        return admin.list_topics(*topic, timeout=WAIT).topics
+    except KafkaException as error:
+        raise KafkaProblem(
+            f"Kafka: {kafka.servers} did not answer within {WAIT:.0f} s ({words(error)}); correct the address, or look "
+            "after the brokers"
+        ) from error
 
 
 def read_all(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from pipeline.streaming.kafka import LARGEST, WAIT, Kafka, KafkaProblem, kafka_errors
+from pipeline.streaming.kafka import LARGEST, WAIT, Kafka, KafkaProblem, kafka_errors, topics_of
 
 LEASES = 64  # partitions: groups of connections that can have senders of their own
 FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
@@ -71,8 +71,7 @@ def connection_topics(kafka: Kafka, name: str) -> dict[str, Wanted]:
 def ensure(kafka: Kafka, wanted: Mapping[str, Wanted], replicas: int = -1) -> list[str]:
     """Make those that are missing; their names. Raises KafkaProblem where one that is there is not as it has to be."""
     admin = kafka.admin()  # its answers do not come any more when it is gone
-    with kafka_errors():
-        there = admin.list_topics(timeout=WAIT).topics
+    there = topics_of(kafka, admin)
     missing = {name: each for name, each in wanted.items() if name not in there}
     made = [
         NewTopic(name, num_partitions=each.partitions, replication_factor=replicas, config=dict(each.config))

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
+from pipeline.commands import streaming
+from pipeline.streaming import kafka
 from pipeline.streaming.kafka import WrongAddress, read_options
 
 
@@ -51,3 +53,15 @@ def test_an_option_of_which_nothing_would_come_is_refused(
     with pytest.raises(SystemExit):
         main(["run", *options])
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_broker_that_is_away_is_told_at_once_and_not_when_the_patience_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(streaming, "_SOON", 0.1)
+    monkeypatch.setattr(kafka, "WAIT", 1.0)
+    assert 3 == main(["why", "ana", "--log", "kafka://127.0.0.1:1/shop"])
+    first, second = capsys.readouterr().err.splitlines()
+    assert "127.0.0.1:1 does not answer; it is tried for 1 s" == first
+    assert second.startswith("Kafka: 127.0.0.1:1 did not answer within 1 s (")
+    assert second.endswith("; correct the address, or look after the brokers")
