@@ -6,8 +6,7 @@ from pathlib import Path
 from pipeline.commands.arguments import address
 from pipeline.commands.exits import DONE
 from pipeline.commands.output import counted
-from pipeline.commands.run import mute_beam
-from pipeline.commands.say import text
+from pipeline.commands.say import mute_beam, text
 from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 
 

@@ -9,7 +9,8 @@ from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.commands.exits import DONE, PERSON, ended, wrong
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
 from pipeline.commands.rehearse import Rehearse, WrongRehearsal, add_rehearsal_arguments, rehearsing
-from pipeline.commands.run import add_place, loaded, mute_beam
+from pipeline.commands.run import add_place, loaded
+from pipeline.commands.say import mute_beam
 
 if TYPE_CHECKING:
     from pipeline.planning import Planned

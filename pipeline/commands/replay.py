@@ -15,9 +15,9 @@ from pipeline.commands.run import (
     add_run_arguments,
     carry_out,
     loaded,
-    mute_beam,
     run_options,
 )
+from pipeline.commands.say import mute_beam
 from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 from pipeline.problems import closest
 from schemas.dead_letters import BAD_RECORD

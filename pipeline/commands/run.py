@@ -1,7 +1,6 @@
 """`profilecast run`: one bounded run."""
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
 from pipeline.commands.exits import AGAIN, DONE, PERSON, REJECTED, USAGE, wrong
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
+from pipeline.commands.say import mute_beam
 from pipeline.commands.streaming import STREAMING, add_streaming_arguments, run_streaming
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets
@@ -175,12 +175,6 @@ def run(args: argparse.Namespace) -> int:
     except UnknownSync as error:
         return wrong("run", str(error))
     return carry_out(args, workspace, args.events, refresh=refresh, sources=workspace.sources)
-
-
-def mute_beam() -> None:
-    """To be called before Beam is imported: it warns of missing extras, and logs errors that we print as one line."""
-    logging.getLogger().setLevel(logging.ERROR)
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 def loaded(file: str) -> Workspace:

@@ -1,5 +1,6 @@
-"""What a command that goes on for long says: a line for each event of note."""
+"""What a command that goes on for long says: a line for each event of note. And what Beam does not."""
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,3 +22,9 @@ def json(event: str, words: str = "", **details: Any) -> None:
     """A line of JSON."""
     said = {"words": words} if words else {}
     print(msgspec.json.encode({"at": now(), "event": event, **details, **said}).decode(), flush=True)
+
+
+def mute_beam() -> None:
+    """To be called before Beam is imported: it warns of missing extras, and logs errors that we print as one line."""
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

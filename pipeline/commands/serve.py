@@ -14,8 +14,8 @@ from pipeline.commands.arguments import duration
 from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
 from pipeline.commands.listen import WrongKey, add_listening_arguments, write_keys
-from pipeline.commands.run import add_reading_arguments, add_sending_arguments, loaded, mute_beam, run_options
-from pipeline.commands.say import json, text
+from pipeline.commands.run import add_reading_arguments, add_sending_arguments, loaded, run_options
+from pipeline.commands.say import json, mute_beam, text
 from pipeline.commands.status_options import WrongStatus, add_status_arguments, status_pages
 from pipeline.source_reader import with_readers
 from schemas.workspace import Workspace

@@ -13,7 +13,7 @@ from pipeline.commands.arguments import positive, time
 from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
-from pipeline.commands.say import text
+from pipeline.commands.say import mute_beam, text
 from pipeline.problems import WorkspaceError
 from pipeline.source_reader import without_sources
 from pipeline.workspace import load, text_of
@@ -260,6 +260,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`publish`. Raises WorkspaceError."""
+    mute_beam()
     try:
         return guarded(lambda: _publish(args))
     except KeyboardInterrupt:

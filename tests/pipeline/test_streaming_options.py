@@ -1,13 +1,34 @@
 """Options of `run --streaming`, and the options file of Kafka: no secret is in it, for options travel in a job."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
-from pipeline.commands import streaming
-from pipeline.streaming import kafka
 from pipeline.streaming.kafka import WrongAddress, read_options
+
+WORKSPACE = """
+workspace: shop
+computations: [{name: Score, kind: trait}]
+connections: []
+"""
+# The command line, with little patience. Kafka is imported late, for that imports Beam.
+HASTY = """
+import sys
+from pipeline.cli import main
+from pipeline.commands import export_state, replay, streaming, why
+
+def log_of(*given, patient=streaming.log_of):
+    from pipeline.streaming import kafka
+    streaming._SOON, kafka.WAIT = 0.1, 1.0
+    return patient(*given)
+
+for module in (export_state, replay, streaming, why):
+    module.log_of = log_of
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -55,13 +76,16 @@ def test_an_option_of_which_nothing_would_come_is_refused(
     assert words in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_broker_that_is_away_is_told_at_once_and_not_when_the_patience_ends(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(streaming, "_SOON", 0.1)
-    monkeypatch.setattr(kafka, "WAIT", 1.0)
-    assert 3 == main(["why", "ana", "--log", "kafka://127.0.0.1:1/shop"])
-    first, second = capsys.readouterr().err.splitlines()
+@pytest.mark.parametrize("command", ["why", "replay", "export", "publish"])
+def test_a_broker_that_is_away_is_told_soon_and_nothing_else_is(command: str, tmp_path: Path) -> None:
+    """In a process of its own: Beam speaks of itself when it is imported."""
+    file, new = tmp_path / "workspace.yaml", tmp_path / "new"
+    file.write_text(WORKSPACE)
+    more = {"why": ["ana"], "export": ["state", "--to", new], "publish": ["--workspace", file]}
+    line = [sys.executable, "-c", HASTY, command, *more.get(command, []), "--log", "kafka://127.0.0.1:1/shop"]
+    ended = subprocess.run(line, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    first, second = ended.stderr.splitlines()
+    assert (3, "") == (ended.returncode, ended.stdout)
     assert "127.0.0.1:1 does not answer; it is tried for 1 s" == first
     assert second.startswith("Kafka: 127.0.0.1:1 did not answer within 1 s (")
     assert second.endswith("; correct the address, or look after the brokers")
