@@ -2,7 +2,7 @@
 
 workspace    versions of the workspace, whole; one partition; compacted never: the last record counts
 state        what is known of each profile, by profile; compacted: the engine-neutral copy of the job's state
-facts        receipts and retries, for the fold, by profile
+facts        receipts and retries, for the fold, by profile; and probes of how far ticks have come
 ticks        profiles that are to be looked at anew, by profile
 history      events of files that were given beside topics, by profile
 notes        what is remembered of files, and of dead letters that were tried again; compacted
