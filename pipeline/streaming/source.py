@@ -113,7 +113,7 @@ class KafkaMark(CheckpointMark):  # type: ignore[misc]
         self.parts, self.group = parts, group  # their `start` is the next offset
 
     def finalize_checkpoint(self) -> None:
-        _commit(self.parts, self.group, time.monotonic())
+        _commit(self.parts, self.group)
 
 
 class _MarkCoder(Coder):  # type: ignore[misc]
@@ -192,22 +192,30 @@ _committers: dict[tuple[Kafka, str], Consumer] = {}
 _committing = threading.Lock()
 
 
-_AGAIN = 10.0  # seconds until the same offset is committed once more: the last time may have failed
-_committed: dict[tuple[Kafka, str, str, int], tuple[int, float]] = {}  # the last offset of each, and when
+_TOGETHER = 1.0  # seconds that offsets wait for others: there are new ones with every bundle
+_waiting: dict[tuple[Kafka, str], dict[tuple[str, int], int]] = {}  # by group; by topic and partition
 
 
-def _commit(parts: Sequence[Part], group: str, now: float) -> None:
-    """Commit offsets. That is done for every bundle, so only those that moved are, and the clients are kept."""
-    found: dict[Kafka, list[TopicPartition]] = {}
+def _commit(parts: Sequence[Part], group: str) -> None:
+    """Commit the offsets of these parts in a moment."""
     with _committing:
+        if not _waiting:
+            timer = threading.Timer(_TOGETHER, _commit_all)
+            timer.daemon = True
+            timer.start()
         for part in parts:
-            place = part.kafka, group, part.topic, part.partition
-            offset, when = _committed.get(place, (-1, 0.0))
-            if offset != part.start or now - when >= _AGAIN:
-                _committed[place] = part.start, now
-                found.setdefault(part.kafka, []).append(TopicPartition(part.topic, part.partition, part.start))
-        for kafka, offsets in found.items():
-            _committer(kafka, group).commit(offsets=offsets, asynchronous=True)
+            _waiting.setdefault((part.kafka, group), {})[part.topic, part.partition] = part.start
+
+
+def _commit_all() -> None:
+    """What fails is committed with the next bundle."""
+    with _committing:
+        found = _waiting.copy()
+        _waiting.clear()
+        for (kafka, group), offsets in found.items():
+            with contextlib.suppress(KafkaException, KafkaProblem):
+                places = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+                _committer(kafka, group).commit(offsets=places, asynchronous=True)
 
 
 def _committer(kafka: Kafka, group: str) -> Consumer:

@@ -1,49 +1,51 @@
-"""Offsets are committed for every bundle, so only those that moved are; and all of them now and then."""
+"""Offsets are committed together, in one request a second for each group: there are new ones with every bundle."""
 
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from msgspec.structs import replace
 
 from pipeline.streaming import source
 from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.source import Part
+from tests.pipeline.serving import until
 
 LOG = Kafka("localhost:9092", "shop")
 PARTS = [Part(LOG, "shop.facts", number, 10) for number in range(3)]
+Committed = list[tuple[str, list[tuple[int, int]]]]  # the group, and each partition with its offset
 
 
 @pytest.fixture
-def committed(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[int, int]]]:
-    """Partition and offset, of each commit."""
-    made: list[list[tuple[int, int]]] = []
+def committed(monkeypatch: pytest.MonkeyPatch) -> Committed:
+    made: Committed = []
 
     class Committer:
-        def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
-            made.append([(each.partition, each.offset) for each in offsets])
+        def __init__(self, group: str) -> None:
+            self._group = group
 
-    committer: Any = Committer()
-    monkeypatch.setattr(source, "_committer", lambda kafka, group: committer)
-    monkeypatch.setattr(source, "_committed", {})
+        def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> None:
+            if self._group == "refused":
+                raise KafkaException("it is closed")
+            made.append((self._group, [(each.partition, each.offset) for each in offsets]))
+
+    committer: Any = Committer
+    monkeypatch.setattr(source, "_committer", lambda kafka, group: committer(group))
+    monkeypatch.setattr(source, "_TOGETHER", 0.05)
     return made
 
 
-def test_what_moved_is_committed_in_one_go(committed: list[list[tuple[int, int]]]) -> None:
-    source._commit(PARTS, "job", 100.0)
-    source._commit([PARTS[0], replace(PARTS[1], start=11), PARTS[2]], "job", 101.0)
-    assert [[(0, 10), (1, 10), (2, 10)], [(1, 11)]] == committed
+def test_the_last_offset_of_each_partition_is_committed(committed: Committed) -> None:
+    source._commit(PARTS, "job")
+    source._commit([replace(PARTS[1], start=11)], "job")
+    until(lambda: committed)
+    assert [("job", [(0, 10), (1, 11), (2, 10)])] == committed
 
 
-def test_what_did_not_move_is_committed_again_after_a_while(committed: list[list[tuple[int, int]]]) -> None:
-    """A commit that fails says so to nobody."""
-    source._commit(PARTS, "job", 100.0)
-    source._commit(PARTS, "job", 109.0)
-    source._commit(PARTS, "job", 110.0)
-    assert [[(0, 10), (1, 10), (2, 10)]] * 2 == committed
-
-
-def test_groups_have_offsets_of_their_own(committed: list[list[tuple[int, int]]]) -> None:
-    source._commit(PARTS[:1], "job", 100.0)
-    source._commit(PARTS[:1], "job.once", 100.0)
-    assert [[(0, 10)]] * 2 == committed
+def test_groups_have_offsets_of_their_own_and_one_that_fails_does_not_hold_up_another(committed: Committed) -> None:
+    for group in ("refused", "job", "job.once"):
+        source._commit(PARTS[:1], group)
+    until(lambda: len(committed) == 2)
+    source._commit(PARTS[1:2], "job")
+    until(lambda: len(committed) == 3)
+    assert [("job", [(0, 10)]), ("job.once", [(0, 10)]), ("job", [(1, 10)])] == committed
