@@ -204,24 +204,28 @@ def ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
 
 def answers(kafka: Kafka, seconds: float) -> bool:
     """Whether a broker answers within so long. Raises KafkaProblem where the options cannot be used."""
-    admin = kafka.admin()
-    try:
-        admin.list_topics(kafka.name, timeout=seconds)
-    except KafkaException:
-        return False
+    with closing(kafka.consumer()) as consumer:
+        try:
+            consumer.list_topics(kafka.name, timeout=seconds)
+        except KafkaException:
+            return False
     return True
 
 
 def partitions(kafka: Kafka, topic: str) -> int:
-    """How many a topic has; 0: there is no such topic."""
-    found = topics_of(kafka, kafka.admin(), topic).get(topic)
+    """How many a topic has; 0: there is no such topic.
+
+    A consumer asks: to answer others, a broker makes the topic, unless auto.create.topics.enable is false.
+    """
+    with closing(kafka.consumer()) as consumer:
+        found = topics_of(kafka, consumer, topic).get(topic)
     return 0 if found is None or found.error else len(found.partitions)
 
 
-def topics_of(kafka: Kafka, admin: AdminClient, *topic: str) -> Mapping[str, Any]:
+def topics_of(kafka: Kafka, client: AdminClient | Consumer, *topic: Any) -> Mapping[str, Any]:
     """All topics, or this one, by name. Raises KafkaProblem."""
     try:
-        return admin.list_topics(*topic, timeout=WAIT).topics
+        return client.list_topics(*topic, timeout=WAIT).topics  # type: ignore[misc]
     except KafkaException as error:
         raise KafkaProblem(
             f"Kafka: {kafka.servers} did not answer within {WAIT:.0f} s ({words(error)}); correct the address, or look "

@@ -11,7 +11,17 @@ from confluent_kafka import TopicPartition
 
 from pipeline.disk import SenderError
 from pipeline.streaming import ticks, versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, NotRead, consume, ends, read_all, write_all
+from pipeline.streaming.kafka import (
+    Kafka,
+    KafkaProblem,
+    NotRead,
+    answers,
+    consume,
+    ends,
+    partitions,
+    read_all,
+    write_all,
+)
 from pipeline.streaming.log import SESSION, Writer, read_kept
 from pipeline.streaming.places import Places
 from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of
@@ -19,6 +29,7 @@ from pipeline.streaming.topics import connection_topics, ensure, history_topic, 
 from pipeline.streaming.versions import Publication, Version, write
 from schemas.registry import Registry, encode_registry
 from schemas.workspace import Workspace
+from scripts.engines import kafka as engine
 from scripts.engines.kafka import Broker
 from tests.engines.world import until
 
@@ -213,3 +224,15 @@ def ends_of(log: Kafka, part: Part) -> int:
         return ends(consumer, part.topic, part.partition)[1]
     finally:
         consumer.close()
+
+
+def test_to_ask_for_a_topic_does_not_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker makes topics that somebody asks for, unless it is told not to."""
+    told = engine._PROPERTIES.replace("auto.create.topics.enable=false", "auto.create.topics.enable=true")
+    monkeypatch.setattr(engine, "_PROPERTIES", told)
+    with engine.broker(tmp_path / "kafka") as server:
+        log = Kafka(server.servers, "shop")
+        assert answers(log, 30.0)
+        assert 0 == partitions(log, log.topic("history"))
+        time.sleep(1.0)
+        assert [] == [name for name in log.admin().list_topics(timeout=30).topics if name.startswith("shop")]
