@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from confluent_kafka import (
@@ -29,18 +29,23 @@ from msgspec import Struct
 
 from pipeline.disk import SenderError
 
+_T = TypeVar("_T")
+
 SCHEME = "kafka://"
 LARGEST = 32 * 1024 * 1024  # bytes of a record: an event may have 4 MiB, and what is known of somebody more
 WAIT = 30.0  # seconds for the broker's answer
 _OPTION = re.compile(r"\s*([a-z][a-z0-9._]*)\s*=\s*(.*?)\s*")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SECRET = re.compile(r"password|secret|\.key\.pem$|^sasl\.oauthbearer\.config$")
-_SOON = (  # what a broker says of a topic that was made this moment
+_SOON = (  # what a broker says of a topic, or of offsets, that it does not know yet: it or they are new
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
 # What a client reads ahead: by default 64 MB, which its memory keeps, and then nothing for a second.
 _AHEAD = {
@@ -191,11 +196,26 @@ def ends(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     The consumer reads nothing: behind what one that reads has asked the broker, this would wait half a second.
     """
     assert not consumer.assignment()
+    place = TopicPartition(topic, partition)
+    low, high = _soon(topic, lambda: consumer.get_watermark_offsets(place, timeout=WAIT))
+    return low, high
+
+
+def committed(consumer: Consumer, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """The offsets that the consumer's group is to read next, by topic and partition; negative: none is committed."""
+    asked = [TopicPartition(*place) for place in places]
+    if not asked:
+        return {}
+    found = _soon(asked[0].topic, lambda: consumer.committed(asked, timeout=WAIT))
+    return {(at.topic, at.partition): at.offset for at in found}
+
+
+def _soon(topic: str, ask: Callable[[], _T]) -> _T:
+    """The broker's answer, when it has one. Raises KafkaProblem."""
     until = time.monotonic() + WAIT
     while True:
         try:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT)
-            return low, high
+            return ask()
         except KafkaException as error:
             if error.args[0].code() not in _SOON or time.monotonic() > until:
                 raise KafkaProblem(f"Kafka: {topic}: {words(error)}") from error

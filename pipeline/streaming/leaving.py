@@ -9,11 +9,11 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 from msgspec.structs import replace
 
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, kafka_errors, partitions
+from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, committed, kafka_errors, partitions
 from pipeline.streaming.log import SESSION, read_kept, take_over
 from schemas.facts import EventFact
 from transforms.keyed import addressed
@@ -95,9 +95,9 @@ def _answers(kafka: Kafka, seconds: float) -> bool:
     if not offsets:
         raise KafkaProblem(f"Kafka: {topic}: a record was not taken within {WAIT:.0f} s")
     until = time.monotonic() + seconds
-    with closing(kafka.consumer(group_id=f"{kafka.name}.job")) as consumer, kafka_errors():
+    with closing(kafka.consumer(group_id=f"{kafka.name}.job")) as consumer:
         while time.monotonic() < until:
-            if consumer.committed([TopicPartition(topic, 0)], timeout=WAIT)[0].offset > offsets[0]:
+            if committed(consumer, [(topic, 0)])[topic, 0] > offsets[0]:
                 return True
             time.sleep(0.5)
     return False

@@ -16,7 +16,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from confluent_kafka import TopicPartition
 from msgspec import MsgspecError
 from msgspec.msgpack import Decoder
 
@@ -28,7 +27,7 @@ from pipeline.log import SqliteLog
 from pipeline.paused import keep_paused
 from pipeline.sent import make, waiting
 from pipeline.state_db import StateDb
-from pipeline.streaming.kafka import WAIT, Kafka, ends, kafka_errors, partitions, read_all
+from pipeline.streaming.kafka import Kafka, committed, ends, partitions, read_all
 from pipeline.streaming.leaving import ANSWER, leave
 from pipeline.streaming.log import CAPS, PAUSED, begin, read_kept, receipts_of
 from pipeline.streaming.places import place_of
@@ -206,10 +205,10 @@ def _fold(kafka: Kafka, db: StateDb, decider: Decider) -> None:
 
 def _unread(kafka: Kafka) -> Iterator[Addressed]:
     topic, starts = kafka.topic("facts"), dict[int, int]()
-    with closing(kafka.consumer(group_id=f"{kafka.name}.job")) as consumer, kafka_errors():
-        for number in range(partitions(kafka, topic)):
-            committed = consumer.committed([TopicPartition(topic, number)], timeout=WAIT)[0].offset
-            starts[number] = max(committed, ends(consumer, topic, number)[0])
+    with closing(kafka.consumer(group_id=f"{kafka.name}.job")) as consumer:
+        read = committed(consumer, [(topic, number) for number in range(partitions(kafka, topic))])
+        for place, offset in read.items():
+            starts[place[1]] = max(offset, ends(consumer, *place)[0])
     for record in read_all(kafka, topic, starts):
         with suppress(MsgspecError, UnicodeDecodeError):  # somebody else's: the job makes a dead letter of it
             yield _fact(record.value or b"")

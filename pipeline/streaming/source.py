@@ -27,7 +27,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.streaming.clients import Part, client_of
-from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, Record, ends, kafka_errors, partitions
+from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, committed, ends, partitions
 
 MANY = 1 << 16  # clients: as many as there are partitions
 EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
@@ -56,10 +56,9 @@ def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = Fals
 
 def are_gone(kafka: Kafka, topic: str, group: str) -> bool:
     """Whether the topic had records that are gone, and that nobody committed in this group. Raises KafkaProblem."""
-    with kafka_errors(), contextlib.closing(kafka.consumer(group_id=group)) as consumer:
-        wanted = [TopicPartition(topic, number) for number in range(partitions(kafka, topic))]
-        found = consumer.committed(wanted, timeout=WAIT) if wanted else []
-        return any(max(at.offset, 0) < ends(consumer, topic, at.partition)[0] for at in found)
+    with contextlib.closing(kafka.consumer(group_id=group)) as consumer:
+        found = committed(consumer, [(topic, number) for number in range(partitions(kafka, topic))])
+        return any(max(offset, 0) < ends(consumer, *place)[0] for place, offset in found.items())
 
 
 def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) -> int:
@@ -67,7 +66,7 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
     if start == LATEST:
         return high
     if start == COMMITTED:
-        offset = int(consumer.committed([TopicPartition(topic, number)], timeout=30)[0].offset)
+        offset = committed(consumer, [(topic, number)])[topic, number]
         if 0 <= offset < low and not gaps:
             raise KafkaProblem(
                 f"{topic}, partition {number}: records from {offset} to {low - 1} are gone and were not read; give the "
@@ -233,10 +232,8 @@ def _are_done(parts: tuple[Part, ...], group: str) -> bool:
     done, looked = _looked.get(parts, (False, 0.0))
     if done or time.monotonic() - looked < _LOOK:
         return done
-    wanted = [TopicPartition(part.topic, part.partition) for part in parts]
-    with kafka_errors(), _committing:
-        consumer = _committer(parts[0].kafka, group)
-        found = {(at.topic, at.partition): at.offset for at in consumer.committed(wanted, timeout=WAIT)}
+    with _committing:
+        found = committed(_committer(parts[0].kafka, group), [(part.topic, part.partition) for part in parts])
     done = all(found[part.topic, part.partition] >= part.stop for part in parts)
     _looked[parts] = done, time.monotonic()
     return done

@@ -84,16 +84,15 @@ def ensure(kafka: Kafka, wanted: Mapping[str, Wanted], replicas: int = -1) -> li
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process made it meanwhile
                 raise KafkaProblem(f"the topic {name} cannot be made: {error.args[0].str()}") from error
     _check(kafka, {name: each for name, each in wanted.items() if name in there}, there)
-    _wait(admin, missing)
+    _wait(kafka, admin, missing)
     return sorted(missing)
 
 
-def _wait(admin: AdminClient, names: Iterable[str]) -> None:
+def _wait(kafka: Kafka, admin: AdminClient, names: Iterable[str]) -> None:
     """A broker knows of a topic a moment after it was made."""
     until, left = time.monotonic() + WAIT, set(names)
     while left and time.monotonic() < until:
-        with kafka_errors():
-            left -= admin.list_topics(timeout=WAIT).topics.keys()
+        left -= topics_of(kafka, admin).keys()
         if left:
             time.sleep(0.05)
 
