@@ -28,6 +28,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.streaming.clients import Part, client_of
 from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, committed, ends, partitions
+from transforms.logic.folded import Folded
 
 MANY = 1 << 16  # clients: as many as there are partitions
 EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
@@ -106,13 +107,13 @@ class KafkaSource(UnboundedSource):  # type: ignore[misc]
 
 
 class KafkaMark(CheckpointMark):  # type: ignore[misc]
-    """The next offset of each part."""
+    """The next offset of each part. `ended`: when its bundle did, by this process's clock; 0.0: it is of another."""
 
-    def __init__(self, parts: tuple[Part, ...], group: str) -> None:
-        self.parts, self.group = parts, group  # their `start` is the next offset
+    def __init__(self, parts: tuple[Part, ...], group: str, ended: float = 0.0) -> None:
+        self.parts, self.group, self.ended = parts, group, ended  # the parts' `start` is the next offset
 
     def finalize_checkpoint(self) -> None:
-        _commit(self.parts, self.group)
+        _final(self)
 
 
 class _MarkCoder(Coder):  # type: ignore[misc]
@@ -181,7 +182,7 @@ class KafkaReader(UnboundedReader):  # type: ignore[misc]
     def get_checkpoint_mark(self) -> KafkaMark:
         self._given = False
         parts = (Part(p.kafka, p.topic, p.partition, self._next[p.topic, p.partition], p.stop) for p in self._parts)
-        return KafkaMark(tuple(parts), self._group)
+        return KafkaMark(tuple(parts), self._group, time.monotonic())
 
     def close(self) -> None:
         """Its client stays, for the next reader of the same parts."""
@@ -192,18 +193,23 @@ _committing = threading.Lock()
 
 
 _TOGETHER = 1.0  # seconds that offsets wait for others: there are new ones with every bundle
+_folded: dict[tuple[Any, ...], Folded] = {}  # by the parts of a reader
 _waiting: dict[tuple[Kafka, str], dict[tuple[str, int], int]] = {}  # by group; by topic and partition
 
 
-def _commit(parts: Sequence[Part], group: str) -> None:
-    """Commit the offsets of these parts in a moment."""
+def _final(mark: KafkaMark) -> None:
+    """The engine says so of the mark's bundle: commit in a moment what is sure to be folded now."""
+    places = {(part.topic, part.partition): part.start for part in mark.parts}
+    kafka = mark.parts[0].kafka
     with _committing:
-        if not _waiting:
+        reader = _folded.setdefault((kafka, mark.group, *places), Folded())
+        sure = reader.final(places, mark.ended, time.monotonic())
+        if sure and not _waiting:
             timer = threading.Timer(_TOGETHER, _commit_all)
             timer.daemon = True
             timer.start()
-        for part in parts:
-            _waiting.setdefault((part.kafka, group), {})[part.topic, part.partition] = part.start
+        if sure:
+            _waiting.setdefault((kafka, mark.group), {}).update(sure)
 
 
 def _commit_all() -> None:

@@ -1,5 +1,6 @@
-"""Offsets are committed together, in one request a second for each group: there are new ones with every bundle."""
+"""Offsets are committed when what was read is folded for good, together, in one request a second for each group."""
 
+import time
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 
 from pipeline.streaming import source
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.source import Part
+from pipeline.streaming.source import KafkaMark, KafkaSource, Part
 from tests.pipeline.serving import until
 
 LOG = Kafka("localhost:9092", "shop")
@@ -32,20 +33,50 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> Committed:
     committer: Any = Committer
     monkeypatch.setattr(source, "_committer", lambda kafka, group: committer(group))
     monkeypatch.setattr(source, "_TOGETHER", 0.05)
+    monkeypatch.setattr(source, "_folded", {})
     return made
 
 
-def test_the_last_offset_of_each_partition_is_committed(committed: Committed) -> None:
-    source._commit(PARTS, "job")
-    source._commit([replace(PARTS[1], start=11)], "job")
+def bundle(parts: list[Part], group: str = "job") -> None:
+    """One ends, and the engine says that it is final."""
+    KafkaMark(tuple(parts), group, time.monotonic()).finalize_checkpoint()
+
+
+def test_what_a_bundle_has_read_is_committed_when_a_later_one_is_final_too(committed: Committed) -> None:
+    bundle(PARTS)
+    time.sleep(0.1)
+    assert not committed
+    further = [PARTS[0], replace(PARTS[1], start=11), PARTS[2]]
+    bundle(further)
     until(lambda: committed)
-    assert [("job", [(0, 10), (1, 11), (2, 10)])] == committed
+    bundle(further)
+    until(lambda: len(committed) == 2)
+    assert [("job", [(0, 10), (1, 10), (2, 10)]), ("job", [(0, 10), (1, 11), (2, 10)])] == committed
+
+
+def test_readers_are_committed_together(committed: Committed) -> None:
+    for _ in range(2):
+        bundle(PARTS[:2])
+        bundle([replace(PARTS[2], start=12)])
+    until(lambda: committed)
+    assert [("job", [(0, 10), (1, 10), (2, 12)])] == committed
 
 
 def test_groups_have_offsets_of_their_own_and_one_that_fails_does_not_hold_up_another(committed: Committed) -> None:
-    for group in ("refused", "job", "job.once"):
-        source._commit(PARTS[:1], group)
+    for _ in range(2):
+        for group in ("refused", "job", "job.once"):
+            bundle(PARTS[:1], group)
     until(lambda: len(committed) == 2)
-    source._commit(PARTS[1:2], "job")
+    for _ in range(2):
+        bundle(PARTS[1:2])
     until(lambda: len(committed) == 3)
     assert [("job", [(0, 10)]), ("job.once", [(0, 10)]), ("job", [(1, 10)])] == committed
+
+
+def test_a_mark_of_another_process_makes_nothing_sure(committed: Committed) -> None:
+    bundle(PARTS)
+    for _ in range(2):
+        coder = KafkaSource(PARTS, "job").get_checkpoint_mark_coder()
+        coder.decode(coder.encode(KafkaMark(tuple(PARTS), "job", time.monotonic()))).finalize_checkpoint()
+    time.sleep(0.1)
+    assert not committed

@@ -1,0 +1,83 @@
+"""What may be committed, on engines of which each step is counted."""
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transforms.logic.folded import Folded
+
+PLACE = ("profiles", 0)
+
+
+class Flink:
+    """One reader. A checkpoint has what was read before its barrier; the word that it is complete comes later.
+
+    That word is about all bundles that have ended by then, and reaches the reader in any order, and late.
+    """
+
+    def __init__(self, chance: Random) -> None:
+        self._chance, self._folded = chance, Folded()
+        self.now = self.read = self.committed = 0
+        self._barrier: int | None = None
+        self.checkpoint = 0  # how far the last that is complete has read
+        self._ended: list[tuple[int, int]] = []  # bundles that are not final: where, and when
+        self._words: list[tuple[int, int]] = []
+
+    def step(self, name: str) -> None:
+        self.now += 1
+        if name == "read":
+            self.read += self._chance.randint(0, 9)
+            self._ended.append((self.read, self.now))
+        elif name == "barrier" and self._barrier is None:
+            self._barrier = self.read
+        elif name == "complete" and self._barrier is not None:
+            self.checkpoint, self._barrier = self._barrier, None
+            self._words += self._ended
+            self._ended = []
+        elif name == "word" and self._words:
+            place, ended = self._words.pop(self._chance.randrange(len(self._words)))
+            found = self._folded.final({PLACE: place}, ended, self.now)
+            self.committed = found.get(PLACE, self.committed)
+        elif name == "fault":
+            self.read, self._barrier, self._ended, self._words = self.checkpoint, None, [], []
+
+
+STEPS = ("read", "read", "barrier", "complete", "word", "word", "word", "fault")
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(STEPS), max_size=200), st.randoms(use_true_random=False))
+def test_no_offset_is_committed_that_the_last_checkpoint_does_not_have(steps: list[str], chance: Random) -> None:
+    engine = Flink(chance)
+    for step in steps:
+        engine.step(step)
+        assert engine.committed <= engine.checkpoint
+
+
+@settings(max_examples=100)
+@given(st.lists(st.sampled_from(STEPS), max_size=100), st.randoms(use_true_random=False))
+def test_all_that_was_read_is_committed_two_checkpoints_later(steps: list[str], chance: Random) -> None:
+    engine = Flink(chance)
+    for step in [*steps, "read"]:
+        engine.step(step)
+    read = engine.read
+    for _ in range(3):  # a checkpoint that began before may not have it
+        for step in ("complete", *["word"] * 400, "read", "barrier"):
+            engine.step(step)
+    assert engine.committed >= read
+
+
+def test_an_engine_that_is_always_a_bundle_behind_with_its_word_holds_nothing_up() -> None:
+    folded, committed = Folded(), [0]
+    for number in range(1, 50):  # the bundle before this one is final when this one has ended
+        found = folded.final({PLACE: number}, ended=number, now=number + 1.5)
+        committed.append(found.get(PLACE, committed[-1]))
+    assert 46 <= committed[-1] < 49
+
+
+def test_what_was_read_before_a_fault_is_not_committed_before_it_is_read_again() -> None:
+    folded = Folded()
+    assert not folded.final({PLACE: 9}, ended=1, now=2)  # behind the checkpoint from which the job begins anew
+    assert not folded.final({PLACE: 3}, ended=3, now=4)
+    assert {PLACE: 3} == folded.final({PLACE: 3}, ended=5, now=6)
