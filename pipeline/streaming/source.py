@@ -10,6 +10,7 @@ checkpoint begins at the same places.
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.streaming.clients import Part, client_of
+from pipeline.streaming.growing import Growing
 from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, committed, ends, partitions
 from transforms.logic.folded import Folded
 
@@ -85,6 +87,8 @@ class KafkaSource(UnboundedSource):  # type: ignore[misc]
 
     Some wait until others are read up to an end, and the engine has these for good.
     """
+
+    growing: Growing | None = None  # a job that goes on from a savepoint may have sources that were made without it
 
     def __init__(self, parts: Sequence[Part], group: str, first: Sequence[Part] = (), of: str = "") -> None:
         """`group`: in whose name offsets are committed, of what the engine will not ask for again.
@@ -152,7 +156,7 @@ class KafkaReader(UnboundedReader):  # type: ignore[misc]
 
     def __init__(self, source: KafkaSource, mark: KafkaMark | None) -> None:
         self._parts = mark.parts if mark else source.parts
-        self._group, self._first, self._of = source.group, source.first, source.of
+        self._group, self._first, self._of, self._growing = source.group, source.first, source.of, source.growing
         self._next = {(part.topic, part.partition): part.start for part in self._parts}
         self._client = client_of(self._parts)
         self._current: Record | None = None
@@ -181,8 +185,19 @@ class KafkaReader(UnboundedReader):  # type: ignore[misc]
 
     def get_checkpoint_mark(self) -> KafkaMark:
         self._given = False
+        self._grow()
         parts = (Part(p.kafka, p.topic, p.partition, self._next[p.topic, p.partition], p.stop) for p in self._parts)
         return KafkaMark(tuple(parts), self._group, time.monotonic())
+
+    def _grow(self) -> None:
+        if self._growing is None or self._first:
+            return
+        with _committing:
+            found = self._growing.parts(self._next, _committer(self._parts[0].kafka, self._group))
+        if found:
+            self._parts += tuple(found)
+            self._next |= {(part.topic, part.partition): part.start for part in found}
+            self._client = client_of(self._parts)
 
     def close(self) -> None:
         """Its client stays, for the next reader of the same parts."""
@@ -261,7 +276,18 @@ def sources(parts: Sequence[Part], group: str, history: Sequence[Part] = (), cli
         first, of = waiting, group
     else:
         others += endless
-    return made + [KafkaSource(each, group, first, of) for each in _by_client(others, clients)]
+    return made + _grown([KafkaSource(each, group, first, of) for each in _by_client(others, clients)])
+
+
+def _grown(made: list[KafkaSource]) -> list[KafkaSource]:
+    """Each looks after new partitions of the topics that these read on the same brokers."""
+    for servers in {source.parts[0].kafka.servers for source in made}:
+        readers = [source for source in made if source.parts[0].kafka.servers == servers]
+        counts = Counter((part.kafka, part.topic) for source in readers for part in source.parts)
+        topics = tuple((*topic, count) for topic, count in counts.items())
+        for number, source in enumerate(readers):
+            source.growing = Growing(topics, number, len(readers))
+    return made
 
 
 def _by_client(parts: Sequence[Part], clients: int) -> list[list[Part]]:

@@ -1,6 +1,7 @@
 """`profilecast run --streaming`: publishes the workspace, and gives the graph to an engine."""
 
 import logging
+from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,14 +13,18 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 
 from pipeline.streaming import history, versions
 from pipeline.streaming.graph import build
-from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions
+from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions, write_all
 from pipeline.streaming.moving_in import Origin, beginning
+from pipeline.streaming.notes import note, read_notes
 from pipeline.streaming.publishing import PARTITIONS, publish
 from pipeline.streaming.source import COMMITTED, EARLIEST, MANY, Part, are_gone, parts_of
 from pipeline.streaming.topics import ensure, history_topic
 
 _YEARS = 10 * 365 * 86_400  # seconds that a job may take: Beam gives one a minute, where nothing is said
 _IGNORES = "flink_submit_uber_jar"  # with it, Beam does not tell Flink where the state is
+_READS = ("job", "events")  # the note of which topics and subscriptions a job reads
+_WORKERS = ArgumentParser(add_help=False, allow_abbrev=False)
+_WORKERS.add_argument("--parallelism", default="")
 _RESUMES = ("savepoint_path", "update", "transform_name_mapping")  # options by which a job has its state
 
 
@@ -53,8 +58,8 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     files = history.look(options.files, options.beam_arguments, say)
     pipeline = make_streaming_pipeline(options.runner, options.beam_arguments)
     dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
-    if files and not dry:
-        _refuse_unread(options)
+    if not dry:
+        _refuse_unread(options, bool(files))
     version = None if dry else _published(options, say)
     imports = [] if dry and options.origin else _state_parts(options)
     job = f"{log.name}.job"
@@ -64,6 +69,8 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     past = _history(options, files, version, say) if version else []
     clients = clients_of(options.runner, options.beam_arguments)
     build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients)
+    if not dry and not has_its_state(options.beam_arguments):
+        write_all(log.producer(), [note(log, *_READS, _events(options))])
     say("submitting", version=version.number if version else 0, partitions=len(parts), runner=options.runner)
     return pipeline.run()
 
@@ -80,8 +87,8 @@ def clients_of(runner: str, arguments: list[str]) -> int:
     """
     if runner == "PrismRunner":
         return 1
-    found = [each.partition("=")[2] for each in arguments if each.startswith("--parallelism=")]
-    workers = int(found[-1]) if found and found[-1].isdecimal() else 0
+    found = _WORKERS.parse_known_args(arguments)[0].parallelism
+    workers = int(found) if found.isdecimal() else 0
     return workers * 3 if workers > 1 else workers or MANY
 
 
@@ -98,9 +105,22 @@ def _refuse_loss(arguments: list[str]) -> None:
         )
 
 
-def _refuse_unread(options: StreamOptions) -> None:
-    """A job that goes on from its state reads what it read before: the history only where it did that."""
-    if has_its_state(options.beam_arguments) and not partitions(options.log, options.log.topic("history")):
+def _events(options: StreamOptions) -> list[str]:
+    return sorted([*(events.name for events in options.events), *options.subscriptions])
+
+
+def _refuse_unread(options: StreamOptions, files: bool) -> None:
+    """A job that goes on from its state reads what it read before: these topics, and the history where it did that."""
+    if not has_its_state(options.beam_arguments):
+        return
+    kind, key = _READS
+    before, now = read_notes(options.log, kind).get(key), _events(options)
+    if before not in (None, now):
+        raise KafkaProblem(
+            f"the job that this one goes on from reads {', '.join(before)}, and so would this one, whatever --events "
+            f"says ({', '.join(now)}); give what it reads, or begin with --bootstrap to read something else"
+        )
+    if files and not partitions(options.log, options.log.topic("history")):
         raise KafkaProblem(
             "the job that this one goes on from was begun by a version of profilecast that read no files, and would "
             "never read them; begin with --bootstrap, or write their events into a topic of events"

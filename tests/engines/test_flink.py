@@ -10,7 +10,7 @@ import requests
 
 from scripts.engines.flink import Cluster, TaskManager, cluster, task_managers
 from tests.engines.world import World, now, people, until
-from tests.pipeline.running import score, write_events
+from tests.pipeline.running import profile, score, write_events
 
 CHANGES = 40
 
@@ -114,3 +114,17 @@ def stop_with_savepoint(flink: Cluster, running: str) -> str:
         return place
 
     return str(until(done))
+
+
+def test_a_job_that_is_cancelled_at_work_leaves_out_nobody_when_another_takes_its_state_over(
+    job: World, flink: Cluster
+) -> None:
+    """What it had read and not folded is read again: offsets are committed of what is folded."""
+    heard = job.quiet()
+    job.write(
+        each for number in range(1_000, 4_000) for each in (profile(f"u{number}", now()), score(f"u{number}", now(), 1))
+    )
+    until(lambda: len(job.arrived) > heard + 500, job.difference)
+    until(flink.cancel, lambda: "a job does not end")
+    job.job([*flink.beam, "--parallelism=2"], "--bootstrap")
+    job.settle()

@@ -71,4 +71,11 @@ def test_files_are_told_before_topics_and_never_again(world: World, tmp_path: Pa
     for path in (first, second, tmp_path / "c.jsonl"):
         assert f"{path}: it was taken before" in again.text()
     assert f"{third}: events=1 dead_letters=0" in again.text()
+
+    other = world.start(
+        "run", "--streaming", "--workspace", world.workspace, "--events", world._at("other"), "--log",
+        world._at(world.log), *PRISM, "--savepoint_path=s3://bucket/savepoint",
+    )  # fmt: skip
+    assert other.wait() == 3
+    assert f"reads {world.events}, and so would this one, whatever --events says (other)" in other.text()
     assert [(str(first), 121)] == letters(log)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from apache_beam.io.unbounded_source import UnboundedReader
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from pipeline.disk import SenderError
-from pipeline.streaming import ticks, versions
+from pipeline.streaming import growing, ticks, versions
 from pipeline.streaming.kafka import (
     Kafka,
     KafkaProblem,
@@ -24,7 +25,7 @@ from pipeline.streaming.kafka import (
 )
 from pipeline.streaming.log import SESSION, Writer, read_kept
 from pipeline.streaming.places import Places
-from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of
+from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of, sources
 from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
 from pipeline.streaming.versions import Publication, Version, write
 from schemas.registry import Registry, encode_registry
@@ -216,6 +217,37 @@ def test_ticks_have_their_turn_while_there_is_always_something_else(
     parts = [each for kind in ("facts", "ticks") for each in parts_of(log, log.topic(kind), EARLIEST, "test")]
     found = values(KafkaSource(parts, "test").create_reader(None, None), 18_000, began=False)
     assert 50 == sum(found)
+
+
+def test_partitions_that_a_topic_gets_are_read_each_by_one_reader(log: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing, "_LOOK", 0.0)
+    topic, read = log.topic("facts"), list[int]()
+    made = sources(parts_of(log, topic, EARLIEST, "test"), "test")
+    readers = [source.create_reader(None, None) for source in made]
+    assert not any(reader.start() for reader in readers)
+    marks = [reader.get_checkpoint_mark() for reader in readers]
+    admin = log.admin()
+    for future in admin.create_partitions([NewPartitions(topic, 5)]).values():
+        future.result(30)
+    until(lambda: partitions(log, topic) == 5)
+    producer = log.producer()
+    for number in range(5):
+        producer.produce(topic, b"%d" % number, b"key", partition=number)
+    assert not producer.flush(30)
+
+    def all_is_read() -> bool:
+        for reader in readers:
+            while reader.advance():
+                read.append(int(reader.get_current()[2]))
+        marks[:] = [reader.get_checkpoint_mark() for reader in readers]
+        return len(read) >= 5
+
+    until(all_is_read, lambda: f"{read}")
+    assert [0, 1, 2, 3, 4] == sorted(read)
+    assert [{0, 2, 4}, {1, 3}] == [{part.partition for part in mark.parts} for mark in marks]
+    producer.produce(topic, b"9", b"key", partition=4)
+    assert not producer.flush(30)
+    assert [9] == values(made[0].create_reader(None, marks[0]), 1, began=False)
 
 
 def ends_of(log: Kafka, part: Part) -> int:

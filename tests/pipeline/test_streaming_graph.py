@@ -119,6 +119,7 @@ def test_there_are_not_many_more_clients_than_workers() -> None:
     assert [[0, 2] * 3, [1] * 3] == [[part.partition for part in source.parts] for source in made]
     assert 1 == clients_of("PrismRunner", [])
     assert [1, 12] == [clients_of("PortableRunner", [f"--parallelism={number}"]) for number in (1, 4)]
+    assert 12 == clients_of("PortableRunner", ["--job_name", "x", "--parallelism", "4"])
     assert {MANY} == {clients_of("PortableRunner", each) for each in ([], ["--parallelism=-1"])}
 
 
