@@ -22,3 +22,10 @@ def test_each_profile_account_and_part_has_one_cell_of_one_step() -> None:
 def test_no_step_of_ours_is_named_after_a_class_or_a_line_of_code() -> None:
     ours = [name for name in names() if not name.startswith("Read/")]  # what is inside of it is Beam's
     assert [] == [name for name in ours if "(" in name or "<" in name]
+
+
+def test_nothing_comes_behind_a_fold_but_another_fold() -> None:
+    """What is told of a profile is written in its order, and engines keep none from one step to the next."""
+    assert "FoldProfiles/Fold/Fold  state: profile" == names()[-1]
+    behind = names()[names().index("FoldAccounts/Heads/Heads  state: account") + 1 :]
+    assert {"FoldAccounts", "FoldProfiles", "AboutProfiles"} == {name.split("/")[0] for name in behind}

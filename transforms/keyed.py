@@ -74,6 +74,24 @@ class Plans(Protocol):
         """Of the newest plan."""
 
 
+class Outlet:
+    """Takes what a fold gives, where it is folded. This one takes nothing, so all of it goes to the next steps.
+
+    Between two steps an engine may change the order, or do half of a bundle. An outlet that takes something has it in
+    the order in which it was folded, and all of it before the bundle is done.
+    """
+
+    def begin(self) -> None:
+        """A bundle begins."""
+
+    def take(self, kind: str, value: Any) -> bool:
+        """Whether it takes this. `kind`: calls, states, dead_letters or left, see `FoldProfiles`."""
+        return False
+
+    def end(self) -> None:
+        """The bundle ends when this returns, and begins anew if it raises."""
+
+
 class FoldProfiles(beam.PTransform):
     """Facts about profiles → calls, states, dead letters, and what goes back to accounts.
 
@@ -83,9 +101,9 @@ class FoldProfiles(beam.PTransform):
     left          facts for `FoldAccounts`; and probes, as they came
     """
 
-    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time, outlet: Outlet | None = None) -> None:
         super().__init__()
-        self._fn = _FoldProfileFn(plans, clock)
+        self._fn = _FoldProfileFn(outlet or Outlet(), plans, clock)
 
     def expand(self, facts: beam.PCollection) -> Any:
         together = beam.ParDo(_TogetherFn()).with_output_types(Keyed)
@@ -101,16 +119,17 @@ class FoldAccounts(beam.PTransform):
     An account's head has a cell, and each part of its members.
     """
 
-    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, plans: Plans, clock: Callable[[], float] = time.time, outlet: Outlet | None = None) -> None:
         super().__init__()
-        self._fn = _FoldAccountFn(plans, clock)
+        self._outlet = outlet or Outlet()
+        self._fn = _FoldAccountFn(self._outlet, plans, clock)
 
     def expand(self, facts: beam.PCollection) -> Any:
         folding = beam.ParDo(self._fn).with_output_types(tuple[str, str, bytes])
         folding.label = "Heads"
         heads = facts | folding.with_outputs("parts", "states", "dead_letters", main="calls")
         typed = heads.parts | "TypedParts" >> as_keyed()
-        parting = beam.ParDo(_FoldPartFn()).with_output_types(Keyed)
+        parting = beam.ParDo(_FoldPartFn(self._outlet)).with_output_types(Keyed)
         parting.label = "Parts"
         parts = typed | parting.with_outputs("states", main="members")
         states = (heads.states, parts.states) | "States" >> beam.Flatten()
@@ -171,12 +190,35 @@ class _Cell:
         return state != self.state
 
 
-class _FoldFn(CountingFn):
+class _OutletFn(CountingFn):
+    """A fold with an outlet."""
+
+    MAIN = "calls"  # the kind of what goes into the main output
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+
+    def start_bundle(self) -> None:
+        self._outlet.begin()
+
+    def finish_bundle(self) -> None:
+        self._outlet.end()
+
+    def _give(self, outputs: Iterator[Any]) -> Iterator[Any]:
+        """Those that the outlet does not take."""
+        for output in outputs:
+            tagged = isinstance(output, _output)
+            if not self._outlet.take(*((output.tag, output.value) if tagged else (self.MAIN, output))):
+                yield output
+
+
+class _FoldFn(_OutletFn):
     """What folding profiles and folding accounts have in common: reading facts, and telling calls."""
 
     COUNTS = ("facts", "calls", "states", "dead_letters")
 
-    def __init__(self, plans: Plans, clock: Callable[[], float]) -> None:
+    def __init__(self, outlet: Outlet, plans: Plans, clock: Callable[[], float]) -> None:
+        super().__init__(outlet)
         self._plans, self._clock = plans, clock
 
     def setup(self) -> None:
@@ -259,6 +301,9 @@ class _FoldProfileFn(_FoldFn):
     CELL = ReadModifyWriteStateSpec("profile", BytesCoder())
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
+        return self._give(self._fold(element, cell))
+
+    def _fold(self, element: Keyed, cell: Any) -> Iterator[Any]:
         about = _unpacked_all(element[1])
         if isinstance(about[0].fact, ProbeFact):  # it has a key of its own
             yield _output("left", (about[0].fact.key, _packed(about[0])))
@@ -304,6 +349,9 @@ class _FoldAccountFn(_FoldFn):
     CELL = ReadModifyWriteStateSpec("account", BytesCoder())
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
+        return self._give(self._fold(element, cell))
+
+    def _fold(self, element: Keyed, cell: Any) -> Iterator[Any]:
         about = _unpacked(element[1])
         subject, fact = about.subject, about.fact
         account = account_of(subject)
@@ -336,11 +384,15 @@ def _to_part(account: str, part: int, news: PartNews) -> Any:
     return _output("parts", (key_of(part_key(account, part)), _packed((part_key(account, part), news, b""))))
 
 
-class _FoldPartFn(CountingFn):
+class _FoldPartFn(_OutletFn):
     COUNTS = ("facts", "states", "members")
+    MAIN = "members"
     CELL = ReadModifyWriteStateSpec("part", BytesCoder())
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
+        return self._give(self._fold(element, cell))
+
+    def _fold(self, element: Keyed, cell: Any) -> Iterator[Any]:
         self.count("facts")
         subject, news, snapshot = _part_news(element[1])
         known = cell.read() or b""

@@ -1,28 +1,28 @@
 """The graph of a streaming job. It knows no connection: they come and go with versions of the workspace.
 
 history ─┐
-events  ─┤                  ┌─ FoldAccounts ─┐               ┌─ calls        ─┐
-facts   ─┼─ Read ─ Address ─┤                ├ FoldProfiles ─┼─ states        ─┼─ Write ─ topics of the log
-ticks   ─┘                  └────────────────┘               └─ dead letters  ─┘   (left: back as facts)
+events  ─┤                  ┌─ FoldAccounts ─┐
+facts   ─┼─ Read ─ Address ─┤                ├ FoldProfiles
+ticks   ─┘                  └────────────────┘
+
+What the folds give, they write themselves: see `writing`.
 
 Names of steps are names of state: `docs/streaming_steps.txt` has them, and a test fails when one changes.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
 import msgspec
-from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.streaming import ticks, versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
+from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.pubsub import ReadSubscriptions
 from pipeline.streaming.source import MANY, Part, ReadTopics
-from schemas.dead_letters import DeadLetter, mask
+from pipeline.streaming.writing import Writer
 from schemas.facts import Addressed, EventFact, ProbeFact, SnapshotFact
 from schemas.state import of_account
 from transforms.counting import CountingFn
@@ -32,7 +32,7 @@ from transforms.logic.plan import Plan
 from transforms.logic.portion import known_of
 from transforms.logic.segment import events_of
 
-Row = tuple[str, bytes, bytes]  # topic, key, value; b"": none
+Row = tuple[str, bytes, bytes]  # topic, key, value
 
 
 def build(
@@ -57,22 +57,9 @@ def build(
     address.label = "Address"
     facts = records | address.with_outputs("accounts", main="profiles")
     about_accounts = facts.accounts | "AboutAccounts" >> as_keyed()
-    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log))
+    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log), outlet=Writer(log, masked))
     about_profiles = (facts.profiles, accounts["members"]) | "AboutProfiles" >> beam.Flatten()
-    profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log))
-    rows = [
-        (accounts["calls"], profiles.calls) | "Calls" >> beam.Flatten() | "CallRows" >> _rows(_CallRow(log)),
-        (accounts["states"], profiles.states) | "States" >> beam.Flatten() | "StateRows" >> _rows(_StateRow(log)),
-        (accounts["dead_letters"], profiles.dead_letters)
-        | "DeadLetters" >> beam.Flatten()
-        | "DeadRows" >> _rows(_DeadRow(log, masked)),
-        profiles.left | "LeftRows" >> _rows(_LeftRow(log)),
-    ]
-    rows | "Rows" >> beam.Flatten() | "Write" >> beam.ParDo(WriteFn(log))
-
-
-def _rows(of: Callable[[Any], Row]) -> beam.PTransform:
-    return beam.Map(of).with_output_types(Row)
+    about_profiles | "FoldProfiles" >> FoldProfiles(Published(log), outlet=Writer(log, masked))
 
 
 class Published:
@@ -163,105 +150,3 @@ def _about(value: bytes) -> Addressed | None:
         return _fact(value)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-class _CallRow:
-    def __init__(self, log: Kafka) -> None:
-        self._log = log
-
-    def __call__(self, made: tuple[str, str, bytes]) -> Row:
-        connection, subject, call = made
-        name = versions.following(self._log).name_in_topics(connection)
-        return self._log.topic("calls", name), subject.encode(), call
-
-
-class _StateRow:
-    def __init__(self, log: Kafka) -> None:
-        self._topic = log.topic("state")
-
-    def __call__(self, known: tuple[str, bytes]) -> Row:
-        name, state = known
-        return self._topic, name.encode(), state
-
-
-class _DeadRow:
-    def __init__(self, log: Kafka, masked: bool) -> None:
-        self._topic, self._masked = log.topic("dead"), masked
-
-    def __call__(self, letter: DeadLetter) -> Row:
-        return self._topic, b"", msgspec.json.encode(mask(letter) if self._masked else letter)
-
-
-class _LeftRow:
-    """What a profile says to its account comes back as a fact: a graph has no circles."""
-
-    def __init__(self, log: Kafka) -> None:
-        self._topic = log.topic("facts")
-
-    def __call__(self, fact: Keyed) -> Row:
-        return self._topic, *fact
-
-
-_PATIENCE = 120.0  # seconds until what was written is on the broker: one that is restarted is waited for
-_producers: dict[Kafka, Producer] = {}
-_making = threading.Lock()
-
-
-def _producer(log: Kafka) -> Producer:
-    """This process's producer: connections to brokers cost more than records."""
-    with _making:
-        if log not in _producers:
-            _producers[log] = log.producer()
-        return _producers[log]
-
-
-class WriteFn(CountingFn):
-    """Writes records. All of a bundle is on the broker before the engine takes it for done.
-
-    States come last: one that says that a call was asked is never there without that call, wherever the job dies.
-    """
-
-    COUNTS = ("records", "bytes")
-
-    def __init__(self, log: Kafka) -> None:
-        self._log = log
-
-    def start_bundle(self) -> None:
-        self._failed: list[str] = []
-        self._open = 0
-        self._states: list[Row] = []
-
-    def process(self, record: Row) -> None:
-        topic, key, value = record
-        self.count("records")
-        self.count("bytes", len(key) + len(value))
-        if topic == self._log.topic("state"):
-            self._states.append(record)
-        else:
-            self._write(record)
-
-    def _write(self, record: Row) -> None:
-        topic, key, value = record
-        self._open += 1
-        with kafka_errors():
-            produce(_producer(self._log), topic, key or None, value or None, self._done)
-
-    def _done(self, error: KafkaError | None, _: Message) -> None:
-        self._open -= 1
-        if error is not None:
-            self._failed.append(error.str())
-
-    def finish_bundle(self) -> None:
-        self._wait()
-        for record in self._states:
-            self._write(record)
-        self._wait()
-
-    def _wait(self) -> None:
-        """Until what was written is on the broker."""
-        producer, until = _producer(self._log), time.monotonic() + _PATIENCE
-        while self._open and time.monotonic() < until:  # others use the producer too: `flush` would wait for theirs
-            producer.poll(0.05)
-        if self._failed or self._open:
-            _producers.pop(self._log, None)  # it may have had a fault for good
-            raise KafkaProblem(f"Kafka: {self._failed[0] if self._failed else 'records were not taken in time'}")

@@ -9,12 +9,13 @@ import pytest
 from msgspec import msgpack
 
 from pipeline.cli import main
-from pipeline.streaming import graph
-from pipeline.streaming.graph import WriteFn, _AddressFn, build
+from pipeline.streaming import graph, versions, writing
+from pipeline.streaming.graph import _AddressFn, build
 from pipeline.streaming.kafka import Kafka, WrongAddress
 from pipeline.streaming.pubsub import subscription
 from pipeline.streaming.source import MANY, Part, sources
 from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
+from pipeline.streaming.writing import Writer
 from schemas.facts import Addressed, EventFact, TickFact
 from scripts.engines import PLACE
 from scripts.engines.kafka import broker
@@ -227,12 +228,13 @@ class Acknowledging:
 def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that dies in between would leave somebody who counts as asked, and whom no sender tells."""
     producer = Acknowledging()
-    monkeypatch.setattr(graph, "_producer", lambda log: producer)
-    write = WriteFn(LOG)
-    write.setup()
-    write.start_bundle()
+    monkeypatch.setattr(writing, "_producer", lambda log: producer)
+    monkeypatch.setattr(versions.Reading, "name_in_topics", lambda _, name: name)
+    writer = Writer(LOG)
+    writer.begin()
+    state, call, left = ("states", ("u1", b"1")), ("calls", ("hook", "u1", b"1")), ("left", (b"u1", b"1"))
+    assert all(writer.take(*each) for each in (state, call, state, left, call))
+    assert not writer.take("members", (b"u1", b"1"))
+    writer.end()
     calls, states, facts = LOG.topic("calls", "hook"), LOG.topic("state"), LOG.topic("facts")
-    for topic in (states, calls, states, facts, calls):
-        write.process((topic, b"u1", b"1"))
-    write.finish_bundle()
     assert [calls, facts, calls, states, states] == producer.there

@@ -18,7 +18,7 @@ from tests.transforms.beam_job import Always
 from tests.transforms.logic.job import at, hour
 from tests.transforms.logic.transcripts import event_of, workspace_of
 from tests.transforms.logic.vendors import vendors_of
-from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, addressed
+from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, Outlet, addressed
 from transforms.logic.detect import micros
 from transforms.logic.plan import Plan, make_plan
 from transforms.logic.registry import enter
@@ -94,3 +94,34 @@ def test_what_is_no_event_about_an_account_is_a_dead_letter(tmp_path: Path) -> N
         letters = (facts | FoldAccounts(Always(plan())))["dead_letters"]
         letters | beam.Map(lambda letter: path.write_text(letter.reason))
     assert "missing_field" == path.read_text()
+
+
+_took: list[tuple[str, Any]] = []
+
+
+class Takes(Outlet):
+    """Everything, in its bundle."""
+
+    def begin(self) -> None:
+        _took.append(("begin", None))
+
+    def take(self, kind: str, value: Any) -> bool:
+        _took.append((kind, value))
+        return kind != "members"
+
+    def end(self) -> None:
+        _took.append(("end", None))
+
+
+def test_an_outlet_has_what_was_folded_in_its_order_within_the_bundle(tmp_path: Path) -> None:
+    _took.clear()
+    facts = [about_acme(at=1, joins="ana"), about_acme(at=2, at_risk=True), about_acme(at=3, at_risk=False)]
+    heard = told(FoldAccounts(Always(plan()), outlet=Takes()), "members", facts, tmp_path / "members")
+    assert ["ana"] * 3 == [who for who, _ in heard]
+    kinds = [kind for kind, _ in _took]
+    assert {"begin", "states", "members", "end"} == set(kinds)
+    depth = [kinds[: place + 1].count("begin") - kinds[: place + 1].count("end") for place in range(len(kinds))]
+    assert all(depth[place] > 0 for place, kind in enumerate(kinds) if kind in ("states", "members"))
+    heads = [value for kind, value in _took if kind == "states" and value[0] == ACME]
+    assert 3 == len({state for _, state in heads})
+    assert [] == told(FoldAccounts(Always(plan()), outlet=Takes()), "states", facts, tmp_path / "states")

@@ -1,0 +1,91 @@
+"""What the folds of a streaming job give goes into the topics of its log, from the bundle in which it was folded.
+
+A sender tells the calls of a profile in their order in the topic, so they have to be written in the order in which they
+were folded. Engines keep no order from one step to the next, so writing is no step of its own.
+"""
+
+import threading
+import time
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaError, Message, Producer
+
+from pipeline.streaming import versions
+from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
+from schemas.dead_letters import mask
+from transforms.keyed import Outlet
+
+Row = tuple[str, bytes, bytes]  # topic, key, value; b"": none
+
+_PATIENCE = 120.0  # seconds until what was written is on the broker: one that is restarted is waited for
+_producers: dict[Kafka, Producer] = {}
+_making = threading.Lock()
+
+
+def _producer(log: Kafka) -> Producer:
+    """This process's producer: connections to brokers cost more than records."""
+    with _making:
+        if log not in _producers:
+            _producers[log] = log.producer()
+        return _producers[log]
+
+
+class Writer(Outlet):
+    """All of a bundle is on the broker before the engine takes it for done.
+
+    States come last: one that says that a call was asked is never there without that call, wherever the job dies.
+    """
+
+    def __init__(self, log: Kafka, masked: bool = False) -> None:
+        """`masked`: dead letters are written without personal data."""
+        self._log, self._masked = log, masked
+
+    def begin(self) -> None:
+        self._failed: list[str] = []
+        self._asked, self._told = 0, list[None]()  # records; answers come on any thread that uses the producer
+        self._states: list[Row] = []
+
+    def take(self, kind: str, value: Any) -> bool:
+        match kind:
+            case "calls":
+                connection, subject, call = value
+                name = versions.following(self._log).name_in_topics(connection)
+                self._write((self._log.topic("calls", name), subject.encode(), call))
+            case "states":
+                name, state = value
+                self._states.append((self._log.topic("state"), name.encode(), state))
+            case "dead_letters":
+                letter = mask(value) if self._masked else value
+                self._write((self._log.topic("dead"), b"", msgspec.json.encode(letter)))
+            case "left":  # what a profile says to its account comes back as a fact: a graph has no circles
+                self._write((self._log.topic("facts"), *value))
+            case _:
+                return False
+        return True
+
+    def end(self) -> None:
+        self._wait()
+        for row in self._states:
+            self._write(row)
+        self._wait()
+
+    def _write(self, row: Row) -> None:
+        topic, key, value = row
+        self._asked += 1
+        with kafka_errors():
+            produce(_producer(self._log), topic, key or None, value or None, self._done)
+
+    def _done(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failed.append(error.str())
+        self._told.append(None)
+
+    def _wait(self) -> None:
+        """Until what was written is on the broker."""
+        producer, until = _producer(self._log), time.monotonic() + _PATIENCE
+        while self._asked > len(self._told) and time.monotonic() < until:  # `flush` would wait for others' records too
+            producer.poll(0.05)
+        if self._failed or self._asked > len(self._told):
+            _producers.pop(self._log, None)  # it may have had a fault for good
+            raise KafkaProblem(f"Kafka: {self._failed[0] if self._failed else 'records were not taken in time'}")
