@@ -1,8 +1,8 @@
 """Compare what two sandboxes were told: `python -m examples.cdnow.compare URL URL [--patience SECONDS]`.
 
 Of each person that a vendor knows, the values count; when and how often they were told does not, and who is told to be
-out of an audience is like who was never in. With `--patience` they may take so long to become alike. With exit code 1
-they differ.
+out of an audience is like who was never in: also where the vendor made somebody for it, with a name and an address.
+With `--patience` they may take so long to become alike. With exit code 1 they differ.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+_NAMES = ("email", "name", "first_name", "last_name", "firstname", "lastname")  # who somebody is, and no more
 _VENDORS_OWN = ("hs_object_id", "createdate", "lastmodifieddate", "id")  # numbers and times that a vendor gives
 Known = dict[tuple[str, str], dict[str, Any]]  # (vendor, identifiers) → values
 
@@ -29,7 +30,7 @@ def known(url: str) -> Known:
                 for key, value in person["values"].items()
                 if value not in (False, "false") and key not in _VENDORS_OWN
             }
-            if values:
+            if values.keys() - set(_NAMES):
                 found[name, who] = values
     return found
 
@@ -50,6 +51,8 @@ def main() -> None:
         print(f"{place[0]}, {place[1]}: {first.get(place)} and {second.get(place)}")
     people = len(first.keys() | second.keys())
     print(f"{people:,} people at {len({name for name, _ in first})} vendors; of {len(different)} the values differ")
+    if different:
+        print("They should not: of these people the two jobs told the vendors something else, or not all of it yet.")
     sys.exit(bool(different) or not people)
 
 
