@@ -23,7 +23,7 @@ def given(world: World, path: Path, events: list[Event], *bad: str) -> Path:
     return path
 
 
-def test_a_job_that_would_never_read_a_file_is_not_submitted(world: World, tmp_path: Path) -> None:
+def test_a_job_that_would_never_read_a_file_or_a_topic_is_not_submitted(world: World, tmp_path: Path) -> None:
     path = given(world, tmp_path / "a.jsonl", [*people(range(2))])
     job = world.start(
         "run", "--streaming", "--workspace", world.workspace, "--events", path, "--log", world._at(world.log), *PRISM,
@@ -31,6 +31,12 @@ def test_a_job_that_would_never_read_a_file_is_not_submitted(world: World, tmp_p
     )  # fmt: skip
     assert job.wait() == 3
     assert "would never read them; begin with --bootstrap" in job.text()
+    nowhere = world.start(
+        "run", "--streaming", "--workspace", world.workspace, "--events", world._at("nowhere"), "--log",
+        world._at(world.log), *PRISM,
+    )  # fmt: skip
+    assert nowhere.wait() == 3
+    assert "there is no topic nowhere; make it, or correct the address" in nowhere.text()
     assert partitions(Kafka(world.kafka.servers, world.log), f"{world.log}.workspace") == 0  # nothing was done
 
 

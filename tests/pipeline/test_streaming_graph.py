@@ -194,8 +194,15 @@ def test_an_engine_that_cannot_read_pub_sub_is_named() -> None:
 # -- detaching
 @pytest.mark.parametrize("inside", ["--senders=inside", "--environment_type=LOOPBACK"])
 def test_a_process_that_has_a_part_of_the_job_does_not_detach(inside: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert 1 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--detach", inside])
+    job = ["run", "--streaming", "--log", "kafka://localhost:1/shop", "--runner", "PrismRunner"]
+    assert 1 == main([*job, "--detach", inside])
     assert "--detach ends this process" in capfd.readouterr().err
+
+
+def test_a_streaming_job_needs_an_engine(capfd: pytest.CaptureFixture[str]) -> None:
+    """What runs a bounded job folds nothing of a stream until it ends, which it never does."""
+    assert 1 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop"])
+    assert "--streaming needs --runner" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "8.5", "eight", ""])
