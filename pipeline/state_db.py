@@ -34,7 +34,7 @@ from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from pipeline.identifiers import Named
 from schemas.calls import Call, Identifier
 from schemas.dead_letters import DeadLetter
-from schemas.state import FORMAT, decode_profile
+from schemas.state import FORMAT, OLDEST, decode_profile
 from transforms.logic.alike import alike
 
 NAME = "state.db"
@@ -140,10 +140,10 @@ class StateDb:
         db = cls(folder, database)
         try:
             written = db.meta("format")
-            if written != FORMAT:
+            if not isinstance(written, int) or not OLDEST <= written <= FORMAT:
                 raise StoreError(
-                    f"{path}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); "
-                    "use that version, or begin anew in another folder with --new-state"
+                    f"{path}: another version of profilecast wrote it (format {written}, this one reads {OLDEST} to "
+                    f"{FORMAT}); use that version, or begin anew in another folder with --new-state"
                 )
             if not to_read and (moved := db.meta("moved")):
                 raise StoreError(
@@ -153,6 +153,8 @@ class StateDb:
             if not to_read:
                 with sqlite_errors(path):
                     database.execute(_REPLACED)  # a directory of before has none
+                    if written < FORMAT:  # an older version could not read what is written from now on
+                        database.execute("UPDATE meta SET value = ? WHERE key = 'format'", (FORMAT,))
         except StoreError:
             db.close()
             raise

@@ -7,7 +7,10 @@ from msgspec.msgpack import Decoder, Encoder
 
 from schemas.calls import Identifier
 
-FORMAT = 4  # of everything in a state directory; a reader refuses what is newer
+# Of packed states, and of everything in a state directory; a reader refuses what is newer. It grows when the meaning of
+# something changes: `docs/decisions/0017-formats.md`.
+FORMAT = 5
+OLDEST = 4  # that is read
 
 ASKS_KEPT = 8  # folds of a profile whose calls `why` finds
 
@@ -168,14 +171,49 @@ def of_account(key: str) -> bool:
     return key.startswith((_ACCOUNT, _PART))
 
 
-# -- packed
+# -- packed: a byte with the format, below 0x80, and the record in msgpack. Format 4 had no such byte: it begins with
+# the first one of an array, which is greater.
+
+
+class NewerState(Exception):
+    """A newer version of profilecast packed it."""
+
+
+class _Ids(Struct, array_like=True):
+    """The head of a profile."""
+
+    ids: list[Known] = []
+
 
 _encode = Encoder().encode
-decode_profile = Decoder(ProfileState).decode
-decode_part = Decoder(Part).decode
-_PARTS = 8  # bytes
+_profile, _ids, _part = Decoder(ProfileState).decode, Decoder(_Ids).decode, Decoder(Part).decode
+_FORMAT = bytes((FORMAT,))
+_PARTS = 8  # bytes, in front of the format of an account's head
 # The head of a msgpack array: 0x90, and how many follow.
-_WITHOUT_LAST = bytes((0x90 + len(ProfileState.__struct_fields__) - 1,))
+_WITHOUT_LAST = bytes((FORMAT, 0x90 + len(ProfileState.__struct_fields__) - 1))
+
+
+def _record(packed: bytes) -> bytes:
+    """What follows the format. Raises NewerState."""
+    form = packed[0]
+    if form >= 0x80:
+        return packed
+    if form > FORMAT:
+        raise NewerState(
+            f"a newer version of profilecast wrote this state (format {form}; this one reads {OLDEST} to {FORMAT}): "
+            "run that version, or a newer one"
+        )
+    return packed[1:]
+
+
+def decode_profile(packed: bytes) -> ProfileState:
+    """Raises NewerState, as the others do."""
+    return _profile(_record(packed))
+
+
+def decode_ids(packed: bytes) -> list[Known]:
+    """`ids` of a profile; the rest of it is not read."""
+    return _ids(_record(packed)).ids
 
 
 def encode_profile(state: ProfileState) -> bytes:
@@ -186,7 +224,7 @@ def encode_profile(state: ProfileState) -> bytes:
         state.values = dict(sorted(state.values.items()))
     if state.accounts:
         state.accounts = {name: _in_order(each) for name, each in sorted(state.accounts.items())}
-        return _encode(state)
+        return _FORMAT + _encode(state)
     # The last field is left out while it is empty: who is in no account costs nothing for it.
     return _WITHOUT_LAST + _encode(state)[1:-1]
 
@@ -204,5 +242,9 @@ def encode_account(state: AccountState) -> bytes:
     return state.parts.to_bytes(_PARTS) + encode_profile(state.known)
 
 
+def decode_part(packed: bytes) -> Part:
+    return _part(_record(packed))
+
+
 def encode_part(state: Part) -> bytes:
-    return _encode(Part(dict(sorted(state.members.items())), dict(sorted(state.values.items()))))
+    return _FORMAT + _encode(Part(dict(sorted(state.members.items())), dict(sorted(state.values.items()))))

@@ -31,7 +31,7 @@ from pipeline.streaming.kafka import Kafka, committed, ends, partitions, read_al
 from pipeline.streaming.leaving import ANSWER, leave
 from pipeline.streaming.log import CAPS, PAUSED, begin, read_kept, receipts_of
 from pipeline.streaming.places import place_of
-from pipeline.streaming.subjects import Subjects
+from pipeline.streaming.subjects import Subjects, state_errors
 from pipeline.streaming.versions import Version
 from pipeline.vendors import made
 from schemas.calls import Call
@@ -64,7 +64,8 @@ def export_state(
         beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         left = leave(kafka, say, answer)
-        found = _fill(kafka, beside, left.version, gateway)
+        with state_errors(kafka):
+            found = _fill(kafka, beside, left.version, gateway)
         with writing(folder):
             os.rename(beside, folder)
             sync_folder(folder.parent)

@@ -6,12 +6,15 @@ audiences are. And where an engine died, somebody may wait for a call that was n
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pipeline.state_db import StateDb, decode_call
+from pipeline.streaming.kafka import Kafka, KafkaProblem
 from schemas.calls import Identifier
 from schemas.registry import Registry
 from schemas.state import (
     AccountState,
+    NewerState,
     ProfileState,
     account_of,
     decode_account,
@@ -27,6 +30,15 @@ from transforms.logic.snapshots import newer
 _AT_ONCE = 5_000  # in a transaction
 
 Changed = Mapping[str, Mapping[str, Mapping[int, int]]]  # new numbers of calls by connection, profile and old number
+
+
+@contextmanager
+def state_errors(kafka: Kafka) -> Iterator[None]:
+    """Raise a KafkaProblem, which names the topic, where a newer version wrote a state."""
+    try:
+        yield
+    except NewerState as error:
+        raise KafkaProblem(f"{kafka.topic('state')}: {error}") from error
 
 
 class _Subject:

@@ -16,9 +16,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from msgspec import Struct
-from msgspec.msgpack import Decoder
-
 from pipeline.log import SqliteLog
 from pipeline.paused import keep_paused
 from pipeline.person import Record
@@ -28,12 +25,13 @@ from pipeline.streaming.kafka import Kafka, read_all
 from pipeline.streaming.log import CAPS, PAUSED
 from pipeline.streaming.outcomes import Outcomes, outcomes
 from pipeline.streaming.standing import Standing, standing
+from pipeline.streaming.subjects import state_errors
 from pipeline.streaming.versions import Version
 from pipeline.why import Why, why
 from schemas.calls import Call, Identifier
 from schemas.receipts import Receipt
 from schemas.registry import Registry, decode_registry
-from schemas.state import Known, ProfileState, decode_profile, encode_profile
+from schemas.state import ProfileState, decode_ids, decode_profile, encode_profile
 from transforms.logic.alike import alike
 from transforms.logic.ledger import settle
 from transforms.logic.plan import Plan
@@ -55,8 +53,9 @@ def why_of(kafka: Kafka, version: Version, words: str, most: int, now: datetime)
     `version`: that counts now. Raises KafkaProblem and StoreError.
     """
     workspace, registry = version.workspace(), decode_registry(version.registry)
-    states = find_states(kafka, words)
-    people = {name: decode_profile(states[name]) for name in sorted(states)[:most]}
+    with state_errors(kafka):
+        states = find_states(kafka, words)
+        people = {name: decode_profile(states[name]) for name in sorted(states)[:most]}
     named, stand = version.named(), dict[str, Standing]()
     for name in _asked_at(people, registry):
         stand[name] = standing(kafka, named.get(name, name), people.keys())
@@ -75,15 +74,6 @@ def why_of(kafka: Kafka, version: Version, words: str, most: int, now: datetime)
 
 
 # -- who it is
-
-
-class _Ids(Struct, array_like=True):
-    """The head of a profile's state: the rest need not be read to see who it is."""
-
-    ids: list[Known] = []
-
-
-_ids = Decoder(_Ids).decode
 
 
 def find_states(kafka: Kafka, words: str) -> dict[str, bytes]:
@@ -106,7 +96,7 @@ def find_states(kafka: Kafka, words: str) -> dict[str, bytes]:
 
 def _has(state: bytes, its: Identifier) -> bool:
     """Whether a profile has, or had, an identifier in any spelling."""
-    return any(each.type == its.type and alike(each.identifier) == its for each in _ids(state).ids)
+    return any(each.type == its.type and alike(each.identifier) == its for each in decode_ids(state))
 
 
 def _states(kafka: Kafka, names: list[str]) -> dict[str, bytes]:

@@ -179,7 +179,7 @@ def test_a_computation_that_is_named_later_reaches_all_members(folding: Decider)
 def test_a_state_without_accounts_has_no_more_than_before(folding: Decider) -> None:
     fold(folding, *map(known, MEMBERS))
     assert sorted(MEMBERS) == folding.db.names("", 1_000)
-    assert {0x99} == {packed[0] for packed in folding.db.get(MEMBERS).values()}, "nine fields"
+    assert {0x99} == {packed[1] for packed in folding.db.get(MEMBERS).values()}, "nine fields"
 
 
 def _values(by: Decider, who: str) -> dict[int, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,15 @@ from pipeline.inbox import Inbox
 from pipeline.leases import Busy, deciding, log_lease
 from pipeline.sent import make
 from pipeline.state_db import NoState, StateDb
-from pipeline.streaming.kafka import Kafka
+from pipeline.streaming.kafka import Kafka, KafkaProblem
 from pipeline.streaming.moving_in import Origin, beginning
 from pipeline.streaming.moving_out import export_state, forget_member
-from pipeline.streaming.subjects import Subjects
+from pipeline.streaming.subjects import Subjects, state_errors
 from pipeline.workspace import load
 from schemas.calls import Call, Identifier
 from schemas.registry import Registry, SlotKey
 from schemas.state import (
+    FORMAT,
     AccountState,
     Entry,
     Known,
@@ -41,6 +42,9 @@ from transforms.logic.portion import tombstone
 DAY = "2026-01-01T00:00:00Z"
 LOG = Kafka("127.0.0.1:1", "shop")  # nobody listens there
 ANA = (profile("ana", DAY, "ana@x.example"), vip("ana", DAY), score("ana", DAY, 1))
+
+
+NEWER = bytes([FORMAT + 1])  # a state of a version that is not there yet
 
 
 @pytest.fixture
@@ -67,6 +71,13 @@ def test_a_directory_in_which_nothing_was_decided_begins_nothing(shop: Shop) -> 
     StateDb.create(shop.state)
     with pytest.raises(StoreError, match="nothing was decided there yet"):
         begin(shop)
+
+
+def test_the_directory_of_a_newer_version_is_refused(used: Shop) -> None:
+    with closing(StateDb.open(used.state)) as db, db.transaction() as database:
+        database.execute("UPDATE meta SET value = value + 1 WHERE key = 'format'")
+    with pytest.raises(StoreError, match=f"another version of profilecast wrote it .format {FORMAT + 1}, .*; use that"):
+        begin(used)
 
 
 def test_the_directory_of_another_workspace_is_refused(used: Shop) -> None:
@@ -131,6 +142,15 @@ def test_what_an_export_needs_is_said(
     with pytest.raises(SystemExit, match="1"):
         shop.main("export", "state", *options)
     assert f"the following arguments are required: {missing}\n" in capsys.readouterr().err
+
+
+def test_states_of_a_newer_version_become_no_directory(tmp_path: Path) -> None:
+    with (
+        directory(tmp_path, ana=NEWER) as db,
+        pytest.raises(KafkaProblem, match=r"shop\.state: a newer version of profilecast wrote this state"),
+        state_errors(LOG),
+    ):
+        Subjects(db, REGISTRY, {}).enter(PLAN)
 
 
 # -- subjects

@@ -4,6 +4,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from shutil import copyfile
@@ -13,7 +14,7 @@ import pytest
 from pipeline.disk import StoreError
 from pipeline.log import Receipts
 from pipeline.state_db import LETTERS_KEPT, NAME, NoState, StateDb
-from schemas.state import FORMAT
+from schemas.state import FORMAT, OLDEST, decode_profile
 from tests.pipeline.stores import (
     NUMBER,
     append,
@@ -30,6 +31,8 @@ from tests.pipeline.stores import (
     without_rights,
 )
 from transforms.sending.log import Writing
+
+STORED = Path(__file__).parents[1] / "data" / "stored"
 
 
 @pytest.fixture
@@ -109,16 +112,31 @@ def test_a_directory_of_version_1_is_refused(folder: Path, old: str, make: bool)
     assert [old] == [path.name for path in folder.iterdir()]
 
 
-@pytest.mark.parametrize("written", [1, 2, FORMAT + 1, "two", None])
+@pytest.mark.parametrize("written", [1, 2, OLDEST - 1, FORMAT + 1, "two", None])
 def test_another_format_is_refused(folder: Path, db: StateDb, written: object) -> None:
     with db.transaction() as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'format'", (written,))
     with pytest.raises(StoreError) as told, StateDb.use(folder):
         pass
     assert str(told.value) == (
-        f"{folder / NAME}: another version of profilecast wrote it (format {written}, this one reads {FORMAT}); use "
-        "that version, or begin anew in another folder with --new-state"
+        f"{folder / NAME}: another version of profilecast wrote it (format {written}, this one reads {OLDEST} to "
+        f"{FORMAT}); use that version, or begin anew in another folder with --new-state"
     )
+
+
+def test_a_directory_of_format_4_is_read_as_it_is_and_has_today_s_format_once_it_is_opened_to_write(
+    folder: Path, db: StateDb
+) -> None:
+    """An older version cannot read the states that are written then: it has to refuse the directory."""
+    state = (STORED / "profile.bin").read_bytes()
+    with db.portion() as transaction:
+        transaction.put({"ana": state})
+    with db.transaction() as database:
+        database.execute("UPDATE meta SET value = 4 WHERE key = 'format'")
+    for to_read, written in ((True, 4), (False, FORMAT), (True, FORMAT)):
+        with closing(StateDb.open(folder, to_read)) as opened:
+            assert ({"ana": state}, written) == (opened.get(["ana"]), opened.meta("format"))
+            assert ["ana"] == [name for name, packed in opened.get(["ana"]).items() if decode_profile(packed).ids]
 
 
 # -- whose it is

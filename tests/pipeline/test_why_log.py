@@ -14,7 +14,7 @@ from pipeline.paused import keep_paused
 from pipeline.person import find_people
 from pipeline.sent import Receipts
 from pipeline.state_db import StateDb
-from pipeline.streaming.kafka import Kafka
+from pipeline.streaming.kafka import Kafka, KafkaProblem
 from pipeline.streaming.log import PAUSED, Kept, fact_record
 from pipeline.streaming.outcomes import Outcomes
 from pipeline.streaming.places import place_of
@@ -30,7 +30,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.facts import ReceiptFact
 from schemas.receipts import Receipt
 from schemas.registry import decode_registry
-from schemas.state import Known, ProfileState, encode_profile
+from schemas.state import FORMAT, Known, ProfileState, encode_profile
 from tests.pipeline.conftest import Shop
 from tests.pipeline.memory_kafka import Topics, in_memory
 from tests.pipeline.running import Message, profile, score, vip
@@ -151,6 +151,15 @@ def test_what_is_freed_while_it_is_read_is_read_again(shop: Shop, topics: Topics
     topics.freed.append("shop.calls.hook")
     assert job.directory_says("ana") == job.says("ana")
     assert [] == topics.freed
+
+
+@pytest.mark.parametrize("who", ["bob", "email:ana@x.example"])
+def test_a_state_of_a_newer_version_is_said_with_its_topic(shop: Shop, topics: Topics, who: str) -> None:
+    shop.run(profile("ana", DAY_1, "ana@x.example"))
+    job = Job(shop, topics)
+    topics.put("shop.state", b"bob", bytes([FORMAT + 1]))
+    with pytest.raises(KafkaProblem, match=r"^shop\.state: a newer version of profilecast wrote this state"):
+        job.says(who)
 
 
 # -- who it is

@@ -6,25 +6,28 @@ from typing import Any
 
 import apache_beam as beam
 import apache_beam.testing.test_stream as streams
+import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from msgspec.json import encode as as_line
 from msgspec.msgpack import Decoder
 
-from schemas.facts import Addressed, AnyFact, EventFact, LeftFact, MemberFact
+from schemas.facts import Addressed, AnyFact, EventFact, LeftFact, MemberFact, SnapshotFact
 from schemas.registry import Registry
-from schemas.state import account_key
+from schemas.state import FORMAT, account_key, part_key
 from tests.transforms.beam_job import Always
 from tests.transforms.logic.job import at, hour
 from tests.transforms.logic.transcripts import event_of, workspace_of
 from tests.transforms.logic.vendors import vendors_of
 from transforms.keyed import FoldAccounts, FoldProfiles, Keyed, Outlet, addressed
+from transforms.logic.accounts import part_of
 from transforms.logic.detect import micros
 from transforms.logic.plan import Plan, make_plan
 from transforms.logic.registry import enter
 
 _unpacked = Decoder(Addressed).decode
 ACME = account_key("acme")
+STORED = Path(__file__).parents[1] / "data" / "stored"
 
 
 def plan() -> Plan:
@@ -84,6 +87,28 @@ def test_a_deleted_person_says_so_to_every_account_that_still_counts_on_it(tmp_p
     ]
     left = told(FoldProfiles(Always(plan())), "left", facts, tmp_path / "left")
     assert [(account_key(name), LeftFact("ana", micros(hour(3)))) for name in ("acme", "bolt")] == left
+
+
+def test_an_account_and_its_part_of_format_4_go_on(tmp_path: Path) -> None:
+    """They are of tests/data/stored: acme is at risk, ana is a member, bob was one."""
+    before = [
+        (ACME, SnapshotFact((STORED / "account.bin").read_bytes())),
+        (part_key("acme", part_of("ana")), SnapshotFact((STORED / "part.bin").read_bytes())),
+    ]
+    facts = [*before, about_acme(at=1, at_risk=True), about_acme(at=2, at_risk=False)]
+    heard = told(FoldAccounts(Always(plan())), "members", facts, tmp_path / "members")
+    told_ana = [MemberFact("acme", micros(hour(0)), True, {3: (micros(hour(n)), n == 1)}) for n in (1, 2)]
+    assert [("ana", fact) for fact in told_ana] == heard
+
+
+@pytest.mark.parametrize(("subject", "step"), [(ACME, "Heads"), (part_key("acme", 34), "Parts")])
+def test_an_account_of_a_newer_version_ends_the_job_and_the_step_is_named(
+    subject: str, step: str, tmp_path: Path
+) -> None:
+    newer = bytes([FORMAT + 1])
+    state = bytes(8) + newer if step == "Heads" else newer
+    with pytest.raises(Exception, match=rf"format {FORMAT + 1}; .*FoldAccounts/{step}/{step}"):
+        told(FoldAccounts(Always(plan())), "members", [(subject, SnapshotFact(state))], tmp_path / "members")
 
 
 def test_what_is_no_event_about_an_account_is_a_dead_letter(tmp_path: Path) -> None:

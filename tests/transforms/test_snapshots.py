@@ -7,15 +7,17 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
+import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipeline.vendors import made
 from pipeline.workspace import load
 from schemas.calls import Call, Identifier
 from schemas.dead_letters import DeadLetter
-from schemas.facts import Addressed, AnyFact, EventFact, RetryFact, SnapshotFact, TickFact
+from schemas.facts import Addressed, AnyFact, EventFact, ReceiptFact, RetryFact, SnapshotFact, TickFact
+from schemas.receipts import receipt_of
 from schemas.registry import Registry
-from schemas.state import decode_profile
+from schemas.state import FORMAT, NewerState, decode_profile
 from tests.pipeline.running import Event, profile, score, vip, workspace
 from tests.transforms.beam_job import Always
 from transforms.keyed import Keyed, _Cell, _FoldProfileFn, _TogetherFn
@@ -36,11 +38,11 @@ def line_of(event: Event) -> bytes:
 class Step:
     """The step, with the cell of one profile."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, held: bytes = b"") -> None:
         self.plan = plan
         self._fn = _FoldProfileFn(Always(plan), lambda: plan.now / 1_000_000)
         self._fn.setup()
-        self._held = b""
+        self._held = held
         self.states: list[bytes] = []
         self.calls: list[Any] = []
         self.letters: list[DeadLetter] = []
@@ -82,6 +84,45 @@ def test_a_state_that_was_written_several_times_is_taken_over_as_it_was_last(tmp
     for event in events:
         second.fold(EventFact(line_of(event)))
     assert [] == second.calls
+
+
+# -- a cell of format 4: u1 has an e-mail address, a score of 5, is vip, and waits for all six calls of that
+
+CELL = (Path(__file__).parents[1] / "data" / "stored" / "cell.bin").read_bytes()
+HEAD = 12  # bytes of a cell before the state
+
+
+def test_a_cell_of_format_4_is_written_once_in_the_form_of_today_and_nobody_is_told_anything(tmp_path: Path) -> None:
+    step = Step(made_plan(tmp_path), CELL)
+    for _ in range(2):
+        step.fold(TickFact())
+        assert ([], CELL[:HEAD] + bytes([FORMAT]) + CELL[HEAD:]) == (step.calls, step.read())
+    assert [step.read()[HEAD:]] == step.states
+
+
+def test_a_fold_goes_on_with_a_cell_of_format_4(tmp_path: Path) -> None:
+    step = Step(made_plan(tmp_path), CELL)
+    before = decode_profile(CELL[HEAD:])
+    step.fold(EventFact(line_of(score("u1", "2026-01-05T10:00:00Z", 6))))
+    calls = [decode_call(packed) for *_, packed in step.calls]
+    waited = [entry.open.ask for entry in before.ledger[4].values() if entry.open]
+    assert (2, {6}, waited) == (len(calls), {call.value for call in calls}, [call.replaces for call in calls])
+    assert min(call.ask for call in calls) == int.from_bytes(CELL[:8]) + 1
+    step.fold(*(ReceiptFact(receipt_of(call, "delivered", 1.0)) for call in calls))
+    after = decode_profile(step.states[-1])
+    assert [(b"6", None), (b"6", None)] == [(entry.told, entry.open) for entry in after.ledger[4].values()]
+    assert (before.ids, before.ledger[2], before.ledger[3]) == (after.ids, after.ledger[2], after.ledger[3])
+
+
+@pytest.mark.parametrize("place", ["cell", "topic of states"])
+def test_a_state_of_a_newer_version_is_not_folded(tmp_path: Path, place: str) -> None:
+    """A worker that passed over what it does not know would write the state back without it."""
+    newer = bytes([FORMAT + 1]) + CELL[HEAD:]
+    held = CELL[:HEAD] + newer if place == "cell" else b""
+    step = Step(made_plan(tmp_path), held)
+    with pytest.raises(NewerState, match=f"a newer version of profilecast wrote this state .format {FORMAT + 1}; "):
+        step.fold(TickFact() if held else SnapshotFact(newer))
+    assert ([], [], held) == (step.calls, step.states, step.read())
 
 
 class Second(Always):

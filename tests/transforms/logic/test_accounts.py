@@ -185,7 +185,7 @@ def test_whoever_is_in_no_account_is_kept_as_if_there_were_none() -> None:
     job = Job()
     job.run(Workspace("shop", (histories.VIP,), ()), [{**_vip("ana"), "at": at(1)}], hour(2))
     assert {"ana"} == job.states.keys()
-    assert 0x99 == job.states["ana"][0], "nine fields"
+    assert 0x99 == job.states["ana"][1], "nine fields"
     assert account_key("ana") not in job.states
 
 
