@@ -103,7 +103,7 @@ def _check(kafka: Kafka, wanted: Mapping[str, Wanted], there: Mapping[str, objec
         if each.partitions == 1 and len(there[name].partitions) != 1:  # type: ignore[attr-defined]
             faults.append(f"{name} has {len(there[name].partitions)} partitions; it needs exactly 1")  # type: ignore[attr-defined]
     for name, found in _configs(kafka, wanted).items():
-        for option in ("cleanup.policy", "retention.ms", "max.message.bytes"):
+        for option in ("cleanup.policy", "retention.ms", "retention.bytes", "max.message.bytes"):
             expected = wanted[name].config.get(option)
             if expected is not None and _worse(option, found.get(option, expected), expected):
                 faults.append(f"{name} has {option}={found[option]}; set it to {expected}")

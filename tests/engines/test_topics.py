@@ -75,6 +75,16 @@ def test_a_topic_that_takes_no_large_records_is_refused(log: Kafka) -> None:
         ensure(log, {log.topic("small"): each for each in topics.values()})
 
 
+@pytest.mark.parametrize("kind", ["calls", "sent"])
+def test_a_topic_that_frees_what_no_sender_has_settled_is_refused(log: Kafka, kind: str) -> None:
+    wanted = connection_topics(log, "crm")
+    name = log.topic(kind, "crm")
+    small = wanted[name]._replace(config=wanted[name].config | {"retention.bytes": "1000000"})
+    ensure(log, wanted | {name: small})
+    with pytest.raises(KafkaProblem, match=rf"^{name} has retention\.bytes=1000000; set it to -1\n"):
+        ensure(log, wanted)
+
+
 def test_a_partition_that_is_not_read_any_more_is_told_and_costs_nothing_else(log: Kafka) -> None:
     """It was told only where nothing was read with it: an event's partition could stand still unseen."""
     gone, good = TopicPartition(log.topic("dead"), 0, 0), TopicPartition(log.topic("calls", "hook"), 0, 0)
