@@ -155,6 +155,31 @@ def test_the_configuration_of_flink_is_flat() -> None:
     assert "rocksdb" == found["state.backend.type"]
 
 
+OF_JOB_SERVER = {8098, 8099}  # Beam's: artifacts and jobs
+
+
+def ports_in(found: Any) -> Iterator[int]:
+    """Every port that a part of a manifest names."""
+    for name, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if name in ("port", "targetPort", "containerPort"):
+            yield value
+        elif isinstance(value, dict | list):
+            yield from ports_in(value)
+
+
+def test_flink_listens_where_it_is_looked_for() -> None:
+    """A port that is not in the configuration is another one at each start: Kubernetes would end a TaskManager."""
+    configuration = yaml.safe_load((DEPLOY / "flink" / "flink-conf.yaml").read_text("utf-8"))
+    ports = {value for name, value in configuration.items() if name.endswith(".port")}
+    named: dict[str, set[int]] = {}
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes" / "flink.yaml").read_text("utf-8")):
+        named.setdefault(document["metadata"]["name"], set()).update(ports_in(document))
+    assert OF_JOB_SERVER == named["flink-job-server"]
+    assert {configuration["taskmanager.rpc.port"]} == named["flink-taskmanager"]
+    assert ports - named["flink-taskmanager"] == named["flink-jobmanager"]
+    assert ports | OF_JOB_SERVER == set().union(*named.values())
+
+
 # -- scripts
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_bash(script: Path) -> None:
