@@ -1,5 +1,6 @@
 """Names of the streaming job's steps, for `docs/streaming_steps.txt`: an engine finds the job's state by them."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import apache_beam as beam
@@ -13,8 +14,13 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "streaming_steps.txt"
 _HEAD = """\
 # Steps of the streaming job, in their order, with their state cells. An engine finds a job's state by these names: a
 # job in which one of them changed begins without its state. See "Upgrades" in docs/streaming.md.
-# Written by `make docs`.
+# Written by `make docs`. A decision in docs/decisions has this file's digest: a change needs a new decision.
 """
+
+
+def digest() -> str:
+    """Of the page, as a decision has it: the first 8 letters that `sha256sum` gives."""
+    return sha256(PAGE.read_bytes()).hexdigest()[:8]
 
 
 def page() -> str:

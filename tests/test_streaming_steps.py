@@ -1,13 +1,26 @@
 """Names of steps and of state cells are the names under which an engine keeps a job's state."""
 
-from scripts.streaming_steps import PAGE, names, page
+import re
+
+from scripts.streaming_steps import PAGE, digest, names, page
 
 
 def test_steps_of_the_streaming_job_are_those_that_are_written_down() -> None:
     written = PAGE.read_text("utf-8")
     assert written == page(), (
-        "a job that runs would lose its state by another name of a step or a cell: if that is meant, write it into "
-        "docs/decisions/ and CHANGELOG.md, and run `make docs`"
+        "a job that runs would lose its state by another name of a step or a cell: if that is meant, write a decision, "
+        "say it in CHANGELOG.md, and run `make docs`"
+    )
+
+
+def test_the_newest_decision_about_their_names_is_about_these() -> None:
+    decisions = sorted((PAGE.parent / "decisions").glob("*.md"))
+    digests = re.findall(
+        r"streaming_steps\.txt\), digest `(\w+)`", "".join(each.read_text("utf-8") for each in decisions)
+    )
+    assert digests[-1] == digest(), (
+        "docs/streaming_steps.txt is another one than the newest decision speaks of: write a decision that says why, "
+        f"with 'are those of [streaming_steps.txt](../streaming_steps.txt), digest `{digest()}`'"
     )
 
 

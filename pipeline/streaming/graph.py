@@ -7,7 +7,7 @@ ticks   ─┘                  └───────────────
 
 What the folds give, they write themselves: see `writing`.
 
-Names of steps are names of state: `docs/streaming_steps.txt` has them, and a test fails when one changes.
+Names of steps are names of state: `docs/streaming_steps.txt` has them, and to change one is a decision.
 """
 
 import time
