@@ -23,7 +23,7 @@ flight end.
 exit codes:
   0  it was stopped
   1  wrong usage
-  3  needs a person: Kafka cannot be used, or records that were not settled are gone,
+  3  needs a person: Kafka cannot be used; calls or receipts that were not settled are gone when it starts;
      or the state was moved out of the log"""
 
 

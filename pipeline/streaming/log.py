@@ -13,7 +13,8 @@ connection over makes the same producer, and from then on no other can write. A 
 
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -34,7 +35,7 @@ from pipeline.streaming.kafka import (
     produce,
     read_all,
 )
-from pipeline.streaming.places import Places
+from pipeline.streaming.places import Places, place_of
 from schemas.facts import ReceiptFact
 from schemas.receipts import Receipt
 from transforms.keyed import addressed
@@ -42,6 +43,11 @@ from transforms.sending.log import Mark, Writing
 
 SESSION = 10.0  # seconds
 _PORTION = 5_000  # receipts that are restored at once
+_NEWEST = 10_000  # records in which it is first looked how far all is settled
+_PAST_GAPS = (
+    "Some people may have to wait for their next change until they are told. Give these topics retention.ms=-1; then "
+    "start the senders once with `profilecast send --past-gaps`, which goes on with what is there."
+)
 _BEAT = 2.0  # seconds between writes that say that the sender lives
 _DRIFT = 1.0  # seconds that brokers' clocks may be apart
 _MARK, _FACT, _OWNER, _SETTLED = b"mark:", b"fact:", b"owner", b"settled"
@@ -57,6 +63,13 @@ class Settled(msgspec.Struct, array_like=True):
 
     place: int = 1
     sent: int = 0  # offset
+
+
+class Gap(KafkaProblem):
+    """Calls or receipts are gone that were not settled; a sentence for each topic."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        super().__init__("\n".join([*sentences, _PAST_GAPS]))
 
 
 class Kept(msgspec.Struct):
@@ -261,20 +274,60 @@ def receipts_of(kafka: Kafka, name: str, settled: Settled) -> Iterator[list[Rece
 
 
 def begin(kafka: Kafka, name: str, settled: Settled, gaps: bool) -> Settled:
-    """Where to begin to read; with `gaps`, behind what is gone. Raises KafkaProblem where something is gone."""
-    consumer = kafka.consumer()
-    try:
-        calls = ends(consumer, kafka.topic("calls", name), 0)[0] + 1
-        sent = ends(consumer, kafka.topic("sent", name), 0)[0]
-    finally:
-        consumer.close()
-    if not gaps and (calls > settled.place or sent > settled.sent):
-        raise KafkaProblem(
-            f"{name}: records of its calls or receipts are gone from Kafka that were not settled: some people may have "
-            "to wait for their next change until they are told. Give its topics retention.ms=-1; then start "
-            "`profilecast send --past-gaps` once, which goes on with what is there"
-        )
-    return Settled(max(settled.place, calls), max(settled.sent, sent))
+    """Where to begin to read; with `gaps`, behind what is gone. Raises KafkaProblem, and Gap where something is."""
+    first = _first(kafka, name)
+    gone = _gone(kafka, name, first, settled)
+    if gone and not gaps:
+        raise Gap(gone)
+    return Settled(max(settled.place, first.place), max(settled.sent, first.sent))
+
+
+def refuse_gaps(kafka: Kafka, topics: Mapping[str, str]) -> None:
+    """Raises Gap, for all of these connections at once, and KafkaProblem. `topics`: their names in their topics.
+
+    Others may be sending for them: these write down what is settled, and then free it.
+    """
+    found = []
+    for connection, name in topics.items():
+        first = _first(kafka, name)  # before it is read what is settled
+        if first != Settled():
+            found += [f"{connection}: {each}" for each in _gone(kafka, name, first, _settled(kafka, name))]
+    if found:
+        raise Gap(found)
+
+
+def _first(kafka: Kafka, name: str) -> Settled:
+    """What the topics of calls and receipts begin with."""
+    with closing(kafka.consumer()) as consumer:
+        calls, sent = (ends(consumer, kafka.topic(kind, name), 0)[0] for kind in ("calls", "sent"))
+    return Settled(place_of(calls), sent)
+
+
+def _gone(kafka: Kafka, name: str, first: Settled, settled: Settled) -> list[str]:
+    """A sentence for each topic that begins behind what is settled."""
+    places = (
+        ("calls that were not settled", "calls", settled.place - 1, first.place - 1),
+        ("receipts of calls that were not settled", "sent", settled.sent, first.sent),
+    )
+    return [
+        f"{what} are gone from {kafka.topic(kind, name)} (offsets {wanted} to {begin - 1})."
+        for what, kind, wanted, begin in places
+        if begin > wanted
+    ]
+
+
+def _settled(kafka: Kafka, name: str) -> Settled:
+    """How far all is settled. It is looked for from the end: the topic may have millions of marks."""
+    topic = kafka.topic("kept", name)
+    with closing(kafka.consumer()) as consumer:
+        low, high = ends(consumer, topic, 0)
+    begin, many = high, _NEWEST
+    while begin > low:
+        begin, many = max(low, high - many), many * 8
+        found = [each.value or b"" for each in read_all(kafka, topic, {0: begin}) if each.key == _SETTLED]
+        if found:
+            return msgspec.msgpack.decode(found[-1], type=Settled)
+    return Settled()
 
 
 def _forget(folder: Path, name: str) -> None:

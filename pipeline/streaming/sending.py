@@ -31,7 +31,7 @@ from pipeline.state_db import StateDb
 from pipeline.status_page import Act, Wrong
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, consume
-from pipeline.streaming.log import CAPS, PAUSED, SESSION, KafkaLog, Writer, read_kept, restore
+from pipeline.streaming.log import CAPS, PAUSED, SESSION, Gap, KafkaLog, Writer, read_kept, refuse_gaps, restore
 from pipeline.streaming.mirror import Mirror, Station
 from pipeline.streaming.operating import Operating
 from pipeline.streaming.places import Places
@@ -191,7 +191,7 @@ class Sending:
         self._stopping = True
 
     def loop(self) -> None:
-        """Raises KafkaProblem and WorkspaceError before anything is begun."""
+        """Raises KafkaProblem (Gap too) and WorkspaceError before anything is begun."""
         with TemporaryDirectory(prefix="profilecast-") as folder:
             self._folder = Path(folder)
             StateDb.create(self._folder)
@@ -199,6 +199,10 @@ class Sending:
             if version is None:
                 return
             run = RunOptions(version.workspace(), [], self._folder, datetime.now(UTC), sender=self._sender)
+            self._named = version.named()
+            if not self.options.gaps:
+                names = [each.name for each in run.workspace.connections]
+                refuse_gaps(self._kafka, {name: self._name_in_topics(name) for name in names})
             self._run = run
             self._mirror = Mirror(self._kafka, self._folder)
             self._leases = Leases(self._kafka, self._lost)
@@ -296,7 +300,8 @@ class Sending:
             try:
                 station = self._open(plan, group, mates, ending)
             except (KafkaProblem, StoreError) as error:
-                self._again[plan.name] = time.monotonic() + _AGAIN
+                if not isinstance(error, Gap):  # that does not pass by itself
+                    self._again[plan.name] = time.monotonic() + _AGAIN
                 raise StoreError(str(error)) from error
         if not self._leases.holds(group):  # it was lost meanwhile
             self._close(plan.name, orderly=True)
@@ -324,6 +329,8 @@ class Sending:
             writer = Writer(self._kafka, topics, places)
             kept = restore(self._kafka, self._folder, plan.name, plan.number, self.options.gaps, topics)
             begins = writer.may_begin(kept)
+            if self.options.gaps:
+                writer.settled(kept.settled)  # what is gone is said once
         except BaseException:
             places.close()
             raise

@@ -48,10 +48,12 @@ class Topics:
     """Of one log. `put` writes; `read` has the names of the topics that were read, with their partitions.
 
     `freed`: names of topics whose next read finds that what is to be read is gone; once for each.
+    `begins`: the first offset that is there, of topics that do not begin with 0.
     """
 
     def __init__(self) -> None:
         self.freed: list[str] = []
+        self.begins: dict[str, int] = {}
         self._partitions: dict[str, list[list[Message]]] = {}
         self.read: set[tuple[str, int]] = set()
 
@@ -108,7 +110,7 @@ class Client:
         return self._topics
 
     def get_watermark_offsets(self, part: TopicPartition, timeout: float) -> tuple[int, int]:
-        return 0, len(self._topics.parts(part.topic)[part.partition])
+        return self._topics.begins.get(part.topic, 0), len(self._topics.parts(part.topic)[part.partition])
 
     def offsets_for_times(self, parts: Iterable[TopicPartition], timeout: float) -> list[TopicPartition]:
         return [TopicPartition(part.topic, part.partition, 0) for part in parts]

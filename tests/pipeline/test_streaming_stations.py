@@ -15,7 +15,7 @@ from pipeline.sent import make
 from pipeline.state_db import StateDb
 from pipeline.streaming import sending as module
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.log import Kept, Settled
+from pipeline.streaming.log import Gap, Kept, Settled
 from pipeline.streaming.sending import Sending, SendOptions
 from pipeline.streaming.topics import LEASES
 from schemas.limits import Limit
@@ -182,3 +182,13 @@ def test_a_beat_that_fails_is_tried_again_soon(sending: Sending, monkeypatch: py
     with pytest.raises(StoreError):
         take(sending)
     assert "hook" in sending._again
+
+
+def test_what_is_gone_is_not_looked_for_every_few_seconds(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise Gap(["calls are gone."])
+
+    monkeypatch.setattr(module, "restore", fails)
+    with pytest.raises(StoreError, match=r"calls are gone\.\n.*--past-gaps"):
+        take(sending)
+    assert {} == sending._again
