@@ -78,7 +78,7 @@ class Client:
         """Go on for another reader: mostly where the last one ended."""
         if places != self._places:
             # Little is fetched ahead, and little of each partition at once: no event waits behind all receipts.
-            fetch = {"queued_min_messages": 500, "max_partition_fetch_bytes": 65_536}
+            fetch: dict[str, Any] = {"queued_min_messages": 500, "max_partition_fetch_bytes": 65_536}
             self._consumer = self._consumer or self._kafka.consumer(**fetch)
             self._records, self._ticks = iter(()), deque()
             self._hold()

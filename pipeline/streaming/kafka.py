@@ -47,6 +47,8 @@ _SOON = (  # what a broker says of a topic, or of offsets, that it does not know
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
+_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # what does not pass while the options stay as they are
+_AROUND = re.compile(r"^\S+://\S+: | \(after \d+ms in state \w+\)$")  # what a client says beside the reason
 # What a client reads ahead: by default 64 MB, which its memory keeps, and then nothing for a second.
 _AHEAD = {
     "queued.max.messages.kbytes": "8192",
@@ -103,11 +105,12 @@ class Kafka(Struct, frozen=True):
         """A topic below the prefix."""
         return ".".join((self.name, *names))
 
-    def consumer(self, **more: Any) -> Consumer:
-        """One that commits nothing by itself, and sees only what is committed."""
+    def consumer(self, hears: Callable[[KafkaError], object] | None = None, **more: Any) -> Consumer:
+        """One that commits nothing by itself, and sees only what is committed. `hears`: is told of its troubles."""
         settings: dict[str, Any] = {"group_id": f"{self.name}.reader", "auto_offset_reset": "error"}
         settings |= {"enable_auto_commit": False, "isolation_level": "read_committed"} | more
-        return Consumer(_AHEAD | self.config(**settings), logger=_silent())
+        told = {"error_cb": hears} if hears else {}
+        return Consumer(_AHEAD | self.config(**settings) | told, logger=_silent())
 
     def producer(self, **more: Any) -> Producer:
         """One that writes each record once, in order."""
@@ -224,10 +227,17 @@ def _soon(topic: str, ask: Callable[[], _T]) -> _T:
 
 def answers(kafka: Kafka, seconds: float) -> bool:
     """Whether a broker answers within so long. Raises KafkaProblem where the options cannot be used."""
-    with closing(kafka.consumer()) as consumer:
+    heard: list[KafkaError] = []
+    with kafka_errors(), closing(kafka.consumer(hears=heard.append)) as consumer:
         try:
             consumer.list_topics(kafka.name, timeout=seconds)
         except KafkaException:
+            consumer.poll(0.0)  # gives what was heard
+            if refused := next((each for each in heard if each.code() in _REFUSED), None):
+                raise KafkaProblem(
+                    f"{kafka.servers} cannot be used with these options: {_AROUND.sub('', refused.str())}; correct the "
+                    "file of --kafka-options, or the variables that it names"
+                ) from None
             return False
     return True
 
@@ -248,8 +258,8 @@ def topics_of(kafka: Kafka, client: AdminClient | Consumer, *topic: Any) -> Mapp
         return client.list_topics(*topic, timeout=WAIT).topics  # type: ignore[misc]
     except KafkaException as error:
         raise KafkaProblem(
-            f"Kafka: {kafka.servers} did not answer within {WAIT:.0f} s ({words(error)}); correct the address, or look "
-            "after the brokers"
+            f"Kafka: {kafka.servers} did not answer within {WAIT:.0f} s ({words(error)}); correct the address or "
+            "--kafka-options, or look after the brokers"
         ) from error
 
 

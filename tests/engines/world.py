@@ -87,6 +87,7 @@ class World:
     def __init__(self, kafka: Broker, root: Path, cap: int = 0) -> None:
         os.environ["XDG_STATE_HOME"] = str(root / "user")
         self.kafka, self.root = kafka, root
+        self.at = kafka.servers  # where commands find it
         self.name = f"t{os.getpid()}-{next(_number)}"
         self.events, self.log = f"{self.name}-events", f"{self.name}-log"
         self._stack = ExitStack()
@@ -134,7 +135,7 @@ class World:
         return self.start("publish", "--workspace", self.workspace, "--log", self._at(self.log), *more)
 
     def _at(self, name: str) -> str:
-        return f"kafka://{self.kafka.servers}/{name}"
+        return f"kafka://{self.at}/{name}"
 
     def stop(self) -> None:
         self._stack.close()

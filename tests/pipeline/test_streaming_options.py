@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
-from pipeline.streaming.kafka import WrongAddress, read_options
+from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress, answers, read_options
 
 WORKSPACE = """
 workspace: shop
@@ -59,6 +59,19 @@ def test_what_is_no_secret_is_written_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("sasl.pasword", "me", 'No such configuration property: "sasl.pasword"'),
+        ("security.protocol", "TLS", 'Invalid value "TLS" for configuration property "security.protocol"'),
+        ("ssl.ca.location", "/not/there.pem", "ssl.ca.location"),
+    ],
+)
+def test_an_option_that_no_client_takes_is_a_sentence(name: str, value: str, words: str) -> None:
+    with pytest.raises(KafkaProblem, match=f"^Kafka: .*{words}"):
+        answers(Kafka("127.0.0.1:1", "shop", (("security.protocol", "SSL"), (name, value))), 0.1)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--streaming", "--stop-after", "5m"], "--stop-after has no meaning for a streaming job"),
@@ -88,4 +101,4 @@ def test_a_broker_that_is_away_is_told_soon_and_nothing_else_is(command: str, tm
     assert (3, "") == (ended.returncode, ended.stdout)
     assert "127.0.0.1:1 does not answer; it is tried for 1 s" == first
     assert second.startswith("Kafka: 127.0.0.1:1 did not answer within 1 s (")
-    assert second.endswith("; correct the address, or look after the brokers")
+    assert second.endswith("; correct the address or --kafka-options, or look after the brokers")
