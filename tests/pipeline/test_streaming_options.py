@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import main
+from pipeline.commands.streaming import start
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress, answers, read_options
 
 WORKSPACE = """
@@ -69,6 +70,25 @@ def test_what_is_no_secret_is_written_as_it_is(tmp_path: Path) -> None:
 def test_an_option_that_no_client_takes_is_a_sentence(name: str, value: str, words: str) -> None:
     with pytest.raises(KafkaProblem, match=f"^Kafka: .*{words}"):
         answers(Kafka("127.0.0.1:1", "shop", (("security.protocol", "SSL"), (name, value))), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("latest", "latest"),
+        ("2026-01-31T00:00:00Z", "1769817600000"),
+        ("2026-01-31T01:00:00.250+01:00", "1769817600250"),
+    ],
+)
+def test_a_job_starts_at_a_place_with_a_name_or_at_a_time(text: str, expected: str) -> None:
+    assert expected == start(text)
+
+
+@pytest.mark.parametrize("text", ["newest", "Latest", "2026-01-31T00:00:00", "1769817600000"])
+def test_another_start_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--start", text])
+    assert f"argument --start: {text!r} " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
