@@ -3,6 +3,8 @@
 # usage: ./run_tests.sh [options of pytest]
 #        ./run_tests.sh engines [options of pytest]    the streaming job, with a real broker, Prism and Flink: needs Java,
 #                                                      Maven and Go, and installs the rest into .engines
+#        ./run_tests.sh dataflow [options of pytest]   what Dataflow takes: needs Java and Maven, and installs the rest
+#                                                      into .engines and .venv/dataflow
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
 scripts/setup.sh dev || exit 1
@@ -11,6 +13,12 @@ if [ "${1:-}" = engines ]; then
     shift
     scripts/install_engines.sh kafka prism flink || exit 1
     PROFILECAST_ENGINES=1 exec .venv/bin/pytest tests/engines "$@"
+fi
+
+if [ "${1:-}" = dataflow ]; then
+    shift
+    scripts/install_engines.sh kafka && scripts/setup_dataflow.sh || exit 1
+    PROFILECAST_DATAFLOW=1 exec .venv/dataflow/bin/python -m pytest tests/pipeline/test_streaming_graph.py "$@"
 fi
 
 failed=()

@@ -6,7 +6,7 @@ fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 .venv/bin/python -m venv "$fresh"
 "$fresh/bin/python" -m pip install --quiet --upgrade setuptools
-"$fresh/bin/python" -m pip install --quiet --no-build-isolation --editable '.[dev]'
+"$fresh/bin/python" -m pip install --quiet --no-build-isolation --editable '.[dev,gcp]'
 {
     sed -n '/^#/p' constraints.txt
     "$fresh/bin/python" -m pip freeze --all --exclude-editable --exclude pip

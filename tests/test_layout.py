@@ -31,7 +31,8 @@ PAGES += (
     "docs/workspace.md",
     "deploy/README.md",
 )
-SCRIPTS = (".ci/run", "run_local.sh", "run_tests.sh", "scripts/setup.sh", "scripts/renew_constraints.sh")
+SCRIPTS = (".ci/run", "run_local.sh", "run_tests.sh", "scripts/setup.sh", "scripts/setup_dataflow.sh")
+SCRIPTS += ("scripts/renew_constraints.sh",)
 SCRIPTS += ("deploy/flink/submit_session.sh", "deploy/flink/submit_application.sh", "deploy/dataflow/build_and_run.sh")
 
 
