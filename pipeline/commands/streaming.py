@@ -193,12 +193,12 @@ def _stream(args: argparse.Namespace) -> int:
         return DONE
     stopping = threading.Event()
     on_signals(stopping.set)
-    inside = _senders_inside(args, log) if args.senders == "inside" else None
+    end_sending = _send_inside(args, log, stopping) if args.senders == "inside" else lambda: DONE
     try:
-        return _watch(result, stopping)
+        code = _watch(result, stopping)
     finally:
-        if inside:
-            inside()
+        sent = end_sending()
+    return code or sent
 
 
 def _watch(result: Any, stopping: threading.Event) -> int:
@@ -228,17 +228,31 @@ def _watch(result: Any, stopping: threading.Event) -> int:
     return DONE
 
 
-def _senders_inside(args: argparse.Namespace, log: "Kafka") -> Callable[[], None]:
-    """Send from a thread of this process; what ends it."""
+def _send_inside(args: argparse.Namespace, log: "Kafka", stopping: threading.Event) -> Callable[[], int]:
+    """Send from a thread of this process; what ends it, and gives its exit code. If it cannot send, all is to stop."""
     from pipeline.commands.send import sending_of
 
-    sending = sending_of(args, log)
-    thread = threading.Thread(target=sending.loop, name="senders")
+    sending, codes = sending_of(args, log), [PERSON]
+
+    def loop() -> int:
+        sending.loop()
+        return DONE
+
+    def send() -> None:
+        try:
+            codes.append(guarded(loop))
+        except WorkspaceError as error:
+            codes.append(ended(error, USAGE))
+        finally:
+            stopping.set()
+
+    thread = threading.Thread(target=send, name="senders")
     thread.start()
 
-    def end() -> None:
+    def end() -> int:
         sending.stop()
         thread.join()
+        return codes[-1]
 
     return end
 

@@ -1,9 +1,10 @@
 """`profilecast run --streaming`: publishes the workspace, and gives the graph to an engine."""
 
 import logging
+import signal
 from argparse import ArgumentParser
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -72,7 +73,21 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     if not dry and not has_its_state(options.beam_arguments):
         write_all(log.producer(), [note(log, *_READS, _events(options))])
     say("submitting", version=version.number if version else 0, partitions=len(parts), runner=options.runner)
-    return pipeline.run()
+    with _deaf_to_ctrl_c() if options.runner == "PrismRunner" else nullcontext():
+        return pipeline.run()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """For Prism, which is started here, and inherits it.
+
+    A terminal tells all of its processes of Ctrl-C. Prism would end before this process has cancelled the job.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def has_its_state(arguments: list[str]) -> bool:

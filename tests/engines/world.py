@@ -51,6 +51,10 @@ class Process:
         with log.open("ab") as file:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def text(self) -> str:
         return self.log.read_text("utf-8", "replace")
 

@@ -1,13 +1,17 @@
 """Options of `run --streaming`, and the options file of Kafka: no secret is in it, for options travel in a job."""
 
+import argparse
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from pipeline.cli import main
-from pipeline.commands.streaming import start
+from pipeline.commands import send
+from pipeline.commands.streaming import _send_inside, start
+from pipeline.problems import WorkspaceError
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress, answers, read_options
 
 WORKSPACE = """
@@ -122,3 +126,23 @@ def test_a_broker_that_is_away_is_told_soon_and_nothing_else_is(command: str, tm
     assert "127.0.0.1:1 does not answer; it is tried for 1 s" == first
     assert second.startswith("Kafka: 127.0.0.1:1 did not answer within 1 s (")
     assert second.endswith("; correct the address or --kafka-options, or look after the brokers")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KafkaProblem("calls are gone"), 3), (WorkspaceError("version 1", []), 1), (OSError(), 3)]
+)
+def test_a_job_does_not_run_on_without_the_senders_that_it_has_inside(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Sending:
+        def loop(self) -> None:
+            raise error
+
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(send, "sending_of", lambda *_: Sending())
+    stopping = threading.Event()
+    end = _send_inside(argparse.Namespace(), Kafka("localhost:9092", "shop"), stopping)
+    assert stopping.wait(10)
+    assert code == end()
+    assert str(error) in capsys.readouterr().err
