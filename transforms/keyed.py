@@ -85,7 +85,7 @@ class Outlet:
         """A bundle begins."""
 
     def take(self, kind: str, value: Any) -> bool:
-        """Whether it takes this. `kind`: calls, states, dead_letters or left, see `FoldProfiles`."""
+        """Whether it takes this. `kind`: calls, states, dead_letters or left, see `FoldProfiles`; others go on."""
         return False
 
     def end(self) -> None:

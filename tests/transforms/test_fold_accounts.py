@@ -125,14 +125,14 @@ _took: list[tuple[str, Any]] = []
 
 
 class Takes(Outlet):
-    """Everything, in its bundle."""
+    """All that goes to no other fold, in its bundle."""
 
     def begin(self) -> None:
         _took.append(("begin", None))
 
     def take(self, kind: str, value: Any) -> bool:
         _took.append((kind, value))
-        return kind != "members"
+        return kind not in ("members", "parts")
 
     def end(self) -> None:
         _took.append(("end", None))
@@ -144,7 +144,7 @@ def test_an_outlet_has_what_was_folded_in_its_order_within_the_bundle(tmp_path: 
     heard = told(FoldAccounts(Always(plan()), outlet=Takes()), "members", facts, tmp_path / "members")
     assert ["ana"] * 3 == [who for who, _ in heard]
     kinds = [kind for kind, _ in _took]
-    assert {"begin", "states", "members", "end"} == set(kinds)
+    assert {"begin", "states", "parts", "members", "end"} == set(kinds)
     depth = [kinds[: place + 1].count("begin") - kinds[: place + 1].count("end") for place in range(len(kinds))]
     assert all(depth[place] > 0 for place, kind in enumerate(kinds) if kind in ("states", "members"))
     heads = [value for kind, value in _took if kind == "states" and value[0] == ACME]
