@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -49,6 +50,9 @@ class Writer:
 
     def leave(self) -> None:
         self.said.append("left")
+
+    def settled(self, settled: Settled) -> None:
+        self.said.append(f"settled {settled.place} {settled.sent}")
 
 
 class Others:
@@ -192,3 +196,13 @@ def test_what_is_gone_is_not_looked_for_every_few_seconds(sending: Sending, monk
     with pytest.raises(StoreError, match=r"calls are gone\.\n.*--past-gaps"):
         take(sending)
     assert {} == sending._again
+
+
+def test_a_gap_that_is_gone_past_is_not_there_for_the_next_sender(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without news nothing else writes down that all before it is settled."""
+    monkeypatch.setattr(module, "restore", lambda *_: Kept(settled=Settled(41, 7)))
+    sending.options = replace(sending.options, gaps=True)
+    assert take(sending)
+    assert ["alive", "settled 41 7"] == Writer.made[0].said
