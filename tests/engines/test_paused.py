@@ -12,7 +12,7 @@ from tests.engines.world import Process, World, people, until
 
 def act(sender: Process, name: str, connection: str = "hook") -> tuple[int, str]:
     """What a button of the sender's page does: status, words."""
-    page = page_of(sender)
+    page = sender.page
     token = re.findall(r'name="token" content="([^"]+)"', requests.get(page, timeout=60).text)[0]
     reply = requests.post(
         f"{page}/{name}", json={"connection": connection}, headers={"x-page-token": token}, timeout=60
@@ -20,14 +20,8 @@ def act(sender: Process, name: str, connection: str = "hook") -> tuple[int, str]
     return reply.status_code, " ".join(map(str, reply.json().values()))
 
 
-def page_of(sender: Process) -> str:
-    found = until(lambda: re.findall(r"(http://[^ ]+)/status", sender.text()), sender.text)
-    return str(found[0])
-
-
 def paused_at(sender: Process) -> str:
-    each = requests.get(f"{page_of(sender)}/status", timeout=60).json()["connections"]["hook"]
-    return str(each["paused"])
+    return str(sender.status()["connections"]["hook"]["paused"])
 
 
 def test_a_pause_lasts_whoever_sends(world: World) -> None:

@@ -19,7 +19,7 @@ from schemas.receipts import Receipt
 from scripts.engines import PRISM
 from scripts.engines.kafka import Broker
 from tests.engines.test_moving import log_of
-from tests.engines.test_paused import act, page_of
+from tests.engines.test_paused import act
 from tests.engines.test_replay import letters, refusing
 from tests.engines.world import Process, World, now, people, until
 from tests.pipeline.running import score
@@ -33,7 +33,7 @@ def why(world: World, who: str, *more: object, code: int = 0) -> str:
 
 def asked(sender: Process, act_: str, **given: str) -> tuple[int, str]:
     """What an act of the sender's page answers: status, body."""
-    page = page_of(sender)
+    page = sender.page
     token = re.findall(r'name="token" content="([^"]+)"', requests.get(page, timeout=60).text)[0]
     reply = requests.post(f"{page}/{act_}", json=given, headers={"x-page-token": token}, timeout=120)
     return reply.status_code, reply.text

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import requests
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
@@ -62,6 +64,16 @@ class Process:
         if self._process.poll() not in (None, 0):
             raise AssertionError(self.text())
         return words in self.text()
+
+    @property
+    def page(self) -> str:
+        """Where a sender serves its page."""
+        found = until(lambda: re.findall(r"(http://[^ ]+)/status", self.text()), self.text)
+        return str(found[0])
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{self.page}/status", timeout=60).json()
+        return found
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
@@ -149,7 +161,9 @@ class World:
     def write(self, events: Iterable[Event]) -> None:
         for event in events:
             self.written.append(event)
-            self._producer.produce(self.events, json.dumps(event).encode(), event["profile_id"].encode())
+            self._producer.produce(
+                self.events, json.dumps(event).encode(), (event.get("profile_id") or event["account_id"]).encode()
+            )
             self._producer.poll(0)
         assert not self._producer.flush(30)
 

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from math import inf
 from multiprocessing import get_context
@@ -228,6 +228,17 @@ def knowledge(told: dict[str, Any]) -> dict[str, Any]:
         "people": {text(person["identifiers"]): person["values"] for person in told["people"]},
         "events": {text([event["name"], event["identifiers"], event["properties"]]) for event in told["events"]},
         "lists": sorted([each["name"], *sorted(map(text, rows_of(each)))] for each in told.get("lists", ())),
+    }
+
+
+def known_by(vendors: RunningSandbox, determined: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """People and lists of each vendor; of each person those values that are `determined`, whatever way was gone."""
+    return {
+        each["destination"]: (
+            {text(person["identifiers"]): values for person in each["people"] if (values := determined(person))},
+            sorted([entry["name"], *sorted(map(text, rows_of(entry)))] for entry in each.get("lists", ())),
+        )
+        for each in vendors.told()
     }
 
 

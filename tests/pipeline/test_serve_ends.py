@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.cli import main
 from sandbox.testing import RunningSandbox, running_sandbox
-from tests.pipeline.killing import rows_of
+from tests.pipeline.killing import known_by, text
 from tests.pipeline.running import Event, Receiver, profile, score, vip, write_events
 from tests.pipeline.serving import Service, now, serving, told, until
 
@@ -105,23 +105,12 @@ def known(vendors: RunningSandbox) -> dict[str, Any]:
 
     Who was never told to be in an audience is not told to be out of it; who was never told of is not forgotten.
     """
-    return {
-        each["destination"]: (
-            {
-                _text(person["identifiers"]): {
-                    key: value for key, value in person["values"].items() if value is not False
-                }
-                for person in each["people"]
-                if FORGOTTEN not in _text(person["identifiers"])
-            },
-            sorted([entry["name"], *sorted(map(_text, rows_of(entry)))] for entry in each.get("lists", ())),
-        )
-        for each in vendors.told()
-    }
 
+    def determined(person: dict[str, Any]) -> dict[str, Any]:
+        values = {key: value for key, value in person["values"].items() if value is not False}
+        return {} if FORGOTTEN in text(person["identifiers"]) else values
 
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return known_by(vendors, determined)
 
 
 def test_one_run_many_runs_and_a_service_end_in_the_same_vendor_state(
