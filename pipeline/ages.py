@@ -1,11 +1,21 @@
-"""How long a connection's changes wait."""
+"""How long what a connection was asked waits."""
 
+import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
-from pipeline.sent import oldest_live
+from pipeline.database import uri
+from pipeline.sent import both
 from transforms.destinations import find
 from transforms.logic.plan import ConnectionPlan
+
+
+def oldest_waiting(folder: Path, connection: str, number: int) -> float:
+    """When the oldest call without a receipt was asked, seconds since 1970; 0: none waits, or it is not known."""
+    with both(folder, connection) as database:
+        found = [_asked(folder, connection, _oldest(database, number, backfill)) for backfill in (False, True)]
+    return min((asked for asked in found if asked), default=0.0)
 
 
 def oldest_change(folder: Path, plan: ConnectionPlan, destination: str) -> float:
@@ -18,10 +28,36 @@ def oldest_change(folder: Path, plan: ConnectionPlan, destination: str) -> float
     among = {f"c.slot NOT IN ({_listed(list(every))})": 0.0}
     for seconds in set(every.values()):
         among[f"c.slot IN ({_listed([slot for slot, each in every.items() if each == seconds])})"] = seconds
-    asked = oldest_live(folder, plan.name, plan.number, among)
+    with both(folder, plan.name) as database:
+        asked = [_asked(folder, plan.name, _oldest(database, plan.number, False, f"AND {each}")) for each in among]
     now = time.time()
     due = (at + seconds for at, seconds in zip(asked, among.values(), strict=True) if at)
     return max((now - at for at in due if at < now), default=0.0)
+
+
+def _oldest(database: sqlite3.Connection, number: int, backfill: bool, among: str = "") -> int:
+    """The first ask without a receipt; 0: there is none."""
+    statement = (
+        f"SELECT c.ask FROM main.calls c WHERE c.connection = ? AND c.backfill = ? AND c.slot > 0 {among} "
+        "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT 1"
+    )
+    row = database.execute(statement, (number, backfill)).fetchone()
+    return row[0] if row else 0
+
+
+def _asked(folder: Path, connection: str, ask: int) -> float:
+    """When it was asked, seconds since 1970; 0: not known.
+
+    Asks are of the clock. A sender of a streaming job numbers calls by their places in Kafka, and keeps the asks beside
+    (`pipeline.streaming.places`).
+    """
+    places = folder / f"{connection}.places"
+    if ask and places.exists():
+        found = None
+        with suppress(sqlite3.Error), closing(sqlite3.connect(uri(places, "ro"), uri=True)) as database:
+            found = database.execute("SELECT ask FROM places WHERE place = ?", (ask,)).fetchone()
+        ask = found[0] if found else 0
+    return ask / 1e6
 
 
 def _flushed(plan: ConnectionPlan, destination: str) -> dict[int, float]:

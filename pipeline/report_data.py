@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from pipeline.ages import oldest_waiting
 from pipeline.history import summaries
-from pipeline.sent import Receipts, attached, errors_of_both, oldest_waiting, standing
+from pipeline.sent import Receipts, attached, errors_of_both, standing
 from pipeline.state_db import StateDb
 from pipeline.summary import Summary
 from schemas.dead_letters import DeadLetter, mask

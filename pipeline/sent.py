@@ -13,7 +13,7 @@ counters  receipts by fate
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -254,13 +254,13 @@ def waiting(folder: Path, connection: str, number: int, quickly: bool = False) -
     `quickly`: without looking at each receipt that is not folded. It is the same number, unless another copy of a
     file was put back and is not folded yet.
     """
-    with _both(folder, connection) as database:
+    with both(folder, connection) as database:
         return (_left if quickly else _counted)(database, number).calls
 
 
 def retries(folder: Path, connection: str, number: int) -> int:
     """Of the calls without a receipt those that were sent before, or may have been: their requests came to nothing."""
-    with _both(folder, connection) as database:
+    with both(folder, connection) as database:
         there = database.execute("SELECT 1 FROM sent.sqlite_master WHERE name = 'attempts'").fetchone()
         tried = "SELECT ask FROM sent.marks" + (" UNION SELECT ask FROM sent.attempts" if there else "")
         found = database.execute(
@@ -281,7 +281,7 @@ class Standing(NamedTuple):
 
 def standing(folder: Path, connection: str, number: int, quickly: bool = False) -> Standing:
     """While others decide and send. `quickly`: see `waiting`."""
-    with _both(folder, connection) as database:
+    with both(folder, connection) as database:
         database.execute("BEGIN")  # of each file all is read as it was at the first look
         made = database.execute("SELECT made FROM main.counters WHERE connection = ?", (number,)).fetchone()
         left = (_left if quickly else _counted)(database, number).calls
@@ -289,31 +289,9 @@ def standing(folder: Path, connection: str, number: int, quickly: bool = False) 
     return Standing(made[0] if made else 0, left, fates)
 
 
-def oldest_waiting(folder: Path, connection: str, number: int) -> float:
-    """When the oldest call without a receipt was asked, seconds since 1970; 0: none waits."""
-    with _both(folder, connection) as database:
-        found = [_oldest(database, number, backfill) for backfill in (False, True)]
-    return min((asked for asked in found if asked), default=0.0)
-
-
-def oldest_live(folder: Path, connection: str, number: int, among: Iterable[str]) -> list[float]:
-    """As `oldest_waiting`, of live calls alone, for each of these conditions on `c`."""
-    with _both(folder, connection) as database:
-        return [_oldest(database, number, False, f"AND {each}") for each in among]
-
-
-def _oldest(database: sqlite3.Connection, number: int, backfill: bool, among: str = "") -> float:
-    statement = (
-        f"SELECT c.ask FROM main.calls c WHERE c.connection = ? AND c.backfill = ? AND c.slot > 0 {among} "
-        "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT 1"
-    )
-    row = database.execute(statement, (number, backfill)).fetchone()
-    return row[0] / 1e6 if row else 0.0
-
-
 def unsettled(folder: Path, connection: str, number: int, after: int = 0) -> bool:
     """Whether there is anything without a receipt, cancels too, behind an ask. As `waiting` says it `quickly`."""
-    with _both(folder, connection) as database:
+    with both(folder, connection) as database:
         if not any(_left(database, number)):
             return False
         return not after or _any_behind(database, number, after)
@@ -370,7 +348,7 @@ def _any_behind(database: sqlite3.Connection, number: int, after: int) -> bool:
 
 
 @contextmanager
-def _both(folder: Path, connection: str) -> Iterator[sqlite3.Connection]:
+def both(folder: Path, connection: str) -> Iterator[sqlite3.Connection]:
     database = attached(folder, connection)
     try:
         with errors_of_both(database, folder, connection):

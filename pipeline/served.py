@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from pipeline.ages import oldest_change
+from pipeline.ages import oldest_change, oldest_waiting
 from pipeline.alerting import Alerting
 from pipeline.commands.output import noted
 from pipeline.delivering import Deliveries, Delivering, counts_of, reports
@@ -15,7 +15,6 @@ from pipeline.disk import StoreError
 from pipeline.moments import rfc3339
 from pipeline.paused import keep_paused, paused, renamed
 from pipeline.run import RunOptions
-from pipeline.sent import oldest_waiting
 from schemas.registry import Registry
 from schemas.report import Report, Tally
 from schemas.workspace import Connection
