@@ -18,10 +18,11 @@ def oldest_waiting(folder: Path, connection: str, number: int) -> float:
     return min((asked for asked in found if asked), default=0.0)
 
 
-def oldest_change(folder: Path, plan: ConnectionPlan, destination: str) -> float:
+def oldest_change(folder: Path, plan: ConnectionPlan, destination: str, silent: float = 0.0) -> float:
     """Seconds since the oldest change that waits could have gone; 0: none waits.
 
-    A change is what an event or a receipt asks for: what a changed workspace asks for takes as long as it takes. What
+    A change is what an event or a receipt asks for: what a changed workspace asks for, and history, take as long as
+    they take; of them only a silence of the vendor counts. `silent`: since when there is one, seconds since 1970. What
     goes to a list has until its next flush.
     """
     every = _flushed(plan, destination)
@@ -31,7 +32,9 @@ def oldest_change(folder: Path, plan: ConnectionPlan, destination: str) -> float
     with both(folder, plan.name) as database:
         asked = [_asked(folder, plan.name, _oldest(database, plan.number, False, f"AND {each}")) for each in among]
     now = time.time()
-    due = (at + seconds for at, seconds in zip(asked, among.values(), strict=True) if at)
+    due = [at + seconds for at, seconds in zip(asked, among.values(), strict=True) if at]
+    if silent and (oldest := oldest_waiting(folder, plan.name, plan.number)):
+        due.append(max(oldest, silent))
     return max((now - at for at in due if at < now), default=0.0)
 
 

@@ -166,8 +166,9 @@ METRICS = (
     ),
     Described(
         "profilecast_oldest_change_seconds", "gauge", _OF_CONNECTION,
-        "For how long the oldest change waits that could go; 0: none waits. Not counted is what a changed workspace "
-        "asks for, and the time until a list's flush", _one("oldest_change_seconds"),
+        "For how long the oldest change waits that could go; 0: none waits. Not counted is the time until a list's "
+        "flush. Of events older than their sync, and of what a changed workspace asks for, only the time counts in "
+        "which the vendor gives no useful answer", _one("oldest_change_seconds"),
     ),
     Described(
         "profilecast_requests", "counter", _OF_CONNECTION, "Requests that were sent, since the process began",

@@ -234,7 +234,8 @@ class Served:
                 "paused": self._paused.get(each.name, ""),
             }  # fmt: skip
             could_go = counts.waiting > report.scheduled
-            age = oldest_change(run.state, each, destination) if could_go else 0.0
+            silent = report.silent_since if goes else 0.0
+            age = oldest_change(run.state, each, destination, silent) if could_go else 0.0
             found[each.name] |= {"oldest_change_seconds": round(age, 1), **(tallies.get(each.name) or Tally()).told()}
         return found
 

@@ -65,6 +65,7 @@ class Report(Struct, kw_only=True):
     paused: bool = False  # it stopped since too many of the first calls were rejected: somebody has to look
     trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
     silent: str = ""  # since when, and why, the vendor gives no useful answer; as it was seen last
+    silent_since: float = 0.0  # the same moment, seconds since 1970
     slow: str = ""  # why fewer requests go than the cap allows; as it was seen last
     remade: dict[
         str, float

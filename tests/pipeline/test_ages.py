@@ -60,6 +60,15 @@ def test_of_the_history_only_the_moment_is_told(tmp_path: Path, asked: Asked) ->
     assert 0.0 == oldest_change(tmp_path, PLAN, "webhook")
 
 
+@pytest.mark.parametrize(("asked_ago", "silent_ago", "waits"), [(900, 300, 300), (60, 300, 60), (900, 0, 0)])
+def test_while_the_vendor_is_silent_history_waits_too(
+    tmp_path: Path, asked: Asked, asked_ago: float, silent_ago: float, waits: float
+) -> None:
+    asked([call(ago(asked_ago), backfill=True)])
+    silent = time.time() - silent_ago if silent_ago else 0.0
+    assert waits == pytest.approx(oldest_change(tmp_path, PLAN, "webhook", silent), abs=5)
+
+
 def test_what_has_an_outcome_waits_no_more(tmp_path: Path, asked: Asked) -> None:
     asked([call(ago(300))])
     settle(tmp_path, [call(ask) for ask in _asks(tmp_path)])

@@ -19,6 +19,7 @@ from tests.pipeline.running import Message, Receiver, profile, receiving, score
 from tests.pipeline.serving import Service, now, serving, until
 
 ROOT = Path(__file__).parents[2]
+OLD = "2020-01-01T00:00:00Z"
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -132,6 +133,16 @@ def test_what_waits_has_an_age(shop: Shop) -> None:
     assert 0 == shop.value("profilecast_oldest_change_seconds", connection="hook")
 
 
+def test_history_has_an_age_while_the_vendor_is_silent(shop: Shop) -> None:
+    """An event that is older than its sync goes behind what happens now, and takes as long as it takes."""
+    shop.faults["ida"] = [503] * 100
+    shop.service.append("events.jsonl", profile("ida", OLD), score("ida", OLD, 1))
+    until(lambda: shop.service.connection()["silent"])
+    assert 0 < shop.value("profilecast_oldest_change_seconds", connection="hook")
+    shop.faults["ida"] = []
+    shop.quiet()
+
+
 def test_a_service_that_is_well_says_so(shop: Shop) -> None:
     assert 1 == shop.value("profilecast_well")
     for kind in ("stopped", "blocked", "trouble", "silent"):
@@ -143,7 +154,7 @@ def test_a_service_that_is_well_says_so(shop: Shop) -> None:
 
 def test_nothing_of_people_is_on_the_page(shop: Shop) -> None:
     page = requests.get(f"{shop.service.page}/metrics", timeout=60).text
-    assert [] == [who for who in ("ana", "bob", "cem", "eva", "gil", "hal") if re.search(rf"\b{who}\b", page)]
+    assert [] == [who for who in ("ana", "bob", "cem", "eva", "gil", "hal", "ida") if re.search(rf"\b{who}\b", page)]
     assert {"connection", "outcome", "status", "kind", "le"} >= {
         name for (metric, labels) in read(page) for name, _ in labels if metric.startswith("profilecast_")
     }

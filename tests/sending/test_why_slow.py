@@ -12,7 +12,7 @@ from tests.sending.vendor_server import Answer, VendorServer
 from transforms.logic.breaker import Breaker
 from transforms.logic.limit import Limiter
 from transforms.sending import why_slow
-from transforms.sending.why_slow import silent, slow
+from transforms.sending.why_slow import silent, silent_since, slow
 
 NOON = 1_769_860_800.0  # 2026-01-31T12:00:00Z
 NEVER = float("-inf")
@@ -20,14 +20,16 @@ NEVER = float("-inf")
 
 def test_a_silence_is_said_with_its_reason_until_the_vendor_answers() -> None:
     breaker = Breaker()
-    assert "" == silent(breaker, "", 100.0, NOON)
+    assert 0.0 == silent_since(breaker, 100.0, NOON)
     for now in (100.0, 101.0):
         breaker.failed(now, now)
-    assert "" == silent(breaker, "HTTP 503", 104.0, NOON)  # it may be over at once
-    found = silent(breaker, "connection refused by hook.example", 160.0, NOON + 60)
+    assert 0.0 == silent_since(breaker, 104.0, NOON)  # it may be over at once
+    assert NOON == silent_since(breaker, 160.0, NOON + 60)
+    found = silent(NOON, "connection refused by hook.example")
     assert "no useful answer since 2026-01-31T12:00:00Z: connection refused by hook.example" == found
     breaker.answered()
-    assert "" == silent(breaker, "HTTP 503", 161.0, NOON + 61)
+    assert 0.0 == silent_since(breaker, 161.0, NOON + 61)
+    assert "" == silent(0.0, "HTTP 503")
 
 
 def test_429s_are_said_while_they_make_it_slower() -> None:

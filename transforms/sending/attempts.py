@@ -32,7 +32,7 @@ from transforms.sending.sleepers import Sleepers
 from transforms.sending.spans import span
 from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
 from transforms.sending.turnstile import Asking, TooLong, Turnstile
-from transforms.sending.why_slow import failure, silent, slow
+from transforms.sending.why_slow import failure, silent, silent_since, slow
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
 from transforms.sending.words import TRUST, Mask, cause, lasting, moment, refusal
 
@@ -119,7 +119,8 @@ class Attempts:
         if self._stopping:  # what was so ahead of the end is told
             return
         now, wall = self._clock(), self._watch.wall()
-        self._report.silent = silent(self.breaker, self._last, now, wall)
+        self._report.silent_since = silent_since(self.breaker, now, wall)
+        self._report.silent = silent(self._report.silent_since, self._last)
         self._report.slow = slow(self._limiter, self._turnstile.next_at, now, wall)
 
     def saving(self, saving: Callable[[], bool]) -> None:

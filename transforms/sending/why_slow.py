@@ -22,12 +22,15 @@ def failure(reply: Reply | None, talk: Talk) -> str:
         return f"HTTP {reply.status}"
 
 
-def silent(breaker: Breaker, last: str, now: float, wall: float) -> str:
-    """Since when, and why, the vendor gives no useful answer; "": it does. `last`: why the last attempt failed."""
+def silent_since(breaker: Breaker, now: float, wall: float) -> float:
+    """Since when the vendor gives no useful answer, by the clock on the wall; 0: it does."""
     since = breaker.since
-    if since is None or now - since < _SILENT:
-        return ""
-    return f"no useful answer since {moment(wall - (now - since))}: {last}"
+    return 0.0 if since is None or now - since < _SILENT else wall - (now - since)
+
+
+def silent(since: float, last: str) -> str:
+    """Since when, and why, the vendor gives no useful answer; "": it does. `last`: why the last attempt failed."""
+    return f"no useful answer since {moment(since)}: {last}" if since else ""
 
 
 def slow(limiter: Limiter, next_at: float, now: float, wall: float) -> str:
