@@ -13,7 +13,7 @@ setup(
         "examples.cdnow": ["*.gz", "*.yaml"],
         "pipeline.status_page": ["*.html", "*.css", "*.js", "*.svg"],
     },
-    entry_points={"console_scripts": ["profilecast = pipeline.cli:main"]},
+    entry_points={"console_scripts": ["profilecast = pipeline.__main__:main"]},
     # Ranges that are known to work; constraints.txt has the one set that every script installs and tests.
     install_requires=[
         "apache-beam>=2.77,<3",

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
+from pipeline.commands.exits import stopped_early
 from pipeline.commands.output import Help, surviving
 from pipeline.problems import WorkspaceError
 
@@ -74,8 +75,7 @@ def _main(given: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # a run that has begun hears of it elsewhere
-        print("Stopped. Nothing was sent.", file=sys.stderr)
-        return 3
+        return stopped_early(given)
 
 
 def _unheard_run(error: OSError) -> None:

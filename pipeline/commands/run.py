@@ -43,7 +43,7 @@ exit codes:
 every record is unusable
   3  needs a person: an event file cannot be read (then nothing was sent), the state cannot be used, a change \
 needs --accept-changes, or a connection stopped
-  4  not done yet, run again: calls wait, or another run is deciding"""
+  4  not done yet, run again: calls wait, another run is deciding, or it was stopped before it read anything"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

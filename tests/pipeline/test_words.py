@@ -37,7 +37,7 @@ class Interrupting:
         if name == {module!r}:
             os.kill(os.getpid(), {number})
 sys.meta_path.insert(0, Interrupting)
-from pipeline.cli import main
+from pipeline.__main__ import main
 sys.exit(main())
 """
 INTERRUPTED_ENDING = """
@@ -64,12 +64,17 @@ def profilecast(*arguments: object, stdout: int = PIPE, stderr: int = PIPE) -> "
 
 class TestInterrupted:
     @pytest.mark.parametrize("number", SIGNALS)
-    @pytest.mark.parametrize("module", ["pipeline.commands.run", "apache_beam.runners", "pipeline.printing"])
+    @pytest.mark.parametrize("module", ["pipeline.cli", "pipeline.commands.run", "apache_beam.runners", "pipeline.printing"])
     def test_while_modules_load_it_says_one_line(self, shop: Shop, module: str, number: signal.Signals) -> None:
         done = python(INTERRUPTED_LOADING.format(module=module, number=number), "run", *shop.arguments(*ANA))
-        assert (3, "", "Stopped. Nothing was sent.\n") == (done.returncode, done.stdout, done.stderr)
+        assert (4, "", "Stopped. Nothing was sent.\n") == (done.returncode, done.stdout, done.stderr)
         assert [] == shop.receiver.messages
         assert not shop.state.exists()
+
+    @pytest.mark.parametrize("module", ["pipeline.cli", "pipeline.problems", "pipeline.commands.serve"])
+    def test_a_service_that_is_stopped_while_modules_load_was_stopped(self, module: str) -> None:
+        done = python(INTERRUPTED_LOADING.format(module=module, number=signal.SIGTERM), "serve", "--state", "nowhere")
+        assert (0, "", "Stopped. Nothing was sent.\n") == (done.returncode, done.stdout, done.stderr)
 
     @pytest.mark.parametrize("number", SIGNALS)
     def test_when_all_is_delivered_it_changes_nothing(self, shop: Shop, number: signal.Signals) -> None:
