@@ -15,9 +15,11 @@ from pipeline.sent import standing, unsettled, waiting
 from pipeline.summary import Counts
 from pipeline.vendors import made
 from schemas.registry import Registry
-from schemas.report import Report
+from schemas.report import NO_CAP, Report
 from schemas.workspace import Connection
+from transforms.destinations import find
 from transforms.destinations.contract import Destination
+from transforms.logic.caps import cap_said
 from transforms.logic.plan import ConnectionPlan, Plan, settings_digest
 from transforms.logic.registry import known_remade
 from transforms.sending.sender import Active, Delivery, shared_sender
@@ -72,7 +74,9 @@ class Deliveries:
 
     def _nothing(self, name: str, **more: Any) -> Report:
         connection = self._connections[name]
-        return Report(connection=name, destination=connection.destination, **more)
+        kind = find(connection.destination)
+        cap = cap_said(kind.limits, connection) if kind else NO_CAP
+        return Report(connection=name, destination=connection.destination, cap=cap, **more)
 
     def _run(self, plan: ConnectionPlan, done: Delivering) -> None:
         try:

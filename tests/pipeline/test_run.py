@@ -42,6 +42,13 @@ class TestWhatItSays:
         assert "Done: 6 calls delivered." == printed.splitlines()[-1]
         assert "\x1b" not in printed
 
+    def test_a_connection_that_had_nothing_to_do_has_its_cap_too(self, shop: Shop, capsys: Capture) -> None:
+        workspace(shop.workspace, "hook", "quiet", cap="30/s")
+        shop.workspace.write_text(shop.workspace.read_text() + "    where: {plan: gold}\n")
+        assert 0 == shop.run(*ANA)
+        rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(("hook", "quiet"))]
+        assert {"hook": "30/s", "quiet": "30/s"} == {row[0]: row[-1] for row in rows if len(row) > 4}
+
     def test_a_run_that_sent_nothing_says_so_in_one_line(self, shop: Shop, capsys: Capture) -> None:
         shop.run(*ANA)
         capsys.readouterr()

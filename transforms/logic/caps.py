@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from schemas.limits import Limit
+from schemas.report import NO_CAP
 from schemas.workspace import UNITS, Connection
 from transforms.logic.inflight import needed
 from transforms.logic.limit import EVEN
@@ -17,6 +18,12 @@ def effective_limits(published: Sequence[Limit], connection: Connection) -> list
         first = next((limit for limit in limits if not limit.endpoint), None)
         limits = [limit for limit in limits if limit is not first]
     return [Limit(connection.cap.requests, connection.cap.seconds, source="workspace"), *limits]
+
+
+def cap_said(published: Sequence[Limit], connection: Connection) -> str:
+    """The cap on its requests as people say it: `100/s`, or `none`."""
+    limits = effective_limits(published, connection)
+    return next((per(each.requests, each.seconds) for each in limits if not each.endpoint), NO_CAP)
 
 
 def at_once(bears: int, limits: Sequence[Limit]) -> int:

@@ -18,7 +18,7 @@ from schemas.report import Report
 from transforms.destinations import find
 from transforms.destinations.contract import Destination
 from transforms.logic.blame import Blame, Keys
-from transforms.logic.caps import at_once, effective_limits, per
+from transforms.logic.caps import at_once, cap_said, effective_limits
 from transforms.logic.estimate import Estimate
 from transforms.logic.inflight import room
 from transforms.logic.lanes import Item, Lanes
@@ -148,7 +148,7 @@ class Pump:
         if other := learnt not in (None, tenant):  # what was learnt of another vendor account counts for no other
             facts = {name: fact for name, fact in facts.items() if name not in (MEMORY, _ROUTES)}
         limits = effective_limits(type(destination).limits, delivery.connection)
-        self.report.cap = next((per(each.requests, each.seconds) for each in limits if not each.endpoint), "none")
+        self.report.cap = cap_said(type(destination).limits, delivery.connection)
         self._limiter = self._share_limiter(destination, limits, kept)
         self._at_once = min(self._most, at_once(destination.concurrency, limits))
         objects = type(destination).unit is not Destination.unit
