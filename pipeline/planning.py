@@ -39,6 +39,7 @@ from transforms.logic.caps import effective_limits, per
 from transforms.logic.detect import micros
 from transforms.logic.estimate import ahead, slowest
 from transforms.logic.plan import Plan
+from transforms.sending.deferred import next_flush
 
 _KNOWN = 10  # requests of the past from which on it says what is usual
 
@@ -196,7 +197,7 @@ class Planning:
         for sync in next(each.syncs for each in plan.connections if each.name == name):
             for form in sync.forms:
                 if every := destination.flush_every.get(form.form, 0.0):
-                    due = flushed(self._folder, log, form.slot) + every
+                    due = next_flush(flushed(self._folder, log, form.slot), every)
                     found[sync.name] = moment(due) if due > self.options.now.timestamp() else ""
         return found
 

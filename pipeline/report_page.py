@@ -10,6 +10,7 @@ from pipeline.report_data import ConnectionNow, ReportData
 from pipeline.summary import Summary
 from pipeline.why import moment
 from schemas.report import Report
+from transforms.sending.deferred import next_flush
 
 _STYLE = """
 :root { --ink: #1d2430; --soft: #667085; --line: #e4e7ec; --good: #2e7d5b; --bad: #b3382c; --wait: #b7791f; }
@@ -72,7 +73,7 @@ def _now(data: ReportData) -> str:
 
 def _flushes(now: ConnectionNow, at: float) -> Iterator[str]:
     for sync, began in sorted(now.flushed.items()):
-        due = began + now.flush_every
+        due = next_flush(began, now.flush_every)
         when = f"at {moment(due)}" if due > at else "at once" if now.flush_every else f"after {moment(began)}"
         yield f"{sync} {when}"
 

@@ -23,7 +23,7 @@ from transforms.logic.detect import micros
 from transforms.logic.estimate import ahead, slowest
 from transforms.logic.plan import Plan
 from transforms.logic.why import Finding, explain
-from transforms.sending.deferred import FLUSHED
+from transforms.sending.deferred import FLUSHED, next_flush
 
 MOST_COUNTED = 50_000  # calls in front of one
 
@@ -134,7 +134,7 @@ class _Waits:
         name, form, ask = answer.finding.connection, answer.finding.form, answer.open.ask
         log = self._logs.get(name, name)
         if every := self._made[name].flush_every.get(form.form, 0.0) if form else 0.0:
-            answer.flush = flushed(self._folder, log, answer.finding.slot) + every
+            answer.flush = next_flush(flushed(self._folder, log, answer.finding.slot), every)
         fold = next(first for first, many in person.state.asked if first <= ask < first + many)
         if (name, fold) not in self._lines:
             self._lines[name, fold] = self._line(name, answer)

@@ -23,6 +23,11 @@ _EARLY = 5.0  # seconds: a run that starts an interval after another one finds i
 _MOST_PUT_OFF = 20_000  # calls; then nothing more is read until the first of them is due
 
 
+def next_flush(began: float, every: float) -> float:
+    """When a list is flushed next whose last flush began then; `every` so many seconds there is one."""
+    return began + every - _EARLY
+
+
 class _Deferred(Struct):
     """Calls of one list and class that wait for its flush: they are read in the order of their asks."""
 
@@ -80,7 +85,7 @@ class Flushes:
         return True
 
     def due(self, slot: int) -> float:
-        return self._last[slot] + self._every[slot] - _EARLY
+        return next_flush(self._last[slot], self._every[slot])
 
     def entered(self, call: Call, number: int) -> bool:
         """Count a call of a flush that came into memory (1), or left it (-1). Whether it was the last one there."""
