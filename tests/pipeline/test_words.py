@@ -64,7 +64,9 @@ def profilecast(*arguments: object, stdout: int = PIPE, stderr: int = PIPE) -> "
 
 class TestInterrupted:
     @pytest.mark.parametrize("number", SIGNALS)
-    @pytest.mark.parametrize("module", ["pipeline.cli", "pipeline.commands.run", "apache_beam.runners", "pipeline.printing"])
+    @pytest.mark.parametrize(
+        "module", ["pipeline.cli", "pipeline.commands.run", "apache_beam.runners", "pipeline.printing"]
+    )
     def test_while_modules_load_it_says_one_line(self, shop: Shop, module: str, number: signal.Signals) -> None:
         done = python(INTERRUPTED_LOADING.format(module=module, number=number), "run", *shop.arguments(*ANA))
         assert (4, "", "Stopped. Nothing was sent.\n") == (done.returncode, done.stdout, done.stderr)
