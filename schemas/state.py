@@ -45,6 +45,7 @@ class Open(Struct, array_like=True, gc=False):
     leaves: int = 0  # 1: it says that the person left; 2: and nothing else is wanted, so it is not taken back
     backfill: bool = False
     traits: bytes = b""  # digest of those that travel with it
+    behind: bool = False  # another one had no receipt yet when this was asked
 
 
 class Rest(Struct, array_like=True, gc=False):
@@ -54,6 +55,7 @@ class Rest(Struct, array_like=True, gc=False):
     excused: Kept | None = None  # the value that a sync without resync keeps from a new identifier
     stray: float = 0.0  # until then an attempt without an answer may land; seconds since 1970
     said: Kept | None = None  # the value that was acknowledged while one might; it is asked again after `stray`
+    last: float = 0.0  # when it became so what the latest receipt says, where receipts may come in another order
 
 
 class Entry(Struct, array_like=True, gc=False):

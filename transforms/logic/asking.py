@@ -72,7 +72,7 @@ class Asking(Struct):
             backfill = call.at <= sync.since or not (self.live or (self.woken and not first))
         number = next(self.asks)
         leaves = int(call.value is False if sync.audience else call.value is None)
-        entry.open = Open(number, kept(call.value), 2 if last else leaves, backfill, carried(call))
+        entry.open = Open(number, kept(call.value), 2 if last else leaves, backfill, carried(call), before is not None)
         self.calls.append(
             (
                 connection.name,

@@ -13,6 +13,7 @@ from schemas.receipts import Receipt
 from schemas.state import Entry, Kept, Occurrence, ProfileState, Rest
 from transforms.logic.plan import Plan
 
+LATE = 3_600.0  # seconds that a receipt may come behind one of something newer
 MOST_WAITING = 100  # occurrences of one slot that wait for a required key: the newest are kept
 _BOOLEANS: dict[bytes, Kept] = {b"true": True, b"false": False}
 _DIGESTS: dict[Kept, bytes] = {True: b"true", False: b"false"}
@@ -79,7 +80,9 @@ def settle(state: ProfileState, receipt: Receipt, plan: Plan) -> bool:
     newest = entry.open is not None and entry.open.ask == receipt.ask
     rest = entry.rest or Rest()
     value = kept_digest(receipt.value)
-    if receipt.fate == "delivered":
+    if not newest and receipt.at < rest.last:
+        _late(entry, rest, receipt)
+    elif receipt.fate == "delivered":
         entry.told, entry.exposed, rest.refused = value, value is not False, None
         # An older value, or the deletion, may still land behind this one; an occurrence stays true beside older ones.
         stray: float = state.stray.get(plan.connection_of(receipt.slot), 0) if state.stray else 0
@@ -92,6 +95,9 @@ def settle(state: ProfileState, receipt: Receipt, plan: Plan) -> bool:
             rest.refused = receipt.refused or None
         if receipt.maybe:  # untold for equality, told for exits
             entry.told, entry.exposed, rest.said = None, True, None
+    if receipt.fate == "delivered" or receipt.maybe:
+        others = not newest or (entry.open and entry.open.behind) or receipt.at < rest.last + LATE
+        rest.last = max(rest.last, receipt.at) if others else 0.0
     if newest:
         entry.open = None
     if rest.stray <= receipt.at:
@@ -105,6 +111,15 @@ def settle(state: ProfileState, receipt: Receipt, plan: Plan) -> bool:
         return True
     place = state.place(receipt.identifier)
     return place is None or wait(state, Occurrence(receipt.slot, place, receipt.call.value, receipt.call.at))
+
+
+def _late(entry: Entry, rest: Rest, receipt: Receipt) -> None:
+    """A receipt of what became so before the last one, since an engine may change their order: it changes nothing.
+
+    But where an attempt of it may still land, what was told since is not sure.
+    """
+    if receipt.kind != "track" and receipt.unsure_until > rest.last and entry.told is not None:
+        rest.said, entry.told, entry.exposed = entry.told, None, True
 
 
 def _requires(plan: Plan, slot: int) -> bool:

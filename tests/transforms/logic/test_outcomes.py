@@ -1,7 +1,10 @@
 """Outcomes: what receipts mean for what is asked next; occurrences, and what goes first (docs/decisions/0007)."""
 
+from random import Random
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.calls import Call
@@ -93,7 +96,7 @@ def test_a_value_under_which_an_older_one_may_land_is_not_told_though_it_is_not_
     settle(state, receipt_of(call, "superseded", 100.0, maybe=True, unsure_until=400.0), plan)
     settle(state, receipt_of(replace(call, ask=2, value=11), "delivered", 101.0), plan)
     settle(state, receipt_of(replace(call, ask=3, value=11), "superseded", 101.0), plan)
-    assert Entry(None, True, None, Rest(stray=400.0, said=digest(11))) == state.ledger[2][0]
+    assert Entry(None, True, None, Rest(stray=400.0, said=digest(11), last=101.0)) == state.ledger[2][0]
 
 
 def test_what_lands_late_from_before_a_deletion_is_overwritten_where_a_vendor_cannot_forget() -> None:
@@ -255,3 +258,37 @@ def test_what_a_deletion_that_was_given_up_may_undo_is_told_once_more() -> None:
     assert [("identify", 11), ("track", True)] == asked(play.run(hours=0.2))
     play.settle("delivered", "delivered")
     assert [] == play.run()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(["delivered", "superseded", "rejected", "rejected maybe"]), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_receipts_that_come_in_another_order_say_the_same(fates: list[str], chance: Random) -> None:
+    """An engine promises no order. Of each ask there is one receipt, and each comes once."""
+    play = Play(SCORE)
+    play.run(ANA)
+    plan = play.job.plan
+    assert plan
+    receipts = [
+        Receipt(
+            "ana", "identify", U1, 2, number + 1, 1, digest(number), fate.split()[0], 10.0 + number,  # type: ignore[arg-type]
+            maybe="maybe" in fate, unsure_until=40.0 if "maybe" in fate else 0.0,
+        )
+        for number, fate in enumerate(fates)
+    ]  # fmt: skip
+    newest = len(fates) - 1
+
+    def after(some: list[Receipt]) -> Entry:
+        open_ = Open(newest + 1, digest(newest), behind=newest > 0)
+        state = ProfileState(ids=[Known(*U1, 0, 0)], ledger={2: {0: Entry(open=open_)}})
+        for receipt in some:
+            settle(state, receipt, plan)
+        return state.ledger[2][0]
+
+    expected, shuffled = after(receipts), list(receipts)
+    chance.shuffle(shuffled)
+    found = after(shuffled)
+    assert (expected.told, expected.open) == (found.told, found.open)
+    assert found.exposed >= expected.exposed
