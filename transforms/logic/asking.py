@@ -70,6 +70,9 @@ class Asking(Struct):
             backfill = before.backfill
         else:
             backfill = call.at <= sync.since or not (self.live or (self.woken and not first))
+        not_before = _not_before(entry, call, self.now)
+        if entry.rest and entry.rest.said != kept(call.value) and not track:  # this one may be the last that lands
+            entry.rest.said = None
         number = next(self.asks)
         leaves = int(call.value is False if sync.audience else call.value is None)
         entry.open = Open(number, kept(call.value), 2 if last else leaves, backfill, carried(call), before is not None)
@@ -82,7 +85,7 @@ class Asking(Struct):
                     replaces=before.ask if before and not track else 0,
                     before=None if track else _before(entry, sync),
                     opens=opens,
-                    not_before=_not_before(entry, call, self.now),
+                    not_before=not_before,
                     backfill=backfill,
                 ),
             )

@@ -86,6 +86,19 @@ def test_a_value_that_an_older_one_may_overwrite_is_asked_again_after_that_time(
     assert [] == play.run()
 
 
+def test_a_value_that_came_back_goes_at_once_where_another_one_may_be_on_its_way() -> None:
+    """It waited until the stray could land no more, and the vendor had the other one for so long."""
+    play = Play({"mailer": {"score": {"enrich": ["plan"]}}})
+    play.run(ANA, {"at": 0, "score": 10})
+    play.settle("maybe")
+    play.run({"at": 1, "score": 11}, hours=0.01)
+    play.settle("delivered")
+    play.run({"at": 2, "score": 12}, hours=0.01)
+    play.run({"at": 3, "score": 11}, hours=0.01)
+    play.run({"at": 4, "traits": {"plan": "gold"}}, hours=0.01)
+    assert [(12, 0.0), (11, 0.0), (11, 0.0)] == [(call.value, call.not_before) for call in play.written[-3:]]
+
+
 def test_a_value_under_which_an_older_one_may_land_is_not_told_though_it_is_not_the_newest_ask() -> None:
     play = Play(SCORE)
     play.run()
