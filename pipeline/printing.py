@@ -223,7 +223,7 @@ def _notes(name: str, each: ConnectionSummary) -> Iterator[str]:
             "keeps what it was told about them until somebody deletes it by hand."
         )
     if each.no_identifier:
-        yield f"{counted(each.no_identifier, 'change')} of profiles without an identifier that it understands."
+        yield f"{counted(each.no_identifier, 'change')} of people without an identifier that it understands."
 
 
 def _verdict(summary: Summary) -> str:

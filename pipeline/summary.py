@@ -41,7 +41,7 @@ class ConnectionSummary(Struct, kw_only=True):
     waiting: int = 0  # calls that wait now
     scheduled: int = 0  # of these, for a time: a list's next flush, or until an older value can land no more
     scheduled_until: str = ""  # when the first of them go
-    no_identifier: int = 0  # profiles that were looked at, without an identifier that the destination understands
+    no_identifier: int = 0  # changes of people without an identifier that the destination understands
     kept: int = 0  # identifiers of deleted persons that the vendor cannot forget
     elsewhere: bool = False  # another process delivers it
     report: Report

@@ -21,11 +21,11 @@ from schemas.facts import MemberFact
 from schemas.receipts import Receipt
 from schemas.state import Entry, Open, ProfileState
 from transforms.logic.asking import Asking
-from transforms.logic.detect import Changes, detect_changes
+from transforms.logic.detect import Changes, Fact, detect_changes
 from transforms.logic.joined import belonging, hear_accounts
 from transforms.logic.ledger import Retry, doubt, drop_unused, release, settle
-from transforms.logic.plan import ConnectionPlan, Plan
-from transforms.logic.wanted import identifiers_of, wanted_of_sync
+from transforms.logic.plan import ConnectionPlan, Plan, SyncPlan
+from transforms.logic.wanted import concerns, identifiers_of, wanted_of_sync
 
 
 class Facts(Struct):
@@ -58,7 +58,7 @@ class Folded(Struct):
     applied: int = 0  # events that told something new
     retried: int = 0  # failed calls that may be tried again
     dropped: int = 0  # occurrences, since too many wait for a required key
-    no_identifier: list[str] = field(default_factory=list)  # connections that know no identifier of the profile
+    no_identifier: list[str] = field(default_factory=list)  # connections that want to tell, and know no identifier
     kept: list[str] = field(default_factory=list)  # connections, for each identifier that its vendor cannot forget
     left: list[str] = field(default_factory=list)  # accounts that are to forget the profile: it was deleted
 
@@ -110,12 +110,19 @@ def _tell(asking: Asking, connection: ConnectionPlan, changes: Changes, out: Fol
     state = asking.state
     known = identifiers_of(state, connection)
     if not known and not any(slot in state.ledger for slot in connection.ever):
-        out.no_identifier.append(connection.name)
+        if any(concerns(state, sync, fact) for sync, fact in _known(state, connection)):
+            out.no_identifier.append(connection.name)
         return
+    for sync, fact in _known(state, connection):
+        wanted_of_sync(asking, connection, sync, known, fact, changes.get(sync.computation, []))
+
+
+def _known(state: ProfileState, connection: ConnectionPlan) -> Iterator[tuple[SyncPlan, Fact]]:
+    """What is known that syncs tell."""
     for sync in connection.syncs:
         fact = belonging(state) if sync.members else state.values.get(sync.computation)
         if fact is not None and fact[0] > sync.after:
-            wanted_of_sync(asking, connection, sync, known, fact, changes.get(sync.computation, []))
+            yield sync, fact
 
 
 # -- deletions

@@ -56,6 +56,13 @@ def select(known: Targets, sync: SyncPlan, state: ProfileState) -> tuple[Targets
     return [n for places in chosen.values() for n in places], {kind: state.ids[n].id for kind, n in newest.items()}
 
 
+def concerns(state: ProfileState, sync: SyncPlan, fact: Fact) -> bool:
+    """Whether a sync would tell somebody of whom nothing was told yet."""
+    value = fact[1]
+    told = True in value.values() if sync.members else bool(value) if sync.audience else value is not None
+    return told and _matches(state, sync)
+
+
 def wanted_of_sync(
     asking: Asking, connection: ConnectionPlan, sync: SyncPlan, known: Targets, fact: Fact, changes: Sequence[Fact]
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.json import encode
 from msgspec.msgpack import Decoder
+from msgspec.structs import replace
 
 from schemas.packing import unpack
 from schemas.state import account_key
@@ -85,6 +86,23 @@ def test_people_of_whom_no_identifier_is_understood_are_counted_by_connection() 
     phone = {**known("ana"), "external_ids": [{"type": "phone", "id": "+43 1"}]}
     job.run(SHOP, [phone, score("ana", 1), known("bob"), score("bob", 1)], hour(1))
     assert {"mailer": 1} == dict(job.portion.no_identifier)
+
+
+@pytest.mark.parametrize(
+    ("news", "counted"),
+    [
+        ([], 0),
+        ([score("ana", 1)], 0),  # which no sync of it tells
+        ([member("ana", 1) | {"member": False}], 0),
+        ([member("ana", 1)], 0),  # the consent is not known
+        ([member("ana", 1), known("ana", 2) | {"external_ids": [], "traits": {"consent": True}}], 1),
+    ],
+)
+def test_who_is_told_nothing_anyhow_is_not_counted_for_want_of_an_identifier(news: list[Event], counted: int) -> None:
+    sync = Sync("vip", forms=("list",), where={"consent": True})
+    job, shop = Job(), replace(SHOP, connections=(Connection("ads", "ads", (sync,), Settings()),))
+    job.run(shop, [{**known("ana"), "external_ids": [{"type": "loyalty", "id": "7"}]}, *news], hour(5))
+    assert counted == job.portion.no_identifier["ads"]
 
 
 def test_profiles_that_were_not_known_are_counted() -> None:
