@@ -131,6 +131,8 @@ def print_summary(console: Console, summary: Summary) -> None:
     for name, each in summary.connections.items():
         for note in _notes(name, each):
             say(f"{name}: {note}")
+    for words in summary.small_lists:
+        say(f"{words}.")
     if summary.dead_letters:
         say(f"Dead letters: {summary.folder}/dead_letters.jsonl")
     say(f"Summary: {summary.folder}/summary.json")

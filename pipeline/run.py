@@ -199,7 +199,7 @@ class Run:
             sources=self.decided.sources,
             profiles=db.subjects(),
         )
-        summary.notes += small_lists(db, self.workspace, self.made, self.decider.registry)
+        summary.small_lists = list(small_lists(db, self.workspace, self.made, self.decider.registry))
         for name, after in self._counts().items() if reports else ():
             summary.connections[name] = connection_summary(self.decided, name, self.before[name], after, reports[name])
         summary.unusable = list(explain(*by_reason(db.letters(run=self.folder.name))))

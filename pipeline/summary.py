@@ -60,6 +60,7 @@ class Summary(Struct, kw_only=True):
     folder: str
     errors: list[str] = []  # files that stopped the run before anything was folded or sent
     notes: list[str] = []  # files that were skipped, patterns that matched nothing, what changed in the workspace
+    small_lists: list[str] = []  # sentences: audiences with fewer people than the vendor uses a list from
     input: dict[str, int] = {}
     sources: InputCounts = field(default_factory=InputCounts)
     unusable: list[str] = []  # sentences: why records could not be used, with an example for each reason

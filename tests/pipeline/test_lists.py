@@ -56,11 +56,14 @@ def near(expected: str, actual: str) -> bool:
     return abs(datetime.fromisoformat(expected) - datetime.fromisoformat(actual)) < timedelta(seconds=20)
 
 
-def test_a_run_says_which_audiences_are_too_small_for_their_vendor(shop: Shop, vendor: RunningSandbox) -> None:
+def test_a_run_says_which_audiences_are_too_small_for_their_vendor(
+    shop: Shop, vendor: RunningSandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     members = [each for n in range(100) for each in (profile(f"u{n}", DAY_1), vip(f"u{n}", DAY_1))]
     run(shop, vendor, "2026-01-02T00:00:00Z", *members, risk("u1", DAY_1))
-    small = [note for note in summary_of(shop.state)["notes"] if "from 100 members on" in note]
-    assert small == ["ads: risk has 1 person; Facebook Custom Audiences uses a list from 100 members on"]
+    words = "ads: risk has 1 person; Facebook Custom Audiences uses a list from 100 members on"
+    assert [words] == summary_of(shop.state)["small_lists"]
+    assert [f"{words}."] == [line for line in capsys.readouterr().out.splitlines() if "100 members" in line]
 
 
 def test_each_list_has_its_own_interval(shop: Shop, vendor: RunningSandbox) -> None:
