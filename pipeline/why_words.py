@@ -142,6 +142,8 @@ class Words:
             return "the vendor works on it, in a job that is not over"
         if record.mark and (record.mark.maybe or record.mark.since):
             since = f" since {moment(record.mark.since)}" if record.mark.since else ""
+            if not record.mark.maybe:
+                return f"no attempt has reached the vendor{since}; it is tried again"
             return f"it was sent and has no useful answer{since}; it is sent again"
         if record.call.not_before > now:
             return f"it waits until {moment(record.call.not_before)}, when an older request can arrive no more"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.conftest import Shop
-from tests.pipeline.running import profile, score, vip
+from tests.pipeline.running import free_port, profile, score, vip
 
 Capture = pytest.CaptureFixture[str]
 DAY_1, DAY_2 = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -104,6 +104,13 @@ def test_the_last_attempts_stand_below_with_the_vendors_answer(shop: Shop, capsy
         assert [" HTTP 502", " HTTP 503", " HTTP 504"] == [line.rpartition("Z:")[2] for line in lines[2:5]]
         assert all(line.startswith("tried on 20") for line in lines[2:5])
         assert lines[5].startswith("email ana@x.example: not told")
+
+
+def test_what_never_reached_the_vendor_was_not_sent(shop: Shop, capsys: Capture) -> None:
+    syncing(shop, "score", ", identifiers: {email: none}")
+    shop.receiver.url = f"http://127.0.0.1:{free_port()}"
+    assert 4 == shop.run(*ANA, more=("--retry-for", "0s"))
+    assert "; no attempt has reached the vendor since 20" in why(shop, capsys, "ana")[1]
 
 
 def test_by_an_identifier_everybody_is_found_who_has_it(shop: Shop, capsys: Capture) -> None:
