@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.streaming.kafka import Kafka, read_all
+from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
 
 Row = tuple[str, bytes | None, bytes | None]
 _encode = msgspec.json.Encoder().encode
@@ -23,3 +23,19 @@ def read_notes(kafka: Kafka, kind: str) -> dict[str, Any]:
 def note(kafka: Kafka, kind: str, key: str, value: Any) -> Row:
     """A note as a record that is to be written."""
     return kafka.topic("notes"), f"{kind}:{key}".encode(), _encode(value)
+
+
+def bind_gateway(kafka: Kafka, gateway: str) -> None:
+    """A log belongs to a gateway, "" being none: its first sender says to which. Raises KafkaProblem."""
+    known = read_notes(kafka, "send").get("gateway")
+    if known is None:
+        write_all(kafka.producer(), [note(kafka, "send", "gateway", gateway)])
+    elif known != gateway:
+        raise KafkaProblem(
+            f"{kafka.name}: what it was told went to {_named(known)}, and this sender is for {_named(gateway)}, where "
+            "nobody was told that. Give the same --gateway, or begin a job on another --log"
+        )
+
+
+def _named(gateway: str) -> str:
+    return f"the gateway {gateway}" if gateway else "the vendors themselves (no --gateway)"

@@ -33,6 +33,7 @@ from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, consume
 from pipeline.streaming.log import CAPS, PAUSED, SESSION, Gap, KafkaLog, Writer, read_kept, refuse_gaps, restore
 from pipeline.streaming.mirror import Mirror, Station
+from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.operating import Operating
 from pipeline.streaming.places import Places
 from pipeline.streaming.publishing import publish
@@ -203,6 +204,7 @@ class Sending:
             if not self.options.gaps:
                 names = [each.name for each in run.workspace.connections]
                 refuse_gaps(self._kafka, {name: self._name_in_topics(name) for name in names})
+            bind_gateway(self._kafka, self._sender.gateway)
             self._run = run
             self._mirror = Mirror(self._kafka, self._folder)
             self._leases = Leases(self._kafka, self._lost)

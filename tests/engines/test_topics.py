@@ -24,6 +24,7 @@ from pipeline.streaming.kafka import (
     write_all,
 )
 from pipeline.streaming.log import SESSION, Writer, read_kept
+from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.places import Places
 from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of, sources
 from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
@@ -258,6 +259,13 @@ def test_partitions_that_a_topic_gets_are_read_each_by_one_reader(log: Kafka, mo
     producer.produce(topic, b"9", b"key", partition=4)
     assert not producer.flush(30)
     assert [9] == values(made[0].create_reader(None, marks[0]), 1, began=False)
+
+
+def test_a_log_that_was_told_to_a_sandbox_is_not_sent_to_vendors(log: Kafka) -> None:
+    for _ in range(2):
+        bind_gateway(log, "http://127.0.0.1:8808")
+    with pytest.raises(KafkaProblem, match=r"the gateway http://127\.0\.0\.1:8808, and this sender is for the vendors"):
+        bind_gateway(log, "")
 
 
 def ends_of(log: Kafka, part: Part) -> int:
