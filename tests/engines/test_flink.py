@@ -9,10 +9,12 @@ import pytest
 import requests
 
 from scripts.engines.flink import Cluster, TaskManager, cluster, task_managers
-from tests.engines.world import World, now, people, until
-from tests.pipeline.running import profile, score, write_events
+from tests.engines.world import World, in_flight, now, people, until
+from tests.pipeline.running import Event, profile, score, vip, write_events
 
+CAP = 40  # requests a second
 CHANGES = 40
+CALLS = CHANGES * 2 + CHANGES // 2 * 2 * 2  # of `changes`: a score, and half of them by `identify` and `track`
 
 
 @pytest.fixture(scope="module")
@@ -23,61 +25,80 @@ def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def job(world: World, flink: Cluster) -> Iterator[World]:
-    """A job that has told everything so far; it is cancelled afterwards."""
-    world.write(people(range(60)))
+    """A job that has told everything so far, and has a checkpoint with that; it is cancelled afterwards."""
+    world.limit(CAP)
+    world.write(people(range(50)))
     world.job([*flink.beam, "--parallelism=2"])
     world.sender()
     until(flink.jobs, lambda: "there is no job")
     world.settle()
+    settled = time.time()
+    until(lambda: begun(flink) > settled, lambda: "no checkpoint is made")
     yield world
     until(flink.cancel, lambda: "a job does not end")
 
 
-def change(world: World, base: int) -> None:
-    world.write([score(f"u{number}", now(), base + number) for number in range(CHANGES)])
+def begun(flink: Cluster) -> float:
+    """When the newest checkpoint that is complete was begun, seconds since 1970; 0.0: there is none."""
+    (running,) = flink.jobs()
+    found = requests.get(f"http://127.0.0.1:{flink.rest}/jobs/{running}/checkpoints", timeout=60).json()
+    last = (found.get("latest") or {}).get("completed")
+    return last["trigger_timestamp"] / 1_000 if last else 0.0
+
+
+def changes(base: int) -> list[Event]:
+    """Scores of these people; every second one leaves, and is back with the next change."""
+    scores = [score(f"u{number}", now(), base + number) for number in range(CHANGES)]
+    return scores + [vip(f"u{number}", now(), base % 2_000 == 0) for number in range(0, CHANGES, 2)]
 
 
 def test_a_task_manager_that_is_killed(job: World, flink: Cluster) -> None:
-    change(job, 1_000)
+    job.telling(changes(1_000))
     flink.task_manager.stop(hard=True)
-    change(job, 2_000)
+    job.write(changes(2_000))
     flink.task_manager = TaskManager(flink.folder, flink.rest, 2)
-    job.settle()
+    job.ends_well(again=CALLS, asked_anew=True)
 
 
 def test_python_workers_that_are_killed(job: World, flink: Cluster) -> None:
-    change(job, 1_000)
+    job.telling(changes(1_000))
     flink.workers.stop(hard=True)
-    change(job, 2_000)
+    job.write(changes(2_000))
     time.sleep(2)
     flink.workers.start()
-    job.settle()
+    job.ends_well(again=CALLS, asked_anew=True)
 
 
 def test_a_broker_that_is_restarted(job: World) -> None:
-    change(job, 1_000)
+    job.telling(changes(1_000))
     job.kafka.stop(hard=True)
     time.sleep(3)
     job.kafka.start()
-    change(job, 2_000)
-    job.settle()
+    job.write(changes(2_000))
+    job.ends_well(again=in_flight(CAP))
+
+
+def test_a_sender_that_is_killed_and_one_that_is_paused_and_goes_on_beside_its_successor(job: World) -> None:
+    job.sender()
+    job.kill_owner(changes(1_000))
+    job.write(changes(2_000))
+    job.ends_well(again=in_flight(CAP))
+    job.pause_owner(changes(3_000), newer=changes(4_000))
+    job.ends_well(again=2 * in_flight(CAP))
 
 
 def test_a_job_manager_that_is_killed(job: World, flink: Cluster) -> None:
     """Without high availability it knows no job afterwards: the last checkpoint is where the next one begins."""
-    heard = job.quiet()
     (running,) = flink.jobs()
-    change(job, 1_000)
-    until(lambda: last_checkpoint(flink, running))
+    job.telling(changes(1_000))
     flink.job_manager.stop(hard=True)
-    change(job, 2_000)
+    job.write(changes(2_000))
     flink.job_manager.start()
     until(lambda: task_managers(flink.rest))
     job.job([*flink.beam, "--parallelism=2", f"--savepoint_path={last_checkpoint(flink, running)}"])
     until(flink.jobs, lambda: "there is no job")
-    change(job, 3_000)
-    job.settle()
-    assert job.quiet() <= heard + 8 * CHANGES  # what was folded behind the checkpoint, and no more
+    job.write(changes(3_000))
+    job.ends_well(again=2 * CALLS, asked_anew=True)  # what was folded behind the checkpoint
 
 
 def last_checkpoint(flink: Cluster, running: str) -> str:
@@ -90,16 +111,14 @@ def last_checkpoint(flink: Cluster, running: str) -> str:
 def test_a_savepoint_is_where_the_next_job_begins_and_files_may_come_to_it(
     job: World, flink: Cluster, tmp_path: Path
 ) -> None:
-    heard = job.quiet()
     (running,) = flink.jobs()
     place = stop_with_savepoint(flink, running)
-    change(job, 1_000)
-    file = write_events(tmp_path / "more.jsonl", score("u50", now(), 5_000))
+    job.write(changes(1_000))
+    file = write_events(tmp_path / "more.jsonl", score("u49", now(), 5_000))
     job.written.append(json.loads(file.read_text()))
     events = ("--events", file, job._at(job.events))
     job.job([*flink.beam, "--parallelism=2", f"--savepoint_path={place}"], *events)
-    job.settle()
-    assert job.quiet() == heard + 2 * CHANGES + 2  # nobody is told again what they were told
+    job.ends_well(again=0)
 
 
 def stop_with_savepoint(flink: Cluster, running: str) -> str:
@@ -120,11 +139,8 @@ def test_a_job_that_is_cancelled_at_work_leaves_out_nobody_when_another_takes_it
     job: World, flink: Cluster
 ) -> None:
     """What it had read and not folded is read again: offsets are committed of what is folded."""
-    heard = job.quiet()
-    job.write(
-        each for number in range(1_000, 4_000) for each in (profile(f"u{number}", now()), score(f"u{number}", now(), 1))
-    )
-    until(lambda: len(job.arrived) > heard + 500, job.difference)
+    many = [f"u{number}" for number in range(1_000, 1_800)]
+    job.telling([event for who in many for event in (profile(who, now()), score(who, now(), 1))])
     until(flink.cancel, lambda: "a job does not end")
     job.job([*flink.beam, "--parallelism=2"], "--bootstrap")
     job.settle()

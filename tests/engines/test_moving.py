@@ -19,7 +19,8 @@ from pipeline.workspace import load
 from schemas.registry import Registry
 from schemas.state import decode_profile
 from scripts.engines import PRISM
-from tests.engines.world import LATE, World, identifier_of, now, people, until
+from tests.engines.heard import identifier_of
+from tests.engines.world import World, now, people, until
 from tests.pipeline.running import Event, score, subjects, vip, write_events
 
 
@@ -154,7 +155,7 @@ def test_a_history_goes_on_in_a_job_and_again_in_a_directory_and_only_difference
 
 
 def test_what_was_in_flight_is_repeated_and_nothing_else_whoever_is_killed(world: World) -> None:
-    world.workspace.write_text(world.workspace.read_text() + "    cap: 40/s\n")
+    world.limit(40)
     world.written += (events := [*people(range(100))])
     file = write_events(world.root / "events.jsonl", *events)
     options = ("--workspace", world.workspace, "--state", world.root / "state", "--gateway", world.vendor.url)
@@ -170,11 +171,9 @@ def test_what_was_in_flight_is_repeated_and_nothing_else_whoever_is_killed(world
     local(world, state="back")
     assert world.right(), world.difference()
     assert 400 <= len(world.arrived) <= 400 + 2 * 50
-    told = {
-        (identifier_of(m), m["type"], repr(m.get("traits") or m["context"].get("traits"))) for _, m in world.arrived
-    }
+    told = {(identifier_of(m), m["type"], repr(m.get("traits") or m["context"].get("traits"))) for m in world.messages}
     assert 400 == len(told)
-    assert 40 + LATE >= world.peak()
+    assert 40 >= world.busiest()
 
 
 def export(world: World, to: str) -> str:

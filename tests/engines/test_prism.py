@@ -1,11 +1,17 @@
 """The job on Prism, senders beside it, one broker: what happens in a topic, the vendor knows."""
 
-import signal
 import time
+from collections import Counter
 
+from pipeline.streaming.kafka import ends
 from scripts.engines import PRISM
-from tests.engines.world import LATE, World, now, people, until
+from tests.engines.test_moving import log_of
+from tests.engines.world import HOOK, World, in_flight, now, people, until
 from tests.pipeline.running import CONNECTION, score
+from transforms.logic.inflight import FEWEST
+
+CAP = 40  # requests a second
+SECOND = "second.example"
 
 
 def test_what_is_written_is_told_and_nothing_is_told_again_by_a_job_that_takes_the_state_over(world: World) -> None:
@@ -28,8 +34,8 @@ def test_what_is_written_is_told_and_nothing_is_told_again_by_a_job_that_takes_t
     heard = world.quiet()
     world.job(PRISM, "--bootstrap", "--start", "earliest")
     world.write([score("u7", now(), 2000)])
-    world.settle()
-    assert world.quiet() == heard + 2
+    world.ends_well(again=0)
+    assert len(world.arrived) == heard + 2
 
 
 def test_a_published_workspace_reaches_a_running_job_and_people_without_events(world: World) -> None:
@@ -37,7 +43,7 @@ def test_a_published_workspace_reaches_a_running_job_and_people_without_events(w
     world.job(PRISM)
     sender = world.sender()
     world.settle()
-    assert not [message for _, message in world.arrived if message.get("event") == "Trait Computed"]
+    assert not [message for message in world.messages if message.get("event") == "Trait Computed"]
     connection = CONNECTION % ("second", "second")
     world.workspace.write_text(world.workspace.read_text() + connection)
     assert world.publish().wait() == 0
@@ -47,49 +53,61 @@ def test_a_published_workspace_reaches_a_running_job_and_people_without_events(w
 
 
 def told_to_second(world: World) -> int:
-    scores = [m for _, m in world.arrived if m["type"] == "identify" and "score" in m["traits"]]
+    scores = [m for m in world.messages if m["type"] == "identify" and "score" in m["traits"]]
     return len({m["messageId"] for m in scores}) - 120
 
 
 def test_a_sender_that_is_killed_has_a_successor_that_repeats_only_what_was_in_flight(world: World) -> None:
-    world.workspace.write_text(world.workspace.read_text() + "    cap: 40/s\n")
-    world.write(people(range(150)))
+    world.limit(CAP)
     world.job(PRISM)
-    first = world.sender()
-    until(lambda: len(world.arrived) > 60, world.difference)
     world.sender()
-    first.kill()
-    world.settle()
-    assert world.peak() <= 40 + LATE
-    assert world.twice() <= 50
+    world.sender()
+    world.kill_owner(people(range(100)))
+    world.ends_well(again=in_flight(CAP))
 
 
 def test_a_sender_that_was_paused_sends_nothing_more_when_it_goes_on(world: World) -> None:
-    world.workspace.write_text(world.workspace.read_text() + "    cap: 40/s\n")
-    world.write(people(range(200)))
+    world.limit(CAP)
     world.job(PRISM)
-    first = world.sender()
-    until(lambda: len(world.arrived) > 60, world.difference)
     world.sender()
-    first.send(signal.SIGSTOP)
-    heard = len(world.arrived)
-    until(lambda: len(world.arrived) > heard + 80, world.difference)
-    first.send(signal.SIGCONT)
-    world.settle()
-    assert world.peak() <= 40 + LATE
-    assert world.twice() <= 50
+    world.pause_owner(people(range(100)), newer=(score(f"u{number}", now(), 1_000 + number) for number in range(100)))
+    world.ends_well(again=in_flight(CAP))
 
 
-def test_a_vendor_that_is_down_gets_the_newest_values_when_it_is_back(world: World) -> None:
+def test_a_vendor_that_is_down_gets_only_the_newest_values_when_it_is_back_and_another_gets_all(world: World) -> None:
+    world.workspace.write_text(world.workspace.read_text() + CONNECTION % ("second", "second"))
     world.write(people(range(30)))
     world.job(PRISM)
-    world.sender("--retry-stopped", "5s")
+    world.sender()
     world.settle()
+    until(lambda: world.told(host=SECOND) == world.wanted(), world.difference)
+    asked = calls_of_hook(world)
     world.status = 503
-    for value in range(3):
-        world.write([score(f"u{number}", now(), 5_000 + value) for number in range(30)])
+    values = (5_000, 5_001, 5_002)
+    for value in values:
+        world.write([score(f"u{number}", now(), value) for number in range(30)])
+        until(lambda: world.told(host=SECOND) == world.wanted(), world.difference)
+    until(lambda: calls_of_hook(world) == asked + 3 * 60, world.difference)  # a person has two identifiers
+    assert 503 in {each.status for each in world.heard}
+    back = time.time()
     world.status = 200
-    world.settle()
+    world.ends_well(again=0)
+    scores = [each for each in world.arrived if each.message.get("traits", {}).get("score") in values]
+    told = Counter((each.host, each.message["traits"]["score"]) for each in scores)
+    assert dict.fromkeys(values, 60) == {value: told[SECOND, value] for value in values}
+    assert all(each.at > back for each in scores if each.host == HOOK)
+    assert 60 == told[HOOK, 5_002]
+    assert told[HOOK, 5_000] + told[HOOK, 5_001] <= FEWEST  # what was in a request already when newer ones came
+
+
+def calls_of_hook(world: World) -> int:
+    """How many calls its topic ever had."""
+    log = log_of(world)
+    consumer = log.consumer()
+    try:
+        return ends(consumer, log.topic("calls", "hook"), 0)[1]
+    finally:
+        consumer.close()
 
 
 def test_a_broker_that_is_restarted_is_waited_for(world: World) -> None:
@@ -101,7 +119,7 @@ def test_a_broker_that_is_restarted_is_waited_for(world: World) -> None:
     time.sleep(3)
     world.kafka.start()
     world.write([score(f"u{number}", now(), 3_000 + number) for number in range(40)])
-    world.settle()
+    world.ends_well(again=in_flight(0))
 
 
 def test_messages_in_segments_format_are_read_from_topics(world: World) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.streaming.kafka import Kafka, read_all
 from scripts.engines import PRISM
-from tests.engines.world import World, identifier_of, now, people, until
+from tests.engines.heard import identifier_of
+from tests.engines.world import World, now, people, until
 from tests.pipeline.running import score
 
 

@@ -20,13 +20,17 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from scripts.engines.kafka import Broker
+from tests.engines.heard import Heard, busiest, gone_back, identifier_of, occurrences, wanted_occurrences
+from tests.engines.heard import again as told_again
 from tests.pipeline import running
 from tests.pipeline.running import Event, Message
+from transforms.logic.inflight import FEWEST
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 180.0  # seconds: engines are slow to start, and machines may be busy
 _QUIET = 5.0  # seconds
-LATE = 5  # requests that the receiver, which is in this busy process, notices late, or that left when a sender stopped
+HOOK = "hook.example"  # the vendor of most tests
+LEAVING = 1  # requests of a paused sender that were leaving: it had looked whether it may
 _number = count(1)
 
 
@@ -75,6 +79,12 @@ class Process:
         found: dict[str, Any] = requests.get(f"{self.page}/status", timeout=60).json()
         return found
 
+    def owns(self, connection: str = "hook") -> bool:
+        """Whether a sender that lives, or is paused, said that it took the connection over, and did not give it up."""
+        text = self.text()
+        taken = text.count(f"takes over {connection}") > text.count(f"gives up {connection}")
+        return taken and self._process.poll() is None
+
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
@@ -100,7 +110,7 @@ class Process:
 class World:
     """Each has topics of its own on the broker."""
 
-    def __init__(self, kafka: Broker, root: Path, cap: int = 0) -> None:
+    def __init__(self, kafka: Broker, root: Path) -> None:
         os.environ["XDG_STATE_HOME"] = str(root / "user")
         self.kafka, self.root = kafka, root
         self.at = kafka.servers  # where commands find it
@@ -108,21 +118,38 @@ class World:
         self.events, self.log = f"{self.name}-events", f"{self.name}-log"
         self._stack = ExitStack()
         self.vendor = self._stack.enter_context(running.receiving())
-        self.arrived: list[tuple[float, Message]] = []
+        self.heard: list[Heard] = []
         self.vendor.answer = self._answer
-        self.status = 200
+        self.status = 200  # that the vendor of most tests answers
+        self.cap = 0  # requests a second; 0: none
+        self.senders: list[Process] = []
         admin = AdminClient({"bootstrap.servers": kafka.servers})
         for future in admin.create_topics([NewTopic(self.events, 3, 1)]).values():
             future.result(30)
         self._producer = Producer({"bootstrap.servers": kafka.servers, "linger.ms": 5})
-        self.workspace = running.workspace(root / "workspace.yaml", "hook", cap=f"{cap}/s" if cap else "")
+        self.workspace = running.workspace(root / "workspace.yaml", "hook")
         self.written: list[Event] = []
         self._logs = count(1)
 
     def _answer(self, host: str, message: Message) -> int:
-        if self.status == 200:
-            self.arrived.append((time.time(), message))
-        return self.status
+        status = self.status if host == HOOK else 200
+        self.heard.append(Heard(self.vendor.times[-1], host, message, status))
+        return status
+
+    @property
+    def messages(self) -> list[Message]:
+        """Those that were taken."""
+        return [each.message for each in self.arrived]
+
+    @property
+    def arrived(self) -> list[Heard]:
+        """What was taken."""
+        return [each for each in list(self.heard) if each.status == 200]
+
+    def limit(self, cap: int) -> None:
+        """Give the connection a cap, ahead of everything else."""
+        self.cap = cap
+        running.workspace(self.workspace, "hook", cap=f"{cap}/s")
 
     # -- what is started
 
@@ -144,8 +171,47 @@ class World:
         sender = self.start(
             "send", "--log", self._at(self.log), "--gateway", self.vendor.url, "--status-port", 0, *more
         )
-        until(lambda: job_or_waiting(sender), sender.text)
+        until(lambda: sender.said("sending") or sender.said("waiting"), sender.text)
+        self.senders.append(sender)
         return sender
+
+    def owner(self) -> Process:
+        """The one sender that has the connection, when it is not on its way from one to another."""
+
+        def owners() -> list[Process]:
+            found = [each for each in self.senders if each.owns()]
+            return found if len(found) == 1 else []
+
+        (found,) = until(owners, self.difference)
+        return found
+
+    def kill_owner(self, news: Iterable[Event]) -> None:
+        """Kill the sender that has the connection while it tells these; another one is there, and takes it over."""
+        self.telling(news)
+        self.owner().kill()
+        until(lambda: any(each.owns() for each in self.senders), self.difference)
+
+    def pause_owner(self, news: Iterable[Event], newer: Iterable[Event]) -> None:
+        """Pause the only sender while it tells the news, and let another one tell the newer ones.
+
+        Then the first one goes on, beside its successor, and has to send nothing more.
+        """
+        first = self.owner()
+        requests_before, heard_before = requests_of(first), len(self.heard)
+        self.telling(news)
+        assert first.owns()
+        first.send(signal.SIGSTOP)
+        stopped = time.time()
+        second = self.sender()
+        self.write(newer)
+        until(second.owns, second.text)
+        until(lambda: self.heard[-1].at > stopped + 1.0, self.difference)
+        assert first.owns()  # as far as it knows
+        first.send(signal.SIGCONT)
+        until(lambda: not first.owns(), first.text)
+        until_stopped = sum(each.at <= stopped for each in self.heard) - heard_before
+        assert until_stopped > 0
+        assert requests_of(first) - requests_before <= until_stopped + LEAVING
 
     def publish(self, *more: object) -> Process:
         return self.start("publish", "--workspace", self.workspace, "--log", self._at(self.log), *more)
@@ -167,6 +233,12 @@ class World:
             self._producer.poll(0)
         assert not self._producer.flush(30)
 
+    def telling(self, events: Iterable[Event]) -> None:
+        """Write them, and wait until the vendor has heard some: for half a second at the cap."""
+        heard = len(self.heard)
+        self.write(events)
+        until(lambda: len(self.heard) > heard + self.cap // 2, self.difference)
+
     def write_message(self, message: dict[str, Any]) -> None:
         """In Segment's format. What should come of it the test knows."""
         self._producer.produce(self.events, json.dumps(message).encode())
@@ -174,37 +246,40 @@ class World:
 
     # -- what should have come of it
 
+    def ids(self) -> dict[str, set[str]]:
+        """The identifiers of everybody."""
+        found: dict[str, set[str]] = {}
+        for event in self.written:
+            found.setdefault(event["profile_id"], set()).update(each["id"] for each in event.get("external_ids", ()))
+        return found
+
     def wanted(self, key: str = "score") -> dict[tuple[str, str], Any]:
         """The newest value of the trait for each identifier, of everybody who has one: the slow obvious way."""
-        ids: dict[str, set[str]] = {}
         newest: dict[str, tuple[str, Any]] = {}
         for event in self.written:
-            who = event["profile_id"]
-            for each in event.get("external_ids", ()):
-                ids.setdefault(who, set()).add(each["id"])
             if event.get("computation") == key:
+                who = event["profile_id"]
                 newest[who] = max(newest.get(who, ("", None)), (event["at"], event["value"]), key=lambda each: each[0])
-        return {(each, key): value for who, (_, value) in newest.items() for each in ids.get(who, ())}
+        ids = self.ids()
+        return {(each, key): value for who, (_, value) in newest.items() for each in ids[who]}
 
     def members(self) -> set[str]:
         """The identifiers of everybody who is in the audience."""
-        ids: dict[str, set[str]] = {}
         newest: dict[str, tuple[str, bool]] = {}
         for event in self.written:
-            who = event["profile_id"]
-            for each in event.get("external_ids", ()):
-                ids.setdefault(who, set()).add(each["id"])
             if event["type"] == "audience":
+                who = event["profile_id"]
                 newest[who] = max(newest.get(who, ("", False)), (event["at"], event["member"]))
-        return {each for who, (_, member) in newest.items() if member for each in ids.get(who, ())}
+        ids = self.ids()
+        return {each for who, (_, member) in newest.items() if member for each in ids[who]}
 
-    def told(self, key: str = "score") -> dict[tuple[str, str], Any]:
-        """What the vendor heard last of each identifier."""
+    def told(self, key: str = "score", host: str = HOOK) -> dict[tuple[str, str], Any]:
+        """What a vendor heard last of each identifier."""
         found = {}
-        for _, message in list(self.arrived):
-            traits = message.get("traits") or {}
-            if message["type"] == "identify" and key in traits:
-                found[identifier_of(message), key] = traits[key]
+        for each in self.arrived:
+            traits = each.message.get("traits") or {}
+            if each.host == host and each.message["type"] == "identify" and key in traits:
+                found[identifier_of(each.message), key] = traits[key]
         return found
 
     def told_members(self) -> set[str]:
@@ -216,12 +291,34 @@ class World:
     def difference(self) -> str:
         told, wanted = self.told(), self.wanted()
         wrong = {place: (told.get(place), value) for place, value in wanted.items() if told.get(place) != value}
+        members, told_members = self.members(), self.told_members()
+        in_only, told_only = sorted(members - told_members), sorted(told_members - members)
         logs = "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in sorted(self.root.glob("*.log")))
-        return f"{len(wrong)} of {len(wanted)} differ (told, wanted): {dict(list(wrong.items())[:3])}\n{logs}"
+        return (
+            f"{len(wrong)} of {len(wanted)} differ (told, wanted): {dict(list(wrong.items())[:3])}; "
+            f"members who were not told: {in_only[:3]}, others who were: {told_only[:3]}\n{logs}"
+        )
 
     def settle(self) -> None:
         """Wait until the vendor knows what it should."""
         until(self.right, self.difference)
+
+    def ends_well(self, again: int, asked_anew: bool = False) -> None:
+        """Wait until all is told; then everything has to be as it was promised, whatever died on the way.
+
+        `again`: how many messages at most may have told what was told before. `asked_anew`: a job that began again at
+        a checkpoint may have asked it, an older value behind a newer one too. Else only a sender sent it again.
+        """
+        self.settle()
+        self.quiet()
+        assert self.right(), self.difference()
+        hook = [each for each in self.arrived if each.host == HOOK]
+        assert [] == gone_back(hook, asked_anew)
+        missed = wanted_occurrences(self.written, self.ids()) - occurrences(hook)
+        assert not missed, f"nobody was told {len(missed)} of them: {sorted(missed)[:3]}"
+        assert told_again(hook) <= again
+        if self.cap:
+            assert self.busiest() <= self.cap
 
     def quiet(self) -> int:
         """Wait until the vendor hears nothing for a while; how many messages it heard."""
@@ -234,26 +331,28 @@ class World:
 
     def twice(self) -> int:
         """Messages that came more than once."""
-        return sum(times - 1 for times in Counter(message["messageId"] for _, message in self.arrived).values())
+        return sum(times - 1 for times in Counter(each.message["messageId"] for each in self.arrived).values())
 
-    def peak(self, seconds: float = 1.0) -> int:
-        """The most messages within any so many seconds."""
-        times = sorted(at for at, _ in self.arrived)
-        first, most = 0, 0
-        for last, at in enumerate(times):
-            while at - times[first] >= seconds:
-                first += 1
-            most = max(most, last - first + 1)
-        return most
+    def busiest(self) -> int:
+        """The most requests that the vendor got within any second, by the clock of the kernel that took them in.
+
+        The sender paces by when it writes them, and leaves room for how much closer they may come on their way.
+        """
+        return busiest((each.at for each in self.heard if each.host == HOOK), 1.0)
 
 
-def job_or_waiting(sender: Process) -> bool:
-    return sender.said("sending") or sender.said("waiting")
+def requests_of(sender: Process) -> int:
+    """How many it sent, as it says."""
+    return int(sender.status()["connections"]["hook"]["requests"])
 
 
-def identifier_of(message: Message) -> str:
-    found: str = message.get("userId") or (message.get("traits") or {}).get("email") or ""
-    return found
+def in_flight(cap: int) -> int:
+    """How many requests a sender may have sent without having written down that they were answered.
+
+    Half a second's: an answer takes milliseconds, and the transaction that writes it some more on a busy machine.
+    Without a cap, as many as are out at once, and as many whose answers are written.
+    """
+    return cap // 2 if cap else 2 * FEWEST
 
 
 def people(numbers: Iterable[int], value: int = 0) -> Iterable[Event]:

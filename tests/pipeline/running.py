@@ -1,11 +1,14 @@
 """For tests of whole runs: events, a receiver over real HTTP, and the command itself."""
 
+import io
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,15 +63,47 @@ def write_events(path: Path, *events: Event) -> Path:
 
 
 class Receiver:
-    """Everything that is posted to `url`, in order of arrival; `answer` gives the status, 0 for none."""
+    """Everything that is posted to `url`, in order of arrival; `answer` gives the status, 0 for none.
+
+    `times`: when this machine took each in (seconds since 1970), however late this process came to read it.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.messages: list[Message] = []
+        self.times: list[float] = []
         self.answer: Callable[[str, Message], int] = lambda host, message: 200
 
     def message_ids(self) -> list[str]:
         return [message["messageId"] for message in self.messages]
+
+
+class Arriving(io.RawIOBase):
+    """A connection that says when the first byte came of what is read since `began` was set to 0.
+
+    On Linux that is the moment at which the kernel took it in.
+    """
+
+    _STAMPS = 35  # SO_TIMESTAMPNS, which Python has no name for
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self.began = connection, 0.0
+
+    @classmethod
+    def stamp(cls, server: socket.socket) -> None:
+        """Let the kernel note when everything comes, on all connections that the server gets."""
+        if sys.platform == "linux":
+            server.setsockopt(socket.SOL_SOCKET, cls._STAMPS, 1)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size, notes, _, _ = self._connection.recvmsg_into([buffer], socket.CMSG_SPACE(16))
+        stamps = [note for level, kind, note in notes if (level, kind) == (socket.SOL_SOCKET, self._STAMPS)]
+        seconds, nanoseconds = struct.unpack("qq", stamps[0]) if stamps else (time.time(), 0)
+        self.began = self.began or seconds + nanoseconds / 1e9
+        return size
 
 
 def free_port() -> int:
@@ -85,10 +120,17 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            super().setup()
+            self._arriving = Arriving(self.connection)
+            self.rfile = io.BufferedReader(self._arriving)
+
         def do_POST(self) -> None:
             message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
                 receiver.messages.append(message)
+                receiver.times.append(self._arriving.began)
+                self._arriving.began = 0.0
                 status = receiver.answer(self.path.split("/")[1], message)
             if not status:
                 self.close_connection = True
@@ -108,6 +150,7 @@ def receiving(port: int = 0) -> Iterator[Receiver]:
 
     lock = threading.Lock()
     with Server(("127.0.0.1", port), Handler) as server:
+        Arriving.stamp(server.socket)
         receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield receiver
