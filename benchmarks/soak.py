@@ -4,7 +4,8 @@
 
 A broker, Flink with RocksDB and checkpoints, Python workers and two senders on this machine, and a vendor that keeps
 the last value of each person. Faults take turns: the TaskManager, the workers, the broker or a sender is killed with -9
-and started again, or the sender that sends is paused for 40 seconds and goes on beside its successor.
+and started again, or the sender is paused for 40 seconds and goes on beside its successor: the one of the two that
+sends.
 """
 
 import argparse
@@ -112,6 +113,18 @@ class Changes:
                 time.sleep(1.0)
 
 
+class Sender:
+    """A process of `profilecast send`, with a log of its own."""
+
+    def __init__(self, process: "Popen[bytes]", log: Path) -> None:
+        self.process, self._log = process, log
+
+    def sends(self) -> bool:
+        """Whether it said that it took the connection over, and not that it gave it up."""
+        text = self._log.read_text("utf-8", "replace")
+        return text.count("takes over hook") > text.count("gives up hook")
+
+
 class Place:
     """Everything that runs, and what may happen to it."""
 
@@ -124,7 +137,8 @@ class Place:
         self.events = f"kafka://{self.kafka.servers}/profiles"
         self._workspace = root / "workspace.yaml"
         self._workspace.write_text(WORKSPACE % cap)
-        self.senders: list[Popen[bytes]] = []
+        self.senders: list[Sender] = []
+        self._started = 0  # of these, ever
 
     def start(self) -> None:
         what = ("--workspace", self._workspace, "--events", self.events, "--log", self._log)
@@ -133,9 +147,17 @@ class Place:
         waits(self.flink.jobs)
         self.senders = [self._sender(), self._sender()]
 
-    def _sender(self) -> "Popen[bytes]":
+    def _sender(self) -> "Sender":
+        self._started += 1
+        log = self._root / f"send-{self._started}.log"
         more = ("send", "--log", self._log, "--gateway", self._gateway, "--status-port", 0)
-        return self._stack.enter_context(running(self._root / "send.log", *more))
+        return Sender(self._stack.enter_context(running(log, *more)), log)
+
+    def _sending(self) -> "Sender":
+        """The sender that has the connection."""
+        while not (found := [each for each in self.senders if each.sends()]):
+            time.sleep(0.2)
+        return found[0]
 
     def kill_task_manager(self) -> None:
         self.flink.task_manager.stop(hard=True)
@@ -152,20 +174,22 @@ class Place:
         self.kafka.start()
 
     def kill_sender(self) -> None:
-        self.senders[0].kill()
-        self.senders = [*self.senders[1:], self._sender()]
+        sending = self._sending()
+        sending.process.kill()
+        self.senders = [each for each in self.senders if each is not sending] + [self._sender()]
 
     def pause_sender(self) -> None:
-        for sender in self.senders[:1]:
-            sender.send_signal(signal.SIGSTOP)
-            time.sleep(40.0)
-            sender.send_signal(signal.SIGCONT)
-        self.senders = self.senders[::-1]
+        sending = self._sending()
+        sending.process.send_signal(signal.SIGSTOP)
+        time.sleep(40.0)
+        if not any(each.sends() for each in self.senders if each is not sending):
+            raise SystemExit("nobody took the place of the sender that was paused")
+        sending.process.send_signal(signal.SIGCONT)
 
     def sizes(self) -> str:
         """Memory in MB, and the size of the last checkpoint."""
         workers, task_manager = self.flink.workers.process.pid, self.flink.task_manager.process.pid
-        found = [resident(workers), max(resident(each.pid) for each in self.senders), resident(task_manager)]
+        found = [resident(workers), max(resident(each.process.pid) for each in self.senders), resident(task_manager)]
         return " | ".join(f"{each:,.0f}" for each in (*found, self._checkpoint() / 1_000))
 
     def _checkpoint(self) -> int:
