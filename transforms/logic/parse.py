@@ -265,9 +265,9 @@ def _blank(event: AnyEvent) -> str:
 
 def _wrong_subject(event: Trait | Audience, of_account: bool) -> BadRecord:
     right, wrong = ("account_id", "profile_id") if of_account else ("profile_id", "account_id")
-    if not getattr(event, right) and not getattr(event, wrong):
-        return _bad("missing_field", f"$.{right}", "text")
     what = "accounts" if of_account else "people"
+    if not getattr(event, right) and not getattr(event, wrong):
+        return _bad("missing_field", f"$.{right}", f"{_ID}: the computation is one of {what}")
     return _bad("wrong_subject", f"$.{wrong}", f"`{right}` alone: the computation is one of {what}")
 
 
@@ -404,7 +404,14 @@ _A = {
     "datetime": _TIME,
 }
 _NAMES = {str: "str", int: "int", float: "float", bool: "bool", list: "array", dict: "object", type(None): "null"}
-_FIELDS = {"at": _TIME, "member": "true or false", "value": "any JSON", "type": "one of " + ", ".join(_EVENTS)}
+_ID = "text or a whole number"
+_FIELDS = {
+    "at": _TIME,
+    **dict.fromkeys((*SUBJECTS, "id"), _ID),
+    "member": "true or false",
+    "value": "any JSON",
+    "type": "one of " + ", ".join(_EVENTS),
+}
 _PLACE = re.compile(r"(?P<words>.*?)(?: - at `(?P<path>\$.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 _IS_ID = re.compile(r"\.(?:profile_id|account_id|id)$")
@@ -436,4 +443,4 @@ def _invalid(message: str) -> BadRecord:
 
 def _wrong_id_type(path: str, found: str) -> BadRecord:
     what = "a number that is not whole or has more than 64 bits" if found in ("int", "float") else _A.get(found, found)
-    return _bad("wrong_type", path, f"text or a whole number, not {what}", "write the identifier as text")
+    return _bad("wrong_type", path, f"{_ID}, not {what}", "write the identifier as text")

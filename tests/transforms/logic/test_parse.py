@@ -114,7 +114,7 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
         "$.type",
         "one of profile, trait, audience, account, account_member, delete",
     ),
-    ("no profile id", line().replace(b"profile_id", b"id"), "missing_field", "$.profile_id", "text"),
+    ("no profile id", line().replace(b"profile_id", b"id"), "missing_field", "$.profile_id", "whole number"),
     ("no time", line().replace(b'"at"', b'"on"'), "missing_field", "$.at", "RFC 3339"),
     ("no value", line(type="trait", computation="total_revenue"), "missing_field", "$.value", "any JSON"),
     (
@@ -122,7 +122,7 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
         line(type="profile", external_ids=[{"type": "user_id", "id": "u1"}, {"type": "email"}]),
         "missing_field",
         "$.external_ids[1].id",
-        "text",
+        "text or a whole number",
     ),
     ("an empty profile id", line(profile_id=""), "empty_id", "$.profile_id", "at least one character"),
     ("a blank profile id", line(profile_id=" \t"), "empty_id", "$.profile_id", "more than blanks"),
@@ -229,7 +229,7 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
         "$.type",
         "an event of type `trait`",
     ),
-    ("an account without its id", line(type="account"), "missing_field", "$.account_id", "text"),
+    ("an account without its id", line(type="account"), "missing_field", "$.account_id", "whole number"),
     ("a member without an account", line(type="account_member", member=True), "missing_field", "$.account_id", "text"),
     ("an account's name", line(profile_id="\0account:acme"), "unsupported_value", "$.profile_id", "no character NUL"),
     (
@@ -249,11 +249,18 @@ BAD: list[tuple[str, bytes, str, str, str]] = [
         "",
     ),
     (
+        "nobody, of a person's trait",
+        line(type="trait", computation="total_revenue", value=1).replace(b"profile_id", b"a"),
+        "missing_field",
+        "$.profile_id",
+        "text or a whole number: the computation is one of people",
+    ),
+    (
         "nobody",
         of_account("trait", computation="seats", value=1).replace(b"account_id", b"a"),
         "missing_field",
         "$.account_id",
-        "text",
+        "text or a whole number: the computation is one of accounts",
     ),
     (
         "a person's trait of an account",
