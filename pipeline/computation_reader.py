@@ -25,8 +25,8 @@ class Computations:
         self.kinds: dict[str, str] = {}  # by key
         self.of_accounts: set[str] = set()  # keys
         self._key_of: dict[str, str] = {}  # by key and by name
-        self._half_read: set[str] = set()  # names and keys of those that have other mistakes
-        self._nameless = False  # one has no name, so any reference may be to it
+        self._half_read: dict[str, str] = {}  # of those that have other mistakes, likewise
+        self.nameless = False  # one has no name, or none is read, so any reference may be to it
 
     def read(self, workspace: Any, items: Iterable[Spot]) -> tuple[Computation, ...]:
         """Those without a mistake. `workspace` is its name, or UNSET."""
@@ -42,9 +42,9 @@ class Computations:
                 first.of("key", key, at_key)
             first.of("id", values.get("id", UNSET), spots.get("id", item))
             if UNSET in (name, kind, key, values.get("level", "user")):
-                told = {each for each in (name, key) if each is not UNSET}
-                self._half_read |= told
-                self._nameless |= not told
+                told = [each for each in (key, name) if each is not UNSET]
+                self._half_read |= {each: told[0] for each in told}
+                self.nameless |= not told
                 continue
             self.kinds[key] = kind
             self._key_of |= {name: self._key_of.get(name, key), key: key}
@@ -71,10 +71,11 @@ class Computations:
         text = self.reader.value(spot, str)
         if text is UNSET or text in self._key_of:
             return self._key_of.get(text, UNSET)
-        if self._nameless or text in self._half_read:
+        if self.nameless or text in self._half_read:
             return UNSET
-        known = tuple(self.kinds)
-        return self.note(spot, "is not a computation of this workspace", text, known, closest(text, self._key_of))
+        known = dict.fromkeys((*self.kinds, *self._half_read.values()))
+        meant = closest(text, [*self._key_of, *self._half_read])
+        return self.note(spot, "is not a computation of this workspace", text, known, meant)
 
     def key_or_trait(self, name: str) -> str:
         """The key of a computation; any other name is taken as that of a plain trait."""

@@ -123,6 +123,7 @@ class _Loader:
         told: Special = {"on_trouble": lambda at: read_on_trouble(self.reader, at)}
         values, spots = self.reader.record(spot, Workspace, {**keep, **told})
         name = values.get("workspace", UNSET)
+        self.computations.nameless = "computations" not in spots
         computations = self.computations.read(name, self.items(spots, "computations"))
         connections = self.connections(Workspace(name, computations, ()), self.items(spots, "connections"))
         sources = read_sources(self.reader, self.computations, self.items(spots, "sources"))

@@ -20,6 +20,7 @@ from schemas.secret import Secret
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_UNKNOWN = "is not a known key"
 _TAG = "tag:yaml.org,2002:"
 # Inside `{a: ${NAME}}` YAML would take the inner braces for its own, so while it is parsed a
 # reference wears other brackets of the same width: columns stay right.
@@ -126,7 +127,9 @@ class Reader:
         missing = [name for name in required if name not in found]
         for name in [name for name in found if name not in known]:
             meant = closest(name, [key for key in known if key not in found])
-            self.note(found.pop(name).at_key(), "is not a known key", name, known, meant)
+            there = "" if meant else closest(name, [key for key in known if key in found])
+            words = f"is not a known key; {there} is given in line {found[there].at_key().line}" if there else _UNKNOWN
+            self.note(found.pop(name).at_key(), words, name, known, meant)
             missing = [key for key in missing if key != meant]
         for name in missing:
             self.note(Spot(spot.node, _join(spot.field, name)), f"is missing; expected {required[name]}")

@@ -379,6 +379,24 @@ class TestMistakes:
         assert "connections[0].syncs[1].computation" in fields
         assert "connections[0].syncs[0].computation" not in fields
 
+    def test_a_computation_with_a_mistake_is_suggested_too(self, file: Path) -> None:
+        wrong, typo = problems(
+            file,
+            "workspace: a\ncomputations:\n  - {name: Vip, kind: audience}\n  - {name: Score, kind: trate}\n"
+            "connections:\n  - {name: hook, destination: lists, syncs: [{computation: scor}]}\n",
+        )
+        assert ("computations[1].kind", "trait") == (wrong.field, wrong.suggestion)
+        assert ("score", ("vip", "score")) == (typo.suggestion.lower(), typo.allowed)
+
+    def test_without_its_list_of_computations_no_sync_is_at_fault(self, file: Path) -> None:
+        text = HEAD.replace("computations:", "computation:")
+        found = problems(file, text + "  - {name: hook, destination: lists, syncs: [{computation: big_spenders}]}\n")
+        assert [("computation", "computations")] == [(each.field, each.suggestion) for each in found]
+
+    def test_a_key_that_is_misspelt_beside_the_right_one(self, file: Path) -> None:
+        (problem,) = problems(file, "workspace: a\ncomputations: []\ncomputation: []\nconnections: []\n")
+        assert "is not a known key; computations is given in line 2" == problem.message
+
     def test_the_words_of_one(self, file: Path) -> None:
         (problem,) = sync(file, "{computation: big_spendrs}")
         assert (
