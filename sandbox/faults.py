@@ -75,6 +75,10 @@ class Faults:
         self._draws.clear()
         self._seen.clear()
 
+    def end(self, destination: str) -> None:
+        """End the fault that was put with this destination."""
+        self._faults.pop(destination, None)
+
     def all(self) -> list[Fault]:
         return [fault for fault, _ in self._faults.values()]
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from sandbox.faults import Cut, Fault, Faults, failure
+from sandbox.faults import EVERY, Cut, Fault, Faults, failure
 from sandbox.meter import Meter, Window
 from sandbox.record import Recording
 from sandbox.vendor import JSON_TYPE, Answer, Cap, Request, Vendor
@@ -197,7 +197,7 @@ def make_app(sandbox: Sandbox) -> web.Application:
     """The HTTP side. `/<vendor host>/<path>` is a vendor's, `/_sandbox/…` the control API:
 
     GET stats; GET told, with `destination` and `identifier`; GET faults; POST faults, a `Fault` that
-    takes the place of the destination's earlier one; POST reset.
+    takes the place of the destination's earlier one; DELETE faults, all or with `destination`; POST reset.
     """
     app = web.Application(client_max_size=MAX_BODY)
     closing = asyncio.Event()
@@ -236,6 +236,7 @@ def make_app(sandbox: Sandbox) -> web.Application:
     app.router.add_get(CONTROL + "told", partial(_told, sandbox))
     app.router.add_get(CONTROL + "faults", partial(_faults, sandbox))
     app.router.add_post(CONTROL + "faults", partial(_put_fault, sandbox))
+    app.router.add_delete(CONTROL + "faults", partial(_end_faults, sandbox))
     app.router.add_post(CONTROL + "reset", partial(_reset, sandbox))
     app.router.add_route("*", "/{everything:.*}", vendor)
     return app
@@ -282,10 +283,25 @@ async def _put_fault(sandbox: Sandbox, http: web.Request) -> web.Response:
         fault = msgspec.json.decode(await http.read(), type=Fault)
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         return _json({"error": f"{wrong}; fields are {', '.join(Fault.__struct_fields__)}"}, 400)
-    if fault.destination not in ("*", *all_vendors()):
-        return _json({"error": f"no such destination; there are *, {', '.join(all_vendors())}"}, 400)
+    if fault.destination not in (EVERY, *all_vendors()):
+        return _no_destination()
     sandbox.faults.put(fault)
     return _json(fault)
+
+
+async def _end_faults(sandbox: Sandbox, http: web.Request) -> web.Response:
+    destination = http.query.get("destination")
+    if destination is None:
+        sandbox.faults.clear()
+    elif destination in (EVERY, *all_vendors()):
+        sandbox.faults.end(destination)
+    else:
+        return _no_destination()
+    return _json(sandbox.faults.all())
+
+
+def _no_destination() -> web.Response:
+    return _json({"error": f"no such destination; there are {EVERY}, {', '.join(all_vendors())}"}, 400)
 
 
 async def _reset(sandbox: Sandbox, _: web.Request) -> web.Response:

@@ -80,6 +80,21 @@ def test_stats_hold_no_identifiers_and_no_credentials(sandbox, gateway):
     assert "u1" not in str(sandbox.stats())
 
 
+def test_faults_end_and_what_was_told_stays(sandbox, gateway):
+    assert 201 == track(gateway).status_code
+    url = f"{sandbox.url}/_sandbox/faults"
+    for ended, statuses in (({"destination": "braze"}, [500, 503]), ({}, [500, 201])):
+        sandbox.fault(destination="*", status=503)
+        sandbox.fault(destination="braze", status=500)
+        found = [track(gateway).status_code]
+        requests.delete(url, params=ended, timeout=60)
+        assert statuses == [*found, track(gateway).status_code]
+    assert [] == requests.get(url, timeout=60).json()
+    assert 1 == len(sandbox.told("braze", "u1"))
+    wrong = requests.delete(url, params={"destination": "brase"}, timeout=60)
+    assert (400, True) == (wrong.status_code, "braze" in wrong.json()["error"])
+
+
 def test_reset_forgets_what_was_told_and_the_faults(sandbox, gateway):
     sandbox.fault(destination="braze", status=500)
     assert 500 == track(gateway).status_code
