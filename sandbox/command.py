@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "caps, refuses single items as they do, and remembers what it was told: GET /_sandbox/told, /_sandbox/stats. "
         "Give its address to `run` as --gateway.\n\n"
         f"It knows {', '.join(all_vendors())}. Any other host is a webhook receiver. "
-        f"It refuses identifiers that end in {REFUSED}."
+        f"It refuses identifiers that end in {REFUSED}, but not those that come as hashes."
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"the port on {ADDRESS} ({PORT}); 0 takes a free one")
     parser.add_argument(
