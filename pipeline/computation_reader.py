@@ -43,7 +43,8 @@ class Computations:
             first.of("id", values.get("id", UNSET), spots.get("id", item))
             if UNSET in (name, kind, key, values.get("level", "user")):
                 told = [each for each in (key, name) if each is not UNSET]
-                self._half_read |= {each: told[0] for each in told}
+                for each in told:
+                    self._half_read[each] = told[0]
                 self.nameless |= not told
                 continue
             self.kinds[key] = kind
