@@ -50,7 +50,7 @@ if [ -n "$destinations" ]; then
 fi
 
 mkdir -p "$out"
-if [ -z "$keep_state" ]; then rm -rf "$out/state"; fi
+if [ -z "$keep_state" ]; then rm -rf "$out/state" "$out/gateway"; fi
 rm -rf "$out/events" "$out/sandbox.url"
 
 echo "Deriving events from the purchases of ${customers[1]:-all 23,570} customers"
@@ -69,9 +69,13 @@ stop_all() {
 }
 trap stop_all EXIT
 set -m # a process group of its own: Ctrl-C is for the run, which still needs the sandbox while it ends
-# A sandbox of its own port for each state: a state belongs to its gateway.
-port=8818
-"$bin/profilecast" sandbox --workspace "$workspace" --port $port --ready-file "$out/sandbox.url" \
+# A free port. A state that is kept belongs to its gateway, which then needs the port that it had.
+port=0
+if [ -e "$out/gateway" ]; then
+    port=$(cat "$out/gateway")
+    port=${port##*:}
+fi
+"$bin/profilecast" sandbox --workspace "$workspace" --port "$port" --ready-file "$out/sandbox.url" \
     --record "$out/requests.jsonl" ${sandbox_options[@]+"${sandbox_options[@]}"} >"$out/sandbox.log" 2>&1 &
 sandbox=$!
 set +m
@@ -79,11 +83,13 @@ while [ ! -e "$out/sandbox.url" ]; do
     if ! kill -0 "$sandbox" 2>/dev/null; then
         echo "The sandbox did not start:" >&2
         cat "$out/sandbox.log" >&2
+        if [ "$port" != 0 ]; then echo "The state that is kept needs port $port: free it, or leave out --keep-state" >&2; fi
         exit 1
     fi
     sleep 0.1
 done
 gateway=$(cat "$out/sandbox.url")
+echo "$gateway" >"$out/gateway"
 
 run() {
     local code=0
@@ -111,11 +117,21 @@ if [ -z "$serve" ]; then
 else
     echo "The two weeks after it, played in a minute to a service that watches the folder."
     mkdir -p "$out/events/live"
-    "$bin/profilecast" serve --workspace "$workspace" --state "$out/state" --gateway "$gateway" --status-port 8819 \
+    "$bin/profilecast" serve --workspace "$workspace" --state "$out/state" --gateway "$gateway" --status-port 0 \
         --events "$out/events/live/*.jsonl" >"$out/serve.log" 2>&1 &
     service=$!
+    status=
+    until [ -n "$status" ]; do # its first line says where it is
+        if ! kill -0 "$service" 2>/dev/null; then
+            echo "The service did not start:" >&2
+            cat "$out/serve.log" >&2
+            exit 1
+        fi
+        sleep 0.1
+        status=$(sed -n 's/.* serving .* status=//p' "$out/serve.log" 2>/dev/null || true)
+    done
     "$bin/python" -P -m examples.cdnow.play "$out"/events/news/*.jsonl --into "$out/events/live/news.jsonl" \
-        --seconds 60 --status http://127.0.0.1:8819/status
+        --seconds 60 --status "$status"
     kill "$service"
     wait "$service" || true
     service=

@@ -64,7 +64,7 @@ echo "Deriving the events of $customers customers"
 "$bin/python" -P -m examples.cdnow.derive --out "$out/events" --customers "$customers" --until 1998-04-14 | tail -n 1
 
 echo "Starting the vendors, the broker and the engine"
-start sandbox "$bin/profilecast" sandbox --workspace "$workspace" --port 8818 --record "$out/requests.jsonl" \
+start sandbox "$bin/profilecast" sandbox --workspace "$workspace" --port 0 --record "$out/requests.jsonl" \
     --ready-file "$out/sandbox.url"
 ready sandbox test -e "$out/sandbox.url"
 gateway=$(cat "$out/sandbox.url")
@@ -77,16 +77,17 @@ echo "Submitting the job, and starting a sender beside it"
 start job "$bin/profilecast" run --streaming --workspace "$workspace" --events "kafka://$broker/profiles" \
     --log "kafka://$broker/cdnow" "${beam[@]}"
 ready job grep -q submitting "$out/job.log"
-start send "$bin/profilecast" send --log "kafka://$broker/cdnow" --gateway "$gateway" --status-port 8819
-ready send grep -q sending "$out/send.log"
+start send "$bin/profilecast" send --log "kafka://$broker/cdnow" --gateway "$gateway" --status-port 0
+ready send grep -q ' sending .* status=' "$out/send.log"
+status=$(sed -n 's/.* sending .* status=//p' "$out/send.log")
 
 echo "Playing their purchases of 15 months in $seconds seconds"
 "$bin/python" -P -m examples.cdnow.play "$out"/events/*.jsonl --into "kafka://$broker/profiles" --seconds "$seconds" \
-    --status http://127.0.0.1:8819/status --patience 300
+    --status "$status" --patience 300
 
 echo
 echo "The same events once more in a bounded run, before vendors of its own"
-start sandbox2 "$bin/profilecast" sandbox --workspace "$workspace" --port 8820 --ready-file "$out/sandbox2.url" --no-caps
+start sandbox2 "$bin/profilecast" sandbox --workspace "$workspace" --port 0 --ready-file "$out/sandbox2.url" --no-caps
 ready sandbox2 test -e "$out/sandbox2.url"
 second=$(cat "$out/sandbox2.url")
 "$bin/profilecast" run --workspace "$workspace" --state "$out/state" --new-state --gateway "$second" \
