@@ -264,6 +264,12 @@ def on_signals(stop: Callable[[], None]) -> None:
 
 
 # -- publish
+EXIT_CODES = """\
+exit codes:
+  0  it is published; the job and its senders take it over
+  1  wrong usage or configuration; nothing is published
+  3  needs a person: Kafka cannot be used, or a change needs --accept-changes
+  4  it was stopped: publish again"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -277,6 +283,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_refresh_argument(parser.add_argument)
     add_log_arguments(parser)
+    parser.epilog = EXIT_CODES
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.cli import main
+from pipeline.cli import COMMANDS, main
 from pipeline.commands.check import report
 from pipeline.commands.output import fitted_table, lasting, plain_table
 from pipeline.first_workspace import Planned, first_workspace, planned
@@ -58,6 +58,18 @@ def file(tmp_path: Path) -> str:
 
 
 class TestCommandLine:
+    @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"init", "destinations", "sandbox"}))
+    def test_a_help_has_a_line_for_each_exit_code(
+        self, command: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "500")
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        _, _, told = capsys.readouterr().out.partition("exit codes:\n")
+        codes = [re.match(r"  (\d)  \S", line) for line in told.splitlines()]
+        assert ["0", "1"] == [code[1] if code else "" for code in codes][:2]
+        assert all(codes)
+
     def test_without_a_command_it_prints_help(self, capsys: Capture) -> None:
         with pytest.raises(SystemExit) as exit_:
             main([])
