@@ -24,7 +24,7 @@ exit codes:
   0  it was stopped
   1  wrong usage
   3  needs a person: Kafka cannot be used; calls or receipts that were not settled are gone when it starts;
-     or the state was moved out of the log"""
+     the log belongs to another gateway; or the state was moved out of the log"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
