@@ -11,7 +11,7 @@ from pipeline.replay import Letters, Wanted
 from pipeline.report_data import reason_of
 from pipeline.status_page import Wrong
 from pipeline.why import Answer, Why
-from pipeline.why_words import Doers, Words, by_connection, history, known, tried
+from pipeline.why_words import Doers, Words, by_connection, history, known, nobody, tried
 from schemas.dead_letters import DeadLetter
 from schemas.workspace import Workspace
 
@@ -94,10 +94,7 @@ def people_shown(
 ) -> dict[str, Any]:
     """`ids`: of all who are meant; `people`: those of them that are shown. It has personal data. Raises Wrong."""
     if not ids:
-        raise Wrong(
-            f"{asked}: nobody is known by that. An identifier is written with its type, such as "
-            "email:ana@x.example, exactly as in the events"
-        )
+        raise Wrong(nobody(asked))
     shown = [_person(each, Words(workspace, each.registry.slots, now, doers)) for each in people]
     return {"asked": asked, "number": len(ids), "people": shown}
 

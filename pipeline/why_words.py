@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 from pipeline.commands.output import about, counted
 from pipeline.person import Person, Record
+from pipeline.problems import closest
 from pipeline.why import Answer, Why, moment
 from pipeline.workspace_words import conditions
 from schemas.canonical import digest
 from schemas.dead_letters import DeadLetter
+from schemas.events import IDENTIFIER_TYPES
 from schemas.registry import SlotKey
 from schemas.workspace import Connection, Workspace
 from transforms.logic.registry import sync_name
@@ -274,6 +276,17 @@ def _fate(record: Record) -> str:
 
 def _refusal(letter: DeadLetter) -> str:
     return f"{letter.reason}: {letter.answer}" if letter.answer else letter.reason
+
+
+def nobody(asked: str) -> str:
+    """That nobody is found by what was asked, and how to ask."""
+    kind, colon, name = asked.partition(":")
+    if colon and kind not in IDENTIFIER_TYPES and (meant := closest(kind, IDENTIFIER_TYPES)):
+        return f"{asked}: nobody is known by that; did you mean {meant}:{name}?"
+    return (
+        f"{asked}: nobody is known by that. A profile id stands in the events as profile_id; an identifier is written "
+        "with its type as in the events, such as email:ana@x.example"
+    )
 
 
 def by_connection(answers: list[Answer]) -> Iterator[tuple[str, list[Answer]]]:

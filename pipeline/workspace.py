@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ def missing_secrets(workspace: Workspace, file: str = "", environment: Mapping[s
         if source.url and (fault := _fault(source.name, source.url.variable, environment.get(source.url.variable, "")))
     ]
     return [*problems, *missing_variables(workspace.on_trouble, file, environment)]
+
+
+def with_lines(problems: Sequence[Problem], file: str) -> list[Problem]:
+    """The same, each with the line of what it is about. Raises WorkspaceError."""
+    root = parse(file, text_of(file))
+    return [replace(problem, line=root.at(problem.field).line) for problem in problems]
 
 
 def _fault(connection: str, variable: str, value: str) -> str:

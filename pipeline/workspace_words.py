@@ -50,13 +50,18 @@ _STRATEGIES: dict[Strategy, tuple[str, str]] = {  # of one type, of several
 
 
 def strategies(given: Mapping[str, Strategy], besides: Mapping[str, Strategy] = {}) -> str:
-    """`only the last email, no phone`: what is given, where it says something else than what is there `besides`."""
+    """`only the last email; no phone`: what is given, where it says something else than what is there `besides`."""
     words = []
     for strategy, (one, several) in _STRATEGIES.items():
         kinds = [kind for kind, s in given.items() if s == strategy and s != besides.get(kind, "all")]
         if kinds:
-            words.append((several if len(kinds) > 1 else one).format(" and ".join(kinds)))
-    return ", ".join(words)
+            words.append((several if len(kinds) > 1 else one).format(_all(kinds)))
+    return "; ".join(words)
+
+
+def _all(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def options(sync: Sync, besides: Mapping[str, Strategy], kinds: Mapping[str, str]) -> Iterator[str]:

@@ -49,9 +49,27 @@ class Spot:
     def empty(self) -> bool:
         return bool(self.node.tag == f"{_TAG}null")
 
+    def at(self, field: str) -> "Spot":
+        """What is at `connections[0].name` below it, or the nearest that is there."""
+        spot = self
+        for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", field):
+            below = _below(spot.node, name, number)
+            if below is None:
+                break
+            spot = below
+        return spot
+
     def at_key(self) -> "Spot":
         """The same field, at the line of its key."""
         return Spot(self.key or self.node, self.field)
+
+
+def _below(node: yaml.Node, name: str, number: str) -> Spot | None:
+    """An entry by its key, or an item by its number."""
+    if isinstance(node, yaml.SequenceNode) and number and int(number) < len(node.value):
+        return Spot(node.value[int(number)], "")
+    entries = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((Spot(value, "", key) for key, value in entries if not number and Spot(key, "").text == name), None)
 
 
 Special = Mapping[str, Callable[[Spot], Any]]

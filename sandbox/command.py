@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.problems import WorkspaceError
-from pipeline.workspace import load, missing_secrets
+from pipeline.workspace import load, missing_secrets, with_lines
 from sandbox.faults import Fault
 from sandbox.server import Options, Sandbox
 from sandbox.serving import ADDRESS, listen
@@ -92,7 +92,7 @@ def _of_workspace(options: Options, file: str) -> Options:
             words = f"there is no sandbox of {connection.destination}; a webhook receiver answers in its place"
             print(f"{connection.name}: {words}", file=sys.stderr)
     if missing := missing_secrets(workspace, file):
-        raise WorkspaceError(file, missing)
+        raise WorkspaceError(file, with_lines(missing, file))
     names, credentials = accounts(workspace)
     return replace(options, connections=names, credentials=credentials, secrets=secrets_of(workspace))
 

@@ -23,7 +23,7 @@ from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refresh
 from pipeline.commands.say import mute_beam
 from pipeline.commands.streaming import STREAMING, add_streaming_arguments, run_streaming
 from pipeline.problems import WorkspaceError
-from pipeline.workspace import load, missing_secrets
+from pipeline.workspace import load, missing_secrets, with_lines
 from schemas.workspace import Workspace
 
 if TYPE_CHECKING:  # they need Beam, which takes a second to import
@@ -181,7 +181,7 @@ def loaded(file: str) -> Workspace:
     """The workspace, with a value for every secret. Raises WorkspaceError."""
     workspace = load(file)
     if problems := missing_secrets(workspace, file):
-        raise WorkspaceError(file, problems)
+        raise WorkspaceError(file, with_lines(problems, file))
     return workspace
 
 

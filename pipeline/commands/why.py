@@ -102,12 +102,10 @@ def _fault(args: argparse.Namespace, workspace: Workspace) -> str:
 
 def _show_all(args: argparse.Namespace, ids: Sequence[str], people: "Sequence[tuple[Why, Words]]") -> int:
     """`ids`: of all who are meant; `people`: of the first of them."""
+    from pipeline.why_words import nobody
+
     if not ids:
-        return wrong(
-            "why",
-            f"{args.profile}: nobody is known by that. A profile id stands in the events as profile_id; an identifier "
-            "is written with its type, such as email:ana@x.example, exactly as in the events",
-        )
+        return wrong("why", nobody(args.profile))
     if list(ids) != [args.profile]:
         print(f"{args.profile}: {counted(len(ids), 'profile')}: {', '.join(ids[:_MOST])}")
     for found, words in people:

@@ -14,6 +14,7 @@ from pipeline.commands.check import report
 from pipeline.commands.output import fitted_table, lasting, plain_table
 from pipeline.first_workspace import Planned, first_workspace, planned
 from pipeline.workspace import load, missing_secrets
+from pipeline.workspace_words import strategies
 from tests.pipeline.fakes import DESTINATIONS, Acme, Both, Lists
 from transforms.destinations import catalogue
 from transforms.destinations.contract import Destination
@@ -346,3 +347,9 @@ class TestTables:
     )
     def test_spans_of_time(self, seconds: float, words: str) -> None:
         assert words == lasting(seconds)
+
+
+def test_several_types_of_identifiers_stand_with_commas() -> None:
+    attached = dict.fromkeys(("phone", "ios.idfa", "user_id"), "attach")
+    told = strategies({"email": "last", **attached, "anonymous_id": "none"})  # type: ignore[dict-item]
+    assert "only the last email; phone, ios.idfa and user_id go along; no anonymous_id" == told

@@ -163,7 +163,9 @@ def test_a_sync_that_is_gone_is_named(shop: Shop, capsys: Capture) -> None:
     [
         (("ana", "--connection", "hok"), "did you mean hook?"),
         (("ana", "--sync", "vp"), "did you mean vip?"),
-        (("nobody",), "nobody is known by that"),
+        (("nobody",), "nobody is known by that. A profile id stands"),
+        (("emial:ana@x.example",), "nobody is known by that; did you mean email:ana@x.example?"),
+        (("loyalty:7",), "nobody is known by that. A profile id stands"),
     ],
 )
 def test_a_mistaken_name_is_said(shop: Shop, capsys: Capture, arguments: tuple[str, ...], words: str) -> None:

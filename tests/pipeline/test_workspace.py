@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.problems import Problem, WorkspaceError
-from pipeline.workspace import load, missing_secrets
+from pipeline.workspace import load, missing_secrets, with_lines
 from schemas.secret import Secret
 from schemas.workspace import Cap, EventNames, Workspace
 from tests.pipeline.fakes import DESTINATIONS, Acme, Lists
@@ -378,6 +378,10 @@ class TestMistakes:
         fields = [problem.field for problem in problems(file, text)]
         assert "connections[0].syncs[1].computation" in fields
         assert "connections[0].syncs[0].computation" not in fields
+
+    def test_a_secret_without_a_value_has_its_line(self, file: Path) -> None:
+        (problem,) = with_lines(missing_secrets(loaded(file, GOOD), str(file), {}), str(file))
+        assert "      api_key: ${ACME_API_KEY}" == GOOD.splitlines()[(problem.line or 0) - 1]
 
     def test_a_computation_with_a_mistake_is_suggested_too(self, file: Path) -> None:
         wrong, typo = problems(
