@@ -6,9 +6,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from pipeline.database import uri
-from pipeline.sent import both
+from pipeline.sent import Receipts, both
 from transforms.destinations import find
 from transforms.logic.plan import ConnectionPlan
+from transforms.sending.deferred import FLUSHED, next_flush
 
 
 def oldest_waiting(folder: Path, connection: str, number: int) -> float:
@@ -36,6 +37,23 @@ def oldest_change(folder: Path, plan: ConnectionPlan, destination: str, silent: 
     if silent and (oldest := oldest_waiting(folder, plan.name, plan.number)):
         due.append(max(oldest, silent))
     return max((now - at for at in due if at < now), default=0.0)
+
+
+def until_flush(folder: Path, plan: ConnectionPlan, destination: str, now: float) -> int:
+    """Calls without a receipt that wait for the next flush of their list. `now`: by the clock that flushes go by."""
+    with closing(Receipts(folder, plan.name)) as receipts:
+        began = dict(receipts.facts(FLUSHED))
+    every = _flushed(plan, destination)
+    later = [slot for slot in every if next_flush(float(began.get(f"{FLUSHED}{slot}") or 0.0), every[slot]) > now]
+    if not later:
+        return 0
+    with both(folder, plan.name) as database:
+        row = database.execute(
+            f"SELECT count(*) FROM main.calls c WHERE c.connection = ? AND c.backfill IN (0, 1) "
+            f"AND c.slot IN ({_listed(later)}) AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask)",
+            (plan.number,),
+        ).fetchone()
+    return int(row[0])
 
 
 def _oldest(database: sqlite3.Connection, number: int, backfill: bool, among: str = "") -> int:

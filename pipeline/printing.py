@@ -105,8 +105,13 @@ def announce(console: Console, run: Run) -> None:
     connections = {connection.name: connection for connection in run.workspace.connections}
     for name, waiting in run.waiting().items():
         if waiting and name in run.made.destinations:
-            ahead = _ahead_of(run.made.destinations[name], connections[name], waiting)
-            console.print(f"  {name}: {ahead}", highlight=False, markup=False)
+            later = min(run.until_flush(name), waiting)
+            ahead = (
+                _ahead_of(run.made.destinations[name], connections[name], waiting - later) if waiting > later else ""
+            )
+            scheduled = f"{counted(later, 'call')} scheduled for the next flush" if later else ""
+            told = "; ".join(filter(None, (ahead, scheduled)))
+            console.print(f"  {name}: {told}", highlight=False, markup=False)
 
 
 def _ahead_of(destination: Destination, connection: Connection, waiting: int) -> str:

@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import leases
+from pipeline.ages import until_flush
 from pipeline.commands.engine_options import LOCAL_RUNNER
 from pipeline.decider import Decided, Decider, enter_workspace, write_registry
 from pipeline.delivering import Deliveries, counts_of
@@ -145,6 +146,13 @@ class Run:
     def waiting(self) -> dict[str, int]:
         """Calls that wait, by connection: before anything of them is sent."""
         return {name: before.waiting + self.decided.made.get(name, 0) for name, before in self.before.items()}
+
+    def until_flush(self, name: str) -> int:
+        """Of these, how many wait for the next flush of their list."""
+        plan = next((each for each in self.decider.plan.connections if each.name == name), None)
+        kind = next(each.destination for each in self.workspace.connections if each.name == name)
+        now = self.options.now.timestamp()
+        return until_flush(self.options.state, plan, kind, now) if plan else 0
 
     def _deliver(self, db: StateDb) -> dict[str, Report]:
         """Deliver and fold the receipts, until these ask for no more calls."""

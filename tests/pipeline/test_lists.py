@@ -154,7 +154,7 @@ def test_what_waits_for_a_flush_says_until_when(
     found = run(shop, vendor, now(), vip("ana", NOON, False))
     assert 2 == found["scheduled"]
     when = found["scheduled_until"].replace("T", " ")
-    capsys.readouterr()
+    assert "  ads: 2 calls scheduled for the next flush" in capsys.readouterr().out.splitlines()
     place = ["--workspace", str(shop.workspace), "--state", str(shop.state)]
     assert 0 == main(["why", "ana", *place])
     assert f"the list is flushed next at {when}" in capsys.readouterr().out
