@@ -243,9 +243,14 @@ def _verdict(summary: Summary) -> str:
         return f"Not done yet: {names}. {counted(waiting, 'call')} waiting; run again, with or without events."
     delivered = sum(each.delivered for each in connections.values())
     if not any(each.delivered or each.rejected or each.expired for each in connections.values()):
-        return f"Nothing was sent: {_why_nothing(summary)}."
+        return f"Nothing was sent: {_why_nothing(summary)}.{_unusable(summary)}"
     rejected = f", {summary.rejected:,} rejected" if summary.rejected else ""
-    return f"Done: {counted(delivered, 'call')} delivered{rejected}."
+    return f"Done: {counted(delivered, 'call')} delivered{rejected}.{_unusable(summary)}"
+
+
+def _unusable(summary: Summary) -> str:
+    number = summary.input.get("dead_letters", 0)
+    return f" {number:,} of {counted(summary.input.get('read', 0), 'record')} could not be used." if number else ""
 
 
 def _why_nothing(summary: Summary) -> str:

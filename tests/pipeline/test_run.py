@@ -59,7 +59,13 @@ class TestWhatItSays:
 
     def test_a_run_that_knows_nobody_does_not_say_that_everything_is_told(self, shop: Shop, capsys: Capture) -> None:
         shop.run({"type": "nonsense"})
-        assert "Nothing was sent: no profile is known yet." == capsys.readouterr().out.splitlines()[-1]
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert "Nothing was sent: no profile is known yet. 1 of 1 record could not be used." == last
+
+    def test_records_that_could_not_be_used_stand_in_the_last_line(self, shop: Shop, capsys: Capture) -> None:
+        assert 0 == shop.run(*ANA, {"type": "nonsense"}, {"type": "trait"})
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert "Done: 6 calls delivered. 2 of 5 records could not be used." == last
 
     def test_a_run_with_calls_left_says_who_waits(self, shop: Shop, capsys: Capture) -> None:
         shop.receiver.answer = lambda host, message: 503
