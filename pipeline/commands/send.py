@@ -23,8 +23,8 @@ flight end.
 exit codes:
   0  it was stopped
   1  wrong usage
-  3  needs a person: Kafka cannot be used; calls or receipts that were not settled are gone when it starts;
-     the log belongs to another gateway; or the state was moved out of the log"""
+  3  needs a person: Kafka cannot be used; calls or receipts that were not settled are gone when it starts; the log \
+belongs to another gateway; or the state was moved out of the log"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -96,8 +96,8 @@ def test_a_state_of_format_4_is_read_and_written_with_its_format(name: str, says
     old = stored(name)
     read = decode(old)
     assert says == read
-    new = old[:at] + bytes([FORMAT]) + old[at:]
-    assert new == encode(read)
+    new = encode(read)
+    assert (old[:at], FORMAT, read) == (new[:at], new[at], decode(new))
     assert says == decode(new)
 
 

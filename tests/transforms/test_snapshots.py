@@ -17,10 +17,10 @@ from schemas.dead_letters import DeadLetter
 from schemas.facts import Addressed, AnyFact, EventFact, ReceiptFact, RetryFact, SnapshotFact, TickFact
 from schemas.receipts import receipt_of
 from schemas.registry import Registry
-from schemas.state import FORMAT, NewerState, decode_profile
+from schemas.state import FORMAT, NewerState, decode_profile, encode_profile
 from tests.pipeline.running import Event, profile, score, vip, workspace
 from tests.transforms.beam_job import Always
-from transforms.keyed import Keyed, _Cell, _FoldProfileFn, _TogetherFn
+from transforms.keyed import Keyed, Outlet, _Cell, _FoldProfileFn, _TogetherFn
 from transforms.logic.detect import micros
 from transforms.logic.plan import Plan, make_plan
 from transforms.logic.registry import enter
@@ -40,7 +40,7 @@ class Step:
 
     def __init__(self, plan: Plan, held: bytes = b"") -> None:
         self.plan = plan
-        self._fn = _FoldProfileFn(Always(plan), lambda: plan.now / 1_000_000)
+        self._fn = _FoldProfileFn(Outlet(), Always(plan), lambda: plan.now / 1_000_000)
         self._fn.setup()
         self._held = held
         self.states: list[bytes] = []
@@ -93,10 +93,11 @@ HEAD = 12  # bytes of a cell before the state
 
 
 def test_a_cell_of_format_4_is_written_once_in_the_form_of_today_and_nobody_is_told_anything(tmp_path: Path) -> None:
-    step = Step(made_plan(tmp_path), CELL)
+    step, today = Step(made_plan(tmp_path), CELL), encode_profile(decode_profile(CELL[HEAD:]))
+    assert (FORMAT, decode_profile(CELL[HEAD:])) == (today[0], decode_profile(today))
     for _ in range(2):
         step.fold(TickFact())
-        assert ([], CELL[:HEAD] + bytes([FORMAT]) + CELL[HEAD:]) == (step.calls, step.read())
+        assert ([], CELL[:HEAD] + today) == (step.calls, step.read())
     assert [step.read()[HEAD:]] == step.states
 
 
