@@ -42,9 +42,9 @@ def oldest_change(folder: Path, plan: ConnectionPlan, destination: str, silent: 
 def until_flush(folder: Path, plan: ConnectionPlan, destination: str, now: float) -> int:
     """Calls without a receipt that wait for the next flush of their list. `now`: by the clock that flushes go by."""
     with closing(Receipts(folder, plan.name)) as receipts:
-        began = dict(receipts.facts(FLUSHED))
+        began = last_flushes(receipts)
     every = _flushed(plan, destination)
-    later = [slot for slot in every if next_flush(float(began.get(f"{FLUSHED}{slot}") or 0.0), every[slot]) > now]
+    later = [slot for slot in every if next_flush(began.get(slot, 0.0), every[slot]) > now]
     if not later:
         return 0
     with both(folder, plan.name) as database:
@@ -54,6 +54,11 @@ def until_flush(folder: Path, plan: ConnectionPlan, destination: str, now: float
             (plan.number,),
         ).fetchone()
     return int(row[0])
+
+
+def last_flushes(receipts: Receipts) -> dict[int, float]:
+    """When the last flush of each list began, by slot."""
+    return {int(key.removeprefix(FLUSHED)): float(at or 0.0) for key, at in receipts.facts(FLUSHED)}
 
 
 def _oldest(database: sqlite3.Connection, number: int, backfill: bool, among: str = "") -> int:

@@ -51,9 +51,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. Whoever calls it with arguments has its own signal handlers again afterwards."""
+    """Run one command; its exit code. Whoever calls it with arguments has its own signal handlers again afterwards.
+
+    SIGTERM is heard as Ctrl-C where `pipeline.__main__` began.
+    """
     if arguments is None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _main(sys.argv[1:])
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

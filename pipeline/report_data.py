@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from pipeline.ages import oldest_waiting
+from pipeline.ages import last_flushes, oldest_waiting
 from pipeline.history import summaries
 from pipeline.sent import Receipts, attached, errors_of_both, standing
 from pipeline.state_db import StateDb
@@ -16,7 +16,6 @@ from pipeline.summary import Summary
 from schemas.dead_letters import DeadLetter, mask
 from schemas.registry import Registry, decode_registry
 from transforms.destinations import find
-from transforms.sending.deferred import FLUSHED
 
 _SHOWN = 300  # characters of a vendor's words
 _letter_of = msgspec.json.Decoder(DeadLetter).decode
@@ -105,10 +104,8 @@ def _connection(db: StateDb, registry: Registry, name: str, since: datetime | No
         deletion = f"SELECT count(*) FROM main.calls c WHERE {left} AND c.slot IN ({marks})"
         (now.deletions,) = database.execute(deletion, (number,)).fetchone()
     with closing(Receipts(db.folder, name)) as receipts:
-        flushed = {key.removeprefix(FLUSHED): at for key, at in receipts.facts(FLUSHED)}
-        now.flushed = {
-            slot.sync: float(flushed[str(n)]) for n, slot in slots.items() if slot.form == "list" and str(n) in flushed
-        }
+        flushed = last_flushes(receipts)
+        now.flushed = {slot.sync: flushed[n] for n, slot in slots.items() if slot.form == "list" and n in flushed}
         now.reasons = list(reasons_of(receipts, since.timestamp() if since else 0.0))
     return now
 

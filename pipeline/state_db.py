@@ -465,4 +465,8 @@ def _slot(call: Call) -> int:
 def _named(what: str, value: str) -> str:
     if what == "workspace":
         return f"the workspace {value!r}"
-    return f"the gateway {value}" if value else "the vendors themselves (no --gateway)"
+    return gateway_named(value)
+
+
+def gateway_named(gateway: str) -> str:
+    return f"the gateway {gateway}" if gateway else "the vendors themselves (no --gateway)"

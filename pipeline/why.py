@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pipeline.ages import last_flushes
 from pipeline.decider import enter_workspace
 from pipeline.history import Past, pasts
 from pipeline.paused import paused
@@ -23,7 +24,7 @@ from transforms.logic.detect import micros
 from transforms.logic.estimate import ahead, slowest
 from transforms.logic.plan import Plan
 from transforms.logic.why import Finding, explain
-from transforms.sending.deferred import FLUSHED, next_flush
+from transforms.sending.deferred import next_flush
 
 MOST_COUNTED = 50_000  # calls in front of one
 
@@ -157,7 +158,7 @@ class _Waits:
 def flushed(folder: Path, connection: str, slot: int) -> float:
     """When the last flush of a list began; 0: never."""
     with closing(Receipts(folder, connection)) as receipts:
-        return float(dict(receipts.facts(FLUSHED)).get(f"{FLUSHED}{slot}") or 0.0)
+        return last_flushes(receipts).get(slot, 0.0)
 
 
 def _before(folder: Path, connection: str, number: int, record: Record) -> tuple[int, bool]:

@@ -146,7 +146,7 @@ class Reader:
         for name in [name for name in found if name not in known]:
             meant = closest(name, [key for key in known if key not in found])
             there = "" if meant else closest(name, [key for key in known if key in found])
-            words = f"is not a known key; {there} is given in line {found[there].at_key().line}" if there else _UNKNOWN
+            words = f"{_UNKNOWN}; {there} is given in line {found[there].at_key().line}" if there else _UNKNOWN
             self.note(found.pop(name).at_key(), words, name, known, meant)
             missing = [key for key in missing if key != meant]
         for name in missing:

@@ -22,7 +22,7 @@ from pipeline.streaming import ticks, versions
 from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.pubsub import ReadSubscriptions
 from pipeline.streaming.source import MANY, Part, ReadTopics
-from pipeline.streaming.writing import Writer
+from pipeline.streaming.writing import LogOutlet, Row
 from schemas.facts import Addressed, EventFact, ProbeFact, SnapshotFact
 from schemas.state import of_account
 from transforms.counting import CountingFn
@@ -31,8 +31,6 @@ from transforms.logic.parse import subject_of
 from transforms.logic.plan import Plan
 from transforms.logic.portion import known_of
 from transforms.logic.segment import events_of
-
-Row = tuple[str, bytes, bytes]  # topic, key, value
 
 
 def build(
@@ -57,9 +55,9 @@ def build(
     address.label = "Address"
     facts = records | address.with_outputs("accounts", main="profiles")
     about_accounts = facts.accounts | "AboutAccounts" >> as_keyed()
-    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log), outlet=Writer(log, masked))
+    accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log), outlet=LogOutlet(log, masked))
     about_profiles = (facts.profiles, accounts["members"]) | "AboutProfiles" >> beam.Flatten()
-    about_profiles | "FoldProfiles" >> FoldProfiles(Published(log), outlet=Writer(log, masked))
+    about_profiles | "FoldProfiles" >> FoldProfiles(Published(log), outlet=LogOutlet(log, masked))
 
 
 class Published:

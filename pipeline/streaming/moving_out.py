@@ -205,11 +205,10 @@ def _fold(kafka: Kafka, db: StateDb, decider: Decider) -> None:
 
 
 def _unread(kafka: Kafka) -> Iterator[Addressed]:
-    topic, starts = kafka.topic("facts"), dict[int, int]()
+    topic = kafka.topic("facts")
     with closing(kafka.consumer(group_id=f"{kafka.name}.job")) as consumer:
         read = committed(consumer, [(topic, number) for number in range(partitions(kafka, topic))])
-        for place, offset in read.items():
-            starts[place[1]] = max(offset, ends(consumer, *place)[0])
+        starts = {place[1]: max(offset, ends(consumer, *place)[0]) for place, offset in read.items()}
     for record in read_all(kafka, topic, starts):
         with suppress(MsgspecError, UnicodeDecodeError):  # somebody else's: the job makes a dead letter of it
             yield _fact(record.value or b"")

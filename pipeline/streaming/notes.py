@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.state_db import gateway_named
 from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
 
 Row = tuple[str, bytes | None, bytes | None]
@@ -32,10 +33,7 @@ def bind_gateway(kafka: Kafka, gateway: str) -> None:
         write_all(kafka.producer(), [note(kafka, "send", "gateway", gateway)])
     elif known != gateway:
         raise KafkaProblem(
-            f"{kafka.name}: what it was told went to {_named(known)}, and this sender is for {_named(gateway)}, where "
-            "nobody was told that. Give the same --gateway, or begin a job on another --log"
+            f"{kafka.name}: what it was told went to {gateway_named(known)}, and this sender is for "
+            f"{gateway_named(gateway)}, where nobody was told that. Give the same --gateway, or begin a job on another "
+            "--log"
         )
-
-
-def _named(gateway: str) -> str:
-    return f"the gateway {gateway}" if gateway else "the vendors themselves (no --gateway)"

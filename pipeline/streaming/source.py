@@ -30,7 +30,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pipeline.streaming.clients import Part, client_of
 from pipeline.streaming.growing import Growing
 from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, committed, ends, partitions
-from transforms.logic.folded import Folded
+from transforms.logic.finals import Finals
 
 MANY = 1 << 16  # clients: as many as there are partitions
 EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
@@ -208,7 +208,7 @@ _committing = threading.Lock()
 
 
 _TOGETHER = 1.0  # seconds that offsets wait for others: there are new ones with every bundle
-_folded: dict[tuple[Any, ...], Folded] = {}  # by the parts of a reader
+_finals: dict[tuple[Any, ...], Finals] = {}  # by the parts of a reader
 _waiting: dict[tuple[Kafka, str], dict[tuple[str, int], int]] = {}  # by group; by topic and partition
 
 
@@ -217,13 +217,12 @@ def _final(mark: KafkaMark) -> None:
     places = {(part.topic, part.partition): part.start for part in mark.parts}
     kafka = mark.parts[0].kafka
     with _committing:
-        reader = _folded.setdefault((kafka, mark.group, *places), Folded())
-        sure = reader.final(places, mark.ended, time.monotonic())
-        if sure and not _waiting:
-            timer = threading.Timer(_TOGETHER, _commit_all)
-            timer.daemon = True
-            timer.start()
-        if sure:
+        reader = _finals.setdefault((kafka, mark.group, *places), Finals())
+        if sure := reader.final(places, mark.ended, time.monotonic()):
+            if not _waiting:
+                timer = threading.Timer(_TOGETHER, _commit_all)
+                timer.daemon = True
+                timer.start()
             _waiting.setdefault((kafka, mark.group), {}).update(sure)
 
 

@@ -31,7 +31,7 @@ def _producer(log: Kafka) -> Producer:
         return _producers[log]
 
 
-class Writer(Outlet):
+class LogOutlet(Outlet):
     """All of a bundle is on the broker before the engine takes it for done.
 
     States come last: one that says that a call was asked is never there without that call, wherever the job dies.

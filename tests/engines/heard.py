@@ -25,17 +25,6 @@ def identifier_of(message: Message) -> str:
     return found
 
 
-def busiest(times: Iterable[float], seconds: float) -> int:
-    """The most of them within any so many seconds."""
-    ordered = sorted(times)
-    first, most = 0, 0
-    for last, at in enumerate(ordered):
-        while at - ordered[first] >= seconds:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
-
-
 def gone_back(heard: Sequence[Heard], asked_anew: bool) -> list[str]:
     """Values that were told behind newer ones, and are no repeats.
 

@@ -14,6 +14,7 @@ from pipeline.streaming.kafka import Kafka, KafkaProblem
 from pipeline.streaming.source import COMMITTED, EARLIEST, LATEST, parts_of
 from pipeline.streaming.topics import Wanted, ensure
 from scripts.engines.kafka import Broker
+from tests.engines.world import delete_records
 
 FIRST = int(time.time()) - 3_600  # when the first record was written; the others came a minute apart
 _number = count(1)
@@ -39,12 +40,6 @@ def at(seconds: float) -> str:
     return start(rfc3339(FIRST + seconds))
 
 
-def delete(events: Kafka, before: int) -> None:
-    admin = events.admin()
-    for future in admin.delete_records([TopicPartition(events.name, 0, before)]).values():
-        future.result(30)
-
-
 def commit(events: Kafka, offset: int) -> None:
     with closing(events.consumer(group_id=f"{events.name}.job")) as consumer:
         consumer.commit(offsets=[TopicPartition(events.name, 0, offset)], asynchronous=False)
@@ -53,7 +48,7 @@ def commit(events: Kafka, offset: int) -> None:
 def test_the_ends_of_a_topic(events: Kafka) -> None:
     assert [0, 0] == begun(events, EARLIEST)
     assert [5, 0] == begun(events, LATEST)
-    delete(events, 2)
+    delete_records(events.servers, events.name, 2)
     assert [2, 0] == begun(events, EARLIEST)
     assert [5, 0] == begun(events, LATEST)
 
@@ -62,7 +57,7 @@ def test_a_time_is_the_first_record_that_was_written_then_or_later(events: Kafka
     whens = (-86_400, 0, 1, 60, 90, 239, 240, 241, 3_600)
     assert [0, 0, 1, 1, 2, 4, 4, 5, 5] == [begun(events, at(when))[0] for when in whens]
     assert [0] * len(whens) == [begun(events, at(when))[1] for when in whens]
-    delete(events, 2)
+    delete_records(events.servers, events.name, 2)
     assert [2, 2, 3] == [begun(events, at(when))[0] for when in (0, 120, 121)]
 
 
@@ -77,14 +72,14 @@ def test_committed_is_where_the_group_was_and_else_the_beginning(events: Kafka) 
     assert [0, 0] == begun(events, COMMITTED, "another")
     commit(events, 5)
     assert [5, 0] == begun(events, COMMITTED, "job")
-    delete(events, 4)
+    delete_records(events.servers, events.name, 4)
     assert [4, 0] == begun(events, COMMITTED, "another")
     assert [5, 0] == begun(events, COMMITTED, "job")
 
 
 def test_what_is_gone_behind_the_committed_place_is_told_or_passed(events: Kafka) -> None:
     commit(events, 1)
-    delete(events, 3)
+    delete_records(events.servers, events.name, 3)
     with pytest.raises(KafkaProblem, match=rf"{events.name}, partition 0: records from 1 to 2 are gone and were not"):
         begun(events, COMMITTED, "job")
     assert [3, 0] == begun(events, COMMITTED, "job", gaps=True)

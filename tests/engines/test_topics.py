@@ -33,7 +33,7 @@ from schemas.registry import Registry, encode_registry
 from schemas.workspace import Workspace
 from scripts.engines import kafka as engine
 from scripts.engines.kafka import Broker
-from tests.engines.world import until
+from tests.engines.world import delete_records, until
 
 LARGE = 5 * 1024 * 1024  # a call, or the state of somebody, with the largest event that is one
 _number = count(1)
@@ -90,7 +90,7 @@ def test_a_partition_that_is_not_read_any_more_is_told_and_costs_nothing_else(lo
     """It was told only where nothing was read with it: an event's partition could stand still unseen."""
     gone, good = TopicPartition(log.topic("dead"), 0, 0), TopicPartition(log.topic("calls", "hook"), 0, 0)
     write_all(log.producer(), [(topic, b"key", b"1") for topic in (gone.topic, good.topic, good.topic)])
-    delete(log, gone.topic, 0, 1)
+    delete_records(log.servers, gone.topic, 1)
     consumer = log.consumer()
     consumer.assign([gone, good])
     time.sleep(2)  # both are there: what can be read, and that something cannot
@@ -133,7 +133,7 @@ def test_records_that_are_gone_unread_are_noticed(log: Kafka) -> None:
     write_all(log.producer(), [(topic, b"key", b"1") for _ in range(3)])
     (number,) = {record.partition for record in read_all(log, topic)}
     assert not are_gone(log, topic, group)
-    delete(log, topic, number, 2)
+    delete_records(log.servers, topic, 2, number)
     assert are_gone(log, topic, group)
     consumer = log.consumer(group_id=group)
     consumer.commit(offsets=[TopicPartition(topic, number, 1)], asynchronous=False)
@@ -141,12 +141,6 @@ def test_records_that_are_gone_unread_are_noticed(log: Kafka) -> None:
     consumer.commit(offsets=[TopicPartition(topic, number, 2)], asynchronous=False)
     consumer.close()
     assert not are_gone(log, topic, group)
-
-
-def delete(log: Kafka, topic: str, partition: int, before: int) -> None:
-    admin = log.admin()
-    for future in admin.delete_records([TopicPartition(topic, partition, before)]).values():
-        future.result(30)
 
 
 def test_what_one_reader_has_seen_the_others_see_at_once(log: Kafka) -> None:

@@ -7,7 +7,7 @@ from zlib import crc32
 import msgspec
 import pytest
 import requests
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 
 from pipeline.streaming.by_key import newest, offsets_since, partitions_of
 from pipeline.streaming.counting import Counting
@@ -21,7 +21,7 @@ from scripts.engines.kafka import Broker
 from tests.engines.test_moving import log_of
 from tests.engines.test_paused import act
 from tests.engines.test_replay import letters, refusing
-from tests.engines.world import Process, World, now, people, until
+from tests.engines.world import Process, World, delete_records, now, people, until
 from tests.pipeline.running import score
 
 
@@ -181,9 +181,7 @@ def test_what_retention_took_is_counted_no_more(log: Kafka) -> None:
     assert [("", "broken_json", 2)] == rows()
     write(b"{}", b"somebody else's", bad)
     assert [("", "broken_json", 3)] == rows()
-    admin = log.admin()
-    for future in admin.delete_records([TopicPartition(log.topic("dead"), 0, 2)]).values():
-        future.result(30)
+    delete_records(log.servers, log.topic("dead"), 2)
     assert [("", "broken_json", 1)] == rows()
     write(bad)
     assert [("", "broken_json", 2)] == rows()

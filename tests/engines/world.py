@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from benchmarks.receiver import peak
 from scripts.engines.kafka import Broker
-from tests.engines.heard import Heard, busiest, gone_back, identifier_of, occurrences, wanted_occurrences
+from tests.engines.heard import Heard, gone_back, identifier_of, occurrences, wanted_occurrences
 from tests.engines.heard import again as told_again
 from tests.pipeline import running
 from tests.pipeline.running import Event, Message
@@ -46,6 +47,13 @@ def until(reached: Callable[[], Any], what: Callable[[], str] = lambda: "it take
             raise AssertionError(what())
         time.sleep(0.1)
     return found
+
+
+def delete_records(servers: str, topic: str, before: int, partition: int = 0) -> None:
+    """Let the records of a partition before this offset be gone."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    for future in admin.delete_records([TopicPartition(topic, partition, before)]).values():
+        future.result(30)
 
 
 class Process:
@@ -338,7 +346,7 @@ class World:
 
         The sender paces by when it writes them, and leaves room for how much closer they may come on their way.
         """
-        return busiest((each.at for each in self.heard if each.host == HOOK), 1.0)
+        return peak(sorted(each.at for each in self.heard if each.host == HOOK))
 
 
 def requests_of(sender: Process) -> int:

@@ -16,7 +16,7 @@ from pipeline.streaming.kafka import Kafka, WrongAddress
 from pipeline.streaming.pubsub import subscription
 from pipeline.streaming.source import MANY, Part, sources
 from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
-from pipeline.streaming.writing import Writer
+from pipeline.streaming.writing import LogOutlet
 from schemas.facts import Addressed, EventFact, TickFact
 from scripts.engines.kafka import broker
 from tests.transforms.logic.test_registry import entered, mailer, shop
@@ -238,11 +238,11 @@ def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypa
     producer = Acknowledging()
     monkeypatch.setattr(writing, "_producer", lambda log: producer)
     monkeypatch.setattr(versions.Reading, "name_in_topics", lambda _, name: name)
-    writer = Writer(LOG)
-    writer.begin()
+    outlet = LogOutlet(LOG)
+    outlet.begin()
     state, call, left = ("states", ("u1", b"1")), ("calls", ("hook", "u1", b"1")), ("left", (b"u1", b"1"))
-    assert all(writer.take(*each) for each in (state, call, state, left, call))
-    assert not writer.take("members", (b"u1", b"1"))
-    writer.end()
+    assert all(outlet.take(*each) for each in (state, call, state, left, call))
+    assert not outlet.take("members", (b"u1", b"1"))
+    outlet.end()
     calls, states, facts = LOG.topic("calls", "hook"), LOG.topic("state"), LOG.topic("facts")
     assert [calls, facts, calls, states, states] == producer.there

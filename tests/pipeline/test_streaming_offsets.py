@@ -33,7 +33,7 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> Committed:
     committer: Any = Committer
     monkeypatch.setattr(source, "_committer", lambda kafka, group: committer(group))
     monkeypatch.setattr(source, "_TOGETHER", 0.05)
-    monkeypatch.setattr(source, "_folded", {})
+    monkeypatch.setattr(source, "_finals", {})
     return made
 
 

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.logic.folded import Folded
+from transforms.logic.finals import Finals
 
 PLACE = ("profiles", 0)
 
@@ -17,7 +17,7 @@ class Flink:
     """
 
     def __init__(self, chance: Random) -> None:
-        self._chance, self._folded = chance, Folded()
+        self._chance, self._finals = chance, Finals()
         self.now = self.read = self.committed = 0
         self._barrier: int | None = None
         self.checkpoint = 0  # how far the last that is complete has read
@@ -37,7 +37,7 @@ class Flink:
             self._ended = []
         elif name == "word" and self._words:
             place, ended = self._words.pop(self._chance.randrange(len(self._words)))
-            found = self._folded.final({PLACE: place}, ended, self.now)
+            found = self._finals.final({PLACE: place}, ended, self.now)
             self.committed = found.get(PLACE, self.committed)
         elif name == "fault":
             self.read, self._barrier, self._ended, self._words = self.checkpoint, None, [], []
@@ -69,15 +69,15 @@ def test_all_that_was_read_is_committed_two_checkpoints_later(steps: list[str], 
 
 
 def test_an_engine_that_is_always_a_bundle_behind_with_its_word_holds_nothing_up() -> None:
-    folded, committed = Folded(), [0]
+    finals, committed = Finals(), [0]
     for number in range(1, 50):  # the bundle before this one is final when this one has ended
-        found = folded.final({PLACE: number}, ended=number, now=number + 1.5)
+        found = finals.final({PLACE: number}, ended=number, now=number + 1.5)
         committed.append(found.get(PLACE, committed[-1]))
     assert 46 <= committed[-1] < 49
 
 
 def test_what_was_read_before_a_fault_is_not_committed_before_it_is_read_again() -> None:
-    folded = Folded()
-    assert not folded.final({PLACE: 9}, ended=1, now=2)  # behind the checkpoint from which the job begins anew
-    assert not folded.final({PLACE: 3}, ended=3, now=4)
-    assert {PLACE: 3} == folded.final({PLACE: 3}, ended=5, now=6)
+    finals = Finals()
+    assert not finals.final({PLACE: 9}, ended=1, now=2)  # behind the checkpoint from which the job begins anew
+    assert not finals.final({PLACE: 3}, ended=3, now=4)
+    assert {PLACE: 3} == finals.final({PLACE: 3}, ended=5, now=6)

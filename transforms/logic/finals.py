@@ -20,7 +20,7 @@ class _Final(NamedTuple):
     places: Places
 
 
-class Folded:
+class Finals:
     """Of one reader. Times are in seconds, and never go back."""
 
     def __init__(self) -> None:
