@@ -1,14 +1,15 @@
 """The streaming job: events per second through its folds, and how long from a topic to the vendor.
 
-    python -m benchmarks.streaming [--flink] [--people 10000] [--rate 200] [--seconds 20] [--refusing | --backfill]
+    python -m benchmarks.streaming [--flink [--subtasks 2] [--processes 2]] [--people 10000] [--rate 200]
+        [--seconds 20] [--refusing | --backfill]
 
 A broker and an engine on this machine (`scripts/install_engines.sh`), the job with one worker process, a sender, and a
 vendor that takes whatever comes. When the job has made its first call, the topic gets the events of so many people, as
-fast as it takes them: four of each, the last two saying nothing new. Measured is until all their calls are in their
-topic. Then it gets so many changes a second, of people who are known: measured is from each to its call, and from there
-to the vendor. With `--refusing` all of it goes to a second vendor too; then as many changes are written while that one
-answers 503 to everything. With `--backfill` a second connection is published, and as many changes are written while
-everybody is told to that one for the first time.
+fast as it takes them: four of each, far apart, of which two say nothing new. Measured is until all their calls are in
+their topic. Then it gets so many changes a second, of people who are known: measured is from each to its call, and from
+there to the vendor. With `--refusing` all of it goes to a second vendor too; then as many changes are written while
+that one answers 503 to everything. With `--backfill` a second connection is published, and as many changes are written
+while everybody is told to that one for the first time.
 """
 
 import argparse
@@ -117,13 +118,10 @@ def event(kind: str, number: int, **more: Any) -> bytes:
 
 
 def history(people: range) -> list[bytes]:
-    """Four events of each, of which two say nothing new."""
-    found = []
-    for number in people:
-        who = {"external_ids": [{"type": "user_id", "id": f"u{number}"}]}
-        first = [event("profile", number, **who), event("trait", number, computation="score", value=-number - 1)]
-        found += [*first, *first]
-    return found
+    """Four events of each, of which two say nothing new; the last makes the call. Those of a person are far apart."""
+    valued = [event("trait", each, computation="score", value=-each - 1) for each in people]
+    known = [event("profile", each, external_ids=[{"type": "user_id", "id": f"u{each}"}]) for each in people]
+    return valued * 3 + known
 
 
 def written(log: Kafka, topic: str) -> int:
@@ -231,6 +229,8 @@ def newest(values: range, people: int) -> dict[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
     parser.add_argument("--flink", action="store_true")
+    parser.add_argument("--subtasks", type=int, default=1, help="that Flink folds with")
+    parser.add_argument("--processes", type=int, default=1, help="of Python, which these share")
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200, help="changes a second")
     parser.add_argument("--seconds", type=int, default=20)
@@ -251,8 +251,9 @@ def main() -> None:
     with ExitStack() as stack:
         root = Path(stack.enter_context(TemporaryDirectory()))
         os.environ["XDG_STATE_HOME"] = str(root / "user")
+        workers = [f"--parallelism={options.subtasks}", f"--sdk_worker_parallelism={options.processes}"]
         kafka = stack.enter_context(broker(root / "kafka"))
-        beam = [*stack.enter_context(cluster(root / "flink")).beam, "--parallelism=1"] if options.flink else PRISM
+        beam = [*stack.enter_context(cluster(root / "flink")).beam, *workers] if options.flink else PRISM
         gateway = stack.enter_context(vendor(answer))
         workspace = root / "workspace.yaml"
         workspace.write_text(WORKSPACE + SECOND * options.refusing)

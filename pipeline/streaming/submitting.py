@@ -2,11 +2,13 @@
 
 import logging
 import signal
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import apache_beam as beam
 import msgspec
@@ -69,9 +71,12 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
         parts += _own(options, log.topic(kind), job, dry)
     past = _history(options, files, version, say) if version else []
     clients = clients_of(options.runner, options.beam_arguments)
-    build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients)
+    name = uuid4().hex
+    build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients, name)
     if not dry and not has_its_state(options.beam_arguments):
         write_all(log.producer(), [note(log, *_READS, _events(options))])
+    if not dry:
+        versions.submitted(log, name, time.time())
     say("submitting", version=version.number if version else 0, partitions=len(parts), runner=options.runner)
     with _deaf_to_ctrl_c() if options.runner == "PrismRunner" else nullcontext():
         return pipeline.run()

@@ -1,14 +1,15 @@
 """Versions of the workspace, as they are published to a running job: what to decide with, and since when.
 
 One topic has them all, whole, in order; the last one counts. The fold and the senders read it; `publish` writes it.
-A version holds the workspace's text and no secret: senders have those in their environment.
+A version holds the workspace's text and no secret: senders have those in their environment. Between them are
+submissions: which job decides.
 """
 
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from pipeline.streaming.kafka import (
     position,
     produce,
     read_all,
+    write_all,
 )
 from pipeline.streaming.naming import named_after, named_by_themselves
 from pipeline.vendors import made
@@ -79,6 +81,17 @@ class Version(Struct, array_like=True):
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Version).decode
 
 
+class Submission(Struct, frozen=True, array_like=True):
+    """A job was given to an engine. It decides until another one is: two would tell everybody everything twice."""
+
+    job: str
+    at: int  # seconds since 1970
+
+
+_decode_submission = msgspec.msgpack.Decoder(Submission).decode
+_SUBMISSION = b"job"  # the key of its record
+
+
 def topic_of(kafka: Kafka) -> str:
     return kafka.topic("workspace")
 
@@ -87,7 +100,8 @@ def newest(kafka: Kafka) -> Version | None:
     """The version that counts now; None: nothing was ever published. Raises KafkaProblem."""
     last = None
     for record in read_all(kafka, topic_of(kafka)):
-        last = record.value
+        if record.key != _SUBMISSION:
+            last = record.value
     return None if last is None else _decode(last)
 
 
@@ -109,6 +123,7 @@ class Reading:
         self._looked = 0.0
         self._named: tuple[int, dict[str, str]] = (0, {})
         self.version: Version | None = None
+        self.submission: Submission | None = None
 
     def look(self, anyway: bool = False) -> Version | None:
         """The newest version. It is looked for once a second; with `anyway`, now. Raises KafkaProblem."""
@@ -141,6 +156,21 @@ class Reading:
                 self._read(0.05)
             return self.version
 
+    def refuse_other(self, job: str) -> None:
+        """Raises KafkaProblem where another job was submitted since this one. "": a job without a name goes on."""
+        if not job:
+            return
+        self.look()
+        if self.submission and self.submission.job != job:
+            self.up_to_now()  # its own submission may be newer than what was read
+        newest = self.submission
+        if newest and newest.job != job:
+            since = datetime.fromtimestamp(newest.at, UTC)
+            raise KafkaProblem(
+                f"{self._kafka.name}: another job on this --log was submitted at {since:%Y-%m-%d %H:%M:%S} UTC, and "
+                "decides since; this one writes nothing more. Cancel it at its engine"
+            )
+
     def name_in_topics(self, connection: str) -> str:
         """The name in a connection's topics. Raises KafkaProblem.
 
@@ -163,7 +193,10 @@ class Reading:
 
     def _read(self, seconds: float) -> None:
         for record in consume(self._reader(), 100, seconds):
-            self.version = _decode(record.value or b"")
+            if record.key == _SUBMISSION:
+                self.submission = _decode_submission(record.value or b"")
+            else:
+                self.version = _decode(record.value or b"")
 
 
 _following: dict[Kafka, Reading] = {}
@@ -231,6 +264,11 @@ def looked_at(publication: Publication) -> Publication:
     registry.refreshing = []
     version = replace(publication.version, registry=encode_registry(registry), ticked=True)
     return publication._replace(version=version)
+
+
+def submitted(kafka: Kafka, job: str, now: float) -> None:
+    """From now on this job decides, and no other. Raises KafkaProblem."""
+    write_all(kafka.producer(), [(topic_of(kafka), _SUBMISSION, _encode(Submission(job, int(now))))])
 
 
 def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:

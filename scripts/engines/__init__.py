@@ -23,11 +23,12 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def java() -> str:
+def java() -> list[str]:
+    """The beginning of a command. Code is compiled quickly and not well: these servers live for minutes."""
     found = shutil.which("java")
     if found is None:
         raise EngineFailed("java is not on the PATH")
-    return found
+    return [found, "-XX:TieredStopAtLevel=1"]
 
 
 def jars(*names: str) -> str:

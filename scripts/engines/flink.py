@@ -40,7 +40,7 @@ class JobServer(Server):
     def __init__(self, folder: Path, master: str = "[local]") -> None:
         jobs, artifacts, expansion = free_port(), free_port(), free_port()
         command = [
-            java(), "-Xmx1g", "-cp", jars("flink"), "org.apache.beam.runners.flink.FlinkJobServerDriver",
+            *java(), "-Xmx1g", "-cp", jars("flink"), "org.apache.beam.runners.flink.FlinkJobServerDriver",
             "--flink-master", master, "--job-host", "localhost", "--job-port", str(jobs),
             "--artifact-port", str(artifacts), "--expansion-port", str(expansion),
             "--artifacts-dir", str(folder / "artifacts"),
@@ -55,7 +55,7 @@ class JobServer(Server):
 class JobManager(Server):
     def __init__(self, folder: Path, rest: int) -> None:
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        command = [java(), "-Xmx512m", "-cp", f"{PLACE}/flink-dist/lib/*", main, "--configDir", str(folder)]
+        command = [*java(), "-Xmx512m", "-cp", f"{PLACE}/flink-dist/lib/*", main, "--configDir", str(folder)]
         super().__init__(command, folder / "jobmanager.log", lambda: listens(rest))
 
 
@@ -65,13 +65,13 @@ class TaskManager(Server):
     def __init__(self, folder: Path, rest: int, number: int = 1) -> None:
         dist = PLACE / "flink-dist"
         tool = "org.apache.flink.runtime.util.bash.BashJavaUtils"
-        asked = [java(), "-cp", f"{dist}/bin/bash-java-utils.jar:{dist}/lib/*", tool, "GET_TM_RESOURCE_PARAMS"]
+        asked = [*java(), "-cp", f"{dist}/bin/bash-java-utils.jar:{dist}/lib/*", tool, "GET_TM_RESOURCE_PARAMS"]
         printed = subprocess.run([*asked, "--configDir", str(folder)], check=True, capture_output=True, text=True)
         found = [line.partition("BASH_JAVA_UTILS_EXEC_RESULT:")[2] for line in printed.stdout.splitlines()]
         flags, dynamic = [line.split() for line in found if line]
         opened = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED]
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        command = [java(), *flags, *opened, "-cp", f"{dist}/lib/*", main, "--configDir", str(folder), *dynamic]
+        command = [*java(), *flags, *opened, "-cp", f"{dist}/lib/*", main, "--configDir", str(folder), *dynamic]
         before = task_managers(rest)
         # One that was killed is still counted for a while.
         super().__init__(command, folder / f"taskmanager{number}.log", lambda: bool(task_managers(rest) - before))

@@ -60,10 +60,10 @@ class Broker(Server):
             users = ["--add-scram", f"SCRAM-SHA-512=[name={secured.user},password={secured.password}]"]
         properties = folder / "server.properties"
         properties.write_text(_PROPERTIES.format(listeners=listeners, controller=controller, folder=folder) + more)
-        tool = [java(), "-cp", jars("kafka"), "kafka.tools.StorageTool", "format", "--standalone", *users]
+        tool = [*java(), "-cp", jars("kafka"), "kafka.tools.StorageTool", "format", "--standalone", *users]
         formatted = [*tool, "-t", "cHJvZmlsZWNhc3QtbG9jYQ", "-c", str(properties)]
         subprocess.run(formatted, check=True, capture_output=True)
-        command = [java(), "-Xmx512m", "-cp", jars("kafka"), "kafka.Kafka", str(properties)]
+        command = [*java(), "-Xmx512m", "-cp", jars("kafka"), "kafka.Kafka", str(properties)]
         super().__init__(command, folder / "kafka.log", lambda: listens(port))
 
 

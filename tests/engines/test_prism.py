@@ -38,6 +38,20 @@ def test_what_is_written_is_told_and_nothing_is_told_again_by_a_job_that_takes_t
     assert len(world.arrived) == heard + 2
 
 
+def test_a_job_ends_when_another_one_is_submitted_on_its_log(world: World) -> None:
+    """Both would tell everybody everything."""
+    world.write(people(range(20)))
+    older = world.job(PRISM)
+    world.sender()
+    world.settle()
+    world.quiet()
+    world.job(PRISM, "--bootstrap")
+    world.write([score(f"u{number}", now(), 1_000 + number) for number in range(20)])
+    assert older.wait() == 3
+    assert "another job on this --log was submitted at" in older.text()
+    world.ends_well(again=0)
+
+
 def test_a_published_workspace_reaches_a_running_job_and_people_without_events(world: World) -> None:
     world.write(people(range(60)))
     world.job(PRISM)
