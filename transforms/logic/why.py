@@ -147,7 +147,7 @@ def _kept_out(
     connection: ConnectionPlan, sync: SyncPlan, fact: Fact, known: Known, entry: Entry, fails: Fails
 ) -> Rule | None:
     """Why the identifier is told nothing, whatever the value is."""
-    if entry.exposed and _refused(entry):  # its exit
+    if sync.audience and entry.exposed and _refused(entry):  # its exit; a trait has none
         return "refused"
     if not known.counts:
         return "taken_away"

@@ -36,8 +36,7 @@ def rule_of(model: Model, connection: Connection, sync: Sync, form: str, identif
     takes = VENDORS[connection.destination].identifiers
     if place in model.asked:
         return "asked"
-    exit_refused = model.exposed(place) and model.refused(place)
-    if exit_refused and (sync.computation == "vip" or identifier in model.receivers(connection, sync)):
+    if sync.computation == "vip" and model.exposed(place) and model.refused(place):  # its exit
         return "refused"
     if identifier not in model.identifiers():
         return "taken_away"
@@ -160,6 +159,20 @@ def test_a_filter_names_the_condition_that_does_not_hold(where: dict[str, Any], 
     assert job.plan
     (finding,) = explain("ana", state, job.plan)
     assert ("filter", fails) == (finding.rule, finding.fails)
+
+
+def test_a_trait_that_was_refused_has_no_exit_that_could_be_refused() -> None:
+    """Its vendor may have it; the person is out of the filter, so nothing is told in any case."""
+    job = Job()
+    sync = Sync("score", forms=("identify",), where={"consent": {"not": False}})
+    connection = Connection("my-mailer", "mailer", (sync,), histories.Settings())
+    workspace = Workspace("shop", (histories.SCORE,), (connection,))
+    known = {"type": "profile", "profile_id": "ana", "external_ids": [{"type": "user_id", "id": "1"}], "at": at(1)}
+    scored = {"type": "trait", "profile_id": "ana", "computation": "score", "value": 1, "at": at(1)}
+    assert len(job.run(workspace, [known, scored], hour(2))) == 1
+    job.settle(["rejected maybe"])
+    job.run(workspace, [known | {"at": at(3), "traits": {"consent": False}}], hour(4))
+    assert {"filter"} == rules(job)
 
 
 def test_of_somebody_who_was_deleted_nothing_is_told() -> None:
