@@ -43,8 +43,8 @@ _BUNDLE_SECONDS = 0.5
 def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = False) -> list[Part]:
     """The partitions of a topic from earliest, latest, committed (by `group`; else earliest), or a time in ms.
 
-    Raises KafkaProblem where there is no such topic, or where records behind a committed offset are gone; with `gaps`,
-    it is begun with those that are there.
+    Raises KafkaProblem where there is no such topic, where records behind a committed offset are gone, or where there
+    never were so many; with `gaps`, it is begun with those that are there.
     """
     count = partitions(kafka, topic)
     if not count:
@@ -75,7 +75,12 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
                 f"{topic}, partition {number}: records from {offset} to {low - 1} are gone and were not read; give the "
                 "topic a longer retention, and begin with --start earliest to go on with what is there"
             )
-        return max(offset, low)
+        if offset > high and not gaps:
+            raise KafkaProblem(
+                f"{topic}, partition {number}: it was read up to {offset} and ends at {high}, so it was made anew; begin "
+                "with --start earliest"
+            )
+        return low if offset > high else max(offset, low)
     if start != EARLIEST:
         found = consumer.offsets_for_times([TopicPartition(topic, number, int(start))], timeout=30)[0].offset
         return int(found) if found >= 0 else high
