@@ -157,8 +157,8 @@ METRICS = (
     ),
     Described(
         "profilecast_calls", "counter", ("connection", "outcome"),
-        "Calls with an outcome, since the state was made (of `send`: since it took the connection over): `delivered`, "
-        "`rejected`, `expired`, `superseded`", _outcomes,
+        "Calls with an outcome, since the state was made (of `send`: without those that were settled before it took "
+        "the connection over): `delivered`, `rejected`, `expired`, `superseded`", _outcomes,
     ),
     Described("profilecast_waiting_calls", "gauge", _OF_CONNECTION, "Calls without an outcome", _one("waiting")),
     Described(

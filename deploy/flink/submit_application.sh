@@ -6,7 +6,8 @@
 #        PARALLELISM WORKERS, and KAFKA_OPTIONS if there are any
 #        for `start` FLINK_HOME; JAR is local:///… in the application's image for Kubernetes, a path for YARN
 #
-# The jar has the starting places of the topics in it. So it is made when it is to be started, not before. A job that
+# The jar has the starting places of the topics in it, and the number of the job, by which a log has one job: an older
+# jar is refused where a newer one was started. So it is made when it is to be started, not before. A job that
 # goes on from a savepoint needs its place twice: `jar … --savepoint_path=PLACE`, so that it is made as one that has its
 # state, and `start … -Dexecution.savepoint.path=PLACE`, since Flink does not look into the jar for it.
 set -euo pipefail

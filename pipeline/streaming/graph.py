@@ -42,21 +42,21 @@ def build(
     subscriptions: Sequence[str] = (),
     history: Sequence[Part] = (),
     clients: int = MANY,
-    name: str = "",
+    job: int = 0,
 ) -> None:
     """The whole job. `parts`: partitions of the events, and of the log's facts and ticks; `group` commits offsets.
 
     `subscriptions`: of Pub/Sub, with events too. `history`: partitions with the events of files. `clients`: that read
-    the partitions, at most. `name`: of this submission.
+    the partitions, at most. `job`: its number.
     """
     records = root | "Read" >> ReadTopics(parts, group, history, clients)
     if subscriptions:
         records = (records, root | "ReadPubSub" >> ReadSubscriptions(subscriptions)) | "Inputs" >> beam.Flatten()
-    address = beam.ParDo(_AddressFn(log)).with_output_types(Keyed)
+    address = beam.ParDo(_AddressFn(log, job)).with_output_types(Keyed)
     address.label = "Address"
     facts = records | address.with_outputs("accounts", main="profiles")
     about_accounts = facts.accounts | "AboutAccounts" >> as_keyed()
-    outlet = LogOutlet(log, masked, name)
+    outlet = LogOutlet(log, masked, job)
     accounts = about_accounts | "FoldAccounts" >> FoldAccounts(Published(log), outlet=outlet)
     about_profiles = (facts.profiles, accounts["members"]) | "AboutProfiles" >> beam.Flatten()
     profiles = about_profiles | "FoldProfiles" >> FoldProfiles(Published(log), outlet=outlet)
@@ -101,10 +101,14 @@ class _AddressFn(CountingFn):
 
     COUNTS = ("records", "records_about_accounts")
 
-    def __init__(self, log: Kafka) -> None:
+    def __init__(self, log: Kafka, job: int = 0) -> None:
+        self._log, self._job = log, job
         self._ours = frozenset(map(log.topic, ("facts", "ticks", "history")))
         self._facts, self._state = log.topic("facts"), log.topic("state")
         self._published = Published(log)
+
+    def start_bundle(self) -> None:
+        versions.following(self._log).claim(self._job)  # a job that was replaced takes nothing from a subscription
 
     def process(self, record: Row) -> Iterator[Any]:
         self.count("records")

@@ -77,8 +77,8 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
             )
         if offset > high and not gaps:
             raise KafkaProblem(
-                f"{topic}, partition {number}: it was read up to {offset} and ends at {high}, so it was made anew; begin "
-                "with --start earliest"
+                f"{topic}, partition {number}: it was read up to {offset} and ends at {high}, so it was made anew; "
+                "begin with --start earliest"
             )
         return low if offset > high else max(offset, low)
     if start != EARLIEST:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import apache_beam as beam
 import msgspec
@@ -63,20 +62,20 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
     if not dry:
         _refuse_unread(options, bool(files))
+    _refuse_second(options)
     job = f"{log.name}.job"
     parts = [part for events in options.events for part in parts_of(events, events.name, options.start, job)]
     version = None if dry else _published(options, say)
-    imports = [] if dry and options.origin else _state_parts(options)
     for kind in ("facts", "ticks"):
         parts += _own(options, log.topic(kind), job, dry)
     past = _history(options, files, version, say) if version else []
+    # Last: an older job may still go on, and what it reads from these places on is read once more.
+    imports = [] if dry and options.origin else _state_parts(options)
+    number = 0 if dry else versions.next_job(log, time.time())
     clients = clients_of(options.runner, options.beam_arguments)
-    name = uuid4().hex
-    build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients, name)
+    build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients, number)
     if not dry and not has_its_state(options.beam_arguments):
         write_all(log.producer(), [note(log, *_READS, _events(options))])
-    if not dry:
-        versions.submitted(log, name, time.time())
     say("submitting", version=version.number if version else 0, partitions=len(parts), runner=options.runner)
     with _deaf_to_ctrl_c() if options.runner == "PrismRunner" else nullcontext():
         return pipeline.run()
@@ -182,17 +181,24 @@ def _history(
     return [_whole(log, part) for part in parts_of(log, topic, COMMITTED, job, gaps)]
 
 
-def _state_parts(options: StreamOptions) -> list[Part]:
-    """What a job without state of its own has to read first, so that nobody is told everything again."""
-    log, topic = options.log, options.log.topic("state")
-    if options.bootstrap:
-        return [_whole(log, part) for part in parts_of(log, topic, EARLIEST, f"{log.name}.job")]
-    if not has_its_state(options.beam_arguments) and _any(log, topic):
+def _refuse_second(options: StreamOptions) -> None:
+    """A job without a state, where an earlier one left it."""
+    if options.bootstrap or has_its_state(options.beam_arguments):
+        return
+    topic = options.log.topic("state")
+    if _any(options.log, topic):
         raise KafkaProblem(
             f"{topic} has the state of an earlier job, and this job would begin without it: everybody would be told "
             "everything again. Resume the job from its savepoint, or add --bootstrap, which takes over what is there"
         )
-    return []
+
+
+def _state_parts(options: StreamOptions) -> list[Part]:
+    """What a job without a state of its own has to read first, so that nobody is told everything again."""
+    log, topic = options.log, options.log.topic("state")
+    if not options.bootstrap:
+        return []
+    return [_whole(log, part) for part in parts_of(log, topic, EARLIEST, f"{log.name}.job")]
 
 
 def _whole(log: Kafka, part: Part) -> Part:

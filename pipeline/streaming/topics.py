@@ -1,6 +1,6 @@
 """The topics of a job: what they are for, how they are made, and what is checked of those that are there.
 
-workspace    versions of the workspace, whole; one partition; compacted never: the last record counts
+workspace    versions of the workspace, whole: the last one counts; and numbers of jobs; one partition; compacted never
 state        what is known of each profile, by profile; compacted: the engine-neutral copy of the job's state
 facts        receipts and retries, for the fold, by profile; and probes of how far ticks have come
 ticks        profiles that are to be looked at anew, by profile

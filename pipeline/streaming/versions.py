@@ -2,7 +2,7 @@
 
 One topic has them all, whole, in order; the last one counts. The fold and the senders read it; `publish` writes it.
 A version holds the workspace's text and no secret: senders have those in their environment. Between them are
-submissions: which job decides.
+numbers of jobs: two would tell everybody everything twice, so the one with the greatest number decides.
 """
 
 import os
@@ -42,6 +42,8 @@ from transforms.logic.registry import Notice, Vendor, enter
 
 Row = tuple[str, bytes | None, bytes | None]  # topic, key, value
 _LOOK = 1.0  # seconds between looks for a newer version
+_HEARD = 2 * _LOOK  # until an older job has heard that it does not decide any more
+_JOB = b"job"  # the key of a number of a job
 _SHORT, _LONG = 60.0, 900.0  # seconds of a transaction: of a version, and of all that a log begins with (Kafka's most)
 
 
@@ -81,15 +83,8 @@ class Version(Struct, array_like=True):
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Version).decode
 
 
-class Submission(Struct, frozen=True, array_like=True):
-    """A job was given to an engine. It decides until another one is: two would tell everybody everything twice."""
-
-    job: str
-    at: int  # seconds since 1970
-
-
-_decode_submission = msgspec.msgpack.Decoder(Submission).decode
-_SUBMISSION = b"job"  # the key of its record
+def _job(value: bytes | None) -> int:
+    return int(msgspec.msgpack.decode(value or b""))
 
 
 def topic_of(kafka: Kafka) -> str:
@@ -100,7 +95,7 @@ def newest(kafka: Kafka) -> Version | None:
     """The version that counts now; None: nothing was ever published. Raises KafkaProblem."""
     last = None
     for record in read_all(kafka, topic_of(kafka)):
-        if record.key != _SUBMISSION:
+        if record.key != _JOB:
             last = record.value
     return None if last is None else _decode(last)
 
@@ -120,17 +115,22 @@ class Reading:
         self._kafka, self._lock = kafka, Lock()
         self._consumer: Consumer | None = None
         self._asks: Consumer | None = None  # see `ends`
-        self._looked = 0.0
+        self._looked: float | None = None  # when it looked last
         self._named: tuple[int, dict[str, str]] = (0, {})
         self.version: Version | None = None
-        self.submission: Submission | None = None
+        self.job = 0  # that decides; 0: none did yet
+        self._claiming = Lock()
 
     def look(self, anyway: bool = False) -> Version | None:
         """The newest version. It is looked for once a second; with `anyway`, now. Raises KafkaProblem."""
         with self._lock:
-            if anyway or time.monotonic() - self._looked >= _LOOK:
+            if self._looked is None:
+                self._read_up()
+            elif anyway or time.monotonic() - self._looked >= _LOOK:
                 self._read(0.0 if self.version else 1.0)
-                self._looked = time.monotonic()
+            else:
+                return self.version
+            self._looked = time.monotonic()
             return self.version
 
     def at_least(self, number: int) -> Version:
@@ -147,25 +147,26 @@ class Reading:
         Raises KafkaProblem.
         """
         with self._lock:
-            consumer, topic, until = self._reader(), topic_of(self._kafka), time.monotonic() + WAIT
-            self._asks = self._asks or self._kafka.consumer()
-            end = ends(self._asks, topic, 0)[1]
-            while position(consumer, topic, 0, OFFSET_BEGINNING, self._asks) < end:
-                if time.monotonic() > until:
-                    raise KafkaProblem(f"{topic}: it cannot be read up to its end")
-                self._read(0.05)
+            self._read_up()
             return self.version
 
-    def refuse_other(self, job: str) -> None:
-        """Raises KafkaProblem where another job was submitted since this one. "": a job without a name goes on."""
+    def claim(self, job: int) -> None:
+        """Let the job with this number decide, and no older one. 0: it has no number.
+
+        Raises KafkaProblem where a newer one decides.
+        """
         if not job:
             return
         self.look()
-        if self.submission and self.submission.job != job:
-            self.up_to_now()  # its own submission may be newer than what was read
-        newest = self.submission
-        if newest and newest.job != job:
-            since = datetime.fromtimestamp(newest.at, UTC)
+        with self._claiming:
+            if self.job < job:
+                self.up_to_now()
+            if self.job < job:
+                write_all(self._kafka.producer(), [(topic_of(self._kafka), _JOB, _encode(job))])
+                time.sleep(_HEARD if self.job else 0.0)
+                self.job = job
+        if self.job > job:
+            since = datetime.fromtimestamp(self.job / 1_000, UTC)
             raise KafkaProblem(
                 f"{self._kafka.name}: another job on this --log was submitted at {since:%Y-%m-%d %H:%M:%S} UTC, and "
                 "decides since; this one writes nothing more. Cancel it at its engine"
@@ -191,12 +192,23 @@ class Reading:
             self._consumer.assign([TopicPartition(topic_of(self._kafka), 0, OFFSET_BEGINNING)])
         return self._consumer
 
+    def _read_up(self) -> None:
+        consumer, topic, until = self._reader(), topic_of(self._kafka), time.monotonic() + WAIT
+        self._asks = self._asks or self._kafka.consumer()
+        end = ends(self._asks, topic, 0)[1]
+        while position(consumer, topic, 0, OFFSET_BEGINNING, self._asks) < end:
+            if time.monotonic() > until:
+                raise KafkaProblem(f"{topic}: it cannot be read up to its end")
+            self._read(0.05)
+
     def _read(self, seconds: float) -> None:
-        for record in consume(self._reader(), 100, seconds):
-            if record.key == _SUBMISSION:
-                self.submission = _decode_submission(record.value or b"")
-            else:
-                self.version = _decode(record.value or b"")
+        while records := consume(self._reader(), 100, seconds):
+            for record in records:
+                if record.key == _JOB:
+                    self.job = max(self.job, _job(record.value))
+                else:
+                    self.version = _decode(record.value or b"")
+            seconds = 0.0
 
 
 _following: dict[Kafka, Reading] = {}
@@ -266,9 +278,10 @@ def looked_at(publication: Publication) -> Publication:
     return publication._replace(version=version)
 
 
-def submitted(kafka: Kafka, job: str, now: float) -> None:
-    """From now on this job decides, and no other. Raises KafkaProblem."""
-    write_all(kafka.producer(), [(topic_of(kafka), _SUBMISSION, _encode(Submission(job, int(now))))])
+def next_job(kafka: Kafka, now: float) -> int:
+    """The number of a job that is submitted now: above those of all that decided. Raises KafkaProblem."""
+    known = (_job(record.value) + 1 for record in read_all(kafka, topic_of(kafka)) if record.key == _JOB)
+    return max((int(now * 1_000), *known))
 
 
 def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:

@@ -37,12 +37,12 @@ class LogOutlet(Outlet):
     States come last: one that says that a call was asked is never there without that call, wherever the job dies.
     """
 
-    def __init__(self, log: Kafka, masked: bool = False, job: str = "") -> None:
-        """`masked`: dead letters are written without personal data. `job`: its name; one that was replaced fails."""
+    def __init__(self, log: Kafka, masked: bool = False, job: int = 0) -> None:
+        """`masked`: dead letters are written without personal data. `job`: its number; one that was replaced fails."""
         self._log, self._masked, self._job = log, masked, job
 
     def begin(self) -> None:
-        versions.following(self._log).refuse_other(self._job)
+        versions.following(self._log).claim(self._job)
         self._failed: list[str] = []
         self._asked, self._told = 0, list[None]()  # records; answers come on any thread that uses the producer
         self._states: list[Row] = []
@@ -67,7 +67,7 @@ class LogOutlet(Outlet):
 
     def end(self) -> None:
         self._wait()
-        versions.following(self._log).refuse_other(self._job)
+        versions.following(self._log).claim(self._job)
         for row in self._states:
             self._write(row)
         self._wait()

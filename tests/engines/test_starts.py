@@ -91,7 +91,7 @@ def test_what_is_gone_behind_the_committed_place_is_told_or_passed(events: Kafka
 def test_a_topic_that_was_made_anew_is_not_begun_behind_its_end(events: Kafka) -> None:
     """Readers would be sent away from there for ever."""
     commit(events, 7)
-    with pytest.raises(KafkaProblem, match=r"read up to 7 and ends at 5, so it was made anew; begin with --start earliest"):
+    with pytest.raises(KafkaProblem, match=r"read up to 7 and ends at 5, so it was made anew; begin with"):
         begun(events, COMMITTED, "job")
     assert [0, 0] == begun(events, COMMITTED, "job", gaps=True)
     assert [0, 0] == begun(events, EARLIEST, "job")

@@ -156,6 +156,24 @@ def test_what_one_reader_has_seen_the_others_see_at_once(log: Kafka) -> None:
         assert sender.up_to_now() == version
 
 
+def test_of_two_jobs_the_one_that_was_submitted_last_decides_once_it_has_begun(log: Kafka) -> None:
+    older = versions.next_job(log, time.time())
+    running = versions.Reading(log)
+    running.claim(older)
+    many = [(log.topic("workspace"), b"job", b"%c" % 1) for _ in range(300)]  # more than one look reads
+    write_all(log.producer(), many)
+    newer = versions.next_job(log, 0.0)  # by a clock that is behind
+    assert newer > older
+    running.claim(older)  # the newer one has not begun
+    versions.Reading(log).claim(newer)
+    with pytest.raises(KafkaProblem, match=r"another job on this --log was submitted at .* Cancel it"):
+        versions.Reading(log).claim(older)  # in a process that begins
+    time.sleep(1.1)
+    with pytest.raises(KafkaProblem, match="another job"):
+        running.claim(older)
+    assert versions.newest(log) is None  # a number is no version
+
+
 def values(reader: UnboundedReader, count: int, began: bool = True) -> list[int]:
     """So many records of a reader."""
     found: list[int] = []
