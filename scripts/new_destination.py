@@ -1,4 +1,4 @@
-"""Begins a destination: `python -m scripts.new_destination acme`, or `make destination name=acme`.
+"""Begins destinations: `python -m scripts.new_destination acme`, or `make destination name=acme`.
 
 Copies the three parts of a plain destination, Vero (module, transcripts, fake vendor), under the new name. They pass
 all tests as they stand, so what fails later is what was changed since.
@@ -15,13 +15,21 @@ DESTINATIONS, VENDORS = Path("transforms/destinations"), Path("sandbox/vendors")
 TRANSCRIPTS = Path("tests/data/destinations")
 
 
-def main(slug: str) -> int:
+def main(slugs: list[str]) -> int:
+    made = [slug for slug in slugs if _make(slug)]
+    if made:
+        subprocess.run([sys.executable, "-m", "scripts.update_docs"], cwd=ROOT, check=True)
+    return 0 if made == slugs else 1
+
+
+def _make(slug: str) -> bool:
+    """Whether it could be made: the name was free."""
     module = slug.replace("-", "_")
     title = slug.replace("-", " ").title()
     destination, vendor, transcripts = DESTINATIONS / f"{module}.py", VENDORS / f"{module}.py", TRANSCRIPTS / slug
     if taken := [str(path) for path in (destination, vendor, transcripts) if (ROOT / path).exists()]:
         print(f"{', '.join(taken)}: there already; choose another name", file=sys.stderr)
-        return 1
+        return False
     names = {
         "class Vero(": f"class {title.replace(' ', '')}(",
         'slug = "vero"': f'slug = "{slug}"',
@@ -36,10 +44,9 @@ def main(slug: str) -> int:
     _copy(VENDORS / "vero.py", vendor, heads[1], names)
     for path in sorted((ROOT / TRANSCRIPTS / "vero").iterdir()):
         _copy(TRANSCRIPTS / "vero" / path.name, transcripts / path.name, "", names)
-    subprocess.run([sys.executable, "-m", "scripts.update_docs"], cwd=ROOT, check=True)
     print(f"Made {destination}, {vendor} and {transcripts}/: Vero under another name.")
     print(f"Now make them {title}'s, and say `make check`.")
-    return 0
+    return True
 
 
 def _copy(source: Path, target: Path, head: str, changes: dict[str, str]) -> None:
@@ -59,5 +66,5 @@ def _slug(text: str) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("slug", type=_slug, help="as the workspace will name it: acme, acme-ads")
-    sys.exit(main(parser.parse_args().slug))
+    parser.add_argument("slugs", type=_slug, nargs="+", metavar="SLUG", help="its name, such as acme or acme-ads")
+    sys.exit(main(parser.parse_args().slugs))

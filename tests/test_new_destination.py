@@ -46,9 +46,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(path, copy / path.name, ignore=ignore)
         else:
             shutil.copy(path, copy)
-    for slug in SLUGS:
-        made = run(copy, "scripts.new_destination", slug)
-        assert (0, "") == (made.returncode, made.stderr)
+    made = run(copy, "scripts.new_destination", *SLUGS)
+    assert (0, "") == (made.returncode, made.stderr)
     return copy
 
 
