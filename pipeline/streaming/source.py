@@ -70,17 +70,19 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
         return high
     if start == COMMITTED:
         offset = committed(consumer, [(topic, number)])[topic, number]
-        if 0 <= offset < low and not gaps:
+        if low <= offset <= high:
+            return offset
+        if offset < 0 or gaps:
+            return low
+        if offset < low:
             raise KafkaProblem(
                 f"{topic}, partition {number}: records from {offset} to {low - 1} are gone and were not read; give the "
                 "topic a longer retention, and begin with --start earliest to go on with what is there"
             )
-        if offset > high and not gaps:
-            raise KafkaProblem(
-                f"{topic}, partition {number}: it was read up to {offset} and ends at {high}, so it was made anew; "
-                "begin with --start earliest"
-            )
-        return low if offset > high else max(offset, low)
+        raise KafkaProblem(
+            f"{topic}, partition {number}: it was read up to {offset} and ends at {high}, so it was made anew; "
+            "begin with --start earliest"
+        )
     if start != EARLIEST:
         found = consumer.offsets_for_times([TopicPartition(topic, number, int(start))], timeout=30)[0].offset
         return int(found) if found >= 0 else high

@@ -62,10 +62,10 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
     if not dry:
         _refuse_unread(options, bool(files))
-    _refuse_second(options)
     job = f"{log.name}.job"
     parts = [part for events in options.events for part in parts_of(events, events.name, options.start, job)]
     version = None if dry else _published(options, say)
+    _refuse_second(options)  # after a log that was left has said so
     for kind in ("facts", "ticks"):
         parts += _own(options, log.topic(kind), job, dry)
     past = _history(options, files, version, say) if version else []

@@ -81,10 +81,7 @@ class Version(Struct, array_like=True):
 
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Version).decode
-
-
-def _job(value: bytes | None) -> int:
-    return int(msgspec.msgpack.decode(value or b""))
+_decode_job = msgspec.msgpack.Decoder(int).decode
 
 
 def topic_of(kafka: Kafka) -> str:
@@ -163,8 +160,9 @@ class Reading:
                 self.up_to_now()
             if self.job < job:
                 write_all(self._kafka.producer(), [(topic_of(self._kafka), _JOB, _encode(job))])
-                time.sleep(_HEARD if self.job else 0.0)
-                self.job = job
+                if self.job:
+                    time.sleep(_HEARD)
+                self.job = max(self.job, job)  # a still newer one may have begun meanwhile
         if self.job > job:
             since = datetime.fromtimestamp(self.job / 1_000, UTC)
             raise KafkaProblem(
@@ -205,7 +203,7 @@ class Reading:
         while records := consume(self._reader(), 100, seconds):
             for record in records:
                 if record.key == _JOB:
-                    self.job = max(self.job, _job(record.value))
+                    self.job = max(self.job, _decode_job(record.value or b""))
                 else:
                     self.version = _decode(record.value or b"")
             seconds = 0.0
@@ -280,8 +278,9 @@ def looked_at(publication: Publication) -> Publication:
 
 def next_job(kafka: Kafka, now: float) -> int:
     """The number of a job that is submitted now: above those of all that decided. Raises KafkaProblem."""
-    known = (_job(record.value) + 1 for record in read_all(kafka, topic_of(kafka)) if record.key == _JOB)
-    return max((int(now * 1_000), *known))
+    reading = following(kafka)
+    reading.up_to_now()
+    return max(int(now * 1_000), reading.job + 1)
 
 
 def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:

@@ -12,7 +12,7 @@ from msgspec import msgpack
 from pipeline.cli import main
 from pipeline.streaming import graph, versions, writing
 from pipeline.streaming.graph import _AddressFn, build
-from pipeline.streaming.kafka import Kafka, WrongAddress
+from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress
 from pipeline.streaming.pubsub import subscription
 from pipeline.streaming.source import MANY, Part, sources
 from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
@@ -246,3 +246,16 @@ def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypa
     outlet.end()
     calls, states, facts = LOG.topic("calls", "hook"), LOG.topic("state"), LOG.topic("facts")
     assert [calls, facts, calls, states, states] == producer.there
+
+
+def test_a_job_that_was_replaced_while_it_began_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the one before has heard of it, and a still newer one may begin in that time."""
+    reading = versions.Reading(LOG)
+    reading.job = 1
+    monkeypatch.setattr(versions.Reading, "look", lambda self: None)
+    monkeypatch.setattr(versions.Reading, "up_to_now", lambda self: None)
+    monkeypatch.setattr(versions, "write_all", lambda producer, rows: None)
+    monkeypatch.setattr(versions.time, "sleep", lambda seconds: setattr(reading, "job", 3))
+    with pytest.raises(KafkaProblem, match="another job on this --log"):
+        reading.claim(2)
+    reading.claim(3)
