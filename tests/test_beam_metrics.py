@@ -110,7 +110,8 @@ def test_the_streaming_job_counts_by_step() -> None:
     root = beam.Pipeline(runner=FnApiRunner())
     address = beam.ParDo(_AddressFn(log)).with_output_types(tuple[bytes, bytes])
     address.label = "Address"
-    records = root | beam.Create([("events", b"", line) for line in [*lines, b"nonsense"]])
+    wrong = log.topic("facts"), b"", b"nonsense"  # among events it would be asked of a broker whether it is Segment's
+    records = root | beam.Create([*(("events", b"", line) for line in lines), wrong])
     facts = records | "Address" >> address.with_outputs("accounts", main="profiles")
     accounts = facts.accounts | "Accounts" >> beam.Map(_same).with_output_types(tuple[bytes, bytes])
     own = facts.profiles | "Profiles" >> beam.Map(_same).with_output_types(tuple[bytes, bytes])
