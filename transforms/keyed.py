@@ -52,6 +52,7 @@ from schemas.state import (
     encode_profile,
     part_key,
 )
+from transforms import cells
 from transforms.counting import CountingFn
 from transforms.logic.accounts import PartNews, fold_account, fold_part, part_of
 from transforms.logic.fold import Facts, fold, together
@@ -172,7 +173,7 @@ _output = beam.pvalue.TaggedOutput
 class _Cell:
     """A cell: the last number of an ask, the version of the workspace it was folded with, and the packed state."""
 
-    def __init__(self, cell: Any) -> None:
+    def __init__(self, cell: cells.Cell) -> None:
         self._cell, self._known = cell, cell.read() or bytes(_ASK + _VERSION)
         self._last = int.from_bytes(self._known[:_ASK])
         self.version = int.from_bytes(self._known[_ASK : _ASK + _VERSION])
@@ -200,9 +201,29 @@ class _OutletFn(CountingFn):
 
     def start_bundle(self) -> None:
         self._outlet.begin()
+        self._held = list[tuple[Keyed, Any]]()  # elements, each with its state
 
-    def finish_bundle(self) -> None:
+    def finish_bundle(self) -> Iterator[Any]:
+        for output in self._folded():
+            yield _in_bundle(output)
         self._outlet.end()
+
+    def _hold(self, element: Keyed, state: Any) -> Iterator[Any]:
+        self._held.append((element, state))
+        if len(self._held) == _HELD:
+            yield from self._folded()
+
+    def _folded(self) -> Iterator[Any]:
+        """Fold the elements that are held, in their order."""
+        held, self._held = self._held, []
+        states = {key: state for (key, _), state in held}
+        found = dict(zip(states, cells.read(list(states.values())), strict=True))
+        for element, _ in held:
+            yield from self._give(self._fold(element, found[element[0]]))
+        cells.write((states[key], cell) for key, cell in found.items())
+
+    def _fold(self, element: Keyed, cell: cells.Cell) -> Iterator[Any]:
+        raise NotImplementedError
 
     def _give(self, outputs: Iterator[Any]) -> Iterator[Any]:
         """Those that the outlet does not take."""
@@ -285,12 +306,19 @@ class _TogetherFn(CountingFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         self.count("profiles", len(self._facts))
         for element in self._together():
-            yield WindowedValue(element, MIN_TIMESTAMP, (GlobalWindow(),))
+            yield _in_bundle(element)
 
     def _together(self) -> Iterator[Keyed]:
         for key, facts in self._facts.items():
             yield key, _packed(facts)
         self._facts, self._held = {}, 0
+
+
+def _in_bundle(output: Any) -> Any:
+    """An output as `finish_bundle` gives it."""
+    if isinstance(output, _output):
+        return _output(output.tag, _in_bundle(output.value))
+    return WindowedValue(output, MIN_TIMESTAMP, (GlobalWindow(),))
 
 
 def _unusable(bad: BadRecord, fact: EventFact) -> DeadLetter:
@@ -301,9 +329,9 @@ class _FoldProfileFn(_FoldFn):
     CELL = ReadModifyWriteStateSpec("profile", BytesCoder())
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
-        return self._give(self._fold(element, cell))
+        return self._hold(element, cell)
 
-    def _fold(self, element: Keyed, cell: Any) -> Iterator[Any]:
+    def _fold(self, element: Keyed, cell: cells.Cell) -> Iterator[Any]:
         about = _unpacked_all(element[1])
         if isinstance(about[0].fact, ProbeFact):  # it has a key of its own
             yield _output("left", (about[0].fact.key, _packed(about[0])))
@@ -349,9 +377,9 @@ class _FoldAccountFn(_FoldFn):
     CELL = ReadModifyWriteStateSpec("account", BytesCoder())
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
-        return self._give(self._fold(element, cell))
+        return self._hold(element, cell)
 
-    def _fold(self, element: Keyed, cell: Any) -> Iterator[Any]:
+    def _fold(self, element: Keyed, cell: cells.Cell) -> Iterator[Any]:
         about = _unpacked(element[1])
         subject, fact = about.subject, about.fact
         account = account_of(subject)
@@ -390,12 +418,12 @@ class _FoldPartFn(_OutletFn):
     CELL = ReadModifyWriteStateSpec("part", BytesCoder())
 
     def process(self, element: Keyed, cell: Any = beam.DoFn.StateParam(CELL)) -> Iterator[Any]:
-        return self._give(self._fold(element, cell))
+        return self._hold(element, cell)
 
-    def _fold(self, element: Keyed, cell: Any) -> Iterator[Any]:
+    def _fold(self, element: Keyed, cell: cells.Cell) -> Iterator[Any]:
         self.count("facts")
         subject, news, snapshot = _part_news(element[1])
-        known = cell.read() or b""
+        known = cell.read()
         packed = snapshot or known
         part = decode_part(packed) if packed else Part()
         told: dict[str, MemberFact] = {}

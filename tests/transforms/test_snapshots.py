@@ -55,7 +55,7 @@ class Step:
 
     def fold(self, *facts: AnyFact) -> None:
         packed = msgspec.msgpack.encode([Addressed("u1", fact) for fact in facts])
-        for output in self._fn.process((b"key", packed), self):
+        for output in self._fn._fold((b"key", packed), self):
             if not isinstance(output, beam.pvalue.TaggedOutput):
                 self.calls.append(output)
             elif output.tag == "states":

@@ -1,0 +1,101 @@
+"""Cells of keyed state, those of many keys at once.
+
+Beam's worker asks the engine for one cell, waits for the answer, and asks for the next; and when a bundle ends, it
+waits for each cell that is written. A question goes through five threads and two processes. Here the questions about
+many keys are under way together. Beam 2.77 has no public way to that, so this reaches into its worker, for cells that
+are read over gRPC. Those of other runners are read one by one.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from apache_beam.coders.coder_impl import create_InputStream
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.worker.bundle_processor import ReadModifyWriteRuntimeState
+from apache_beam.runners.worker.sdk_worker import GrpcStateHandler
+
+
+class Cell:
+    """What a bundle knows of a cell."""
+
+    def __init__(self, held: bytes) -> None:
+        self._held, self.written = held, False
+
+    def read(self) -> bytes:
+        """b"": nothing was ever written."""
+        return self._held
+
+    def write(self, held: bytes) -> None:
+        self._held, self.written = held, True
+
+
+def read(states: Sequence[Any]) -> list[Cell]:
+    """The cells behind these states, each a `ReadModifyWriteStateSpec` of bytes, of a key of its own."""
+    asked = [_asked(state) for state in states]
+    return [Cell(_answer(state, of) or b"") for state, of in zip(states, asked, strict=True)]
+
+
+def write(cells: Iterable[tuple[Any, Cell]]) -> None:
+    """Write the cells that have changed. It is done when this returns."""
+    waiting = []
+    for state, cell in cells:
+        if cell.written:
+            state.write(cell.read())
+            waiting += _sent(state)
+    for handler, future in waiting:
+        _wait(handler, future)
+
+
+def _asked(state: Any) -> Any:
+    handler = _handler(state)
+    if handler is None:
+        return None
+    return handler._request(
+        beam_fn_api_pb2.StateRequest(state_key=_bag(state)._state_key, get=beam_fn_api_pb2.StateGetRequest())
+    )
+
+
+def _answer(state: Any, asked: Any) -> bytes | None:
+    if asked is None:
+        return state.read()  # type: ignore[no-any-return]
+    answer = _wait(_handler(state), asked).get
+    if answer.continuation_token:
+        return state.read()  # type: ignore[no-any-return]
+    coder = _bag(state)._value_coder.get_impl()
+    return coder.decode_from_stream(create_InputStream(answer.data), True) if answer.data else None
+
+
+def _sent(state: Any) -> list[tuple[Any, Any]]:
+    handler = _handler(state)
+    if handler is None:
+        return []  # the runner writes it when the bundle ends
+    bag = _bag(state)
+    cleared = bag._state_handler.clear(bag._state_key)
+    added = bag._state_handler.extend(bag._state_key, bag._value_coder.get_impl(), bag._added_elements)
+    bag._cleared, bag._added_elements = False, []  # nothing is left for the end of the bundle
+    return [(handler, cleared), (handler, added)]
+
+
+def _wait(handler: Any, future: Any) -> Any:
+    while not future.wait(timeout=1):
+        if handler._exception:
+            raise handler._exception
+        if handler._done:
+            raise RuntimeError("the engine ended the connection over which state is read")
+    answer = future.get()
+    if answer.error:
+        raise RuntimeError(answer.error)
+    return answer
+
+
+def _handler(state: Any) -> Any:
+    """None: the cell is not read over gRPC."""
+    if isinstance(state, ReadModifyWriteRuntimeState):
+        handler = getattr(_bag(state)._state_handler, "_underlying", None)
+        if isinstance(handler, GrpcStateHandler):
+            return handler
+    return None
+
+
+def _bag(state: Any) -> Any:
+    return state._underlying_bag_state
