@@ -59,10 +59,10 @@ def _answer(state: Any, asked: Any) -> bytes | None:
     if asked is None:
         return state.read()  # type: ignore[no-any-return]
     answer = _wait(_handler(state), asked).get
-    if answer.continuation_token:
-        return state.read()  # type: ignore[no-any-return]
-    coder = _bag(state)._value_coder.get_impl()
-    return coder.decode_from_stream(create_InputStream(answer.data), True) if answer.data else None
+    if answer.data:
+        coder = _bag(state)._value_coder.get_impl()
+        return coder.decode_from_stream(create_InputStream(answer.data), True)
+    return state.read() if answer.continuation_token else None  # there is more behind an empty page
 
 
 def _sent(state: Any) -> list[tuple[Any, Any]]:

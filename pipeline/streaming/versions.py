@@ -215,8 +215,11 @@ _guard = Lock()
 
 def following(kafka: Kafka) -> Reading:
     """This process's reading of a log's versions."""
-    with _guard:
-        return _following.setdefault(kafka, Reading(kafka))
+    found = _following.get(kafka)  # asked for with every fact
+    if found is None:
+        with _guard:
+            found = _following.setdefault(kafka, Reading(kafka))
+    return found
 
 
 class Publication(NamedTuple):
