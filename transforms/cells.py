@@ -61,7 +61,7 @@ def _answer(state: Any, asked: Any) -> bytes | None:
     answer = _wait(_handler(state), asked).get
     if answer.data:
         coder = _bag(state)._value_coder.get_impl()
-        return coder.decode_from_stream(create_InputStream(answer.data), True)
+        return coder.decode_from_stream(create_InputStream(answer.data), True)  # type: ignore[no-any-return]
     return state.read() if answer.continuation_token else None  # there is more behind an empty page
 
 
