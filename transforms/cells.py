@@ -36,12 +36,16 @@ def read(states: Sequence[Any]) -> list[Cell]:
 
 
 def write(cells: Iterable[tuple[Any, Cell]]) -> None:
-    """Write the cells that have changed. It is done when this returns."""
+    """Write the cells that have changed. Over gRPC they are there when this returns, elsewhere at the bundle's end."""
     waiting = []
     for state, cell in cells:
-        if cell.written:
+        if not cell.written:
+            continue
+        handler = _handler(state)
+        if handler is None:
             state.write(cell.read())
-            waiting += _sent(state)
+        else:
+            waiting += [(handler, each) for each in _sent(state, cell.read())]
     for handler, future in waiting:
         _wait(handler, future)
 
@@ -65,15 +69,11 @@ def _answer(state: Any, asked: Any) -> bytes | None:
     return state.read() if answer.continuation_token else None  # there is more behind an empty page
 
 
-def _sent(state: Any) -> list[tuple[Any, Any]]:
-    handler = _handler(state)
-    if handler is None:
-        return []  # the runner writes it when the bundle ends
+def _sent(state: Any, held: bytes) -> tuple[Any, Any]:
+    """Beam's own cell hears nothing of it, so it has nothing to write when the bundle ends."""
     bag = _bag(state)
-    cleared = bag._state_handler.clear(bag._state_key)
-    added = bag._state_handler.extend(bag._state_key, bag._value_coder.get_impl(), bag._added_elements)
-    bag._cleared, bag._added_elements = False, []  # nothing is left for the end of the bundle
-    return [(handler, cleared), (handler, added)]
+    handler, key = bag._state_handler, bag._state_key
+    return handler.clear(key), handler.extend(key, bag._value_coder.get_impl(), [held])
 
 
 def _wait(handler: Any, future: Any) -> Any:

@@ -167,7 +167,7 @@ _packed = Encoder().encode
 _part_news = Decoder(tuple[str, PartNews | None, bytes]).decode
 _ASK, _VERSION = 8, 4  # bytes at the beginning of a cell: the last number of an ask, and the plan it was folded with
 _HELD = 1_000  # facts that are kept until the bundle ends
-_READ = 250  # cells that are read at once
+_TOGETHER = 250  # elements that are kept, so that their cells are read together
 _output = beam.pvalue.TaggedOutput
 
 
@@ -193,7 +193,7 @@ class _Cell:
 
 
 class _OutletFn(CountingFn):
-    """A fold with an outlet."""
+    """A fold with an outlet. It keeps elements for a moment, to read the cells of many together."""
 
     MAIN = "calls"  # the kind of what goes into the main output
 
@@ -211,7 +211,7 @@ class _OutletFn(CountingFn):
 
     def _hold(self, element: Keyed, state: Any) -> Iterator[Any]:
         self._held.append((element, state))
-        if len(self._held) == _READ:
+        if len(self._held) == _TOGETHER:
             yield from self._folded()
 
     def _folded(self) -> Iterator[Any]:
