@@ -25,23 +25,24 @@ def identifier_of(message: Message) -> str:
     return found
 
 
-def gone_back(heard: Sequence[Heard], asked_anew: bool) -> list[str]:
-    """Values that were told behind newer ones, and are no repeats.
+def gone_back(heard: Sequence[Heard], began_again: str) -> list[str]:
+    """Values that were told behind newer ones, and are no repeats. A repeat has the message id of what was told before.
 
-    A repeat has the message id of what was told before. Where a job asked it anew, it has another one.
+    `began_again`: when a job began again at a checkpoint, as events say it; "": none did. What was written before that it may have asked anew: an older
+    value too, and one that had given way to a newer one before it was told.
     """
     newest: dict[tuple[str, str, str], str] = {}
     known: set[str] = set()
     found = []
     for each in sorted(heard, key=lambda each: each.at):
         message = each.message
-        what = said(message) if asked_anew else message["messageId"]
         if message["type"] == "identify":
             place = each.host, identifier_of(message), message["context"]["personas"]["computation_key"]
-            if message["timestamp"] < newest.get(place, "") and what not in known:
+            repeat = message["messageId"] in known or message["timestamp"] < began_again
+            if message["timestamp"] < newest.get(place, "") and not repeat:
                 found.append(f"{place}: {message['timestamp']} behind {newest[place]}")
             newest[place] = max(newest.get(place, ""), message["timestamp"])
-        known.add(what)
+        known.add(message["messageId"])
     return found
 
 

@@ -55,18 +55,20 @@ def changes(base: int) -> list[Event]:
 def test_a_task_manager_that_is_killed(job: World, flink: Cluster) -> None:
     job.telling(changes(1_000))
     flink.task_manager.stop(hard=True)
+    killed = now()
     job.write(changes(2_000))
     flink.task_manager = TaskManager(flink.folder, flink.rest, 2)
-    job.ends_well(again=CALLS, asked_anew=True)
+    job.ends_well(again=CALLS, began_again=killed)
 
 
 def test_python_workers_that_are_killed(job: World, flink: Cluster) -> None:
     job.telling(changes(1_000))
     flink.workers.stop(hard=True)
+    killed = now()
     job.write(changes(2_000))
     time.sleep(2)
     flink.workers.start()
-    job.ends_well(again=CALLS, asked_anew=True)
+    job.ends_well(again=CALLS, began_again=killed)
 
 
 def test_a_broker_that_is_restarted(job: World) -> None:
@@ -97,8 +99,9 @@ def test_a_job_manager_that_is_killed(job: World, flink: Cluster) -> None:
     until(lambda: task_managers(flink.rest))
     job.job([*flink.beam, "--parallelism=2", f"--savepoint_path={last_checkpoint(flink, running)}"])
     until(flink.jobs, lambda: "there is no job")
+    began_again = now()  # until the old one has missed its master it folds what it reads, and all that is folded anew
     job.write(changes(3_000))
-    job.ends_well(again=2 * CALLS, asked_anew=True)  # what was folded behind the checkpoint
+    job.ends_well(again=2 * CALLS, began_again=began_again)
 
 
 def last_checkpoint(flink: Cluster, running: str) -> str:

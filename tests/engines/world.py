@@ -311,17 +311,16 @@ class World:
         """Wait until the vendor knows what it should."""
         until(self.right, self.difference)
 
-    def ends_well(self, again: int, asked_anew: bool = False) -> None:
+    def ends_well(self, again: int, began_again: str = "") -> None:
         """Wait until all is told; then everything has to be as it was promised, whatever died on the way.
 
-        `again`: how many messages at most may have told what was told before. `asked_anew`: a job that began again at
-        a checkpoint may have asked it, an older value behind a newer one too. Else only a sender sent it again.
+        `again`: how many messages at most may have told what was told before. `began_again`: see `gone_back`.
         """
         self.settle()
         self.quiet()
         assert self.right(), self.difference()
         hook = [each for each in self.arrived if each.host == HOOK]
-        assert [] == gone_back(hook, asked_anew)
+        assert [] == gone_back(hook, began_again)
         missed = wanted_occurrences(self.written, self.ids()) - occurrences(hook)
         assert not missed, f"nobody was told {len(missed)} of them: {sorted(missed)[:3]}"
         assert told_again(hook) <= again
