@@ -28,8 +28,8 @@ def identifier_of(message: Message) -> str:
 def gone_back(heard: Sequence[Heard], began_again: str) -> list[str]:
     """Values that were told behind newer ones, and are no repeats. A repeat has the message id of what was told before.
 
-    `began_again`: when a job began again at a checkpoint, as events say it; "": none did. What was written before that it may have asked anew: an older
-    value too, and one that had given way to a newer one before it was told.
+    `began_again`: when a job began again at a checkpoint, as events say it; "": none did. What was written before it
+    the job may have asked anew: an older value too, and one that had given way to a newer one before it was told.
     """
     newest: dict[tuple[str, str, str], str] = {}
     known: set[str] = set()
