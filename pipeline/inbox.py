@@ -18,7 +18,7 @@ KEPT = 3600.0  # seconds after its last line that a folded file is kept
 _ROTATE_BYTES = 64 << 20
 _ROTATE_SECONDS = 600.0
 
-Folded = Callable[[Path, os.stat_result], bool]  # whether all of a file, as it is, is folded
+IsFolded = Callable[[Path, os.stat_result], bool]  # all of a file, as it is
 
 
 def pattern(state: Path) -> str:
@@ -87,14 +87,14 @@ def _write_all(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def remove_folded(state: Path, folded: Folded, now: float) -> None:
+def remove_folded(state: Path, is_folded: IsFolded, now: float) -> None:
     """Remove files of the inbox that are folded and old, and that nobody writes to."""
     for path in sorted((state / NAME).glob("*.jsonl")):
         with suppress(OSError), path.open("rb") as file:  # BlockingIOError: it is being written
             if now - os.fstat(file.fileno()).st_mtime < KEPT:
                 continue
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if folded(path, os.fstat(file.fileno())):
+            if is_folded(path, os.fstat(file.fileno())):
                 path.unlink()
 
 
