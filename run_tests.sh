@@ -12,7 +12,8 @@ scripts/setup.sh dev || exit 1
 if [ "${1:-}" = engines ]; then
     shift
     scripts/install_engines.sh kafka prism flink || exit 1
-    PROFILECAST_ENGINES=1 exec .venv/bin/pytest tests/engines "$@"
+    # Each process has a broker and a cluster of its own. With one, half of the time everybody waits for a session to end.
+    PROFILECAST_ENGINES=1 exec .venv/bin/pytest tests/engines --numprocesses 2 --dist loadfile "$@"
 fi
 
 if [ "${1:-}" = dataflow ]; then
