@@ -1,7 +1,7 @@
 # Options that the job needs on Flink, whoever submits it; to be sourced. PARALLELISM and WORKERS are read.
 # shellcheck shell=bash
 flink_options=(
-    # Subtasks. One Python process folds some 600 facts a second: see "Capacity" in docs/streaming.md.
+    # Subtasks. One Python process folds some 750 facts a second: see "Capacity" in docs/streaming.md.
     --parallelism="${PARALLELISM:?how many subtasks}"
     # Parts that the state is kept in. It bounds the parallelism, and is for good: a savepoint with another is refused.
     --max_parallelism="${MAX_PARALLELISM:-512}"

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 LOCAL_RUNNER = "FnApiRunner"
 _HERE = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
 _ELSEWHERE = ("DataflowRunner", "TestDataflowRunner", "SparkRunner", "SamzaRunner")
+_ENGINES = "PrismRunner on this machine, PortableRunner for Flink, DataflowRunner"
 _NOT_OF_A_RUN = "--dry-run"  # Beam has an option of this name, and a run would send all the same
 
 
@@ -49,6 +50,21 @@ def _unknown_runner(name: str) -> str:
         create_runner(name)
     except (ValueError, ImportError, AttributeError):
         return f"--runner: {name!r} is no runner of Beam; such are {_HERE}"
+    return ""
+
+
+def wrong_engine(name: str) -> str:
+    """What is wrong with the --runner of a streaming job; empty: nothing."""
+    if name == LOCAL_RUNNER:
+        return f"--streaming needs --runner, the engine: {_ENGINES}"
+    from apache_beam.runners.runner import create_runner
+
+    try:
+        create_runner(name)
+    except ImportError:
+        return f"--runner: {name} needs more of Beam: pip install 'profilecast[gcp]' for Dataflow"
+    except (ValueError, AttributeError):
+        return f"--runner: {name!r} is no runner of Beam; a streaming job takes {_ENGINES}"
     return ""
 
 

@@ -21,7 +21,7 @@ from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
 from pipeline.commands.exits import AGAIN, DONE, PERSON, REJECTED, USAGE, wrong
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
 from pipeline.commands.say import mute_beam
-from pipeline.commands.streaming import STREAMING, add_streaming_arguments, run_streaming
+from pipeline.commands.streaming import STREAMING, add_streaming_arguments, moves_in, run_streaming
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets, with_lines
 from schemas.workspace import Workspace
@@ -163,6 +163,10 @@ def run(args: argparse.Namespace) -> int:
     if args.streaming:
         refuse_given(args, ["full_refresh"], "of a streaming job goes with `publish`")
         refuse_given(args, BOUNDED, "has no meaning for a streaming job, which does not end; leave it out")
+        if args.senders == "beside":
+            ours = ("mask_dead_letters", *(("gateway",) if moves_in(args) else ()))
+            others = [each for each in SENDING if each not in ours]
+            refuse_given(args, others, "is of who sends: give it to `profilecast send`, or add --senders inside")
         return run_streaming(args)
     refuse_given(args, STREAMING, "is of a streaming job; add --streaming, or leave it out")
     if not args.state:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.arguments import positive, time
 from pipeline.commands.check import DEFAULT_FILE
-from pipeline.commands.engine_options import LOCAL_RUNNER
+from pipeline.commands.engine_options import wrong_engine
 from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
 from pipeline.commands.say import mute_beam, text
@@ -75,6 +75,11 @@ def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
         help="end when the engine has taken the job, which goes on without this process; for an engine and workers "
         "that are elsewhere",
     )
+
+
+def moves_in(args: argparse.Namespace) -> bool:
+    """Whether the job begins with a state directory."""
+    return args.bootstrap not in (None, CHANGELOG)
 
 
 def add_log_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -147,12 +152,8 @@ def run_streaming(args: argparse.Namespace) -> int:
     """Submit a streaming job, and watch it until it ends or is stopped."""
     if not args.log:
         return ended("--streaming needs --log kafka://HOST:PORT/PREFIX, where the job keeps its topics", USAGE)
-    if args.runner == LOCAL_RUNNER:
-        return ended(
-            "--streaming needs --runner, the engine: PrismRunner on this machine, PortableRunner for Flink, "
-            "DataflowRunner",
-            USAGE,
-        )
+    if fault := wrong_engine(args.runner):
+        return ended(fault, USAGE)
     if args.detach and (args.senders == "inside" or "--environment_type=LOOPBACK" in args.beam_arguments):
         return ended("--detach ends this process, and senders or workers inside it would end too; leave it out", USAGE)
     return guarded(lambda: _stream(args))
@@ -168,7 +169,7 @@ def _stream(args: argparse.Namespace) -> int:
     options = options_of(args)
     # Mistakes are told with lines, before anything is done.
     workspace = without_sources(load(args.workspace), args.workspace, "a streaming job")
-    log, moves = log_of(args, options), args.bootstrap not in (None, CHANGELOG)
+    log, moves = log_of(args, options), moves_in(args)
     stream = StreamOptions(
         events=[address(each, options) for each in args.events if each.startswith(KAFKA)],
         files=[each for each in args.events if not each.startswith((KAFKA, SCHEME))],

@@ -27,7 +27,10 @@ _IGNORES = "flink_submit_uber_jar"  # with it, Beam does not tell Flink where th
 _READS = ("job", "events")  # the note of which topics and subscriptions a job reads
 _WORKERS = ArgumentParser(add_help=False, allow_abbrev=False)
 _WORKERS.add_argument("--parallelism", default="")
-_RESUMES = ("savepoint_path", "update", "transform_name_mapping")  # options by which a job has its state
+_RESUMES = ArgumentParser(add_help=False, allow_abbrev=False)  # options by which a job has its state
+_RESUMES.add_argument("--savepoint_path", default="")
+_RESUMES.add_argument("--update", nargs="?", const="true", default="")
+_FLINK = ("PortableRunner", "FlinkRunner")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     With an origin also NoState, StoreError and Busy.
     """
     log = options.log
-    _refuse_loss(options.beam_arguments)
+    _refuse_loss(options.runner, options.beam_arguments)
     files = history.look(options.files, options.beam_arguments, say)
     pipeline = make_streaming_pipeline(options.runner, options.beam_arguments)
     dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
@@ -74,7 +77,7 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     number = 0 if dry else versions.next_job(log, time.time())
     clients = clients_of(options.runner, options.beam_arguments)
     build(pipeline, log, [*imports, *parts], job, options.masked, options.subscriptions, past, clients, number)
-    if not dry and not has_its_state(options.beam_arguments):
+    if not dry and not has_its_state(options.runner, options.beam_arguments):
         write_all(log.producer(), [note(log, *_READS, _events(options))])
     say("submitting", version=version.number if version else 0, partitions=len(parts), runner=options.runner)
     with _deaf_to_ctrl_c() if options.runner == "PrismRunner" else nullcontext():
@@ -94,9 +97,12 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def has_its_state(arguments: list[str]) -> bool:
-    """Whether the engine is told to go on with a job's state."""
-    return not _names(arguments).isdisjoint(_RESUMES)
+def has_its_state(runner: str, arguments: list[str]) -> bool:
+    """Whether the engine is told to go on with a job's state: each by an option of its own, which others ignore."""
+    found = _RESUMES.parse_known_args(arguments)[0]
+    if runner == "DataflowRunner":
+        return found.update.lower() not in ("", "false")
+    return bool(runner in _FLINK and found.savepoint_path)
 
 
 def clients_of(runner: str, arguments: list[str]) -> int:
@@ -116,7 +122,14 @@ def _names(arguments: list[str]) -> set[str]:
     return {each.removeprefix("--").partition("=")[0] for each in arguments if each.startswith("--")}
 
 
-def _refuse_loss(arguments: list[str]) -> None:
+def _refuse_loss(runner: str, arguments: list[str]) -> None:
+    """An option that is to give the job its state, and would not."""
+    for name in sorted(_names(arguments) & {"savepoint_path", "update"}):
+        if not has_its_state(runner, arguments):
+            raise KafkaProblem(
+                f"with this --{name} {runner} would begin without its state: it takes --savepoint_path=PLACE on Flink, "
+                "and --update on Dataflow; elsewhere --bootstrap takes over what is in Kafka"
+            )
     if {_IGNORES, "savepoint_path"} <= _names(arguments):
         raise KafkaProblem(
             f"with --{_IGNORES} Flink would begin without its state, whatever --savepoint_path says; submit the job "
@@ -130,7 +143,7 @@ def _events(options: StreamOptions) -> list[str]:
 
 def _refuse_unread(options: StreamOptions, files: bool) -> None:
     """A job that goes on from its state reads what it read before: these topics, and the history where it did that."""
-    if not has_its_state(options.beam_arguments):
+    if not has_its_state(options.runner, options.beam_arguments):
         return
     kind, key = _READS
     before, now = read_notes(options.log, kind).get(key), _events(options)
@@ -171,7 +184,7 @@ def _history(
     """Write the events of files; the partitions that have them, with the end up to which they are read first."""
     log, topic, job = options.log, options.log.topic("history"), f"{options.log.name}.job"
     if not partitions(log, topic):
-        if has_its_state(options.beam_arguments):
+        if has_its_state(options.runner, options.beam_arguments):
             return []
         ensure(log, history_topic(log, partitions(log, log.topic("facts")) or options.partitions))
     if files:
@@ -183,7 +196,7 @@ def _history(
 
 def _refuse_second(options: StreamOptions) -> None:
     """A job without a state, where an earlier one left it."""
-    if options.bootstrap or has_its_state(options.beam_arguments):
+    if options.bootstrap or has_its_state(options.runner, options.beam_arguments):
         return
     topic = options.log.topic("state")
     if _any(options.log, topic):

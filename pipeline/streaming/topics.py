@@ -39,6 +39,7 @@ class Wanted(NamedTuple):
 
     partitions: int
     config: Mapping[str, str]
+    fewest: int = 0  # partitions, where it is there already
 
 
 def job_topics(kafka: Kafka, partitions: int) -> dict[str, Wanted]:
@@ -49,7 +50,7 @@ def job_topics(kafka: Kafka, partitions: int) -> dict[str, Wanted]:
         kafka.topic("facts"): Wanted(partitions, _DELETED | _WEEK),
         kafka.topic("ticks"): Wanted(partitions, _DELETED | _WEEK),
         kafka.topic("dead"): Wanted(1, _DELETED | {"retention.ms": str(90 * 86_400_000)}),
-        kafka.topic("leases"): Wanted(LEASES, _DELETED),
+        kafka.topic("leases"): Wanted(LEASES, _DELETED, fewest=LEASES),
         kafka.topic("notes"): Wanted(1, _COMPACTED | _SMALL),
     }
 
@@ -72,6 +73,7 @@ def ensure(kafka: Kafka, wanted: Mapping[str, Wanted], replicas: int = -1) -> li
     """Make those that are missing; their names. Raises KafkaProblem where one that is there is not as it has to be."""
     admin = kafka.admin()  # its answers do not come any more when it is gone
     there = topics_of(kafka, admin)
+    _check(kafka, {name: each for name, each in wanted.items() if name in there}, there)
     missing = {name: each for name, each in wanted.items() if name not in there}
     made = [
         NewTopic(name, num_partitions=each.partitions, replication_factor=replicas, config=dict(each.config))
@@ -83,7 +85,6 @@ def ensure(kafka: Kafka, wanted: Mapping[str, Wanted], replicas: int = -1) -> li
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process made it meanwhile
                 raise KafkaProblem(f"the topic {name} cannot be made: {error.args[0].str()}") from error
-    _check(kafka, {name: each for name, each in wanted.items() if name in there}, there)
     _wait(kafka, admin, missing)
     return sorted(missing)
 
@@ -100,15 +101,18 @@ def _wait(kafka: Kafka, admin: AdminClient, names: Iterable[str]) -> None:
 def _check(kafka: Kafka, wanted: Mapping[str, Wanted], there: Mapping[str, object]) -> None:
     faults = []
     for name, each in wanted.items():
-        if each.partitions == 1 and len(there[name].partitions) != 1:  # type: ignore[attr-defined]
-            faults.append(f"{name} has {len(there[name].partitions)} partitions; it needs exactly 1")  # type: ignore[attr-defined]
-    for name, found in _configs(kafka, wanted).items():
+        found = len(there[name].partitions)  # type: ignore[attr-defined]
+        if each.partitions == 1 and found != 1:
+            faults.append(f"{name} has {found} partitions; it needs exactly 1")
+        if found < each.fewest:
+            faults.append(f"{name} has {found} partitions; it needs {each.fewest}, or some connections have no sender")
+    for name, config in _configs(kafka, wanted).items():
         for option in ("cleanup.policy", "retention.ms", "retention.bytes", "max.message.bytes"):
             expected = wanted[name].config.get(option)
-            if expected is not None and _worse(option, found.get(option, expected), expected):
-                faults.append(f"{name} has {option}={found[option]}; set it to {expected}")
+            if expected is not None and _worse(option, config.get(option, expected), expected):
+                faults.append(f"{name} has {option}={config[option]}; set it to {expected}")
     if faults:
-        raise KafkaProblem("\n".join([*faults, "Otherwise calls or state could be lost. Nothing was done."]))
+        raise KafkaProblem("\n".join([*faults, "Change that first: otherwise calls or state could be lost."]))
 
 
 def _worse(option: str, found: str, expected: str) -> bool:

@@ -1,10 +1,13 @@
 """A broker and engines on this machine, for tests and `run_streaming.sh`. `scripts/install_engines.sh` gets them."""
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +48,7 @@ class Server:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
         until = time.monotonic() + _PATIENCE
         while not self._up():
             if self.process.poll() is not None or time.monotonic() > until:
@@ -54,7 +57,7 @@ class Server:
             time.sleep(0.1)
 
     def stop(self, hard: bool = False) -> None:
-        """End it; `hard` is a kill -9."""
+        """End it, and what it started; `hard` is a kill -9."""
         if self.process.poll() is None:
             self.process.kill() if hard else self.process.terminate()
             try:
@@ -62,6 +65,8 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        with suppress(ProcessLookupError):  # a pool of workers leaves them to themselves
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def listens(port: int) -> bool:

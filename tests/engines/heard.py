@@ -26,18 +26,19 @@ def identifier_of(message: Message) -> str:
 
 
 def gone_back(heard: Sequence[Heard], began_again: str) -> list[str]:
-    """Values that were told behind newer ones, and are no repeats. A repeat has the message id of what was told before.
+    """What was told behind something newer, and is no repeat. A repeat has the message id of what was told before.
 
     `began_again`: when a job began again at a checkpoint, as events say it; "": none did. What was written before it
     the job may have asked anew: an older value too, and one that had given way to a newer one before it was told.
     """
-    newest: dict[tuple[str, str, str], str] = {}
+    newest: dict[tuple[str, str, str, str], str] = {}
     known: set[str] = set()
     found = []
     for each in sorted(heard, key=lambda each: each.at):
         message = each.message
-        if message["type"] == "identify":
-            place = each.host, identifier_of(message), message["context"]["personas"]["computation_key"]
+        if message["type"] in ("identify", "track"):
+            key = message["context"]["personas"]["computation_key"]
+            place = each.host, identifier_of(message), message["type"], key
             repeat = message["messageId"] in known or message["timestamp"] < began_again
             if message["timestamp"] < newest.get(place, "") and not repeat:
                 found.append(f"{place}: {message['timestamp']} behind {newest[place]}")

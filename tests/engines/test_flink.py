@@ -66,7 +66,7 @@ def test_python_workers_that_are_killed(job: World, flink: Cluster) -> None:
     flink.workers.stop(hard=True)
     killed = now()
     job.write(changes(2_000))
-    time.sleep(2)
+    until(lambda: not flink.jobs(), lambda: "the job goes on without its workers")
     flink.workers.start()
     job.ends_well(again=CALLS, began_again=killed)
 
@@ -114,17 +114,24 @@ def last_checkpoint(flink: Cluster, running: str) -> str:
 def test_a_savepoint_is_where_the_next_job_begins_and_files_may_come_to_it(
     job: World, flink: Cluster, tmp_path: Path
 ) -> None:
-    (running,) = flink.jobs()
-    place = stop_with_savepoint(flink, running)
+    """With another parallelism, too."""
+    place = stop_with_savepoint(flink)
     job.write(changes(1_000))
     file = write_events(tmp_path / "more.jsonl", score("u49", now(), 5_000))
     job.written.append(json.loads(file.read_text()))
     events = ("--events", file, job._at(job.events))
-    job.job([*flink.beam, "--parallelism=2", f"--savepoint_path={place}"], *events)
+    job.job([*flink.beam, "--parallelism=1", f"--savepoint_path={place}"], *events)
     job.ends_well(again=0)
+    job.telling(changes(2_000))
+    place = stop_with_savepoint(flink)
+    stopped = now()  # until then the job went on behind the savepoint
+    job.write(changes(3_000))
+    job.job([*flink.beam, "--parallelism=2", f"--savepoint_path={place}"], *events)
+    job.ends_well(again=CALLS, began_again=stopped)
 
 
-def stop_with_savepoint(flink: Cluster, running: str) -> str:
+def stop_with_savepoint(flink: Cluster) -> str:
+    (running,) = until(flink.jobs, lambda: "there is no job")
     root = f"http://127.0.0.1:{flink.rest}/jobs/{running}"
     folder = f"file://{flink.folder}/savepoints"
     asked = requests.post(f"{root}/savepoints", json={"target-directory": folder, "cancel-job": True}, timeout=60)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec import msgpack
@@ -9,8 +10,9 @@ from msgspec import msgpack
 from pipeline.streaming.kafka import Kafka, partitions, read_all
 from schemas.calls import Call
 from scripts.engines import PRISM
+from tests.engines.heard import identifier_of
 from tests.engines.world import World, now, people, until
-from tests.pipeline.running import Event, score
+from tests.pipeline.running import Event, profile, score, vip
 
 BAD = '{"type": "trait", "profile_id": "u1"}'
 
@@ -26,8 +28,8 @@ def given(world: World, path: Path, events: list[Event], *bad: str) -> Path:
 def test_a_job_that_would_never_read_a_file_or_a_topic_is_not_submitted(world: World, tmp_path: Path) -> None:
     path = given(world, tmp_path / "a.jsonl", [*people(range(2))])
     job = world.start(
-        "run", "--streaming", "--workspace", world.workspace, "--events", path, "--log", world._at(world.log), *PRISM,
-        "--savepoint_path=s3://bucket/savepoint",
+        "run", "--streaming", "--workspace", world.workspace, "--events", path, "--log", world._at(world.log),
+        "--runner=PortableRunner", "--job_endpoint=localhost:1", "--savepoint_path=s3://bucket/savepoint",
     )  # fmt: skip
     assert job.wait() == 3
     assert "would never read them; begin with --bootstrap" in job.text()
@@ -85,3 +87,20 @@ def test_files_are_told_before_topics_and_never_again(world: World, tmp_path: Pa
     assert other.wait() == 3
     assert f"reads {world.events}, and so would this one, whatever --events says (other)" in other.text()
     assert [(str(first), 121)] == letters(log)
+
+
+def test_two_years_of_a_topic_make_no_flood_of_track(world: World) -> None:
+    """Of what was before the sync, only how it stands is an occurrence. The rest is read in many bundles."""
+    world.write(profile(f"u{who}", "2020-01-01T00:00:00Z", f"u{who}@example.com") for who in range(4))
+    weeks = [datetime.now(UTC) - timedelta(weeks=number) for number in range(104, 0, -1)]
+    for number, week in enumerate(weeks):
+        at = week.isoformat().replace("+00:00", "Z")
+        world.write(vip(f"u{who}", at, (number + who) % 2 == 1) for who in range(4))
+    world.job(PRISM)
+    world.sender()
+    world.settle()
+    world.quiet()
+    told = [each.message for each in world.arrived if each.message["type"] == "track"]
+    assert {identifier_of(message) for message in told} == world.members()
+    assert {weeks[-1].isoformat(timespec="milliseconds").replace("+00:00", "Z")} == {each["timestamp"] for each in told}
+    assert len(told) == len(world.members()) == 4

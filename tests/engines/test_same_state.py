@@ -90,9 +90,9 @@ def history(seed: int) -> list[Event]:
     return [*events, forgotten]
 
 
-def shuffled(name: str) -> tuple[list[Event], list[Event]]:
+def shuffled(name: object) -> tuple[list[Event], list[Event]]:
     """The log of all seeds in another order for each name, some of it twice, in two parts."""
-    chance = Random(name)
+    chance = Random(str(name))
     events = [event for seed in SEEDS for event in history(seed)]
     events += chance.choices(events, k=len(events) // 2)
     chance.shuffle(events)
@@ -154,19 +154,19 @@ def knows(vendors: RunningSandbox, events: Sequence[Event]) -> None:
 # -- the three ways
 
 
-def by_runs(root: Path, vendors: RunningSandbox) -> None:
+def by_runs(root: Path, vendors: RunningSandbox, order: int) -> None:
     """Two, hours apart."""
-    for number, part in enumerate(shuffled("run")):
+    for number, part in enumerate(shuffled(("run", order))):
         file = write_events(root / f"{number}.jsonl", *part)
         arguments = ["--workspace", root / "workspace.yaml", "--state", root / "state", "--gateway", vendors.url]
         arguments += ["--now", f"2026-02-01T{6 * number:02}:00:00Z", *([] if number else ["--new-state"])]
         assert main(["run", *map(str, arguments), "--events", str(file)]) in (0, 4)
 
 
-def by_service(root: Path, vendors: RunningSandbox) -> None:
+def by_service(root: Path, vendors: RunningSandbox, order: int) -> None:
     root.mkdir()
     (root / "workspace.yaml").write_text(WORKSPACE)
-    first, second = shuffled("serve")
+    first, second = shuffled(("serve", order))
     with serving(root, vendors.url) as service:
         service.append("log.jsonl", *first)
         knows(vendors, first)
@@ -176,8 +176,8 @@ def by_service(root: Path, vendors: RunningSandbox) -> None:
         assert 0 == service.stop()
 
 
-def by_job(world: World, vendors: RunningSandbox, in_runs: Known) -> None:
-    first, second = shuffled("job")
+def by_job(world: World, vendors: RunningSandbox, order: int, in_runs: Known) -> None:
+    first, second = shuffled(("job", order))
     world.write(first)
     world.job(PRISM)
     sender = world.sender("--gateway", vendors.url)
@@ -193,21 +193,22 @@ def waiting(status: dict[str, Any]) -> int:
     return sum(each["waiting"] for each in status["connections"].values())
 
 
+@pytest.mark.parametrize("order", range(3))
 def test_a_log_ends_in_the_same_state_by_runs_by_a_service_and_by_the_streaming_job(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, order: int
 ) -> None:
     monkeypatch.setenv("BRAZE_API_KEY", "braze-key")
     monkeypatch.setenv("ADS_TOKEN", "very-secret-token")
     world.workspace.write_text(WORKSPACE)
     expected = wanted([event for seed in SEEDS for event in history(seed)])
     with running_sandbox() as vendors:
-        by_runs(world.root, vendors)
+        by_runs(world.root, vendors, order)
         in_runs = known(vendors, expected)
     assert {"braze", "webhook", "facebook-custom-audiences"} == in_runs.keys()
     assert expected == in_runs["webhook"][0]
     with running_sandbox() as vendors:
-        by_service(world.root / "served", vendors)
+        by_service(world.root / "served", vendors, order)
         assert in_runs == known(vendors, expected)
     with running_sandbox() as vendors:
-        by_job(world, vendors, in_runs)
+        by_job(world, vendors, order, in_runs)
         assert in_runs == known(vendors, expected)

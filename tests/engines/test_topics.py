@@ -86,6 +86,16 @@ def test_a_topic_that_frees_what_no_sender_has_settled_is_refused(log: Kafka, ki
         ensure(log, wanted)
 
 
+def test_a_topic_of_leases_that_leaves_connections_without_a_sender_is_refused_and_nothing_is_made(log: Kafka) -> None:
+    leases = log.topic("leases")
+    few = {leases: job_topics(log, 2)[leases]._replace(partitions=8)}
+    ensure(log, few)
+    until(lambda: leases in log.admin().list_topics(timeout=60).topics)
+    with pytest.raises(KafkaProblem, match=rf"^{leases} has 8 partitions; it needs 64, or some connections have no"):
+        ensure(log, job_topics(log, 2))
+    assert not log.admin().list_topics(timeout=60).topics.keys() & {log.topic("state"), log.topic("facts")}
+
+
 def test_a_partition_that_is_not_read_any_more_is_told_and_costs_nothing_else(log: Kafka) -> None:
     """It was told only where nothing was read with it: an event's partition could stand still unseen."""
     gone, good = TopicPartition(log.topic("dead"), 0, 0), TopicPartition(log.topic("calls", "hook"), 0, 0)

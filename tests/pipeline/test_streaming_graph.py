@@ -145,17 +145,39 @@ def test_what_is_read_whole_is_committed_apart_and_the_rest_as_always() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "resumes"),
+    ("runner", "arguments", "resumes"),
     [
-        (["--savepoint_path=s3://b/s"], True),
-        (["--update", "--job_name=x"], True),
-        (["--job_name=profile-updates"], False),
-        (["--temp_location=gs://savepoint_path"], False),
-        ([], False),
+        ("PortableRunner", ["--savepoint_path=s3://b/s"], True),
+        ("FlinkRunner", ["--savepoint_path", "s3://b/s"], True),
+        ("PortableRunner", ["--savepoint_path="], False),
+        ("PrismRunner", ["--savepoint_path=s3://b/s"], False),
+        ("DataflowRunner", ["--savepoint_path=s3://b/s"], False),
+        ("DataflowRunner", ["--update", "--job_name=x"], True),
+        ("PortableRunner", ["--update"], False),
+        ("DataflowRunner", ["--job_name=profile-updates"], False),
+        ("PortableRunner", ["--temp_location=gs://savepoint_path"], False),
+        ("PortableRunner", [], False),
     ],
 )
-def test_a_job_resumes_by_its_options_and_not_by_what_they_are_set_to(arguments: list[str], resumes: bool) -> None:
-    assert resumes == has_its_state(arguments)
+def test_a_job_resumes_by_the_option_of_its_engine(runner: str, arguments: list[str], resumes: bool) -> None:
+    assert resumes == has_its_state(runner, arguments)
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        (["--runner=PrismRunner", "--savepoint_path=/s"], "with this --savepoint_path PrismRunner would begin without"),
+        (["--runner=PortableRunner", "--savepoint_path="], "with this --savepoint_path PortableRunner would begin"),
+        (["--runner=PortableRunner", "--update"], "with this --update PortableRunner would begin without its state"),
+    ],
+)
+def test_an_option_that_would_not_give_the_job_its_state_is_refused(
+    engine: list[str], words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = str(tmp_path / "workspace.yaml")
+    assert 0 == main(["init", "--destination", "webhook", "--workspace", workspace])
+    assert 3 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--workspace", workspace, *engine])
+    assert words in capfd.readouterr().err
 
 
 def test_a_jar_that_would_lose_the_state_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

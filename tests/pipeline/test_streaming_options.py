@@ -101,6 +101,12 @@ def test_another_start_is_refused(text: str, capsys: pytest.CaptureFixture[str])
         (["--streaming", "--stop-after", "5m"], "--stop-after has no meaning for a streaming job"),
         (["--streaming", "--state", "s"], "--state has no meaning for a streaming job"),
         (["--streaming", "--full-refresh", "hook/vip"], "--full-refresh of a streaming job goes with `publish`"),
+        (
+            ["--streaming", "--gateway", "http://localhost:8808"],
+            "--gateway is of who sends: give it to `profilecast send`",
+        ),
+        (["--streaming", "--bootstrap", "--retry-for", "5m"], "--retry-for is of who sends"),
+        (["--streaming", "--bootstrap", "DIR", "--read-timeout", "5s"], "--read-timeout is of who sends"),
         (["--state", "s", "--detach"], "--detach is of a streaming job; add --streaming"),
         (["--state", "s", "--log", "kafka://localhost:1/shop"], "--log is of a streaming job; add --streaming"),
     ],
@@ -111,6 +117,20 @@ def test_an_option_of_which_nothing_would_come_is_refused(
     with pytest.raises(SystemExit):
         main(["run", *options])
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--streaming needs --runner, the engine: PrismRunner"),
+        (["--runner", "PrismRuner"], "--runner: 'PrismRuner' is no runner of Beam; a streaming job takes PrismRunner"),
+    ],
+)
+def test_an_engine_that_there_is_not_is_said_and_nothing_is_done(
+    options: list[str], words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert 1 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", *options])
+    assert words in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["why", "replay", "export", "publish"])
