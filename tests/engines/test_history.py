@@ -82,7 +82,7 @@ def test_files_are_told_before_topics_and_never_again(world: World, tmp_path: Pa
 
     other = world.start(
         "run", "--streaming", "--workspace", world.workspace, "--events", world._at("other"), "--log",
-        world._at(world.log), *PRISM, "--savepoint_path=s3://bucket/savepoint",
+        world._at(world.log), "--runner=PortableRunner", "--job_endpoint=localhost:1", "--savepoint_path=s3://b/s",
     )  # fmt: skip
     assert other.wait() == 3
     assert f"reads {world.events}, and so would this one, whatever --events says (other)" in other.text()

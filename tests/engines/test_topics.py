@@ -86,7 +86,10 @@ def test_a_topic_that_frees_what_no_sender_has_settled_is_refused(log: Kafka, ki
         ensure(log, wanted)
 
 
-def test_a_topic_of_leases_that_leaves_connections_without_a_sender_is_refused_and_nothing_is_made(log: Kafka) -> None:
+def test_a_topic_of_leases_that_leaves_connections_without_a_sender_is_refused_and_nothing_is_made(
+    kafka: Broker,
+) -> None:
+    log = Kafka(kafka.servers, f"few{os.getpid()}")
     leases = log.topic("leases")
     few = {leases: job_topics(log, 2)[leases]._replace(partitions=8)}
     ensure(log, few)
