@@ -114,13 +114,13 @@ def last_checkpoint(flink: Cluster, running: str) -> str:
 def test_a_savepoint_is_where_the_next_job_begins_and_files_may_come_to_it(
     job: World, flink: Cluster, tmp_path: Path
 ) -> None:
-    """With another parallelism, too."""
+    """With another parallelism, too (one of 1 is another graph: Flink chains the source to what follows)."""
     place = stop_with_savepoint(flink)
     job.write(changes(1_000))
     file = write_events(tmp_path / "more.jsonl", score("u49", now(), 5_000))
     job.written.append(json.loads(file.read_text()))
     events = ("--events", file, job._at(job.events))
-    job.job([*flink.beam, "--parallelism=1", f"--savepoint_path={place}"], *events)
+    job.job([*flink.beam, "--parallelism=3", f"--savepoint_path={place}"], *events)
     job.ends_well(again=0)
     job.telling(changes(2_000))
     place = stop_with_savepoint(flink)
