@@ -57,6 +57,7 @@ setup(
             "duckdb>=2,<3",
             "flask-cors>=5",  # it and flask: what moto's server wants of its own extra, which brings much more
             "flask>=3,<4",
+            "grpcio>=1.60,<2",  # an engine's state service, as Beam has it
             "hypothesis>=6.100,<7",
             "jsonschema>=4.23,<5",
             "mkdocs>=1.6,<2",
