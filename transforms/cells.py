@@ -50,19 +50,19 @@ def write(cells: Iterable[tuple[Any, Cell]]) -> None:
         _wait(handler, future)
 
 
-def _asked(state: Any) -> Any:
+def _asked(state: Any) -> tuple[Any, Any] | None:
+    """The handler, and its future answer; None: the cell is not read over gRPC."""
     handler = _handler(state)
     if handler is None:
         return None
-    return handler._request(
-        beam_fn_api_pb2.StateRequest(state_key=_bag(state)._state_key, get=beam_fn_api_pb2.StateGetRequest())
-    )
+    get = beam_fn_api_pb2.StateGetRequest()
+    return handler, handler._request(beam_fn_api_pb2.StateRequest(state_key=_bag(state)._state_key, get=get))
 
 
-def _answer(state: Any, asked: Any) -> bytes | None:
+def _answer(state: Any, asked: tuple[Any, Any] | None) -> bytes | None:
     if asked is None:
         return state.read()  # type: ignore[no-any-return]
-    answer = _wait(_handler(state), asked).get
+    answer = _wait(*asked).get
     if answer.data:
         coder = _bag(state)._value_coder.get_impl()
         return coder.decode_from_stream(create_InputStream(answer.data), True)  # type: ignore[no-any-return]

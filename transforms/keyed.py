@@ -11,6 +11,7 @@ receipts: so what a bundle has of one profile is folded together.
 """
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, groupby
 from typing import Any, Protocol
@@ -167,7 +168,7 @@ _packed = Encoder().encode
 _part_news = Decoder(tuple[str, PartNews | None, bytes]).decode
 _ASK, _VERSION = 8, 4  # bytes at the beginning of a cell: the last number of an ask, and the plan it was folded with
 _HELD = 1_000  # facts that are kept until the bundle ends
-_TOGETHER = 250  # elements that are kept, so that their cells are read together
+_CELLS = 250  # elements that are kept, so that their cells are read together
 _output = beam.pvalue.TaggedOutput
 
 
@@ -211,7 +212,7 @@ class _OutletFn(CountingFn):
 
     def _hold(self, element: Keyed, state: Any) -> Iterator[Any]:
         self._held.append((element, state))
-        if len(self._held) == _TOGETHER:
+        if len(self._held) == _CELLS:
             yield from self._folded()
 
     def _folded(self) -> Iterator[Any]:
@@ -223,8 +224,9 @@ class _OutletFn(CountingFn):
             yield from self._give(self._fold(element, found[element[0]]))
         cells.write((states[key], cell) for key, cell in found.items())
 
+    @abstractmethod
     def _fold(self, element: Keyed, cell: cells.Cell) -> Iterator[Any]:
-        raise NotImplementedError
+        """Its outputs; what it writes into the cell is written with those of the others."""
 
     def _give(self, outputs: Iterator[Any]) -> Iterator[Any]:
         """Those that the outlet does not take."""

@@ -124,12 +124,12 @@ def _names(arguments: list[str]) -> set[str]:
 
 def _refuse_loss(runner: str, arguments: list[str]) -> None:
     """An option that is to give the job its state, and would not."""
-    for name in sorted(_names(arguments) & {"savepoint_path", "update"}):
-        if not has_its_state(runner, arguments):
-            raise KafkaProblem(
-                f"with this --{name} {runner} would begin without its state: it takes --savepoint_path=PLACE on Flink, "
-                "and --update on Dataflow; elsewhere --bootstrap takes over what is in Kafka"
-            )
+    given = sorted(_names(arguments) & {"savepoint_path", "update"})
+    if given and not has_its_state(runner, arguments):
+        raise KafkaProblem(
+            f"with this --{given[0]} {runner} would begin without its state: it takes --savepoint_path=PLACE on Flink, "
+            "and --update on Dataflow; elsewhere --bootstrap takes over what is in Kafka"
+        )
     if {_IGNORES, "savepoint_path"} <= _names(arguments):
         raise KafkaProblem(
             f"with --{_IGNORES} Flink would begin without its state, whatever --savepoint_path says; submit the job "
