@@ -117,6 +117,18 @@ class KafkaSource(UnboundedSource):  # type: ignore[misc]
         return _RecordCoder()
 
 
+def encode_place(source: KafkaSource) -> bytes:
+    """A source as it lies in the engine's state: what is to be read, and from where."""
+    return _encode((source.parts, source.group, source.first, source.of, source.growing))
+
+
+def decode_place(encoded: bytes) -> KafkaSource:
+    parts, group, first, of, growing = _decode_place(encoded)
+    source = KafkaSource(parts, group, first, of)
+    source.growing = growing
+    return source
+
+
 class KafkaMark(CheckpointMark):  # type: ignore[misc]
     """The next offset of each part. `ended`: when its bundle did, by this process's clock; 0.0: it is of another."""
 
@@ -152,6 +164,9 @@ class _RecordCoder(Coder):  # type: ignore[misc]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_mark = msgspec.msgpack.Decoder(tuple[str, tuple[Part, ...]]).decode
+_decode_place = msgspec.msgpack.Decoder(
+    tuple[tuple[Part, ...], str, tuple[Part, ...], str, Growing | None]
+).decode
 _decode_record = msgspec.msgpack.Decoder(tuple[str, bytes, bytes]).decode
 
 
@@ -195,6 +210,12 @@ class KafkaReader(UnboundedReader):  # type: ignore[misc]
         self._grow()
         parts = (Part(p.kafka, p.topic, p.partition, self._next[p.topic, p.partition], p.stop) for p in self._parts)
         return KafkaMark(tuple(parts), self._group, time.monotonic())
+
+    def at(self, mark: KafkaMark) -> KafkaSource:
+        """What is left to read behind this mark."""
+        source = KafkaSource(mark.parts, self._group, self._first, self._of)
+        source.growing = self._growing
+        return source
 
     def _grow(self) -> None:
         if self._growing is None or self._first:
@@ -320,9 +341,11 @@ class ReadTopics(beam.PTransform):  # type: ignore[misc]
         self._sources = sources(parts, group, history, clients)
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
-        read = _ReadFromUnboundedSourceDoFn(_POLL, _BUNDLE, _BUNDLE_SECONDS)
-        made = root | "Create" >> beam.Create(self._sources, reshuffle=False)
-        return made | "ReadUnbounded" >> beam.ParDo(read).with_output_types(tuple[str, bytes, bytes])
+        from pipeline.streaming.turns import TakeTurns
+
+        made = [(b"%d" % number, encode_place(source)) for number, source in enumerate(self._sources)]
+        clients = root | "Create" >> beam.Create(made, reshuffle=False).with_output_types(tuple[bytes, bytes])
+        return clients | "Read" >> TakeTurns()
 
 
 __all__ = [
