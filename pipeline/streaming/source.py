@@ -1,7 +1,7 @@
-"""Topics as an unbounded source, in splits that are each resumed at their offsets.
+"""What clients read of topics, and from where.
 
-Partitions of the same number are one split, which is one client: events, facts and ticks are mostly of one cluster. An
-engine takes a worker's splits one after the other, so there are not many more of them than workers.
+Partitions of the same number have one client: events, facts and ticks are mostly of one cluster. Those of a worker
+take turns, so there are not many more of them than workers.
 
 Where each partition begins is decided once, when the job is submitted: a job that begins anew before its first
 checkpoint begins at the same places.
@@ -15,17 +15,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-import apache_beam as beam
 import msgspec
-from apache_beam.coders import Coder
-from apache_beam.io.unbounded_source import (
-    CheckpointMark,
-    UnboundedReader,
-    UnboundedSource,
-    _ReadFromUnboundedSourceDoFn,
-)
-from apache_beam.utils.timestamp import MIN_TIMESTAMP, Timestamp
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.streaming.clients import Part, client_of
 from pipeline.streaming.growing import Growing
@@ -34,10 +27,6 @@ from transforms.logic.finals import Finals
 
 MANY = 1 << 16  # clients: as many as there are partitions
 EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
-# Between looks into a partition that had nothing new there is no pause: the look itself waits.
-_POLL = 0.0
-_BUNDLE = 5_000  # records
-_BUNDLE_SECONDS = 0.5
 
 
 def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = False) -> list[Part]:
@@ -89,146 +78,60 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
     return low
 
 
-class KafkaSource(UnboundedSource):  # type: ignore[misc]
-    """Records of partitions as (topic, key, value), by one client.
+class Reading(Struct, frozen=True, array_like=True):
+    """What one client reads, and from where: the place that an engine keeps.
 
     Some wait until others are read up to an end, and the engine has these for good.
     """
 
-    growing: Growing | None = None  # a job that goes on from a savepoint may have sources that were made without it
-
-    def __init__(self, parts: Sequence[Part], group: str, first: Sequence[Part] = (), of: str = "") -> None:
-        """`group`: in whose name offsets are committed, of what the engine will not ask for again.
-
-        `first`: the parts that are to be read whole before these; `of`: their group.
-        """
-        self.parts, self.group, self.first, self.of = tuple(parts), group, tuple(first), of
-
-    def split(self, desired_num_splits: int, options: Any = None) -> "list[KafkaSource]":
-        return [self]
-
-    def create_reader(self, options: Any, checkpoint_mark: "KafkaMark | None") -> "KafkaReader":
-        return KafkaReader(self, checkpoint_mark)
-
-    def get_checkpoint_mark_coder(self) -> Coder:
-        return _MarkCoder()
-
-    def default_output_coder(self) -> Coder:
-        return _RecordCoder()
+    parts: tuple[Part, ...]  # their `start` is the next offset
+    group: str  # in whose name offsets are committed, of what the engine will not ask for again
+    first: tuple[Part, ...] = ()  # that are to be read whole before these
+    of: str = ""  # their group
+    growing: Growing | None = None
 
 
-def encode_place(source: KafkaSource) -> bytes:
-    """A source as it lies in the engine's state: what is to be read, and from where."""
-    return _encode((source.parts, source.group, source.first, source.of, source.growing))
+encode_reading = msgspec.msgpack.Encoder().encode
+decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
 
-def decode_place(encoded: bytes) -> KafkaSource:
-    parts, group, first, of, growing = _decode_place(encoded)
-    source = KafkaSource(parts, group, first, of)
-    source.growing = growing
-    return source
+class Reader:
+    """Reads the parts as records come. When it has given all that was there, it says so: others wait for their turn."""
 
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._next = {(part.topic, part.partition): part.start for part in reading.parts}
+        self._client = client_of(reading.parts)
+        self._given = False  # a record, since the last place
 
-class KafkaMark(CheckpointMark):  # type: ignore[misc]
-    """The next offset of each part. `ended`: when its bundle did, by this process's clock; 0.0: it is of another."""
+    def record(self) -> Record | None:
+        """The next one; None: there is none now. Where nothing was given yet, it waits for a moment."""
+        if self._reading.first:
+            if not _are_done(self._reading.first, self._reading.of):
+                return None
+            self._reading = replace(self._reading, first=())
+        found = self._client.record(self._next, waits=not self._given)
+        self._given = found is not None
+        return found
 
-    def __init__(self, parts: tuple[Part, ...], group: str, ended: float = 0.0) -> None:
-        self.parts, self.group, self.ended = parts, group, ended  # the parts' `start` is the next offset
-
-    def finalize_checkpoint(self) -> None:
-        _final(self)
-
-
-class _MarkCoder(Coder):  # type: ignore[misc]
-    def encode(self, mark: KafkaMark) -> bytes:
-        return _encode((mark.group, mark.parts))
-
-    def decode(self, encoded: bytes) -> KafkaMark:
-        group, parts = _decode_mark(encoded)
-        return KafkaMark(parts, group)
-
-    def is_deterministic(self) -> bool:
-        return True
-
-
-class _RecordCoder(Coder):  # type: ignore[misc]
-    def encode(self, record: tuple[str, bytes, bytes]) -> bytes:
-        return _encode(record)
-
-    def decode(self, encoded: bytes) -> tuple[str, bytes, bytes]:
-        return _decode_record(encoded)
-
-    def is_deterministic(self) -> bool:
-        return True
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_mark = msgspec.msgpack.Decoder(tuple[str, tuple[Part, ...]]).decode
-_decode_place = msgspec.msgpack.Decoder(
-    tuple[tuple[Part, ...], str, tuple[Part, ...], str, Growing | None]
-).decode
-_decode_record = msgspec.msgpack.Decoder(tuple[str, bytes, bytes]).decode
-
-
-class KafkaReader(UnboundedReader):  # type: ignore[misc]
-    """Reads the parts as records come. Times and watermarks have no meaning here: nothing waits for them.
-
-    When it has given all that was there, it says so at once, and the bundle ends: others wait for their turn.
-    """
-
-    def __init__(self, source: KafkaSource, mark: KafkaMark | None) -> None:
-        self._parts = mark.parts if mark else source.parts
-        self._group, self._first, self._of, self._growing = source.group, source.first, source.of, source.growing
-        self._next = {(part.topic, part.partition): part.start for part in self._parts}
-        self._client = client_of(self._parts)
-        self._current: Record | None = None
-        self._given = False  # a record, since the last checkpoint
-
-    def start(self) -> bool:
-        return self.advance()
-
-    def advance(self) -> bool:
-        if self._first and not _are_done(self._first, self._of):
-            return False
-        self._first = ()
-        self._current = self._client.record(self._next, waits=not self._given)
-        self._given = self._current is not None
-        return self._given
-
-    def get_current(self) -> tuple[str, bytes, bytes]:
-        assert self._current
-        return self._current.topic, self._current.key, self._current.value or b""
-
-    def get_current_timestamp(self) -> Timestamp:
-        return MIN_TIMESTAMP
-
-    def get_watermark(self) -> Timestamp:
-        return MIN_TIMESTAMP
-
-    def get_checkpoint_mark(self) -> KafkaMark:
+    def reading(self) -> Reading:
+        """What is left, with partitions that are new."""
         self._given = False
+        parts = tuple(replace(part, start=self._next[part.topic, part.partition]) for part in self._reading.parts)
+        self._reading = replace(self._reading, parts=parts)
         self._grow()
-        parts = (Part(p.kafka, p.topic, p.partition, self._next[p.topic, p.partition], p.stop) for p in self._parts)
-        return KafkaMark(tuple(parts), self._group, time.monotonic())
-
-    def at(self, mark: KafkaMark) -> KafkaSource:
-        """What is left to read behind this mark."""
-        source = KafkaSource(mark.parts, self._group, self._first, self._of)
-        source.growing = self._growing
-        return source
+        return self._reading
 
     def _grow(self) -> None:
-        if self._growing is None or self._first:
+        growing, group = self._reading.growing, self._reading.group
+        if growing is None or self._reading.first:
             return
         with _committing:
-            found = self._growing.parts(self._next, _committer(self._parts[0].kafka, self._group))
+            found = growing.parts(self._next, _committer(self._reading.parts[0].kafka, group))
         if found:
-            self._parts += tuple(found)
+            self._reading = replace(self._reading, parts=(*self._reading.parts, *found))
             self._next |= {(part.topic, part.partition): part.start for part in found}
-            self._client = client_of(self._parts)
-
-    def close(self) -> None:
-        """Its client stays, for the next reader of the same parts."""
+            self._client = client_of(self._reading.parts)
 
 
 _committers: dict[tuple[Kafka, str], Consumer] = {}
@@ -240,18 +143,21 @@ _finals: dict[tuple[Any, ...], Finals] = {}  # by the parts of a reader
 _waiting: dict[tuple[Kafka, str], dict[tuple[str, int], int]] = {}  # by group; by topic and partition
 
 
-def _final(mark: KafkaMark) -> None:
-    """The engine says so of the mark's bundle: commit in a moment what is sure to be folded now."""
-    places = {(part.topic, part.partition): part.start for part in mark.parts}
-    kafka = mark.parts[0].kafka
+def final(reading: Reading, ended: float) -> None:
+    """The engine has for good what was read before this: commit in a moment what is sure to be folded now.
+
+    `ended`: when the bundle did, by this process's monotonic clock; 0.0: it is of another process.
+    """
+    places = {(part.topic, part.partition): part.start for part in reading.parts}
+    kafka = reading.parts[0].kafka
     with _committing:
-        reader = _finals.setdefault((kafka, mark.group, *places), Finals())
-        if sure := reader.final(places, mark.ended, time.monotonic()):
+        reader = _finals.setdefault((kafka, reading.group, *places), Finals())
+        if sure := reader.final(places, ended, time.monotonic()):
             if not _waiting:
                 timer = threading.Timer(_TOGETHER, _commit_all)
                 timer.daemon = True
                 timer.start()
-            _waiting.setdefault((kafka, mark.group), {}).update(sure)
+            _waiting.setdefault((kafka, reading.group), {}).update(sure)
 
 
 def _commit_all() -> None:
@@ -287,7 +193,7 @@ def _are_done(parts: tuple[Part, ...], group: str) -> bool:
     return done
 
 
-def sources(parts: Sequence[Part], group: str, history: Sequence[Part] = (), clients: int = MANY) -> list[KafkaSource]:
+def readings(parts: Sequence[Part], group: str, history: Sequence[Part] = (), clients: int = MANY) -> list[Reading]:
     """These parts, divided among so many clients at most: first those with an end, then the history, then the others.
 
     Those with an end have a group of their own: what an earlier job committed of them says nothing of this one. The
@@ -295,26 +201,27 @@ def sources(parts: Sequence[Part], group: str, history: Sequence[Part] = (), cli
     """
     once = f"{group}.{uuid4().hex}"
     whole, others = ([part for part in parts if (part.stop >= 0) is ends_] for ends_ in (True, False))
-    made = [KafkaSource(each, once) for each in _by_client(whole, clients)]
+    made = [Reading(tuple(each), once) for each in _by_client(whole, clients)]
     first, of = _unread(whole), once
-    endless = [msgspec.structs.replace(part, stop=-1) for part in history]
+    endless = [replace(part, stop=-1) for part in history]
     if waiting := _unread(history):
-        made += [KafkaSource(each, group, first, of) for each in _by_client(endless, clients)]
+        made += [Reading(tuple(each), group, tuple(first), of) for each in _by_client(endless, clients)]
         first, of = waiting, group
     else:
         others += endless
-    return made + _grown([KafkaSource(each, group, first, of) for each in _by_client(others, clients)])
+    return made + _grown([Reading(tuple(each), group, tuple(first), of) for each in _by_client(others, clients)])
 
 
-def _grown(made: list[KafkaSource]) -> list[KafkaSource]:
+def _grown(made: list[Reading]) -> list[Reading]:
     """Each looks after new partitions of the topics that these read on the same brokers."""
-    for servers in {source.parts[0].kafka.servers for source in made}:
-        readers = [source for source in made if source.parts[0].kafka.servers == servers]
-        counts = Counter((part.kafka, part.topic) for source in readers for part in source.parts)
+    found = []
+    for servers in {reading.parts[0].kafka.servers: None for reading in made}:
+        readers = [reading for reading in made if reading.parts[0].kafka.servers == servers]
+        counts = Counter((part.kafka, part.topic) for reading in readers for part in reading.parts)
         topics = tuple((*topic, count) for topic, count in counts.items())
-        for number, source in enumerate(readers):
-            source.growing = Growing(topics, number, len(readers))
-    return made
+        for number, reading in enumerate(readers):
+            found.append(replace(reading, growing=Growing(topics, number, len(readers))))
+    return found
 
 
 def _by_client(parts: Sequence[Part], clients: int) -> list[list[Part]]:
@@ -329,26 +236,7 @@ def _unread(parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part.start < part.stop]
 
 
-class ReadTopics(beam.PTransform):  # type: ignore[misc]
-    """Records of these partitions as (topic, key, value).
-
-    What `ReadFromUnboundedSource` does, but with an element for each source: Flink divides what is read among workers
-    by element, so that all splits of a single source would be read by one worker.
-    """
-
-    def __init__(self, parts: Sequence[Part], group: str, history: Sequence[Part] = (), clients: int = MANY) -> None:
-        super().__init__()
-        self._sources = sources(parts, group, history, clients)
-
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
-        from pipeline.streaming.turns import TakeTurns
-
-        made = [(b"%d" % number, encode_place(source)) for number, source in enumerate(self._sources)]
-        clients = root | "Create" >> beam.Create(made, reshuffle=False).with_output_types(tuple[bytes, bytes])
-        return clients | "Read" >> TakeTurns()
-
-
 __all__ = [
-    "COMMITTED", "EARLIEST", "LATEST", "MANY", "KafkaProblem", "KafkaSource", "Part", "ReadTopics", "are_gone",
-    "parts_of",
+    "COMMITTED", "EARLIEST", "LATEST", "MANY", "KafkaProblem", "Part", "Reader", "Reading", "are_gone", "parts_of",
+    "readings",
 ]  # fmt: skip

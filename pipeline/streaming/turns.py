@@ -1,12 +1,12 @@
-"""Readers take turns: each client has a cell with its place, and a timer of the engine that lets it read on.
+"""Topics are read in turns: each client has a cell with its place, and a timer of the engine that lets it read on.
 
 Beam has a wrapper for unbounded sources. It ends a bundle by leaving a rest, and on Flink each rest is a state with a
-name of its own: one more column family of RocksDB, for good, several in a second. So a job stood still after minutes.
+name of its own: one more column family of RocksDB, for good, several in a second. A job stood still after minutes.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,77 +15,95 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
-from pipeline.streaming.source import KafkaMark, KafkaReader, KafkaSource, decode_place, encode_place
+from pipeline.streaming.kafka import Record
+from pipeline.streaming.source import (
+    MANY,
+    Part,
+    Reader,
+    Reading,
+    decode_reading,
+    encode_reading,
+    final,
+    readings,
+)
 
 _RECORDS = 5_000  # of one turn
 _SECONDS = 0.5
+_PLACE = ReadModifyWriteStateSpec("place", BytesCoder())  # a packed `Reading`
+_TURN = TimerSpec("turn", TimeDomain.REAL_TIME)
 
 
-class TakeTurns(beam.PTransform):  # type: ignore[misc]
-    """(client, packed `KafkaSource`) → its records, as (topic, key, value), for ever."""
+class ReadTopics(beam.PTransform):  # type: ignore[misc]
+    """Records of these partitions as (topic, key, value), for ever. Engines divide clients among workers by key."""
 
-    def expand(self, clients: beam.PCollection) -> beam.PCollection:
-        read = clients | "Turn" >> beam.ParDo(_TurnFn()).with_outputs("marks", main="records")
-        read.marks | "Final" >> beam.ParDo(_FinalFn())
+    def __init__(self, parts: Sequence[Part], group: str, history: Sequence[Part] = (), clients: int = MANY) -> None:
+        super().__init__()
+        made = enumerate(readings(parts, group, history, clients))
+        self._clients = [(b"%d" % number, encode_reading(reading)) for number, reading in made]
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
+        made = beam.Create(self._clients, reshuffle=False).with_output_types(tuple[bytes, bytes])
+        read = root | "Create" >> made | "Turn" >> beam.ParDo(_TurnFn()).with_outputs("places", main="records")
+        read.places | "Final" >> beam.ParDo(_FinalFn())
         return read.records
 
 
 class _TurnFn(beam.DoFn):  # type: ignore[misc]
-    PLACE = ReadModifyWriteStateSpec("place", BytesCoder())
-    TURN = TimerSpec("turn", TimeDomain.REAL_TIME)
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
 
     def setup(self) -> None:
-        self._readers: dict[bytes, tuple[bytes, KafkaReader]] = {}  # by client, with the place that it left
+        self._readers = dict[bytes, tuple[bytes, Reader]]()  # by client, with the place that it left
 
     def process(
         self,
         element: tuple[bytes, bytes],
-        place: Any = beam.DoFn.StateParam(PLACE),
-        turn: Any = beam.DoFn.TimerParam(TURN),
+        place: Any = beam.DoFn.StateParam(_PLACE),
+        turn: Any = beam.DoFn.TimerParam(_TURN),
     ) -> None:
         place.write(element[1])
-        turn.set(Timestamp.of(time.time()))
+        turn.set(Timestamp.of(self._clock()))
 
-    @on_timer(TURN)  # type: ignore[misc]
+    @on_timer(_TURN)  # type: ignore[misc]
     def read(
         self,
-        client: bytes = beam.DoFn.KeyParam,
-        place: Any = beam.DoFn.StateParam(PLACE),
-        turn: Any = beam.DoFn.TimerParam(TURN),
+        client: Any = beam.DoFn.KeyParam,
+        place: Any = beam.DoFn.StateParam(_PLACE),
+        turn: Any = beam.DoFn.TimerParam(_TURN),
     ) -> Iterator[Any]:
         held = place.read()
         left, reader = self._readers.pop(client, (b"", None))
         if reader is None or left != held:  # another process read on meanwhile, or the job began again
-            reader = decode_place(held).create_reader(None, None)
-        yield from _records(reader)
-        mark = reader.get_checkpoint_mark()
-        after = encode_place(reader.at(mark))
+            reader = Reader(decode_reading(held))
+        for record in _records(reader):
+            yield record.topic, record.key, record.value or b""
+        after = encode_reading(reader.reading())
         if after != held:
             place.write(after)
         self._readers[client] = after, reader
-        yield beam.pvalue.TaggedOutput("marks", (os.getpid(), mark))
-        turn.set(Timestamp.of(time.time()))
+        yield beam.pvalue.TaggedOutput("places", (os.getpid(), time.monotonic(), after))
+        turn.set(Timestamp.of(self._clock()))
 
 
-def _records(reader: KafkaReader, clock: Callable[[], float] = time.monotonic) -> Iterator[tuple[str, bytes, bytes]]:
-    until = None
+def _records(reader: Reader) -> Iterator[Record]:
+    """Those of one turn."""
+    until = 0.0
     for _ in range(_RECORDS):
-        if not reader.advance():
+        record = reader.record()
+        if record is None:
             return
-        yield reader.get_current()
-        until = until or clock() + _SECONDS
-        if clock() >= until:
+        yield record
+        until = until or time.monotonic() + _SECONDS
+        if time.monotonic() >= until:
             return
 
 
 class _FinalFn(beam.DoFn):  # type: ignore[misc]
-    """What a bundle has read may be committed when the engine has it for good. A timer is not told so."""
+    """What a turn has read may be committed when the engine has it for good. A timer is not told of that."""
 
-    def process(self, element: tuple[int, KafkaMark], bundle: Any = beam.DoFn.BundleFinalizerParam) -> None:
-        process, mark = element
-        if process != os.getpid():
-            mark.ended = 0.0  # by another clock
-        bundle.register(mark.finalize_checkpoint)
+    def process(self, element: tuple[int, float, bytes], bundle: Any = beam.DoFn.BundleFinalizerParam) -> None:
+        process, ended, place = element
+        bundle.register(lambda: final(decode_reading(place), ended if process == os.getpid() else 0.0))
 
 
-__all__ = ["KafkaSource", "TakeTurns"]
+__all__ = ["ReadTopics", "Reading"]
