@@ -21,7 +21,8 @@ import msgspec
 from pipeline.streaming import ticks, versions
 from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.pubsub import ReadSubscriptions
-from pipeline.streaming.source import MANY, Part, ReadTopics
+from pipeline.streaming.source import MANY, Part
+from pipeline.streaming.turns import ReadTopics
 from pipeline.streaming.writing import LogOutlet, Row
 from schemas.facts import Addressed, EventFact, ProbeFact, SnapshotFact
 from schemas.state import of_account

@@ -6,7 +6,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from apache_beam.io.unbounded_source import UnboundedReader
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
@@ -26,7 +25,7 @@ from pipeline.streaming.kafka import (
 from pipeline.streaming.log import SESSION, Writer, read_kept
 from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.places import Places
-from pipeline.streaming.source import EARLIEST, KafkaSource, Part, are_gone, parts_of, sources
+from pipeline.streaming.source import EARLIEST, Part, Reader, Reading, are_gone, parts_of, readings
 from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
 from pipeline.streaming.versions import Publication, Version, write
 from schemas.registry import Registry, encode_registry
@@ -188,18 +187,15 @@ def test_of_two_jobs_the_one_that_was_submitted_last_decides_once_it_has_begun(l
     assert versions.newest(log) is None  # a number is no version
 
 
-def values(reader: UnboundedReader, count: int, began: bool = True) -> list[int]:
+def values(reader: Reader, count: int) -> list[int]:
     """So many records of a reader."""
     found: list[int] = []
 
     def read() -> bool:
-        nonlocal began
-        while reader.advance() if began else reader.start():
-            began = True
-            found.append(int(reader.get_current()[2]))
+        while record := reader.record():
+            found.append(int(record.value or b""))
             if len(found) == count:
                 return True
-        began = True
         return False
 
     until(read, lambda: f"{found}")
@@ -210,16 +206,14 @@ def test_readers_of_the_same_parts_each_go_on_from_their_own_place(log: Kafka) -
     """They have one client: an engine makes new readers all the time, and may come back to an old one."""
     write_all(log.producer(), [(log.topic("facts"), b"key", b"%d" % number) for number in range(100)])
     parts = [each for each in parts_of(log, log.topic("facts"), EARLIEST, "test") if ends_of(log, each)]
-    source = KafkaSource(parts, "test")
-    first = source.create_reader(None, None)
-    assert [*range(10)] == values(first, 10, began=False)
-    second = source.create_reader(None, first.get_checkpoint_mark())
-    assert [*range(10, 30)] == values(second, 20, began=False)
+    first = Reader(Reading(tuple(parts), "test"))
+    assert [*range(10)] == values(first, 10)
+    second = Reader(first.reading())
+    assert [*range(10, 30)] == values(second, 20)
     assert [*range(10, 15)] == values(first, 5)
-    third = source.create_reader(None, second.get_checkpoint_mark())
-    second.close()
-    assert [*range(30, 100)] == values(third, 70, began=False)
-    assert not third.advance()
+    third = Reader(second.reading())
+    assert [*range(30, 100)] == values(third, 70)
+    assert third.record() is None
 
 
 def test_ticks_wait_for_each_other_and_nothing_waits_for_them(log: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,19 +223,19 @@ def test_ticks_wait_for_each_other_and_nothing_waits_for_them(log: Kafka, monkey
     topics = log.topic("facts"), log.topic("ticks")
     write_all(log.producer(), [(topics[1], b"%d" % number, b"%d" % number) for number in range(9_000)])
     parts = [each for topic in topics for each in parts_of(log, topic, EARLIEST, "test")]
-    reader = KafkaSource(parts, "test").create_reader(None, None)
-    assert not reader.start()
+    reader = Reader(Reading(tuple(parts), "test"))
+    assert reader.record() is None
     for part in range(3):
         write_all(log.producer(), [(topics[0], b"key", b"%d" % number) for number in range(part * 10, part * 10 + 10)])
         assert [*range(part * 10, part * 10 + 10)] == values(reader, 10)
     may_read = True
     assert 4_000 == len(set(values(reader, 4_000)))
-    again = KafkaSource(parts, "test").create_reader(None, reader.get_checkpoint_mark())
+    again = Reader(reader.reading())
     write_all(log.producer(), [(topics[0], b"key", b"-1")])
-    found = values(again, 5_001, began=False)
+    found = values(again, 5_001)
     assert -1 in found[:2_001]  # those that were fetched with it go first
     assert 5_001 == len(set(found))
-    assert not again.advance()
+    assert again.record() is None
 
 
 def test_ticks_have_their_turn_while_there_is_always_something_else(
@@ -252,17 +246,17 @@ def test_ticks_have_their_turn_while_there_is_always_something_else(
     write_all(log.producer(), [(log.topic("facts"), b"%d" % number, b"0") for number in range(20_000)])
     write_all(log.producer(), [(log.topic("ticks"), b"%d" % number, b"1") for number in range(50)])
     parts = [each for kind in ("facts", "ticks") for each in parts_of(log, log.topic(kind), EARLIEST, "test")]
-    found = values(KafkaSource(parts, "test").create_reader(None, None), 18_000, began=False)
+    found = values(Reader(Reading(tuple(parts), "test")), 18_000)
     assert 50 == sum(found)
 
 
 def test_partitions_that_a_topic_gets_are_read_each_by_one_reader(log: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growing, "_LOOK", 0.0)
     topic, read = log.topic("facts"), list[int]()
-    made = sources(parts_of(log, topic, EARLIEST, "test"), "test")
-    readers = [source.create_reader(None, None) for source in made]
-    assert not any(reader.start() for reader in readers)
-    marks = [reader.get_checkpoint_mark() for reader in readers]
+    made = readings(parts_of(log, topic, EARLIEST, "test"), "test")
+    readers = [Reader(reading) for reading in made]
+    assert not any(reader.record() for reader in readers)
+    places = [reader.reading() for reader in readers]
     admin = log.admin()
     for future in admin.create_partitions([NewPartitions(topic, 5)]).values():
         future.result(30)
@@ -274,17 +268,17 @@ def test_partitions_that_a_topic_gets_are_read_each_by_one_reader(log: Kafka, mo
 
     def all_is_read() -> bool:
         for reader in readers:
-            while reader.advance():
-                read.append(int(reader.get_current()[2]))
-        marks[:] = [reader.get_checkpoint_mark() for reader in readers]
+            while record := reader.record():
+                read.append(int(record.value or b""))
+        places[:] = [reader.reading() for reader in readers]
         return len(read) >= 5
 
     until(all_is_read, lambda: f"{read}")
     assert [0, 1, 2, 3, 4] == sorted(read)
-    assert [{0, 2, 4}, {1, 3}] == [{part.partition for part in mark.parts} for mark in marks]
+    assert [{0, 2, 4}, {1, 3}] == [{part.partition for part in place.parts} for place in places]
     producer.produce(topic, b"9", b"key", partition=4)
     assert not producer.flush(30)
-    assert [9] == values(made[0].create_reader(None, marks[0]), 1, began=False)
+    assert [9] == values(Reader(places[0]), 1)
 
 
 def test_a_log_that_was_told_to_a_sandbox_is_not_sent_to_vendors(log: Kafka) -> None:

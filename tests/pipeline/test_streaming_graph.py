@@ -14,7 +14,7 @@ from pipeline.streaming import graph, versions, writing
 from pipeline.streaming.graph import _AddressFn, build
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress
 from pipeline.streaming.pubsub import subscription
-from pipeline.streaming.source import MANY, Part, sources
+from pipeline.streaming.source import MANY, Part, readings
 from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
 from pipeline.streaming.writing import LogOutlet
 from schemas.facts import Addressed, EventFact, TickFact
@@ -110,15 +110,14 @@ def test_a_fact_goes_on_as_it_is() -> None:
 
 
 def test_each_client_is_an_element_of_its_own() -> None:
-    """Flink divides a source among workers by element: one element would be one worker for everything."""
-    made = sources(parts(), "shop.job")
-    assert [[0] * 3, [1] * 3, [2] * 3] == [[part.partition for part in source.parts] for source in made]
-    assert [[source] for source in made] == [source.split(20) for source in made]
+    """Engines divide clients among workers by key: one key would be one worker for everything."""
+    made = readings(parts(), "shop.job")
+    assert [[0] * 3, [1] * 3, [2] * 3] == [[part.partition for part in reading.parts] for reading in made]
 
 
 def test_there_are_not_many_more_clients_than_workers() -> None:
-    made = sources(parts(), "shop.job", clients=2)
-    assert [[0, 2] * 3, [1] * 3] == [[part.partition for part in source.parts] for source in made]
+    made = readings(parts(), "shop.job", clients=2)
+    assert [[0, 2] * 3, [1] * 3] == [[part.partition for part in reading.parts] for reading in made]
     assert 1 == clients_of("PrismRunner", [])
     assert [1, 12] == [clients_of("PortableRunner", [f"--parallelism={number}"]) for number in (1, 4)]
     assert 12 == clients_of("PortableRunner", ["--job_name", "x", "--parallelism", "4"])
@@ -127,20 +126,20 @@ def test_there_are_not_many_more_clients_than_workers() -> None:
 
 def test_what_has_an_end_is_read_before_the_rest() -> None:
     state = [Part(LOG, LOG.topic("state"), number, 0, stop) for number, stop in enumerate((7, 0, 9))]
-    made = sources([*state, *parts()], "shop.job")
-    imports = [source for source in made if source.parts[0].stop >= 0]
-    others = [source for source in made if source.parts[0].stop < 0]
-    assert [(), (), ()] == [source.first for source in imports]
-    assert {(state[0], state[2])} == {source.first for source in others}
-    assert {imports[0].group} == {source.group for source in imports} == {source.of for source in others}
+    made = readings([*state, *parts()], "shop.job")
+    imports = [reading for reading in made if reading.parts[0].stop >= 0]
+    others = [reading for reading in made if reading.parts[0].stop < 0]
+    assert [(), (), ()] == [reading.first for reading in imports]
+    assert {(state[0], state[2])} == {reading.first for reading in others}
+    assert {imports[0].group} == {reading.group for reading in imports} == {reading.of for reading in others}
 
 
 def test_what_is_read_whole_is_committed_apart_and_the_rest_as_always() -> None:
     """The next job begins where this one was, also when this one took a state over."""
     state = Part(LOG, LOG.topic("state"), 0, 0, 7)
-    first, second = (sources([state, *parts()], "shop.job") for _ in range(2))
-    assert {"shop.job"} == {source.group for source in (*first, *second) if source.parts[0].stop < 0}
-    groups = [{source.group for source in made if source.parts[0].stop >= 0} for made in (first, second)]
+    first, second = (readings([state, *parts()], "shop.job") for _ in range(2))
+    assert {"shop.job"} == {reading.group for reading in (*first, *second) if reading.parts[0].stop < 0}
+    groups = [{reading.group for reading in made if reading.parts[0].stop >= 0} for made in (first, second)]
     assert [1, 1, 2] == [*map(len, groups), len(groups[0] | groups[1])]
 
 

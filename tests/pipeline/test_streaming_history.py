@@ -12,7 +12,7 @@ from pipeline.files import InputError
 from pipeline.streaming.graph import _AddressFn
 from pipeline.streaming.history import Counts, facts_of, look
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.source import KafkaSource, Part, sources
+from pipeline.streaming.source import Part, Reading, readings
 from pipeline.vendors import made
 from pipeline.workspace import load
 from schemas.facts import Addressed, EventFact
@@ -143,31 +143,31 @@ def parts(kind: str, *places: tuple[int, int]) -> list[Part]:
     return [Part(LOG, LOG.topic(kind), number, *place) for number, place in enumerate(places)]
 
 
-def by_topic(made: list[KafkaSource]) -> dict[str, set[tuple[tuple[Part, ...], str, str]]]:
+def by_topic(made: list[Reading]) -> dict[str, set[tuple[tuple[Part, ...], str, str]]]:
     found: dict[str, set[tuple[tuple[Part, ...], str, str]]] = {}
-    for source in made:
-        for part in source.parts:
-            found.setdefault(part.topic.removeprefix("shop."), set()).add((source.first, source.of, source.group))
+    for reading in made:
+        for part in reading.parts:
+            found.setdefault(part.topic.removeprefix("shop."), set()).add((reading.first, reading.of, reading.group))
     return found
 
 
 def test_the_history_is_read_before_the_rest_and_the_state_before_the_history() -> None:
     state, past = parts("state", (0, 7), (0, 0)), parts("history", (2, 5), (4, 4))
     rest = parts("facts", (0, -1), (0, -1))
-    found = by_topic(sources([*state, *rest], "shop.job", past))
+    found = by_topic(readings([*state, *rest], "shop.job", past))
     ((_, _, once),) = found["state"]
     assert {((state[0],), once, "shop.job")} == found["history"]
     assert {((past[0],), "shop.job", "shop.job")} == found["facts"]
 
 
 def test_a_history_goes_on_behind_the_end_that_it_has_now() -> None:
-    """Files may be given to a job that goes on from a savepoint: its sources are those of its beginning."""
+    """Files may be given to a job that goes on from a savepoint: its clients are those of its beginning."""
     for place in ((2, 5), (5, 5)):
-        made = sources(parts("facts", (0, -1)), "shop.job", parts("history", place))
-        assert {-1} == {part.stop for source in made for part in source.parts}
+        made = readings(parts("facts", (0, -1)), "shop.job", parts("history", place))
+        assert {-1} == {part.stop for reading in made for part in reading.parts}
 
 
 def test_without_news_a_history_shares_the_clients_of_the_rest() -> None:
-    made = sources(parts("facts", (0, -1), (0, -1)), "shop.job", parts("history", (5, 5), (0, 0)))
-    assert [["shop.facts", "shop.history"]] * 2 == [[part.topic for part in source.parts] for source in made]
-    assert {()} == {source.first for source in made}
+    made = readings(parts("facts", (0, -1), (0, -1)), "shop.job", parts("history", (5, 5), (0, 0)))
+    assert [["shop.facts", "shop.history"]] * 2 == [[part.topic for part in reading.parts] for reading in made]
+    assert {()} == {reading.first for reading in made}

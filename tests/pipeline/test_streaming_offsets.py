@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from pipeline.streaming import source
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.source import KafkaMark, KafkaSource, Part
+from pipeline.streaming.source import Part, Reading, final
 from tests.pipeline.serving import until
 
 LOG = Kafka("localhost:9092", "shop")
@@ -39,7 +39,7 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> Committed:
 
 def bundle(parts: list[Part], group: str = "job") -> None:
     """One ends, and the engine says that it is final."""
-    KafkaMark(tuple(parts), group, time.monotonic()).finalize_checkpoint()
+    final(Reading(tuple(parts), group), time.monotonic())
 
 
 def test_what_a_bundle_has_read_is_committed_when_a_later_one_is_final_too(committed: Committed) -> None:
@@ -73,10 +73,9 @@ def test_groups_have_offsets_of_their_own_and_one_that_fails_does_not_hold_up_an
     assert [("job", [(0, 10)]), ("job.once", [(0, 10)]), ("job", [(1, 10)])] == committed
 
 
-def test_a_mark_of_another_process_makes_nothing_sure(committed: Committed) -> None:
+def test_a_place_of_another_process_makes_nothing_sure(committed: Committed) -> None:
     bundle(PARTS)
     for _ in range(2):
-        coder = KafkaSource(PARTS, "job").get_checkpoint_mark_coder()
-        coder.decode(coder.encode(KafkaMark(tuple(PARTS), "job", time.monotonic()))).finalize_checkpoint()
+        final(Reading(tuple(PARTS), "job"), 0.0)
     time.sleep(0.1)
     assert not committed
