@@ -46,7 +46,9 @@ class ReadTopics(beam.PTransform):  # type: ignore[misc]
         # Once, and then not for ever so long: at the end of its input Flink drops a step's timers.
         begun = root | "Begin" >> PeriodicImpulse(fire_interval=_EVER)
         clients = begun | "Clients" >> beam.FlatMap(_numbered, self._made).with_output_types(tuple[bytes, bytes])
-        read = clients | "Turn" >> beam.ParDo(_TurnFn()).with_outputs("places", main="records")
+        turn = beam.ParDo(_TurnFn())
+        turn.label = "Turn"
+        read = clients | turn.with_outputs("places", main="records")
         read.places | "Final" >> beam.ParDo(_FinalFn())
         return read.records
 
