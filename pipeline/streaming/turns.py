@@ -1,7 +1,6 @@
 """Topics are read in turns: each client has a cell with its place, and a timer of the engine that lets it read on.
 
-Beam has a wrapper for unbounded sources. It ends a bundle by leaving a rest, and on Flink each rest is a state with a
-name of its own: one more column family of RocksDB, for good, several in a second. A job stood still after minutes.
+Beam's wrapper for unbounded sources leaves a state of its own behind with each bundle, on Flink: see decision 18.
 """
 
 import os
@@ -21,7 +20,6 @@ from pipeline.streaming.source import (
     MANY,
     Part,
     Reader,
-    Reading,
     decode_reading,
     encode_reading,
     final,
@@ -114,6 +112,3 @@ class _FinalFn(beam.DoFn):  # type: ignore[misc]
     def process(self, element: tuple[int, float, bytes], bundle: Any = beam.DoFn.BundleFinalizerParam) -> None:
         process, ended, place = element
         bundle.register(lambda: final(decode_reading(place), ended if process == os.getpid() else 0.0))
-
-
-__all__ = ["ReadTopics", "Reading"]

@@ -1,7 +1,6 @@
 """Clients take turns by a timer, each from the place that it left; and say when what they read is final."""
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -55,10 +54,9 @@ class Timer:
 
 
 @pytest.fixture(autouse=True)
-def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "Reader", Reader)
     Reader.upto, Reader.made = 0, []
-    yield
 
 
 def made() -> turns._TurnFn:
