@@ -22,7 +22,7 @@ flink_options=(
     # Flink commits a bundle when it is full, or after so long. With checkpoints, and without these two, what is
     # written waits for a large bundle: seconds, where there are few events.
     --max_bundle_size=5000
-    --max_bundle_time_mills=200
+    --max_bundle_time_mills=100
     # The last checkpoint stays when the job is cancelled or fails: with it, the next job begins. The cluster's
     # configuration has this too, but who submits through a job server does not read that.
     --externalized_checkpoints_enabled

@@ -13,7 +13,7 @@ from pipeline.streaming import ticks
 from pipeline.streaming.kafka import Kafka, Record, consume
 
 _AT_ONCE = 2_000  # records of one read
-# Seconds for the first record of a bundle. An engine reads the parts of one worker one after the other, so while any of
+# Seconds for the first record of a turn. An engine reads the parts of one worker one after the other, so while any of
 # them has news, none waits long for its own.
 _WAIT, _WAIT_BESIDE_NEWS = 0.1, 0.02
 _NEWS = 1.0  # seconds that a record is news

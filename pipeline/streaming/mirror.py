@@ -62,7 +62,7 @@ class Mirror:
         self._consumer, self._asks, self._admin = kafka.consumer(), kafka.consumer(), kafka.admin()
         self._stations: dict[str, Station] = {}
         self._orders: queue.SimpleQueue[tuple[str, Station, threading.Event]] = queue.SimpleQueue()
-        self._versions = versions.Reading(kafka)
+        self._versions = versions.Following(kafka)
         self._version = 0  # of the workspace, that senders were told
         self._read: list[Record] = []  # and not copied yet
         self.trouble = ""

@@ -24,7 +24,7 @@ from pipeline.status_page import Act, Wrong
 from pipeline.streaming.counting import Counting
 from pipeline.streaming.kafka import Kafka, KafkaProblem
 from pipeline.streaming.replaying import Replaying
-from pipeline.streaming.versions import Reading, Version
+from pipeline.streaming.versions import Following, Version
 from pipeline.streaming.why_log import why_of
 from pipeline.why_words import JOB
 
@@ -37,7 +37,7 @@ class Operating:
 
     def __init__(self, kafka: Kafka, say: Say) -> None:
         self._kafka, self._say = kafka, say
-        self._reading = Reading(kafka)  # of its own: whoever delivers does not wait for it
+        self._reading = Following(kafka)  # of its own: whoever delivers does not wait for it
         self._counting = Counting(kafka)
 
     def acts(self) -> Mapping[str, Act]:

@@ -179,7 +179,7 @@ class Sending:
         self._groups: dict[str, str] = {}  # of each connection
         self._named: dict[str, str] = {}  # the name in its topics
         self._again: dict[str, float] = {}  # when connections are tried again whose log could not be used
-        self._reading = versions.Reading(self._kafka)
+        self._reading = versions.Following(self._kafka)
         self._number = 0
         self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
         self._served: Served | None = None

@@ -122,6 +122,14 @@ class Reader:
         self._grow()
         return self._reading
 
+    def rest(self) -> float | None:
+        """Seconds until it may read on; None: it has nothing more to read, and the engine has all of it for good."""
+        if self._reading.first:
+            return _LOOK
+        if all(0 <= part.stop <= part.start for part in self._reading.parts):
+            return None if _are_done(self._reading.parts, self._reading.group) else _LOOK
+        return 0.0
+
     def _grow(self) -> None:
         growing, group = self._reading.growing, self._reading.group
         if growing is None or self._reading.first:
@@ -138,7 +146,7 @@ _committers: dict[tuple[Kafka, str], Consumer] = {}
 _committing = threading.Lock()
 
 
-_TOGETHER = 1.0  # seconds that offsets wait for others: there are new ones with every bundle
+_TOGETHER = 1.0  # seconds that offsets wait for others: there are new ones with every turn
 _finals: dict[tuple[Any, ...], Finals] = {}  # by the parts of a reader
 _waiting: dict[tuple[Kafka, str], dict[tuple[str, int], int]] = {}  # by group; by topic and partition
 
@@ -146,13 +154,13 @@ _waiting: dict[tuple[Kafka, str], dict[tuple[str, int], int]] = {}  # by group; 
 def final(reading: Reading, ended: float) -> None:
     """The engine has for good what was read before this: commit in a moment what is sure to be folded now.
 
-    `ended`: when the bundle did, by this process's monotonic clock; 0.0: it is of another process.
+    `ended`: when the turn did, by this process's monotonic clock; 0.0: it is of another process.
     """
     places = {(part.topic, part.partition): part.start for part in reading.parts}
     kafka = reading.parts[0].kafka
     with _committing:
-        reader = _finals.setdefault((kafka, reading.group, *places), Finals())
-        if sure := reader.final(places, ended, time.monotonic()):
+        finals = _finals.setdefault((kafka, reading.group, *places), Finals())
+        if sure := finals.final(places, ended, time.monotonic()):
             if not _waiting:
                 timer = threading.Timer(_TOGETHER, _commit_all)
                 timer.daemon = True
@@ -161,7 +169,7 @@ def final(reading: Reading, ended: float) -> None:
 
 
 def _commit_all() -> None:
-    """What fails is committed with the next bundle."""
+    """What fails is committed with the next turn."""
     with _committing:
         found = _waiting.copy()
         _waiting.clear()

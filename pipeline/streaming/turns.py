@@ -3,10 +3,10 @@
 Beam's wrapper for unbounded sources leaves a state of its own behind with each bundle, on Flink: see decision 18.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
@@ -26,6 +26,7 @@ from pipeline.streaming.source import (
     readings,
 )
 
+_ME = uuid4().hex  # this process
 _EVER = 100 * 365 * 86_400.0  # seconds
 _RECORDS = 5_000  # of one turn
 _SECONDS = 0.5
@@ -42,9 +43,9 @@ class ReadTopics(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection:
         # Once, and then not for ever so long: at the end of its input Flink drops a step's timers.
-        begun = root | "Begin" >> PeriodicImpulse(fire_interval=_EVER)
+        begun = root | "Begin" >> PeriodicImpulse(start_timestamp=0, fire_interval=_EVER)
         clients = begun | "Clients" >> beam.FlatMap(_numbered, self._made).with_output_types(tuple[bytes, bytes])
-        turn = beam.ParDo(_TurnFn())
+        turn = beam.ParDo(_TurnFn()).with_output_types(tuple[str, bytes, bytes], places=tuple[str, float, bytes])
         turn.label = "Turn"
         read = clients | turn.with_outputs("places", main="records")
         read.places | "Final" >> beam.ParDo(_FinalFn())
@@ -56,41 +57,39 @@ def _numbered(_: Timestamp, made: Sequence[bytes]) -> Iterator[tuple[bytes, byte
 
 
 class _TurnFn(beam.DoFn):  # type: ignore[misc]
+    """Reads on for one client at a time, from its place. A client's next timer is set when its turn has ended."""
+
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-
-    def setup(self) -> None:
-        self._readers = dict[bytes, tuple[bytes, Reader]]()  # by client, with the place that it left
 
     def process(
         self,
         element: tuple[bytes, bytes],
         place: Any = beam.DoFn.StateParam(_PLACE),
         turn: Any = beam.DoFn.TimerParam(_TURN),
-        _: Any = beam.DoFn.BundleFinalizerParam,  # for the step behind: Prism asks only the first one of those it fuses
+        bundle: Any = beam.DoFn.BundleFinalizerParam,
     ) -> None:
-        place.write(element[1])
+        if place.read() is None:
+            place.write(element[1])
         turn.set(Timestamp.of(self._clock()))
+        bundle.register(_nothing)  # Prism asks only the first of the steps that it runs together; it means `Final`
 
-    @on_timer(_TURN)  # type: ignore[misc]
+    @on_timer(_TURN)  # type: ignore[untyped-decorator]
     def read(
         self,
-        client: Any = beam.DoFn.KeyParam,
         place: Any = beam.DoFn.StateParam(_PLACE),
         turn: Any = beam.DoFn.TimerParam(_TURN),
     ) -> Iterator[Any]:
         held = place.read()
-        left, reader = self._readers.pop(client, (b"", None))
-        if reader is None or left != held:  # another process read on meanwhile, or the job began again
-            reader = Reader(decode_reading(held))
+        reader = Reader(decode_reading(held))
         for record in _records(reader):
             yield record.topic, record.key, record.value or b""
         after = encode_reading(reader.reading())
         if after != held:
             place.write(after)
-        self._readers[client] = after, reader
-        yield beam.pvalue.TaggedOutput("places", (os.getpid(), time.monotonic(), after))
-        turn.set(Timestamp.of(self._clock()))
+        yield beam.pvalue.TaggedOutput("places", (_ME, time.monotonic(), after))
+        if (rest := reader.rest()) is not None:
+            turn.set(Timestamp.of(self._clock() + rest))
 
 
 def _records(reader: Reader) -> Iterator[Record]:
@@ -106,9 +105,13 @@ def _records(reader: Reader) -> Iterator[Record]:
             return
 
 
-class _FinalFn(beam.DoFn):  # type: ignore[misc]
-    """What a turn has read may be committed when the engine has it for good. A timer is not told of that."""
+def _nothing() -> None:
+    pass
 
-    def process(self, element: tuple[int, float, bytes], bundle: Any = beam.DoFn.BundleFinalizerParam) -> None:
+
+class _FinalFn(beam.DoFn):  # type: ignore[misc]
+    """Commits what was read when its bundle is final. Beam tells that to the method of an element, not of a timer."""
+
+    def process(self, element: tuple[str, float, bytes], bundle: Any = beam.DoFn.BundleFinalizerParam) -> None:
         process, ended, place = element
-        bundle.register(lambda: final(decode_reading(place), ended if process == os.getpid() else 0.0))
+        bundle.register(lambda: final(decode_reading(place), ended if process == _ME else 0.0))

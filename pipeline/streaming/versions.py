@@ -105,7 +105,7 @@ def of_job(kafka: Kafka) -> Version:
     return version
 
 
-class Reading:
+class Following:
     """Follows the versions. One for each process and log: `following`."""
 
     def __init__(self, kafka: Kafka) -> None:
@@ -209,16 +209,16 @@ class Reading:
             seconds = 0.0
 
 
-_following: dict[Kafka, Reading] = {}
+_following: dict[Kafka, Following] = {}
 _guard = Lock()
 
 
-def following(kafka: Kafka) -> Reading:
+def following(kafka: Kafka) -> Following:
     """This process's reading of a log's versions."""
     found = _following.get(kafka)  # asked for with every fact
     if found is None:
         with _guard:
-            found = _following.setdefault(kafka, Reading(kafka))
+            found = _following.setdefault(kafka, Following(kafka))
     return found
 
 

@@ -48,7 +48,7 @@ class JobServer(Server):
         super().__init__(command, folder / "jobserver.log", lambda: listens(jobs))
         self.beam = [
             "--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}", "--checkpointing_interval=2000",
-            "--max_bundle_time_mills=200", "--max_bundle_size=5000",
+            "--max_bundle_time_mills=100", "--max_bundle_size=5000",
         ]  # fmt: skip
 
 

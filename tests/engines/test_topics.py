@@ -125,7 +125,7 @@ def test_a_worker_that_has_not_heard_of_a_name_looks_which_topics_it_has(log: Ka
     """What another worker asked with a newer version would go into a topic that is not there."""
     producer = log.producer(transactional_id=log.topic("publisher"))
     producer.init_transactions(30)
-    worker = versions.Reading(log)
+    worker = versions.Following(log)
     for number, connections in enumerate((["hook"], ["crm", "other"]), 1):
         named = {} if number == 1 else {"hook": "hook", "crm": "hook", "other": "other"}
         registry = encode_registry(Registry(connections=connections))
@@ -160,7 +160,7 @@ def test_what_one_reader_has_seen_the_others_see_at_once(log: Kafka) -> None:
     """A job decides with a version; senders that read its calls have to know that version."""
     producer = log.producer(transactional_id=log.topic("publisher"))
     producer.init_transactions(30)
-    job, sender = versions.Reading(log), versions.Reading(log)
+    job, sender = versions.Following(log), versions.Following(log)
     assert sender.up_to_now() is None
     for number in (1, 2, 3):
         version = Version(number, "", {}, b"", {}, b"")
@@ -171,16 +171,16 @@ def test_what_one_reader_has_seen_the_others_see_at_once(log: Kafka) -> None:
 
 def test_of_two_jobs_the_one_that_was_submitted_last_decides_once_it_has_begun(log: Kafka) -> None:
     older = versions.next_job(log, time.time())
-    running = versions.Reading(log)
+    running = versions.Following(log)
     running.claim(older)
     many = [(log.topic("workspace"), b"job", b"%c" % 1) for _ in range(300)]  # more than one look reads
     write_all(log.producer(), many)
     newer = versions.next_job(log, 0.0)  # by a clock that is behind
     assert newer > older
     running.claim(older)  # the newer one has not begun
-    versions.Reading(log).claim(newer)
+    versions.Following(log).claim(newer)
     with pytest.raises(KafkaProblem, match=r"another job on this --log was submitted at .* Cancel it"):
-        versions.Reading(log).claim(older)  # in a process that begins
+        versions.Following(log).claim(older)  # in a process that begins
     time.sleep(1.1)
     with pytest.raises(KafkaProblem, match="another job"):
         running.claim(older)

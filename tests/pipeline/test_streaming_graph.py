@@ -258,7 +258,7 @@ def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypa
     """A job that dies in between would leave somebody who counts as asked, and whom no sender tells."""
     producer = Acknowledging()
     monkeypatch.setattr(writing, "_producer", lambda log: producer)
-    monkeypatch.setattr(versions.Reading, "name_in_topics", lambda _, name: name)
+    monkeypatch.setattr(versions.Following, "name_in_topics", lambda _, name: name)
     outlet = LogOutlet(LOG)
     outlet.begin()
     state, call, left = ("states", ("u1", b"1")), ("calls", ("hook", "u1", b"1")), ("left", (b"u1", b"1"))
@@ -271,10 +271,10 @@ def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypa
 
 def test_a_job_that_was_replaced_while_it_began_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits until the one before has heard of it, and a still newer one may begin in that time."""
-    reading = versions.Reading(LOG)
+    reading = versions.Following(LOG)
     reading.job = 1
-    monkeypatch.setattr(versions.Reading, "look", lambda self: None)
-    monkeypatch.setattr(versions.Reading, "up_to_now", lambda self: None)
+    monkeypatch.setattr(versions.Following, "look", lambda self: None)
+    monkeypatch.setattr(versions.Following, "up_to_now", lambda self: None)
     monkeypatch.setattr(versions, "write_all", lambda producer, rows: None)
     monkeypatch.setattr(versions.time, "sleep", lambda seconds: setattr(reading, "job", 3))
     with pytest.raises(KafkaProblem, match="another job on this --log"):

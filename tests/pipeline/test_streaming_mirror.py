@@ -60,7 +60,7 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
     monkeypatch.setattr(module, "_WAIT", 0.01)
     monkeypatch.setattr(Kafka, "consumer", lambda self, **_: Client())
     monkeypatch.setattr(Kafka, "admin", lambda self: None)
-    monkeypatch.setattr(versions.Reading, "up_to_now", lambda self: made.version)
+    monkeypatch.setattr(versions.Following, "up_to_now", lambda self: made.version)
     monkeypatch.setattr(Mirror, "_look_after", lambda self, db: None)
     return made
 

@@ -1,9 +1,9 @@
 """Which offsets may be committed: those of records that the engine's state has, whatever becomes of the job.
 
-An engine says of bundles of a reader that they are final. Flink says it when a checkpoint is complete, of all bundles
-that have ended by then: also of those that ended behind that checkpoint, whose records may still be on their way to the
-fold. A bundle that ends after this word belongs to a later checkpoint, and that has all that was read before. So the
-places of one bundle wait until a bundle that ended later is final too.
+An engine says of bundles that they are final, and so the turns in them. Flink says it when a checkpoint is complete, of
+all bundles that have ended by then: also of those that ended behind that checkpoint, whose records may still be on
+their way to the fold. A turn that ends after this word belongs to a later checkpoint, and that has all that was read
+before. So the places of one turn wait until one that ended later is final too.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ Places = Mapping[tuple[str, int], int]  # the offset that is read next, by topic
 
 
 class _Final(NamedTuple):
-    """Bundles that are said to be final: when the last of them ended, when it was said, and how far they have read."""
+    """Turns that are said to be final: when the last of them ended, when it was said, and how far they have read."""
 
     ended: float
     said: float
@@ -21,13 +21,13 @@ class _Final(NamedTuple):
 
 
 class Finals:
-    """Of one reader. Times are in seconds, and never go back."""
+    """Of one client. Times are in seconds, and never go back."""
 
     def __init__(self) -> None:
         self._waiting: list[_Final] = []  # two at most: those that the next word makes sure, and those that came since
 
     def final(self, places: Places, ended: float, now: float) -> Places:
-        """A bundle that ended then, at these places, is said to be final. What may be committed of earlier ones."""
+        """A turn that ended then, at these places, is said to be final. What may be committed of earlier ones."""
         # Where a job begins anew from a checkpoint, it reads again what was read behind that.
         self._waiting = [each for each in self._waiting if ended <= each.ended or not _behind(places, each.places)]
         sure: Places = {}

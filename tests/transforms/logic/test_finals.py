@@ -11,9 +11,10 @@ PLACE = ("profiles", 0)
 
 
 class Flink:
-    """One reader. A checkpoint has what was read before its barrier; the word that it is complete comes later.
+    """One client. A checkpoint has what was read before its barrier; the word that it is complete comes later.
 
-    That word is about all bundles that have ended by then, and reaches the reader in any order, and late.
+    That word is about all turns of bundles that have ended by then, and comes in any order, and late. A barrier ends
+    the bundle.
     """
 
     def __init__(self, chance: Random) -> None:
@@ -21,15 +22,19 @@ class Flink:
         self.now = self.read = self.committed = 0
         self._barrier: int | None = None
         self.checkpoint = 0  # how far the last that is complete has read
-        self._ended: list[tuple[int, int]] = []  # bundles that are not final: where, and when
+        self._open: list[tuple[int, int]] = []  # turns of the bundle: where each ended, and when
+        self._ended: list[tuple[int, int]] = []  # those of bundles that are not final
         self._words: list[tuple[int, int]] = []
 
     def step(self, name: str) -> None:
         self.now += 1
         if name == "read":
             self.read += self._chance.randint(0, 9)
-            self._ended.append((self.read, self.now))
+            self._open.append((self.read, self.now))
+        elif name == "end":
+            self._end()
         elif name == "barrier" and self._barrier is None:
+            self._end()
             self._barrier = self.read
         elif name == "complete" and self._barrier is not None:
             self.checkpoint, self._barrier = self._barrier, None
@@ -40,10 +45,15 @@ class Flink:
             found = self._finals.final({PLACE: place}, ended, self.now)
             self.committed = found.get(PLACE, self.committed)
         elif name == "fault":
-            self.read, self._barrier, self._ended, self._words = self.checkpoint, None, [], []
+            self.read, self._barrier = self.checkpoint, None
+            self._open, self._ended, self._words = [], [], []
+
+    def _end(self) -> None:
+        self._ended += self._open
+        self._open = []
 
 
-STEPS = ("read", "read", "barrier", "complete", "word", "word", "word", "fault")
+STEPS = ("read", "read", "end", "end", "barrier", "complete", "word", "word", "word", "fault")
 
 
 @settings(max_examples=500)
@@ -63,7 +73,7 @@ def test_all_that_was_read_is_committed_two_checkpoints_later(steps: list[str], 
         engine.step(step)
     read = engine.read
     for _ in range(3):  # a checkpoint that began before may not have it
-        for step in ("complete", *["word"] * 400, "read", "barrier"):
+        for step in ("complete", *["word"] * 400, "read", "end", "barrier"):
             engine.step(step)
     assert engine.committed >= read
 
