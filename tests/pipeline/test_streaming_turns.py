@@ -1,17 +1,21 @@
 """Clients take turns by a timer, each from the place that it left; and say when what they read is final."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from pipeline.streaming import source, turns
+from pipeline.streaming.growing import Growing
 from pipeline.streaming.kafka import Kafka, Record
 from pipeline.streaming.source import Part, Reading, decode_reading, encode_reading
 
 LOG = Kafka("localhost:9092", "shop")
 READING = Reading((Part(LOG, "shop.facts", 0, 5),), "job")
+STATE = Part(Kafka("localhost:9092", "shop", (("sasl.password", "${PASSWORD}"),)), "shop.state", 3, 0, 7)
+STORED = Reading(READING.parts, "job", (STATE,), "job.1a2b", Growing(((LOG, "shop.facts", 8),), 1, 3))
 
 
 class Reader:
@@ -149,3 +153,8 @@ def test_who_has_read_all_it_was_to_read_needs_no_turn_once_the_engine_has_it(mo
     assert 0.0 == rest(monkeypatch, 9, parts=(at_end, before_end))
     assert 0.0 == rest(monkeypatch, 9)
     assert 0.5 == rest(monkeypatch, 9, first=(at_end,)), "others are read first"
+
+
+def test_a_place_is_read_as_ever() -> None:
+    """A job that goes on from a savepoint gets what another version left in its cells."""
+    assert STORED == decode_reading((Path(__file__).parents[1] / "data" / "stored" / "place.bin").read_bytes())
