@@ -1,0 +1,83 @@
+"""Vendors with batches and lists, on a real Flink cluster: whatever is killed, they know in the end what is so."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from sandbox.testing import RunningSandbox, running_sandbox
+from scripts.engines.flink import Cluster, TaskManager, cluster
+from tests.engines.one_log import SECRETS, WORKSPACE, by_runs, known, shuffled, waiting, wanted
+from tests.engines.world import World, until
+from tests.pipeline.running import Event
+
+
+@pytest.fixture(scope="module")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("flink")) as made:
+        yield made
+
+
+def test_vendors_know_the_same_whatever_was_killed(
+    world: World, flink: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    world.workspace.write_text(WORKSPACE)
+    log = [event for part in shuffled("faults") for event in part]
+    expected = wanted(log)
+    with running_sandbox() as vendors:
+        by_runs(world.root, vendors, 0)
+        in_runs = known(vendors, expected)
+    with running_sandbox() as vendors:
+        world.job([*flink.beam, "--parallelism=2"])
+        senders = [world.sender("--gateway", vendors.url) for _ in range(2)]
+
+        def sender_dies() -> None:
+            senders.pop(0).kill()
+            senders.append(world.sender("--gateway", vendors.url))
+
+        for part, fault in zip(quarters(log), faults(world, flink, sender_dies), strict=True):
+            telling(world, vendors, part)
+            fault()
+        until(lambda: known(vendors, expected) == in_runs, lambda: difference(known(vendors, expected), in_runs))
+        until(lambda: not any(waiting(sender.status()) for sender in senders))
+        world.quiet()
+        assert in_runs == known(vendors, expected)
+        until(flink.cancel, lambda: "a job does not end")
+
+
+def faults(world: World, flink: Cluster, sender_dies: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    def task_manager_dies() -> None:
+        flink.task_manager.stop(hard=True)
+        flink.task_manager = TaskManager(flink.folder, flink.rest, 2)
+
+    def workers_die() -> None:
+        flink.workers.stop(hard=True)
+        until(lambda: not flink.jobs(), lambda: "the job goes on without its workers")
+        flink.workers.start()
+        until(flink.jobs, lambda: "there is no job")
+
+    def broker_dies() -> None:
+        world.kafka.stop(hard=True)
+        time.sleep(3)
+        world.kafka.start()
+
+    yield from (sender_dies, task_manager_dies, workers_die, broker_dies)
+
+
+def quarters(log: Sequence[Event]) -> list[Sequence[Event]]:
+    size = -(-len(log) // 4)
+    return [log[first : first + size] for first in range(0, len(log), size)]
+
+
+def telling(world: World, vendors: RunningSandbox, events: Sequence[Event]) -> None:
+    """Write them, and wait until a vendor has heard some of it."""
+    before = vendors.told()
+    world.write(events)
+    until(lambda: vendors.told() != before)
+
+
+def difference(found: dict[str, object], wanted: dict[str, object]) -> str:
+    wrong = [name for name in wanted if found.get(name) != wanted[name]]
+    return f"{wrong} know something else: {[(found.get(name), wanted[name]) for name in wrong]}"[:3_000]
