@@ -123,7 +123,7 @@ def test_a_turn_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [([5, 6, 7], 8), ([8, 9, 10], 11), ([11], 12)] == [turn(fn, cell, timer) for _ in range(3)]
 
 
-@pytest.mark.parametrize(("process", "ended"), [(turns._ME, 3.0), ("another", 0.0)])
+@pytest.mark.parametrize(("process", "ended"), [(turns._ME, 3.0), ("another", 0.0)], ids=["ours", "another"])
 def test_what_was_read_is_final_when_the_engine_says_so(
     process: str, ended: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
