@@ -28,7 +28,7 @@ from benchmarks.machine import facts
 from benchmarks.streaming import event, running, vendor, waits
 from examples.cdnow.topic import writer
 from pipeline.streaming.kafka import KafkaProblem
-from scripts.engines.flink import Cluster, TaskManager, cluster
+from scripts.engines.flink import Cluster, cluster
 from scripts.engines.kafka import Broker, broker
 
 WORKSPACE = """\
@@ -161,17 +161,13 @@ class Place:
 
     def kill_task_manager(self) -> None:
         self.flink.task_manager.stop(hard=True)
-        self.flink.task_manager = TaskManager(self.flink.folder, self.flink.rest, 2)
+        self.flink.start_task_manager()
 
     def kill_workers(self) -> None:
-        self.flink.workers.stop(hard=True)
-        time.sleep(2.0)
-        self.flink.workers.start()
+        self.flink.workers.restart(after=2.0)
 
     def kill_broker(self) -> None:
-        self.kafka.stop(hard=True)
-        time.sleep(3.0)
-        self.kafka.start()
+        self.kafka.restart(after=3.0)
 
     def kill_sender(self) -> None:
         sending = self._sending()

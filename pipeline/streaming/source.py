@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pipeline.streaming.clients import Part, client_of
+from pipeline.streaming.clients import Part, Places, client_of
 from pipeline.streaming.growing import Growing
 from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, committed, ends, partitions
 from transforms.logic.finals import Finals
@@ -95,12 +95,16 @@ encode_reading = msgspec.msgpack.Encoder().encode
 decode_reading = msgspec.msgpack.Decoder(Reading).decode
 
 
+def _places(parts: Iterable[Part]) -> Places:
+    return {(part.topic, part.partition): part.start for part in parts}
+
+
 class Reader:
     """Reads the parts as records come. When it has given all that was there, it says so: others wait for their turn."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._next = {(part.topic, part.partition): part.start for part in reading.parts}
+        self._next = _places(reading.parts)
         self._client = client_of(reading.parts)
         self._given = False  # a record, since the last place
 
@@ -138,7 +142,7 @@ class Reader:
             found = growing.parts(self._next, _committer(self._reading.parts[0].kafka, group))
         if found:
             self._reading = replace(self._reading, parts=(*self._reading.parts, *found))
-            self._next |= {(part.topic, part.partition): part.start for part in found}
+            self._next |= _places(found)
             self._client = client_of(self._reading.parts)
 
 
@@ -156,7 +160,7 @@ def final(reading: Reading, ended: float) -> None:
 
     `ended`: when the turn did, by this process's monotonic clock; 0.0: it is of another process.
     """
-    places = {(part.topic, part.partition): part.start for part in reading.parts}
+    places = _places(reading.parts)
     kafka = reading.parts[0].kafka
     with _committing:
         finals = _finals.setdefault((kafka, reading.group, *places), Finals())
@@ -195,7 +199,7 @@ def _are_done(parts: tuple[Part, ...], group: str) -> bool:
     if done or time.monotonic() - looked < _LOOK:
         return done
     with _committing:
-        found = committed(_committer(parts[0].kafka, group), [(part.topic, part.partition) for part in parts])
+        found = committed(_committer(parts[0].kafka, group), list(_places(parts)))
     done = all(found[part.topic, part.partition] >= part.stop for part in parts)
     _looked[parts] = done, time.monotonic()
     return done
@@ -245,6 +249,6 @@ def _unread(parts: Sequence[Part]) -> list[Part]:
 
 
 __all__ = [
-    "COMMITTED", "EARLIEST", "LATEST", "MANY", "KafkaProblem", "Part", "Reader", "Reading", "are_gone", "parts_of",
-    "readings",
+    "COMMITTED", "EARLIEST", "LATEST", "MANY", "KafkaProblem", "Part", "Reader", "Reading", "are_gone",
+    "decode_reading", "encode_reading", "final", "parts_of", "readings",
 ]  # fmt: skip

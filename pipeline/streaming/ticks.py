@@ -13,7 +13,7 @@ from msgspec.msgpack import Encoder
 from schemas.facts import Addressed, ProbeFact
 from transforms.logic.background import Background
 
-_ME = uuid4().hex
+ME = uuid4().hex  # this process, among all workers
 _lock = threading.Lock()
 _background = Background()
 _packed = Encoder().encode
@@ -32,11 +32,11 @@ def read(key: bytes) -> tuple[bytes, bytes] | None:
         number = _background.read(now)
     if number is None:
         return None
-    return f"{_ME}:{number}".encode(), _packed(Addressed("", ProbeFact(key, _ME, number, now)))
+    return f"{ME}:{number}".encode(), _packed(Addressed("", ProbeFact(key, ME, number, now)))
 
 
 def came_back(probe: ProbeFact) -> None:
     """What was read before it is folded."""
-    if probe.reader == _ME:
+    if probe.reader == ME:
         with _lock:
             _background.came_through(probe.number, probe.at, time.monotonic())

@@ -6,7 +6,6 @@ Beam's wrapper for unbounded sources leaves a state of its own behind with each 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from uuid import uuid4
 
 import apache_beam as beam
 from apache_beam.coders import BytesCoder
@@ -16,17 +15,9 @@ from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec
 from apache_beam.utils.timestamp import Timestamp
 
 from pipeline.streaming.kafka import Record
-from pipeline.streaming.source import (
-    MANY,
-    Part,
-    Reader,
-    decode_reading,
-    encode_reading,
-    final,
-    readings,
-)
+from pipeline.streaming.source import MANY, Part, Reader, decode_reading, encode_reading, final, readings
+from pipeline.streaming.ticks import ME
 
-_ME = uuid4().hex  # this process
 _EVER = 100 * 365 * 86_400.0  # seconds
 _RECORDS = 5_000  # of one turn
 _SECONDS = 0.5
@@ -72,7 +63,7 @@ class _TurnFn(beam.DoFn):  # type: ignore[misc]
         if place.read() is None:
             place.write(element[1])
         turn.set(Timestamp.of(self._clock()))
-        bundle.register(_nothing)  # Prism asks only the first of the steps that it runs together; it means `Final`
+        bundle.register(lambda: None)  # Prism asks only the first of the steps that it runs together; it means `Final`
 
     @on_timer(_TURN)  # type: ignore[untyped-decorator]
     def read(
@@ -87,7 +78,7 @@ class _TurnFn(beam.DoFn):  # type: ignore[misc]
         after = encode_reading(reader.reading())
         if after != held:
             place.write(after)
-        yield beam.pvalue.TaggedOutput("places", (_ME, time.monotonic(), after))
+        yield beam.pvalue.TaggedOutput("places", (ME, time.monotonic(), after))
         if (rest := reader.rest()) is not None:
             turn.set(Timestamp.of(self._clock() + rest))
 
@@ -105,13 +96,9 @@ def _records(reader: Reader) -> Iterator[Record]:
             return
 
 
-def _nothing() -> None:
-    pass
-
-
 class _FinalFn(beam.DoFn):  # type: ignore[misc]
     """Commits what was read when its bundle is final. Beam tells that to the method of an element, not of a timer."""
 
     def process(self, element: tuple[str, float, bytes], bundle: Any = beam.DoFn.BundleFinalizerParam) -> None:
         process, ended, place = element
-        bundle.register(lambda: final(decode_reading(place), ended if process == _ME else 0.0))
+        bundle.register(lambda: final(decode_reading(place), ended if process == ME else 0.0))

@@ -68,6 +68,12 @@ class Server:
         with suppress(ProcessLookupError):  # a pool of workers leaves them to themselves
             os.killpg(self.process.pid, signal.SIGKILL)
 
+    def restart(self, after: float) -> None:
+        """Kill it with a kill -9, and start it again when so many seconds have passed."""
+        self.stop(hard=True)
+        time.sleep(after)
+        self.start()
+
 
 def listens(port: int) -> bool:
     with socket.socket() as client:

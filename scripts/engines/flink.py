@@ -126,6 +126,10 @@ class Cluster:
         """Those that run."""
         return [job for job, status in self._states() if status == "RUNNING"]
 
+    def start_task_manager(self) -> None:
+        """Another one, in place of the one that was stopped."""
+        self.task_manager = TaskManager(self.folder, self.rest, 2)
+
     def cancel(self) -> bool:
         """Cancel every job; whether all have ended. One that begins anew after a fault runs later: ask again."""
         states = self._states()

@@ -9,12 +9,18 @@ import pytest
 if not os.environ.get("PROFILECAST_ENGINES"):
     collect_ignore_glob = ["test_*.py"]
 else:
+    from scripts.engines.flink import Cluster, cluster
     from scripts.engines.kafka import Broker, broker
     from tests.engines.world import World
 
     @pytest.fixture(scope="session")
     def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         with broker(tmp_path_factory.mktemp("kafka")) as made:
+            yield made
+
+    @pytest.fixture(scope="module")
+    def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+        with cluster(tmp_path_factory.mktemp("flink")) as made:
             yield made
 
     @pytest.fixture

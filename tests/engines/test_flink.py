@@ -8,19 +8,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from scripts.engines.flink import Cluster, TaskManager, cluster, task_managers
+from scripts.engines.flink import Cluster, task_managers
 from tests.engines.world import World, in_flight, now, people, until
 from tests.pipeline.running import Event, profile, score, vip, write_events
 
 CAP = 40  # requests a second
 CHANGES = 40
 CALLS = CHANGES * 2 + CHANGES // 2 * 2 * 2  # of `changes`: a score, and half of them by `identify` and `track`
-
-
-@pytest.fixture(scope="module")
-def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("flink")) as made:
-        yield made
 
 
 @pytest.fixture
@@ -57,7 +51,7 @@ def test_a_task_manager_that_is_killed(job: World, flink: Cluster) -> None:
     flink.task_manager.stop(hard=True)
     killed = now()
     job.write(changes(2_000))
-    flink.task_manager = TaskManager(flink.folder, flink.rest, 2)
+    flink.start_task_manager()
     job.ends_well(again=CALLS, began_again=killed)
 
 
@@ -73,9 +67,7 @@ def test_python_workers_that_are_killed(job: World, flink: Cluster) -> None:
 
 def test_a_broker_that_is_restarted(job: World) -> None:
     job.telling(changes(1_000))
-    job.kafka.stop(hard=True)
-    time.sleep(3)
-    job.kafka.start()
+    job.kafka.restart(after=3)
     job.write(changes(2_000))
     job.ends_well(again=in_flight(CAP))
 

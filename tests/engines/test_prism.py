@@ -133,9 +133,7 @@ def test_a_broker_that_is_restarted_is_waited_for(world: World) -> None:
     world.job(PRISM)
     world.sender()
     world.settle()
-    world.kafka.stop(hard=True)
-    time.sleep(3)
-    world.kafka.start()
+    world.kafka.restart(after=3)
     world.write([score(f"u{number}", now(), 3_000 + number) for number in range(40)])
     world.ends_well(again=in_flight(0))
 

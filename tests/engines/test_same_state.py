@@ -6,17 +6,7 @@ import pytest
 
 from sandbox.testing import RunningSandbox, running_sandbox
 from scripts.engines import PRISM
-from tests.engines.one_log import (
-    SECRETS,
-    WORKSPACE,
-    Known,
-    by_runs,
-    known,
-    knows,
-    shuffled,
-    waiting,
-    wanted,
-)
+from tests.engines.one_log import SECRETS, WORKSPACE, Known, by_runs, known, knows, shuffled, waiting, wanted
 from tests.engines.world import World, until
 from tests.pipeline.serving import serving
 

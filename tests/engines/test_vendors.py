@@ -4,24 +4,17 @@ Whatever is killed, they know in the end what is so. Left out are lists, which a
 whether the deletion has gone, which waits for five minutes until what was in flight can no longer arrive.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from sandbox.testing import RunningSandbox, running_sandbox
-from scripts.engines.flink import Cluster, TaskManager, cluster
+from scripts.engines.flink import Cluster
 from tests.engines.one_log import SECRETS, WORKSPACE, Known, by_runs, known, shuffled, wanted
 from tests.engines.world import World, until
 from tests.pipeline.running import Event
 
 VENDORS = WORKSPACE[: WORKSPACE.index("  - name: ads")]
-
-
-@pytest.fixture(scope="module")
-def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("flink")) as made:
-        yield made
 
 
 def test_vendors_know_the_same_whatever_was_killed(
@@ -55,7 +48,7 @@ def test_vendors_know_the_same_whatever_was_killed(
 def faults(world: World, flink: Cluster, sender_dies: Callable[[], None]) -> Iterator[Callable[[], None]]:
     def task_manager_dies() -> None:
         flink.task_manager.stop(hard=True)
-        flink.task_manager = TaskManager(flink.folder, flink.rest, 2)
+        flink.start_task_manager()
 
     def workers_die() -> None:
         flink.workers.stop(hard=True)
@@ -64,9 +57,7 @@ def faults(world: World, flink: Cluster, sender_dies: Callable[[], None]) -> Ite
         until(flink.jobs, lambda: "there is no job")
 
     def broker_dies() -> None:
-        world.kafka.stop(hard=True)
-        time.sleep(3)
-        world.kafka.start()
+        world.kafka.restart(after=3)
 
     yield from (sender_dies, task_manager_dies, workers_die, broker_dies)
 
@@ -83,19 +74,9 @@ def telling(world: World, vendors: RunningSandbox, events: Sequence[Event]) -> N
     until(lambda: vendors.told() != before)
 
 
-def difference(found: Known, wanted: Known) -> str:
-    lines = []
-    for name, (people, lists) in wanted.items():
-        now, now_lists = found.get(name, ({}, []))
-        lines += [
-            f"{name} {who}: {now.get(who)}, not {people.get(who)}"
-            for who in sorted(people.keys() | now.keys())
-            if now.get(who) != people.get(who)
-        ]
-        rows, now_rows = ({(each[0], row) for each in every for row in each[1:]} for every in (lists, now_lists))
-        lines += [
-            f"{name} {what}: {row}"
-            for what, some in (("misses", rows - now_rows), ("still has", now_rows - rows))
-            for row in sorted(some)
-        ]
-    return "\n".join(lines)
+def difference(found: Known, in_runs: Known) -> str:
+    told, due = (
+        {(vendor, who, str(values)) for vendor, (people, _) in each.items() for who, values in people.items()}
+        for each in (found, in_runs)
+    )
+    return f"not told: {sorted(due - told)}; told instead: {sorted(told - due)}"

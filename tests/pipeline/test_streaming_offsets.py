@@ -37,27 +37,27 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> Committed:
     return made
 
 
-def bundle(parts: list[Part], group: str = "job") -> None:
+def turn(parts: list[Part], group: str = "job") -> None:
     """One ends, and the engine says that it is final."""
     final(Reading(tuple(parts), group), time.monotonic())
 
 
-def test_what_a_bundle_has_read_is_committed_when_a_later_one_is_final_too(committed: Committed) -> None:
-    bundle(PARTS)
+def test_what_a_turn_has_read_is_committed_when_a_later_one_is_final_too(committed: Committed) -> None:
+    turn(PARTS)
     time.sleep(0.1)
     assert not committed
     further = [PARTS[0], replace(PARTS[1], start=11), PARTS[2]]
-    bundle(further)
+    turn(further)
     until(lambda: committed)
-    bundle(further)
+    turn(further)
     until(lambda: len(committed) == 2)
     assert [("job", [(0, 10), (1, 10), (2, 10)]), ("job", [(0, 10), (1, 11), (2, 10)])] == committed
 
 
 def test_readers_are_committed_together(committed: Committed) -> None:
     for _ in range(2):
-        bundle(PARTS[:2])
-        bundle([replace(PARTS[2], start=12)])
+        turn(PARTS[:2])
+        turn([replace(PARTS[2], start=12)])
     until(lambda: committed)
     assert [("job", [(0, 10), (1, 10), (2, 12)])] == committed
 
@@ -65,16 +65,16 @@ def test_readers_are_committed_together(committed: Committed) -> None:
 def test_groups_have_offsets_of_their_own_and_one_that_fails_does_not_hold_up_another(committed: Committed) -> None:
     for _ in range(2):
         for group in ("refused", "job", "job.once"):
-            bundle(PARTS[:1], group)
+            turn(PARTS[:1], group)
     until(lambda: len(committed) == 2)
     for _ in range(2):
-        bundle(PARTS[1:2])
+        turn(PARTS[1:2])
     until(lambda: len(committed) == 3)
     assert [("job", [(0, 10)]), ("job.once", [(0, 10)]), ("job", [(1, 10)])] == committed
 
 
 def test_a_place_of_another_process_makes_nothing_sure(committed: Committed) -> None:
-    bundle(PARTS)
+    turn(PARTS)
     for _ in range(2):
         final(Reading(tuple(PARTS), "job"), 0.0)
     time.sleep(0.1)

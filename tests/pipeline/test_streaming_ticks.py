@@ -53,7 +53,7 @@ def test_a_probe_goes_into_the_job_as_any_fact_and_comes_back_by_the_key_of_its_
 
 def test_what_another_process_read_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     probes = [_unpacked(value).fact for _, value in read_all_that_may()]
-    monkeypatch.setattr(ticks, "_ME", "another process")
+    monkeypatch.setattr(ticks, "ME", "another process")
     for probe in probes:
         assert isinstance(probe, ProbeFact)
         ticks.came_back(probe)

@@ -11,6 +11,7 @@ from pipeline.streaming import source, turns
 from pipeline.streaming.growing import Growing
 from pipeline.streaming.kafka import Kafka, Record
 from pipeline.streaming.source import Part, Reading, decode_reading, encode_reading
+from pipeline.streaming.ticks import ME
 
 LOG = Kafka("localhost:9092", "shop")
 READING = Reading((Part(LOG, "shop.facts", 0, 5),), "job")
@@ -81,7 +82,7 @@ def turn(fn: turns._TurnFn, cell: Cell, timer: Timer) -> tuple[list[int], int]:
     """What is read in a turn, and the next offset that the place says."""
     *records, place = fn.read(cell, timer)
     assert place.tag == "places"
-    assert place.value[0] == turns._ME
+    assert place.value[0] == ME
     assert place.value[2] == cell.held
     return [int(value) for _, _, value in records], decode_reading(cell.held or b"").parts[0].start
 
@@ -123,7 +124,7 @@ def test_a_turn_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [([5, 6, 7], 8), ([8, 9, 10], 11), ([11], 12)] == [turn(fn, cell, timer) for _ in range(3)]
 
 
-@pytest.mark.parametrize(("process", "ended"), [(turns._ME, 3.0), ("another", 0.0)], ids=["ours", "another"])
+@pytest.mark.parametrize(("process", "ended"), [(ME, 3.0), ("another", 0.0)], ids=["ours", "another"])
 def test_what_was_read_is_final_when_the_engine_says_so(
     process: str, ended: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
