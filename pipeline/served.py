@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from math import ceil, isinf
 from typing import Any
 
 from pipeline.ages import oldest_change, oldest_waiting
@@ -39,6 +40,7 @@ class Served:
         self._running: dict[str, Delivering] = {}
         self._last: dict[str, Report] = {}  # of connections that do not run now
         self._due: dict[str, float] = {}  # when these are tried again
+        self._passing: dict[str, float] = {}  # those that are about to stop for a while, and until when
         self._words: dict[str, str] = {}  # what was said of a connection's trouble
         self._plan: Plan | None = None
         self._well: dict[str, float] = {}  # since when there is none
@@ -93,9 +95,10 @@ class Served:
         for name, since in names.items():
             self.pause(name, since)
 
-    def try_again(self, name: str) -> None:
-        """What stopped it is over."""
-        self._due.pop(name, None)
+    def try_again(self, name: str, after: float) -> None:
+        """What stopped it, or is about to, may be over in so many seconds. Safe on any thread."""
+        due = self._passing if name in self._running else self._due
+        due[name] = time.monotonic() + after
 
     def remade(self) -> frozenset[tuple[str, str, float]]:
         """What was gone at a vendor and was made again: connection, `form/key`, when."""
@@ -125,7 +128,9 @@ class Served:
         except Exception as error:  # a fault of ours ends neither the service nor another connection
             traceback.print_exception(error)
             report = Report(connection=name, destination="", stopped=f"a fault in profilecast: {error!r}")
-        if report.elsewhere:
+        if name in self._passing:
+            self._due[name] = self._passing.pop(name)
+        elif report.elsewhere:
             self._due[name] = now + _ELSEWHERE
         elif report.paused:
             self._due[name] = float("inf")
@@ -144,12 +149,12 @@ class Served:
             if name in self._paused:
                 continue
             if report.stopped:
-                self._trouble(name, "stopped", report.stopped, self._when(report))
+                self._trouble(name, "stopped", report.stopped, self._when(self._due.get(name, 0.0) - time.monotonic()))
             elif report.elsewhere:
                 self._trouble(name, "elsewhere", "another process delivers it")
             elif report.blocked:
                 words = "; ".join(f"{key}: {why}" for key, why in sorted(report.blocked.items()))
-                self._trouble(name, "blocked", words, self._when(report))
+                self._trouble(name, "blocked", words, self._when(self._again))
             elif report.trouble:
                 self._trouble(name, "trouble", report.trouble)
             elif running and report.silent:
@@ -171,10 +176,10 @@ class Served:
             self._words[name] = words
             self._say(event, f"{words}; {more}" if more else words, connection=name)
 
-    def _when(self, report: Report) -> str:
-        if report.paused:
+    def _when(self, seconds: float) -> str:
+        if isinf(seconds):
             return "a reload (SIGHUP) tries it again"
-        return f"tried again in {self._again:.0f} s, and after a reload"
+        return f"tried again in {ceil(max(seconds, 1.0))} s, and after a reload"
 
     # -- the end
 

@@ -178,7 +178,6 @@ class Sending:
         self._stations: dict[str, Station] = {}
         self._groups: dict[str, str] = {}  # of each connection
         self._named: dict[str, str] = {}  # the name in its topics
-        self._again: dict[str, float] = {}  # when connections are tried again whose log could not be used
         self._reading = versions.Following(self._kafka)
         self._number = 0
         self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
@@ -302,8 +301,8 @@ class Sending:
             try:
                 station = self._open(plan, group, mates, ending)
             except (KafkaProblem, StoreError) as error:
-                if not isinstance(error, Gap):  # that does not pass by itself
-                    self._again[plan.name] = time.monotonic() + _AGAIN
+                if self._served and not isinstance(error, Gap):  # that does not pass by itself
+                    self._served.try_again(plan.name, _AGAIN)
                 raise StoreError(str(error)) from error
         if not self._leases.holds(group):  # it was lost meanwhile
             self._close(plan.name, orderly=True)
@@ -361,16 +360,13 @@ class Sending:
                     station.writer.beat()
 
     def _mend(self) -> None:
-        """Take connections over anew whose writes failed, and try those again whose log could not be used."""
+        """Take connections over anew whose writes failed."""
         assert self._served
         for name, station in list(self._stations.items()):
             if station.writer.dead:
                 self._served.end_one(name)
                 self._close(name, orderly=False)
-                self._again[name] = time.monotonic() + _AGAIN
-        for name in [name for name, due in self._again.items() if due <= time.monotonic()]:
-            del self._again[name]
-            self._served.try_again(name)
+                self._served.try_again(name, _AGAIN)
 
     def _lost(self, groups: set[int], orderly: bool) -> None:
         """Others send for these groups: end what goes on there."""
@@ -378,7 +374,7 @@ class Sending:
         for name in [name for name, group in self._groups.items() if _share(group) in groups]:
             ended = self._served.end_one(name)
             self._close(name, orderly and ended)  # else the successor has to wait for what still goes on
-            self._again[name] = time.monotonic() + _AGAIN  # what stopped it is over, should it come back
+            self._served.try_again(name, _AGAIN)  # what stopped it is over, should it come back
 
     def _close(self, name: str, orderly: bool) -> None:
         assert self._mirror

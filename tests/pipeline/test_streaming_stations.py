@@ -61,6 +61,7 @@ class Others:
     def __init__(self) -> None:
         self.held, self.ends = True, True
         self.mirrored: list[Any] = []
+        self.tried_again: list[str] = []
 
     def holds(self, _: str) -> bool:
         return self.held
@@ -73,6 +74,9 @@ class Others:
 
     def end_one(self, _: str) -> bool:
         return self.ends
+
+    def try_again(self, name: str, _: float) -> None:
+        self.tried_again.append(name)
 
 
 @pytest.fixture
@@ -178,24 +182,28 @@ def test_another_vendor_account_is_another_lease(sending: Sending, others: Other
     assert (Writer.made[0].said, sending._stations) == (["alive", "left"], {})
 
 
-def test_a_beat_that_fails_is_tried_again_soon(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_beat_that_fails_is_tried_again_soon(
+    sending: Sending, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(_: Writer) -> None:
         raise StoreError("another sender has taken it over")
 
     monkeypatch.setattr(Writer, "beat", fails)
     with pytest.raises(StoreError):
         take(sending)
-    assert "hook" in sending._again
+    assert ["hook"] == others.tried_again
 
 
-def test_what_is_gone_is_not_looked_for_every_few_seconds(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_gone_is_not_looked_for_every_few_seconds(
+    sending: Sending, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: Any) -> None:
         raise Gap(["calls are gone."])
 
     monkeypatch.setattr(module, "restore", fails)
     with pytest.raises(StoreError, match=r"calls are gone\.\n.*--past-gaps"):
         take(sending)
-    assert {} == sending._again
+    assert [] == others.tried_again
 
 
 def test_a_gap_that_is_gone_past_is_not_there_for_the_next_sender(

@@ -1,0 +1,110 @@
+"""When a service tries connections again that stopped, and what it says of it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline import served as module
+from pipeline.delivering import Delivering
+from pipeline.served import Served
+from pipeline.state_db import StateDb
+from schemas.report import Report
+
+WHY = "its log cannot be written"
+
+
+class Deliveries:
+    """Notes what is begun; the test ends it."""
+
+    def __init__(self) -> None:
+        self.begun: list[Delivering] = []
+
+    def start(self, name: str) -> Delivering:
+        self.begun.append(Delivering(name))
+        return self.begun[-1]
+
+
+@pytest.fixture
+def deliveries() -> Deliveries:
+    return Deliveries()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def served(tmp_path: Path, deliveries: Deliveries, said: list[str], clock: SimpleNamespace) -> Served:
+    StateDb.create(tmp_path)
+    workspace = SimpleNamespace(connections=[SimpleNamespace(name="hook", was="")], on_trouble=())
+    run: Any = SimpleNamespace(state=tmp_path, workspace=workspace)
+    made = Served(run, 300.0, lambda event, words="", **_: said.append(f"{event}: {words}"))
+    plan: Any = SimpleNamespace(connections=())
+    registry: Any = None
+    made.take_over(run, plan, registry, deliveries)  # type: ignore[arg-type]
+    made.step()
+    return made
+
+
+def stop(deliveries: Deliveries, **more: Any) -> None:
+    deliveries.begun[-1].set_result(Report(connection="hook", destination="webhook", stopped=WHY, **more))
+
+
+def test_what_stopped_is_tried_again_after_a_while(
+    served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
+) -> None:
+    stop(deliveries)
+    clock.now += 1
+    served.step()
+    assert said == [f"stopped: {WHY}; tried again in 300 s, and after a reload"]
+    clock.now += 299
+    served.step()
+    assert 1 == len(deliveries.begun)
+    clock.now += 1
+    served.step()
+    assert 2 == len(deliveries.begun)
+
+
+@pytest.mark.parametrize("stopped_first", [True, False])
+def test_what_passes_soon_is_tried_again_soon_and_the_words_say_so(
+    stopped_first: bool, served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
+) -> None:
+    """Whether it is known before the delivery has stopped, or after."""
+    if stopped_first:
+        stop(deliveries)
+        served.try_again("hook", 3.0)
+    else:
+        served.try_again("hook", 3.0)
+        stop(deliveries)
+    clock.now += 1
+    served.step()
+    assert said == [f"stopped: {WHY}; tried again in 2 s, and after a reload"]
+    clock.now += 2
+    served.step()
+    assert 2 == len(deliveries.begun)
+    stop(deliveries)
+    served.step()
+    clock.now += 299  # the next time it is as any other
+    served.step()
+    assert 2 == len(deliveries.begun)
+
+
+def test_where_somebody_has_to_look_a_reload_tries_it_again(
+    served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
+) -> None:
+    stop(deliveries, paused=True)
+    clock.now += 100_000
+    served.step()
+    assert said == [f"stopped: {WHY}; a reload (SIGHUP) tries it again"]
+    served.step()
+    assert 1 == len(deliveries.begun)
