@@ -168,20 +168,27 @@ def _append_in_halves(service: Service, content: bytes) -> None:
 # -- lists
 
 
-def test_a_list_is_flushed_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its interval is shortened in the state: the last flush was nearly an hour ago."""
+def test_a_list_is_flushed_by_itself_and_its_first_flush_goes_on_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run ends the first one. Then the interval is shortened in the state: that flush was nearly an hour ago."""
     monkeypatch.setenv("BRAZE_API_KEY", "braze-key")
     monkeypatch.setenv("ADS_TOKEN", "very-secret-token")
     (tmp_path / "workspace.yaml").write_text(WORKSPACE)
     with running_sandbox() as vendors, serving(tmp_path, vendors.url) as service:
-        service.append("a.jsonl", profile("ana", OLD, "ana@example.com"), vip("ana", OLD))
-        until(lambda: connections(service)["ads"]["delivered"] == 2)
+        for number, who in enumerate(("ana", "bob")):
+            service.append("a.jsonl", profile(who, OLD, f"{who}@example.com"), vip(who, OLD))
+            until(lambda more=number: connections(service)["ads"]["delivered"] == 2 + 2 * more)
+            assert 0 == service.stop()
+            service.start()
         assert 0 == service.stop()
+        service.append("a.jsonl", profile("cleo", OLD, "cleo@example.com"), vip("cleo", OLD))
+        assert 0 == service.run().returncode
         _flushed_before(service.state, seconds=3600 - 5 - 12)
         service.start()
         service.append("a.jsonl", profile("eve", now(), "eve@example.com"), vip("eve", now()))
         until(lambda: connections(service)["ads"]["waiting"] == 2)
-        until(lambda: connections(service)["ads"]["delivered"] == 4)
+        until(lambda: connections(service)["ads"]["delivered"] == 8)
         assert 0 == service.stop()
 
 

@@ -43,7 +43,6 @@ class _Flush(Struct):
     limit: int  # takes asks up to this one
     out: int = 0  # calls in memory
     whole: bool = True  # nothing of it was left, so that it is not due any more
-    noted: bool = False  # it is written down, and is so once
     open: float = 0.0  # of a list's first one: until then it takes what is asked meanwhile
 
 
@@ -101,18 +100,18 @@ class Flushes:
             flush.whole = False
 
     def ended(self, read: int, now: float) -> dict[str, float]:
-        """End the flushes that are over, where everything up to the ask `read` was read; facts to write."""
+        """End the flushes that are over, where everything up to the ask `read` was read; facts to write.
+
+        Of one that is cut short by the end of its sender nothing is written, so that the next one goes on with it.
+        """
         facts: dict[str, float] = {}
         for slot, flush in list(self._now.items()):
             if flush.open <= now:
                 flush.open = 0.0
-            if flush.whole and not flush.out and flush.limit <= read:
-                if not flush.noted:  # whoever comes after a crash knows that everybody who was there was sent
-                    facts[f"{FLUSHED}{slot}"] = flush.began + self._ahead
-                    flush.noted = True
-                if not flush.open:
-                    del self._now[slot]
-                    self._last[slot] = flush.began
+            if flush.whole and not flush.out and not flush.open and flush.limit <= read:
+                del self._now[slot]
+                self._last[slot] = flush.began
+                facts[f"{FLUSHED}{slot}"] = flush.began + self._ahead
         return facts
 
     def come(self, now: float) -> int | None:
