@@ -204,17 +204,17 @@ def _rows(source: Source, url: Secret) -> Iterator[tuple[list[str], Sequence[Seq
     from sqlalchemy import create_engine
     from sqlalchemy import text as statement
     from sqlalchemy.exc import DataError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
     secret = url.reveal()
     try:
-        engine = create_engine(secret)
+        engine = create_engine(secret, poolclass=NullPool)  # whatever happens, nothing stays open
         with engine.connect().execution_options(stream_results=True, yield_per=_ROWS) as connection:
             result = connection.execute(statement(_bare(source.query).replace(":", "\\:")))
             columns = [*result.keys()]
             yield columns, []
             for part in result.partitions():
                 yield columns, part
-        engine.dispose()
     except DataError:
         raise InputError(place_of(source), "the database cannot read a value of its own", _QUERY) from None
     except (SQLAlchemyError, ImportError, ValueError) as error:

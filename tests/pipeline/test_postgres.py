@@ -53,17 +53,18 @@ class Postgres:
         self._do("initdb", "-D", self._data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={password}", "-E", "UTF8")
         self.start()
 
-    def _do(self, program: str, *arguments: object, check: bool = True) -> None:
+    def _do(self, program: str, *arguments: object) -> None:
         command = [*self._as, str(self._programs / program), *map(str, arguments)]
-        subprocess.run(command, check=check, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd="/")
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, cwd="/")
 
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._data}"
         self._do("pg_ctl", "start", "-w", "-D", self._data, "-l", self._data.parent / "log", "-o", options)
 
     def stop(self) -> None:
-        """Whatever became of it meanwhile."""
-        self._do("pg_ctl", "stop", "-m", "immediate", "-D", self._data, check=False)
+        self._do("pg_ctl", "stop", "-m", "immediate", "-D", self._data)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.port)).close()
 
     def do(self, statements: str) -> None:
         where = {"host": "127.0.0.1", "port": self.port, "user": USER, "password": PASSWORD, "dbname": "postgres"}
