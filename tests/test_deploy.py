@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipeline import cli
-from pipeline.commands.engine_options import _unknown_to_beam
+from pipeline.commands.engine_options import _unknown_to_beam, wrong_option
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -32,6 +32,9 @@ def accept(words: list[str]) -> None:
     args = cli._parsed(words)
     unknown = [word.removeprefix("--").partition("=")[0] for word in _unknown_to_beam(args.beam_arguments)]
     assert [] == [name for name in unknown if name not in OF_FLINK]
+    if getattr(args, "streaming", False):
+        args.runner = "PortableRunner"  # that of Dataflow is not installed where this runs
+        assert "" == wrong_option(args, streaming=True)
 
 
 # -- pages

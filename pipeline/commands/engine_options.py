@@ -8,24 +8,25 @@ LOCAL_RUNNER = "FnApiRunner"
 _HERE = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
 _ELSEWHERE = ("DataflowRunner", "TestDataflowRunner", "SparkRunner", "SamzaRunner")
 _ENGINES = "PrismRunner on this machine, PortableRunner for Flink, DataflowRunner"
-_NOT_OF_A_RUN = "--dry-run"  # Beam has an option of this name, and a run would send all the same
+_DRY = "--dry-run"  # Beam has an option of this name, written --dry_run, and a run would send all the same
 
 
-def wrong_option(args: argparse.Namespace) -> str:
+def wrong_option(args: argparse.Namespace, streaming: bool = False) -> str:
     """What is wrong with the first option that nobody knows; empty where Beam can have them all.
 
-    Beam leaves out in silence what it does not know, and the run would go on without it. An engine
+    Beam leaves out in silence what it does not know, and the job would go on without it. An engine
     of another kind may have options that Beam does not know, but none that looks like one of ours.
     """
-    if wrong := _unknown_runner(args.runner):
+    wrong = _wrong_engine(args.runner) if streaming else _wrong_runner(args.runner)
+    if wrong or not args.beam_arguments:
         return wrong
-    if not args.beam_arguments:
-        return ""
     ours = [f"--{name.replace('_', '-')}" for name in vars(args) if name not in ("command", "beam_arguments")]
     for option in _options(args.beam_arguments):
         if option.replace("_", "-") in ours:
             return _told(option, ours)
-        if option.replace("_", "-") == _NOT_OF_A_RUN:
+        if streaming and option == _DRY:
+            return f"{option}: there is no such option; did you mean --dry_run, which is one of Dataflow?"
+        if not streaming and option.replace("_", "-") == _DRY:
             return f"{option}: there is no such option; `profilecast plan` says what a run would do"
     try:
         unknown = _unknown_to_beam(args.beam_arguments)
@@ -36,36 +37,38 @@ def wrong_option(args: argparse.Namespace) -> str:
     return next((_told(option, ours) for option in _options(unknown) if _near(option, ours)), "")
 
 
-def _unknown_runner(name: str) -> str:
-    if name == LOCAL_RUNNER:
-        return ""
+def _wrong_runner(name: str) -> str:
+    """What is wrong with the --runner of a run; empty: nothing."""
     if name in _ELSEWHERE:
         return (
             f"--runner: {name} runs a job on machines that do not have the state directory; "
             f"`run` keeps its state on this one. Leave --runner out, or take one that works here: {_HERE}"
         )
+    if name == LOCAL_RUNNER or _made(name):
+        return ""
+    return f"--runner: {name!r} is no runner of Beam; such are {_HERE}"
+
+
+def _wrong_engine(name: str) -> str:
+    """What is wrong with the --runner of a streaming job; empty: nothing."""
+    if name == LOCAL_RUNNER:
+        return f"--streaming needs --runner, the engine: {_ENGINES}"
+    if _made(name):
+        return ""
+    if name == "DataflowRunner":
+        return f"--runner: {name} needs more of Beam: pip install 'profilecast[gcp]'"
+    return f"--runner: {name!r} is no runner of Beam; a streaming job takes {_ENGINES}"
+
+
+def _made(name: str) -> bool:
+    """Whether Beam can make such a runner here."""
     from apache_beam.runners.runner import create_runner
 
     try:
         create_runner(name)
     except (ValueError, ImportError, AttributeError):
-        return f"--runner: {name!r} is no runner of Beam; such are {_HERE}"
-    return ""
-
-
-def wrong_engine(name: str) -> str:
-    """What is wrong with the --runner of a streaming job; empty: nothing."""
-    if name == LOCAL_RUNNER:
-        return f"--streaming needs --runner, the engine: {_ENGINES}"
-    from apache_beam.runners.runner import create_runner
-
-    try:
-        create_runner(name)
-    except ImportError:
-        return f"--runner: {name} needs more of Beam: pip install 'profilecast[gcp]' for Dataflow"
-    except (ValueError, AttributeError):
-        return f"--runner: {name!r} is no runner of Beam; a streaming job takes {_ENGINES}"
-    return ""
+        return False
+    return True
 
 
 def _unknown_to_beam(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.arguments import positive, time
 from pipeline.commands.check import DEFAULT_FILE
-from pipeline.commands.engine_options import wrong_engine
+from pipeline.commands.engine_options import wrong_option
 from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
 from pipeline.commands.say import mute_beam, text
@@ -152,7 +152,7 @@ def run_streaming(args: argparse.Namespace) -> int:
     """Submit a streaming job, and watch it until it ends or is stopped."""
     if not args.log:
         return ended("--streaming needs --log kafka://HOST:PORT/PREFIX, where the job keeps its topics", USAGE)
-    if fault := wrong_engine(args.runner):
+    if fault := wrong_option(args, streaming=True):
         return ended(fault, USAGE)
     if args.detach and (args.senders == "inside" or "--environment_type=LOOPBACK" in args.beam_arguments):
         return ended("--detach ends this process, and senders or workers inside it would end too; leave it out", USAGE)

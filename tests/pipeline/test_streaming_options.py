@@ -14,6 +14,7 @@ from pipeline.commands.streaming import _send_inside, start
 from pipeline.problems import WorkspaceError
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress, answers, read_options
 
+PRISM = ("--runner", "PrismRunner")
 WORKSPACE = """
 workspace: shop
 computations: [{name: Score, kind: trait}]
@@ -124,9 +125,13 @@ def test_an_option_of_which_nothing_would_come_is_refused(
     [
         ([], "--streaming needs --runner, the engine: PrismRunner"),
         (["--runner", "PrismRuner"], "--runner: 'PrismRuner' is no runner of Beam; a streaming job takes PrismRunner"),
+        ([*PRISM, "--sendrs", "inside"], "--sendrs: there is no such option; did you mean --senders?"),
+        ([*PRISM, "--kafka_options=file"], "--kafka_options: there is no such option; did you mean --kafka-options?"),
+        ([*PRISM, "--parallelism=many"], "--parallelism: invalid int value: 'many'"),
+        ([*PRISM, "--dry-run"], "--dry-run: there is no such option; did you mean --dry_run"),
     ],
 )
-def test_an_engine_that_there_is_not_is_said_and_nothing_is_done(
+def test_an_engine_or_an_option_that_there_is_not_is_said_and_nothing_is_done(
     options: list[str], words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert 1 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", *options])
