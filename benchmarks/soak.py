@@ -12,24 +12,26 @@ import argparse
 import os
 import signal
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 from subprocess import Popen
 from tempfile import TemporaryDirectory
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Any
 
 import requests
 
 from benchmarks.machine import facts
-from benchmarks.streaming import event, running, vendor, waits
+from benchmarks.receiver import peak
+from benchmarks.streaming import event, running, waits
 from examples.cdnow.topic import writer
 from pipeline.streaming.kafka import KafkaProblem
 from scripts.engines.flink import Cluster, cluster
 from scripts.engines.kafka import Broker, broker
+from tests.pipeline.running import receiving
 
 WORKSPACE = """\
 workspace: soak
@@ -48,20 +50,12 @@ class Heard:
 
     def __init__(self) -> None:
         self.last: dict[str, int] = {}
-        self.times: deque[float] = deque()
         self.messages: Counter[str] = Counter()
-        self.peak = 0  # messages in any sliding second
-        self._lock = Lock()
 
-    def answer(self, path: str, message: dict[str, Any]) -> int:
-        with self._lock:
-            now = time.monotonic()
-            self.messages[message["messageId"]] += 1
-            self.last[message["userId"]] = message["traits"]["score"]
-            self.times.append(now)
-            while self.times[0] <= now - 1.0:
-                self.times.popleft()
-            self.peak = max(self.peak, len(self.times))
+    def answer(self, host: str, message: dict[str, Any]) -> int:
+        """One at a time."""
+        self.messages[message["messageId"]] += 1
+        self.last[message["userId"]] = message["traits"]["score"]
         return 200
 
 
@@ -132,7 +126,9 @@ class Place:
         self._stack, self._root = stack, root
         self.kafka: Broker = stack.enter_context(broker(root / "kafka"))
         self.flink: Cluster = stack.enter_context(cluster(root / "flink"))
-        self._gateway = stack.enter_context(vendor(heard.answer))
+        self.vendor = stack.enter_context(receiving())
+        self.vendor.answer = heard.answer
+        self._gateway = self.vendor.url
         self._log = f"kafka://{self.kafka.servers}/log"
         self.events = f"kafka://{self.kafka.servers}/profiles"
         self._workspace = root / "workspace.yaml"
@@ -259,7 +255,7 @@ def main() -> None:
         print(
             f"All of {options.people:,} people told their newest value {time.monotonic() - ended:.0f} s after the last "
             f"change. {sum(heard.messages.values()):,} messages, {repeated:,} of them a second time; at most "
-            f"{heard.peak} in a second, the cap is {options.cap}."
+            f"{peak(sorted(place.vendor.times))} came in a second, the cap is {options.cap}."
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -43,6 +43,7 @@ RECEIPTS_KEPT = 7 * 86_400  # seconds after they were folded: for people who ask
 ATTEMPTS_KEPT = 3  # of a call: the last ones that came to nothing, as long as a receipt is
 _PRUNE = 3_600.0  # seconds between looks for what is to be forgotten
 _FORGET = 50_000  # receipts at once
+_REST = 10.0  # seconds until more are forgotten, where there are more
 _UNMARKED, _MAYBE = Mark(), Mark(maybe=True)
 _IDS_KEPT = 100  # of files put back, one after another, that no decider has seen
 _receipt, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
@@ -56,6 +57,8 @@ class SqliteLog:
 
     Every method raises SenderError where the disk or what is on it refuses.
     """
+
+    receipts_kept: ClassVar[float] = RECEIPTS_KEPT
 
     def __init__(self, folder: Path, connection: str, number: int) -> None:
         """`number`: of the connection in the registry."""
@@ -326,20 +329,21 @@ class SqliteLog:
         self._pruned = time.monotonic()
         try:
             folded = self._folded()
-            self._forget(folded[1] if folded else 0, time.time())
+            if self._forget(folded[1] if folded else 0, time.time()):
+                self._pruned += _REST - _PRUNE
         except (sqlite3.Error, StoreError):
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
 
-    def _forget(self, folded: int, now: float) -> None:
+    def _forget(self, folded: int, now: float) -> bool:
         """Forget receipts, from the oldest on: of a slot, no later one may go before an earlier one.
 
-        The last that is folded is kept: others count from it.
+        The last that is folded is kept: others count from it. Whether there may be more to forget.
         """
         self._writer.execute("BEGIN IMMEDIATE")
         row = self._writer.execute(
             "SELECT position FROM receipts WHERE at >= ? OR position >= ? ORDER BY position LIMIT 1",
-            (now - RECEIPTS_KEPT, folded),
+            (now - self.receipts_kept, folded),
         ).fetchone()
         (first,) = self._writer.execute("SELECT coalesce(min(position), 0) FROM receipts").fetchone()
         upto = min(row[0] if row else 0, first + _FORGET)
@@ -349,6 +353,7 @@ class SqliteLog:
         self._writer.execute("DELETE FROM attempts WHERE at < ?", (now - RECEIPTS_KEPT,))
         self._writer.execute("COMMIT")
         give_back(self._writer)
+        return bool(upto == first + _FORGET)
 
 
 __all__ = ["Receipts", "SqliteLog", "Told", "newest_letter", "path_of", "rename", "unsettled", "waiting"]

@@ -31,6 +31,10 @@ class Problem:
         return "".join(told)
 
 
+class EngineProblem(Exception):
+    """An engine cannot be used; the text says why and what to do."""
+
+
 class WorkspaceError(Exception):
     """The workspace cannot be used; `problems` are all its mistakes, in order of line."""
 

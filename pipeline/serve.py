@@ -72,7 +72,7 @@ class Serving:
         self._decider: Decider | None = None
         self.orders = Orders()
         self._changing = threading.Lock()  # the page waits: it shows one workspace, never half of two
-        self.served = Served(self.run, options.again, say)
+        self.served = Served(self.run, options.again, say, "after a reload (SIGHUP)")
         self._pipe, self._folding = start_folding(self.run.events, self.run.state, self.run.accept_changes)
 
     def stop(self) -> None:

@@ -34,9 +34,9 @@ Say = Callable[..., None]
 class Served:
     """Delivers the connections of a service. `step` is called now and then, from one thread; `connections` from any."""
 
-    def __init__(self, run: RunOptions, again: float, say: Say) -> None:
-        """`again`: seconds until what stopped, or is blocked, is tried again."""
-        self._run, self._again, self._say = run, again, say
+    def __init__(self, run: RunOptions, again: float, say: Say, sooner: str) -> None:
+        """`again`: seconds until what stopped, or is blocked, is tried again; `sooner`: with what it is, in words."""
+        self._run, self._again, self._say, self._sooner = run, again, say, sooner
         self._running: dict[str, Delivering] = {}
         self._last: dict[str, Report] = {}  # of connections that do not run now
         self._due: dict[str, float] = {}  # when these are tried again
@@ -178,8 +178,8 @@ class Served:
 
     def _when(self, seconds: float) -> str:
         if isinf(seconds):
-            return "a reload (SIGHUP) tries it again"
-        return f"tried again in {ceil(max(seconds, 1.0))} s, and after a reload"
+            return f"not tried again by itself, only {self._sooner}"
+        return f"tried again in {ceil(max(seconds, 1.0))} s, and {self._sooner}"
 
     # -- the end
 

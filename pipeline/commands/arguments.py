@@ -53,6 +53,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """A port; 0: one that is free."""
+    if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, from 0 to 65535")
+    return int(text)
+
+
 def share(text: str) -> float:
     """`50%` as 0.5."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)

@@ -89,7 +89,7 @@ def _of_job(args: argparse.Namespace) -> int:
     from pipeline.replay import Wanted
     from pipeline.streaming.replaying import Replaying
 
-    others = ("accept_changes", "runner", *SENDING, *(each for each in BOUNDED if each in vars(args)))
+    others = ("workspace", "accept_changes", "runner", *SENDING, *(each for each in BOUNDED if each in vars(args)))
     refuse_given(args, others, "does not go with --log, where the job and its senders do the rest; leave it out")
     if args.beam_arguments:
         args.refuse(f"unrecognized arguments: {' '.join(args.beam_arguments)}")

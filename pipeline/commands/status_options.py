@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.commands.arguments import port
+
 if TYPE_CHECKING:
     from pipeline.status_server import Routes
 
@@ -19,7 +21,7 @@ class WrongStatus(Exception):
 def add_status_arguments(add: Any) -> None:
     add(
         "--status-port",
-        type=int,
+        type=port,
         default=8807,
         metavar="PORT",
         help="the port of its page, /healthz and /status (%(default)s); 0 takes a free one",
@@ -47,10 +49,10 @@ def status_pages(args: argparse.Namespace, routes: "Routes") -> Iterator[str]:
         )
     with ExitStack() as stack:
         try:
-            port = stack.enter_context(serving_status(args.status_port, routes, host, token))
+            served = stack.enter_context(serving_status(args.status_port, routes, host, token))
         except OSError as error:
             raise WrongStatus(_unavailable(args, error)) from error
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}/status"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{served}/status"
 
 
 def _unavailable(args: argparse.Namespace, error: OSError) -> str:

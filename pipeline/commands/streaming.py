@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.arguments import positive, time
 from pipeline.commands.check import DEFAULT_FILE
-from pipeline.commands.engine_options import wrong_option
+from pipeline.commands.engines import wrong_engine
 from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
 from pipeline.commands.say import mute_beam, text
-from pipeline.problems import WorkspaceError
+from pipeline.problems import EngineProblem, WorkspaceError
 from pipeline.source_reader import without_sources
 from pipeline.workspace import load, text_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.streaming.kafka import Kafka
 
 _SOON = 3.0  # seconds for the first answer of a broker, until it is said that there is none
+TOPICS = ("kafka://", "pubsub://")
 CHANGELOG = "changelog"  # what --bootstrap takes over where nothing else is said
 TOKENS = (
     "refresh tokens that vendors gave are secrets, and in no topic: copy the files of `tokens` in the state directory "
@@ -139,7 +140,7 @@ def guarded(what: Callable[[], int]) -> int:
         return ended(error, USAGE)
     except Busy as error:
         return ended(error, AGAIN)
-    except (KafkaProblem, InputError, NeedsConsent, StoreError) as error:
+    except (KafkaProblem, EngineProblem, InputError, NeedsConsent, StoreError) as error:
         return ended(error, PERSON)
     except (WorkspaceError, KeyboardInterrupt):
         raise
@@ -152,10 +153,10 @@ def run_streaming(args: argparse.Namespace) -> int:
     """Submit a streaming job, and watch it until it ends or is stopped."""
     if not args.log:
         return ended("--streaming needs --log kafka://HOST:PORT/PREFIX, where the job keeps its topics", USAGE)
-    if fault := wrong_option(args, streaming=True):
+    if fault := wrong_engine(args):
         return ended(fault, USAGE)
-    if args.detach and (args.senders == "inside" or "--environment_type=LOOPBACK" in args.beam_arguments):
-        return ended("--detach ends this process, and senders or workers inside it would end too; leave it out", USAGE)
+    if not any(each.startswith(TOPICS) for each in args.events):
+        return ended("--streaming reads events for ever: it needs a topic, --events kafka://HOST:PORT/TOPIC", USAGE)
     return guarded(lambda: _stream(args))
 
 
@@ -298,6 +299,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _publish(args: argparse.Namespace) -> int:
     from pipeline.streaming.publishing import publish
+    from pipeline.streaming.versions import number_of_job
 
     options = options_of(args)
     workspace = without_sources(load(args.workspace), args.workspace, "a streaming job")
@@ -307,5 +309,8 @@ def _publish(args: argparse.Namespace) -> int:
         return ended(error, USAGE)
     log, written = log_of(args, options), text_of(args.workspace)
     version = publish(log, written, args.workspace, args.accept_changes, text, refresh=refresh)
-    text("version", f"the job and its senders decide with version {version.number}")
+    if number_of_job(log):
+        text("version", f"the job and its senders decide with version {version.number}")
+    else:
+        text("version", f"version {version.number} is the first job's: none was submitted to {log.name} yet")
     return DONE

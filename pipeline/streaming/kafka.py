@@ -138,7 +138,10 @@ def _value(match: "re.Match[str]") -> str:
 
 def address(text: str, options: Mapping[str, str] | None = None) -> Kafka:
     """Read `kafka://HOST:PORT/NAME`. Raises WrongAddress."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise WrongAddress(f"{text}: {error}; expected kafka://HOST:PORT/NAME") from error
     name = parts.path.strip("/")
     if parts.scheme != "kafka" or not parts.netloc or not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", name):
         raise WrongAddress(f"{text}: expected kafka://HOST:PORT/NAME, such as kafka://localhost:9092/profiles")

@@ -25,6 +25,7 @@ from pipeline.state_db import StateDb, encode_call
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions, read_all
 from pipeline.streaming.log import CAPS, PAUSED, fact_record, mark_record
+from pipeline.streaming.notes import gateway_note
 from pipeline.streaming.places import place_of
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
 from pipeline.vendors import made
@@ -53,7 +54,7 @@ class Beginning:
 
     def __init__(self, log: Kafka, origin: Origin, db: StateDb) -> None:
         self.registry: Registry = decode_registry(db.registry())
-        self._log, self._folder, self._db = log, origin.folder, db
+        self._log, self._folder, self._db, self._gateway = log, origin.folder, db, origin.gateway
         self._caps, self._paused = _caps(origin), paused(origin.folder)
         self.profiles = db.subjects()
 
@@ -69,6 +70,7 @@ class Beginning:
             raise
 
     def _records(self) -> Iterator[Row]:
+        yield gateway_note(self._log, self._gateway)
         yield from self._states()
         for number, name in enumerate(self.registry.connections):
             yield from self._receipts(number, name)

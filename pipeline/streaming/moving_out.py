@@ -30,6 +30,7 @@ from pipeline.state_db import StateDb
 from pipeline.streaming.kafka import Kafka, committed, ends, partitions, read_all
 from pipeline.streaming.leaving import ANSWER, leave
 from pipeline.streaming.log import CAPS, PAUSED, begin, read_kept, receipts_of
+from pipeline.streaming.notes import refuse_other_gateway
 from pipeline.streaming.places import place_of
 from pipeline.streaming.subjects import Subjects, state_errors
 from pipeline.streaming.versions import Version
@@ -59,6 +60,8 @@ def export_state(
     """Leave the log, and make a directory with which `run` and `serve` go on. Raises KafkaProblem, StoreError, Busy."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder}: there is something already; --to needs a folder that is new, or empty")
+    if partitions(kafka, kafka.topic("notes")):
+        refuse_other_gateway(kafka, gateway)
     with writing(folder):
         make_folder(folder.parent)
         beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

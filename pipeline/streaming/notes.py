@@ -28,12 +28,24 @@ def note(kafka: Kafka, kind: str, key: str, value: Any) -> Row:
 
 def bind_gateway(kafka: Kafka, gateway: str) -> None:
     """A log belongs to a gateway, "" being none: its first sender says to which. Raises KafkaProblem."""
+    if not _is_bound(kafka, gateway, "Give the same --gateway, or begin a job on another --log"):
+        write_all(kafka.producer(), [gateway_note(kafka, gateway)])
+
+
+def refuse_other_gateway(kafka: Kafka, gateway: str) -> None:
+    """Raises KafkaProblem where a sender told somebody else than this gateway."""
+    _is_bound(kafka, gateway, "Give the same --gateway")
+
+
+def gateway_note(kafka: Kafka, gateway: str) -> Row:
+    return note(kafka, "send", "gateway", gateway)
+
+
+def _is_bound(kafka: Kafka, gateway: str, advice: str) -> bool:
     known = read_notes(kafka, "send").get("gateway")
-    if known is None:
-        write_all(kafka.producer(), [note(kafka, "send", "gateway", gateway)])
-    elif known != gateway:
+    if known not in (None, gateway):
         raise KafkaProblem(
-            f"{kafka.name}: what it was told went to {gateway_named(known)}, and this sender is for "
-            f"{gateway_named(gateway)}, where nobody was told that. Give the same --gateway, or begin a job on another "
-            "--log"
+            f"{kafka.name}: what it was told went to {gateway_named(known)}, and this command is for "
+            f"{gateway_named(gateway)}, where nobody was told that. {advice}"
         )
+    return known is not None

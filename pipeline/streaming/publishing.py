@@ -1,5 +1,6 @@
 """Publishing: a workspace is given to a running job, and everybody who is known is looked at with it."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -33,15 +34,16 @@ def publish(
     remade: Mapping[str, float] | None = None,
     refresh: Iterable[str] = (),
     beginning: "Beginning | None" = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> versions.Version:
     """Make the workspace the newest version, and give every known profile to the fold where that may want something.
 
-    Topics that are missing are made. `beginning`: what a new log begins with. Raises WorkspaceError, KafkaProblem and
-    NeedsConsent: then nothing changed.
+    Topics that are missing are made. `beginning`: what a new log begins with. `environment`: variables of settings.
+    Raises WorkspaceError, KafkaProblem and NeedsConsent: then nothing changed.
     """
     made = ensure(kafka, job_topics(kafka, partitions))
     begun = beginning.registry if beginning else None
-    publication = versions.prepare(kafka, text, path, datetime.now(UTC), remade, refresh, begun)
+    publication = versions.prepare(kafka, text, path, datetime.now(UTC), remade, refresh, begun, environment)
     version = publication.version
     grave = [notice.words for notice in publication.notices if notice.grave]
     if grave and not accepted:

@@ -25,12 +25,13 @@ from pipeline.log import SqliteLog
 from pipeline.moments import rfc3339
 from pipeline.orders import Orders
 from pipeline.paused import answer
+from pipeline.problems import WorkspaceError
 from pipeline.run import RunOptions
 from pipeline.served import Say, Served
 from pipeline.state_db import StateDb
 from pipeline.status_page import Act, Wrong
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, consume
+from pipeline.streaming.kafka import Kafka, KafkaProblem, consume, partitions
 from pipeline.streaming.log import CAPS, PAUSED, SESSION, Gap, KafkaLog, Writer, read_kept, refuse_gaps, restore
 from pipeline.streaming.mirror import Mirror, Station
 from pipeline.streaming.notes import bind_gateway
@@ -47,6 +48,9 @@ from transforms.sending.log import Writing
 from transforms.sending.sender import SenderOptions
 
 _TURN = 0.3  # seconds
+_WAITING = 1.0  # seconds between looks for the first workspace
+_SOONER = "with another version of the workspace, or when this process is started anew"
+_PUBLISH = 30.0  # seconds between tries to publish what was made again
 _AGAIN = 3.0  # seconds until a log is tried again that could not be used
 
 
@@ -207,7 +211,7 @@ class Sending:
             self._run = run
             self._mirror = Mirror(self._kafka, self._folder)
             self._leases = Leases(self._kafka, self._lost)
-            self._served = Served(run, self.options.again, self.say)
+            self._served = Served(run, self.options.again, self.say, _SOONER)
             beating = threading.Thread(target=self._beat, name="beat", daemon=True)
             beating.start()
             try:
@@ -226,18 +230,21 @@ class Sending:
     def _first_version(self) -> versions.Version | None:
         said = False
         while not self._stopping:
-            if version := self._reading.look(anyway=True):
+            there = partitions(self._kafka, versions.topic_of(self._kafka))
+            if there and (version := self._reading.look(anyway=True)):
                 return version
             if not said:
-                self.say("waiting", f"no workspace is published to {self._kafka.name} yet: start the job")
+                self.say(
+                    "waiting", f"no workspace is published to {self._kafka.name} yet: submit the job, or correct --log"
+                )
                 said = True
-            time.sleep(_TURN)
+            time.sleep(_WAITING)
         return None
 
     def _turns(self) -> None:
         assert self._served
         assert self._mirror
-        trouble = ""
+        trouble, due = "", 0.0
         while not self._stopping:
             try:
                 self._leases.step()
@@ -248,10 +255,11 @@ class Sending:
                 self.orders.carry_out()
                 self._served.agree({name: each.paused for name, each in list(self._stations.items()) if each.paused})
                 self._served.step()
-                if (remade := self._served.remade()) - self._remade:
+                if (remade := self._served.remade()) - self._remade and time.monotonic() >= due:
+                    due = time.monotonic() + _PUBLISH  # should it fail: each try takes the word from who publishes
                     self._publish_again(remade)
                 now = self._mirror.trouble
-            except (KafkaProblem, StoreError) as error:
+            except (KafkaProblem, StoreError, WorkspaceError) as error:
                 now = str(error)
             if now != trouble:
                 self.say("trouble" if now else "goes on", now)
@@ -271,11 +279,15 @@ class Sending:
         self.say("workspace", version=version.number, connections=len(workspace.connections))
 
     def _publish_again(self, remade: frozenset[tuple[str, str, float]]) -> None:
-        """What was gone at a vendor was made again: everybody is told it once more."""
+        """What was gone at a vendor was made again: everybody is told it once more.
+
+        With the variables that the version came with: a sender has those of its secrets only.
+        """
         version = self._reading.look(anyway=True)
         if version:
             when = {f"{name}/{place}": at for name, place, at in remade}
-            publish(self._kafka, version.text, f"version {version.number}", True, self.say, remade=when)
+            path, given = f"version {version.number}", version.environment
+            publish(self._kafka, version.text, path, True, self.say, remade=when, environment=given)
         self._remade |= remade
 
     # -- stations
@@ -429,13 +441,18 @@ class Sending:
 
     def status(self) -> dict[str, Any]:
         """`GET /status`."""
-        mirror, served = self._mirror, self._served
+        served = self._served
         return {
             "version": self._number,
-            "trouble": mirror.trouble if mirror else "",
+            "trouble": self._trouble(),
             "connections": served.connections() if served else {},
         }
 
     def well(self) -> bool:
         """`GET /healthz`."""
-        return not self._stopping and not (self._mirror and self._mirror.trouble)
+        return not self._stopping and not self._trouble()
+
+    def _trouble(self) -> str:
+        """Of the process itself: no connection can go on as it should."""
+        served, mirror = self._served, self._mirror
+        return (served.trouble if served else "") or (mirror.trouble if mirror else "")

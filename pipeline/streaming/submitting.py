@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import socket
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ import apache_beam as beam
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, TestOptions
 
+from pipeline.problems import EngineProblem
 from pipeline.streaming import history, versions
 from pipeline.streaming.graph import build
-from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions, write_all
+from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, ends, partitions, write_all
 from pipeline.streaming.moving_in import Origin, beginning
 from pipeline.streaming.notes import note, read_notes
 from pipeline.streaming.publishing import PARTITIONS, publish
@@ -27,6 +29,9 @@ _IGNORES = "flink_submit_uber_jar"  # with it, Beam does not tell Flink where th
 _READS = ("job", "events")  # the note of which topics and subscriptions a job reads
 _WORKERS = ArgumentParser(add_help=False, allow_abbrev=False)
 _WORKERS.add_argument("--parallelism", default="")
+_JOB_SERVER = ArgumentParser(add_help=False, allow_abbrev=False)
+_JOB_SERVER.add_argument("--job_endpoint", default="")
+_SOON, _TRY = 3.0, 0.5  # seconds of one try to reach it, and between two
 _RESUMES = ArgumentParser(add_help=False, allow_abbrev=False)  # options by which a job has its state
 _RESUMES.add_argument("--savepoint_path", default="")
 _RESUMES.add_argument("--update", nargs="?", const="true", default="")
@@ -54,7 +59,8 @@ class StreamOptions:
 
 
 def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.runner.PipelineResult":
-    """Submit the job. Raises WorkspaceError, KafkaProblem, InputError and NeedsConsent: then nothing was submitted.
+    """Submit the job. Raises WorkspaceError, KafkaProblem, EngineProblem, InputError and NeedsConsent: then nothing was
+    submitted.
 
     With an origin also NoState, StoreError and Busy.
     """
@@ -63,12 +69,15 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     files = history.look(options.files, options.beam_arguments, say)
     pipeline = make_streaming_pipeline(options.runner, options.beam_arguments)
     dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
+    job = f"{log.name}.job"
     if not dry:
         _refuse_unread(options, bool(files))
-    job = f"{log.name}.job"
+        _refuse_left(log)
+    _refuse_second(options)
+    _refuse_gaps(options, job)
     parts = [part for events in options.events for part in parts_of(events, events.name, options.start, job)]
+    _await_job_server(options, say)
     version = None if dry else _published(options, say)
-    _refuse_second(options)  # after a log that was left has said so
     for kind in ("facts", "ticks"):
         parts += _own(options, log.topic(kind), job, dry)
     past = _history(options, files, version, say) if version else []
@@ -192,6 +201,46 @@ def _history(
         history.write(log, files, plan, version.number, say, again=are_gone(log, topic, job))
     gaps = bool(files) or options.start == EARLIEST
     return [_whole(log, part) for part in parts_of(log, topic, COMMITTED, job, gaps)]
+
+
+def _refuse_left(log: Kafka) -> None:
+    """A log whose state was moved elsewhere."""
+    version = versions.newest(log) if partitions(log, versions.topic_of(log)) else None
+    if version and version.left:
+        raise KafkaProblem(version.left)
+
+
+def _refuse_gaps(options: StreamOptions, job: str) -> None:
+    """Records of the log's own topics that nobody read, and that are gone."""
+    log = options.log
+    for kind in ("facts", "ticks", "history"):
+        topic = log.topic(kind)
+        gaps = options.start == EARLIEST or (kind == "history" and bool(options.files))
+        if partitions(log, topic):
+            parts_of(log, topic, COMMITTED, job, gaps)
+
+
+def _await_job_server(options: StreamOptions, say: Callable[..., None]) -> None:
+    """Beam would wait for it without a word, after the workspace was published. Raises EngineProblem."""
+    where = _JOB_SERVER.parse_known_args(options.beam_arguments)[0].job_endpoint
+    if options.runner != "PortableRunner":
+        return
+    host, _, port = where.rpartition(":")
+    until, said = time.monotonic() + WAIT, False
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_SOON).close()
+            return
+        except (OSError, ValueError) as error:
+            if time.monotonic() > until:
+                raise EngineProblem(
+                    f"--job_endpoint: {where} does not answer ({error}); start Beam's job server there, or correct it. "
+                    "Nothing was done"
+                ) from error
+        if not said:
+            say("waiting", f"the job server {where} does not answer; it is tried for {WAIT:.0f} s")
+            said = True
+        time.sleep(_TRY)
 
 
 def _refuse_second(options: StreamOptions) -> None:

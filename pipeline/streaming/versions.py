@@ -243,12 +243,13 @@ def prepare(
     remade: Mapping[str, float] | None = None,
     refresh: Iterable[str] = (),
     begun: Registry | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Publication:
     """The next version with this workspace. Raises WorkspaceError and KafkaProblem; nothing is written.
 
-    `begun`: what a new log begins with, from a state directory.
+    `begun`: what a new log begins with, from a state directory. `environment`: variables of settings.
     """
-    seen = _Seen(os.environ)
+    seen = _Seen(environment)
     workspace = load_text(text, path, environment=seen)
     producer = publisher(kafka, _LONG if begun else _SHORT)
     before = newest(kafka)
@@ -281,9 +282,14 @@ def looked_at(publication: Publication) -> Publication:
 
 def next_job(kafka: Kafka, now: float) -> int:
     """The number of a job that is submitted now: above those of all that decided. Raises KafkaProblem."""
+    return max(int(now * 1_000), number_of_job(kafka) + 1)
+
+
+def number_of_job(kafka: Kafka) -> int:
+    """The greatest of all that decided; 0: none did yet. Raises KafkaProblem."""
     reading = following(kafka)
     reading.up_to_now()
-    return max(int(now * 1_000), reading.job + 1)
+    return reading.job
 
 
 def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:

@@ -28,8 +28,10 @@ def given(world: World, path: Path, events: list[Event], *bad: str) -> Path:
 def test_a_job_that_would_never_read_a_file_or_a_topic_is_not_submitted(world: World, tmp_path: Path) -> None:
     path = given(world, tmp_path / "a.jsonl", [*people(range(2))])
     job = world.start(
-        "run", "--streaming", "--workspace", world.workspace, "--events", path, "--log", world._at(world.log),
+        "run", "--streaming", "--workspace", world.workspace, "--events", path, world._at(world.events),
+        "--log", world._at(world.log),
         "--runner=PortableRunner", "--job_endpoint=localhost:1", "--savepoint_path=s3://bucket/savepoint",
+        "--checkpointing_interval=1000",
     )  # fmt: skip
     assert job.wait() == 3
     assert "would never read them; begin with --bootstrap" in job.text()
@@ -83,6 +85,7 @@ def test_files_are_told_before_topics_and_never_again(world: World, tmp_path: Pa
     other = world.start(
         "run", "--streaming", "--workspace", world.workspace, "--events", world._at("other"), "--log",
         world._at(world.log), "--runner=PortableRunner", "--job_endpoint=localhost:1", "--savepoint_path=s3://b/s",
+        "--checkpointing_interval=1000",
     )  # fmt: skip
     assert other.wait() == 3
     assert f"reads {world.events}, and so would this one, whatever --events says (other)" in other.text()

@@ -13,6 +13,7 @@ from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem
 from pipeline.streaming.moving_in import Origin, beginning
 from pipeline.streaming.moving_out import export_state
+from pipeline.streaming.notes import read_notes
 from pipeline.streaming.publishing import publish
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
 from pipeline.workspace import load
@@ -61,6 +62,7 @@ def test_what_senders_told_when_the_engine_was_gone_is_known_in_the_directory(wo
     assert "waiting" in local(world, *people(range(20)))
     break_off(world)
     begin(world)
+    assert {"gateway": world.vendor.url} == read_notes(log_of(world), "send")
     assert "its state was moved to" in local(world)
     StateDb.move(world.root / "state", "")
     with pytest.raises(KafkaProblem, match="there are records already"):

@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from pipeline import log as module
 from pipeline.disk import StoreError
 from pipeline.leases import Busy, log_lease
 from pipeline.log import RECEIPTS_KEPT, SqliteLog
@@ -485,6 +486,20 @@ def test_receipts_that_were_folded_long_ago_are_forgotten_and_the_last_is_kept(d
     settle(db.folder, [])
     settle(db.folder, calls[6:])
     assert (0, False) == (waiting(db.folder, HOOK, NUMBER, quickly=True), unsettled(db.folder, HOOK, NUMBER))
+
+
+def test_however_many_receipts_are_old_they_are_forgotten(db: StateDb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A portion at a time, and the next one soon: a service may settle more in an hour than one portion has."""
+    monkeypatch.setattr(module, "_FORGET", 2)
+    monkeypatch.setattr(module, "_REST", 0.0)
+    calls = [call(ask) for ask in range(1, 11)]
+    append(db, calls)
+    with opened_log(db.folder) as log:
+        settle(db.folder, calls[:8], at=time.time() - RECEIPTS_KEPT - 10)
+        fold(db)
+        for _ in range(8):
+            log.write(Writing(facts={"any": 1})).result()
+        assert [None] * 7 == [log.receipt(ask) for ask in range(1, 8)]
 
 
 def test_a_receipt_is_not_forgotten_before_an_earlier_one(db: StateDb) -> None:

@@ -48,7 +48,7 @@ def served(tmp_path: Path, deliveries: Deliveries, said: list[str], clock: Simpl
     StateDb.create(tmp_path)
     workspace = SimpleNamespace(connections=[SimpleNamespace(name="hook", was="")], on_trouble=())
     run: Any = SimpleNamespace(state=tmp_path, workspace=workspace)
-    made = Served(run, 300.0, lambda event, words="", **_: said.append(f"{event}: {words}"))
+    made = Served(run, 300.0, lambda event, words="", **_: said.append(f"{event}: {words}"), "so")
     plan: Any = SimpleNamespace(connections=())
     registry: Any = None
     made.take_over(run, plan, registry, deliveries)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def test_what_stopped_is_tried_again_after_a_while(
     stop(deliveries)
     clock.now += 1
     served.step()
-    assert said == [f"stopped: {WHY}; tried again in 300 s, and after a reload"]
+    assert said == [f"stopped: {WHY}; tried again in 300 s, and so"]
     clock.now += 299
     served.step()
     assert 1 == len(deliveries.begun)
@@ -88,7 +88,7 @@ def test_what_passes_soon_is_tried_again_soon_and_the_words_say_so(
         stop(deliveries)
     clock.now += 1
     served.step()
-    assert said == [f"stopped: {WHY}; tried again in 2 s, and after a reload"]
+    assert said == [f"stopped: {WHY}; tried again in 2 s, and so"]
     clock.now += 2
     served.step()
     assert 2 == len(deliveries.begun)
@@ -105,6 +105,6 @@ def test_where_somebody_has_to_look_a_reload_tries_it_again(
     stop(deliveries, paused=True)
     clock.now += 100_000
     served.step()
-    assert said == [f"stopped: {WHY}; a reload (SIGHUP) tries it again"]
+    assert said == [f"stopped: {WHY}; not tried again by itself, only so"]
     served.step()
     assert 1 == len(deliveries.begun)

@@ -162,12 +162,22 @@ def test_a_job_resumes_by_the_option_of_its_engine(runner: str, arguments: list[
     assert resumes == has_its_state(runner, arguments)
 
 
+TOPICS = ("--log", "kafka://localhost:1/shop", "--events", "kafka://localhost:1/profiles")
+FLINK = ("--runner=PortableRunner", "--checkpointing_interval=10000", "--job_endpoint=localhost:1")
+
+
 @pytest.mark.parametrize(
     ("engine", "words"),
     [
         (["--runner=PrismRunner", "--savepoint_path=/s"], "with this --savepoint_path PrismRunner would begin without"),
-        (["--runner=PortableRunner", "--savepoint_path="], "with this --savepoint_path PortableRunner would begin"),
-        (["--runner=PortableRunner", "--update"], "with this --update PortableRunner would begin without its state"),
+        (
+            [*FLINK, "--savepoint_path="],
+            "with this --savepoint_path PortableRunner would begin",
+        ),
+        (
+            [*FLINK, "--update"],
+            "with this --update PortableRunner would begin without its state",
+        ),
     ],
 )
 def test_an_option_that_would_not_give_the_job_its_state_is_refused(
@@ -175,15 +185,15 @@ def test_an_option_that_would_not_give_the_job_its_state_is_refused(
 ) -> None:
     workspace = str(tmp_path / "workspace.yaml")
     assert 0 == main(["init", "--destination", "webhook", "--workspace", workspace])
-    assert 3 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--workspace", workspace, *engine])
+    assert 3 == main(["run", "--streaming", *TOPICS, "--workspace", workspace, *engine])
     assert words in capfd.readouterr().err
 
 
 def test_a_jar_that_would_lose_the_state_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     workspace = str(tmp_path / "workspace.yaml")
     assert 0 == main(["init", "--destination", "webhook", "--workspace", workspace])
-    flink = ["--runner=FlinkRunner", "--flink_submit_uber_jar", "--savepoint_path=s3://bucket/savepoint"]
-    assert 3 == main(["run", "--streaming", "--log", "kafka://localhost:1/shop", "--workspace", workspace, *flink])
+    flink = [*FLINK, "--runner=FlinkRunner", "--flink_submit_uber_jar", "--savepoint_path=s3://bucket/savepoint"]
+    assert 3 == main(["run", "--streaming", *TOPICS, "--workspace", workspace, *flink])
     assert "Flink would begin without its state" in capfd.readouterr().err
 
 

@@ -125,7 +125,7 @@ def test_what_can_be_read_from_nowhere_is_said_before_anything_is_done(
 ) -> None:
     workspace = write_workspace(tmp_path / "workspace.yaml", "hook")
     options = ["--log", "kafka://localhost:1/shop", "--workspace", str(workspace), "--runner", "PrismRunner"]
-    assert code == main(["run", "--streaming", "--events", events, *options])
+    assert code == main(["run", "--streaming", "--events", events, "kafka://localhost:1/profiles", *options])
     assert words in capfd.readouterr().err
 
 

@@ -14,7 +14,8 @@ from pipeline.commands.streaming import _send_inside, start
 from pipeline.problems import WorkspaceError
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress, answers, read_options
 
-PRISM = ("--runner", "PrismRunner")
+PRISM, FLINK = ("--runner", "PrismRunner"), ("--runner", "PortableRunner")
+SERVER = ("--checkpointing_interval", "10000", "--job_endpoint", "localhost:1")
 WORKSPACE = """
 workspace: shop
 computations: [{name: Score, kind: trait}]
@@ -124,11 +125,19 @@ def test_an_option_of_which_nothing_would_come_is_refused(
     ("options", "words"),
     [
         ([], "--streaming needs --runner, the engine: PrismRunner"),
-        (["--runner", "PrismRuner"], "--runner: 'PrismRuner' is no runner of Beam; a streaming job takes PrismRunner"),
+        (["--runner", "PrismRuner"], "--runner: 'PrismRuner' is no engine of a streaming job, which takes PrismRunner"),
         ([*PRISM, "--sendrs", "inside"], "--sendrs: there is no such option; did you mean --senders?"),
         ([*PRISM, "--kafka_options=file"], "--kafka_options: there is no such option; did you mean --kafka-options?"),
         ([*PRISM, "--parallelism=many"], "--parallelism: invalid int value: 'many'"),
-        ([*PRISM, "--dry-run"], "--dry-run: there is no such option; did you mean --dry_run"),
+        ([*PRISM, "--dry-run"], "--dry-run: PrismRunner would begin the job all the same"),
+        ([*FLINK, "--dry_run=True"], "--dry_run: PortableRunner would begin the job all the same"),
+        (["--runner", "prism"], "--runner: 'prism' is no engine of a streaming job"),
+        ([*FLINK], "--checkpointing_interval: Flink needs one"),
+        ([*FLINK, "--checkpointing_interval=10000"], "--job_endpoint: PortableRunner needs HOST:PORT"),
+        ([*PRISM, "kafka://localhost:1/more"], "kafka://localhost:1/more: this word belongs to no option"),
+        ([*PRISM, "--detach"], "--detach ends this process, and an engine, senders or workers inside it"),
+        ([*FLINK, *SERVER, "--detach", "--environment_type", "loopback"], "--detach ends this process"),
+        ([*PRISM], "--streaming reads events for ever: it needs a topic"),
     ],
 )
 def test_an_engine_or_an_option_that_there_is_not_is_said_and_nothing_is_done(

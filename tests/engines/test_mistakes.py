@@ -1,0 +1,84 @@
+"""Mistakes at a real broker: each is a sentence, and nothing is done by it."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.problems import WorkspaceError
+from pipeline.streaming.kafka import Kafka, KafkaProblem, partitions
+from pipeline.streaming.moving_out import export_state
+from pipeline.streaming.notes import bind_gateway
+from pipeline.streaming.publishing import publish
+from tests.engines.test_moving import log_of, silent
+from tests.engines.world import World, until
+
+ADS = """\
+workspace: shop
+computations: [{name: Vip, kind: audience}]
+connections:
+  - name: ads
+    destination: facebook-custom-audiences
+    settings: {ad_account_id: "${AD_ACCOUNT}", access_token: "${ADS_TOKEN}"}
+    syncs: [{computation: vip}]
+"""
+
+
+def test_a_workspace_that_is_published_where_no_job_is_says_so(world: World) -> None:
+    published = world.publish()
+    assert 0 == published.wait()
+    assert f"none was submitted to {world.log} yet" in published.text()
+
+
+def test_a_sender_waits_for_the_first_workspace_and_says_so(world: World) -> None:
+    sender = world.sender()
+    until(lambda: sender.said(f"no workspace is published to {world.log} yet: submit the job, or correct --log"))
+    assert 0 == world.publish().wait()
+    until(lambda: sender.said("takes over hook"), sender.text)
+    sender.stop()
+    assert 0 == sender.wait()
+
+
+def test_a_job_server_that_is_away_is_told_and_nothing_is_published(world: World) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        job = world.start(
+            "run", "--streaming", "--workspace", world.workspace, "--events", world._at(world.events),
+            "--log", world._at(world.log), "--runner=PortableRunner", f"--job_endpoint={endpoint}",
+            "--checkpointing_interval=1000",
+        )  # fmt: skip
+        until(lambda: job.said(f"the job server {endpoint} does not answer; it is tried for 30 s"), job.text)
+        assert time.monotonic() - began < 30
+        assert 3 == job.wait()
+    assert f"--job_endpoint: {endpoint} does not answer" in job.text()
+    log = log_of(world)
+    assert 0 == partitions(log, log.topic("workspace"))
+
+
+def test_what_a_sandbox_was_told_is_not_exported_as_told_to_the_vendors(world: World, tmp_path: Path) -> None:
+    log = log_of(world)
+    assert 0 == world.publish().wait()
+    bind_gateway(log, "http://sandbox:8808")
+    with pytest.raises(KafkaProblem, match=r"went to the gateway http://sandbox:8808, .*Give the same --gateway"):
+        export_state(log, tmp_path / "back", "", silent, answer=1.0)
+    assert not (tmp_path / "back").exists()
+    export_state(log, tmp_path / "back", "http://sandbox:8808", silent, answer=1.0)
+
+
+def test_a_sender_publishes_with_the_variables_that_the_version_came_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has those of its secrets only, and publishes by itself when a list was made again."""
+    log: Kafka = log_of(world)
+    monkeypatch.setenv("ADS_TOKEN", "very-secret-token")
+    monkeypatch.setenv("AD_ACCOUNT", "17")
+    first = publish(log, ADS, "workspace.yaml", False, silent)
+    assert {"AD_ACCOUNT": "17"} == first.environment
+    monkeypatch.delenv("AD_ACCOUNT")
+    with pytest.raises(WorkspaceError):
+        publish(log, ADS, "version 1", True, silent)
+    again = publish(log, ADS, "version 1", True, silent, remade={"ads/list/vip": 1.0}, environment=first.environment)
+    assert {"AD_ACCOUNT": "17"} == again.environment
