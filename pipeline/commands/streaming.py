@@ -218,15 +218,24 @@ def _watch(result: Any, stopping: threading.Event) -> int:
     threading.Thread(target=wait, name="job", daemon=True).start()
     while not stopping.wait(0.5):
         if over.is_set():
-            if failed:
-                return ended(f"The job failed: {failed[0]}", PERSON)
-            text("ended", f"the job has ended: {result.state}")
-            return DONE
+            return _ended(result, failed[0] if failed else None)
     text("stopping", "the job is cancelled; what it read since its last checkpoint is read again by the next one")
     try:
         result.cancel()
     except Exception as error:  # of whatever engine it is
         return ended(f"The job could not be cancelled: {error}", PERSON)
+    return DONE
+
+
+def _ended(result: Any, failed: BaseException | None) -> int:
+    """The job is not watched any more: say why."""
+    try:
+        state = str(result.state)
+    except Exception:  # the engine, or its job server, is gone
+        return ended(f"The engine does not answer any more: {failed}. Look there whether the job goes on", PERSON)
+    if failed and state != "CANCELLED":
+        return ended(f"The job failed: {failed}", PERSON)
+    text("ended", f"the job has ended: {state}")
     return DONE
 
 

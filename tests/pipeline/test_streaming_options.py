@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.commands import send
-from pipeline.commands.streaming import _send_inside, start
+from pipeline.commands.streaming import _send_inside, _watch, start
 from pipeline.problems import WorkspaceError
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress, answers, read_options
 
@@ -160,6 +160,39 @@ def test_a_broker_that_is_away_is_told_soon_and_nothing_else_is(command: str, tm
     assert "127.0.0.1:1 does not answer; it is tried for 1 s" == first
     assert second.startswith("Kafka: 127.0.0.1:1 did not answer within 1 s (")
     assert second.endswith("; correct the address or --kafka-options, or look after the brokers")
+
+
+class Result:
+    """Of a job at an engine. `state` is what it says when it is asked; "": nobody answers."""
+
+    def __init__(self, state: str, fails: bool) -> None:
+        self._state, self._fails = state, fails
+
+    @property
+    def state(self) -> str:
+        if not self._state:
+            raise ConnectionError
+        return self._state
+
+    def wait_until_finish(self) -> None:
+        if self._fails:
+            raise RuntimeError("it ended in some state")
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "words"),
+    [
+        (Result("DONE", fails=False), 0, "the job has ended: DONE"),
+        (Result("CANCELLED", fails=True), 0, "the job has ended: CANCELLED"),
+        (Result("FAILED", fails=True), 3, "The job failed: it ended in some state"),
+        (Result("", fails=True), 3, "The engine does not answer any more: it ended in some state. Look there whether"),
+    ],
+)
+def test_why_a_job_is_not_watched_any_more_is_said(
+    result: Result, code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code == _watch(result, threading.Event())
+    assert words in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize(
