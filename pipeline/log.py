@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -58,8 +59,6 @@ class SqliteLog:
     Every method raises SenderError where the disk or what is on it refuses.
     """
 
-    receipts_kept: ClassVar[float] = RECEIPTS_KEPT
-
     def __init__(self, folder: Path, connection: str, number: int) -> None:
         """`number`: of the connection in the registry."""
         self._number, self._folder, self._connection = number, folder, connection
@@ -85,7 +84,7 @@ class SqliteLog:
         except StoreError:
             self._reader.close()
             raise
-        self._pruned = 0.0
+        self._pruned = -inf
         self._thread = threading.Thread(target=self._write_all, name=f"log {connection}", daemon=True)
         self._thread.start()
 
@@ -343,7 +342,7 @@ class SqliteLog:
         self._writer.execute("BEGIN IMMEDIATE")
         row = self._writer.execute(
             "SELECT position FROM receipts WHERE at >= ? OR position >= ? ORDER BY position LIMIT 1",
-            (now - self.receipts_kept, folded),
+            (now - RECEIPTS_KEPT, folded),
         ).fetchone()
         (first,) = self._writer.execute("SELECT coalesce(min(position), 0) FROM receipts").fetchone()
         upto = min(row[0] if row else 0, first + _FORGET)

@@ -174,6 +174,15 @@ class Receipts:
         with sqlite_errors(self._path, MEND):
             return [Told(place, receipt_of_bytes(receipt)) for place, receipt in rows]
 
+    def settled(self, first: int, last: int) -> set[int]:
+        """Those of these asks that have a receipt."""
+        return {ask for (ask,) in self._rows("SELECT ask FROM receipts WHERE ask BETWEEN ? AND ?", first, last)}
+
+    def last_ask(self) -> int:
+        """The greatest one that has a receipt; 0: none has."""
+        found = self.one("SELECT max(ask) FROM receipts")
+        return int(found[0] or 0) if found else 0
+
     def facts(self, prefix: str) -> list[tuple[str, Any]]:
         """Small facts whose names begin so."""
         rows = self._rows("SELECT key, value FROM facts WHERE substr(key, 1, ?) = ?", len(prefix), prefix)

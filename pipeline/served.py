@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from math import ceil, isinf
+from math import ceil, inf, isinf
 from typing import Any
 
 from pipeline.ages import oldest_change, oldest_waiting
@@ -133,7 +133,7 @@ class Served:
         elif report.elsewhere:
             self._due[name] = now + _ELSEWHERE
         elif report.paused:
-            self._due[name] = float("inf")
+            self._due[name] = inf
         elif report.stopped:
             self._due[name] = now + self._again
         for words in report.notes.keys() - self._noted:
@@ -149,7 +149,7 @@ class Served:
             if name in self._paused:
                 continue
             if report.stopped:
-                self._trouble(name, "stopped", report.stopped, self._when(self._due.get(name, 0.0) - time.monotonic()))
+                self._trouble(name, "stopped", report.stopped, self._when(self._wait(name, report)))
             elif report.elsewhere:
                 self._trouble(name, "elsewhere", "another process delivers it")
             elif report.blocked:
@@ -175,6 +175,13 @@ class Served:
         if self._words.get(name) != words:
             self._words[name] = words
             self._say(event, f"{words}; {more}" if more else words, connection=name)
+
+    def _wait(self, name: str, report: Report) -> float:
+        """Seconds until it is tried again. It may still be ending, with requests in flight."""
+        due = self._passing.get(name) if name in self._running else self._due.get(name)
+        if due is None:
+            return inf if report.paused else self._again
+        return due - time.monotonic()
 
     def _when(self, seconds: float) -> str:
         if isinf(seconds):

@@ -7,6 +7,12 @@ from difflib import get_close_matches
 LOCAL_RUNNER = "FnApiRunner"
 _HERE = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
 _ELSEWHERE = ("DataflowRunner", "TestDataflowRunner", "SparkRunner", "SamzaRunner")
+_NEAR, _ALIKE = 0.8, 0.9  # how much a mistyped option is like one of ours, and like one of an engine
+# Options that Beam's job server for Flink adds to those that the SDK knows: those that are in use.
+FLINKS = (
+    "--checkpointing_interval", "--max_bundle_size", "--max_bundle_time_mills", "--savepoint_path",
+    "--externalized_checkpoints_enabled", "--retain_externalized_checkpoints_on_cancellation",
+)  # fmt: skip
 _DRY = "--dry-run"  # Beam has an option of this name, written --dry_run, and a run would send all the same
 
 
@@ -20,26 +26,40 @@ def wrong_option(args: argparse.Namespace) -> str:
         return wrong
     if not args.beam_arguments:
         return ""
-    dry = next((option for option in _options(args.beam_arguments) if option.replace("_", "-") == _DRY), "")
+    dry = dry_run(args.beam_arguments)
     if dry and _DRY not in _ours(args):
         return f"{dry}: there is no such option; `profilecast plan` says what a run would do"
     return mistyped(args)
 
 
 def mistyped(args: argparse.Namespace) -> str:
-    """The first option that neither we nor Beam know, in words; empty: there is none."""
+    """The first option that neither we nor Beam know, in words; empty: there is none.
+
+    Of an engine, only one that looks like one that is known: it may have others.
+    """
     ours = _ours(args)
     for option in _options(args.beam_arguments):
         if option.replace("_", "-") in ours:
             return _told(option, ours)
+    beam = _parser_of_beam()
     try:
-        unknown = _unknown_to_beam(args.beam_arguments)
+        unknown = beam.parse_known_args(list(args.beam_arguments))[1]
     except argparse.ArgumentError as error:
         return f"{error.argument_name}: {error.message}"
     if args.runner == LOCAL_RUNNER:
         return _told(unknown[0].split("=")[0], ours) if unknown else ""
-    near = next((_told(option, ours) for option in _options(unknown) if _near(option, ours)), "")
-    return near or next((_told(word, ours) for word in _stray(unknown)), "")
+    engines = [*FLINKS, *beam._option_string_actions]
+    for option in _options(unknown):
+        if _near(option, ours):
+            return _told(option, ours)
+        if _near(option, engines, _ALIKE) not in ("", option):
+            return _told(option, engines, _ALIKE)
+    return next((_told(word, ours) for word in _stray(unknown)), "")
+
+
+def dry_run(arguments: Sequence[str]) -> str:
+    """The option of this meaning, as it is written; empty: it is not given."""
+    return next((option for option in _options(arguments) if option.replace("_", "-") == _DRY), "")
 
 
 def _ours(args: argparse.Namespace) -> list[str]:
@@ -69,13 +89,14 @@ def can_be_made(name: str) -> bool:
     return True
 
 
-def _unknown_to_beam(arguments: Sequence[str]) -> list[str]:
+def _parser_of_beam() -> argparse.ArgumentParser:
+    """The one that has every option."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     parsers: list[argparse.ArgumentParser] = []
-    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)  # the parser that has every option
+    PipelineOptions([]).get_all_options(add_extra_args_fn=parsers.append)
     parsers[0].exit_on_error = False
-    return parsers[0].parse_known_args(list(arguments))[1]
+    return parsers[0]
 
 
 def _options(arguments: Sequence[str]) -> list[str]:
@@ -92,12 +113,15 @@ def _stray(unknown: Sequence[str]) -> list[str]:
     ]
 
 
-def _told(option: str, ours: Sequence[str]) -> str:
+def _told(option: str, known: Sequence[str], alike: float = _NEAR) -> str:
     if not option.startswith("-"):
         return f"{option}: this word belongs to no option"
-    near = _near(option, ours)
+    near = _near(option, known, alike)
     return f"{option}: there is no such option" + (f"; did you mean {near}?" if near else "")
 
 
-def _near(option: str, ours: Sequence[str]) -> str:
-    return next(iter(get_close_matches(option.casefold().replace("_", "-"), ours, n=1, cutoff=0.8)), "")
+def _near(option: str, known: Sequence[str], alike: float = _NEAR) -> str:
+    """The known option that is most like this one; empty: none is."""
+    spelled = {each.casefold().replace("_", "-"): each for each in known}
+    found = get_close_matches(option.casefold().replace("_", "-"), spelled, n=1, cutoff=alike)
+    return spelled[found[0]] if found else ""

@@ -1,9 +1,9 @@
 """The engine of a streaming job: whether what is asked of it makes a job that goes on."""
 
 import argparse
-from collections.abc import Sequence
+import re
 
-from pipeline.commands.engine_options import LOCAL_RUNNER, can_be_made, mistyped
+from pipeline.commands.engine_options import LOCAL_RUNNER, can_be_made, dry_run, mistyped
 
 FLINK = ("PortableRunner", "FlinkRunner")
 ENGINES = ("PrismRunner", *FLINK, "DataflowRunner")  # as they are written: options are chosen by these names
@@ -25,8 +25,7 @@ def wrong_engine(args: argparse.Namespace) -> str:
 
 def _wrong_dry_run(args: argparse.Namespace) -> str:
     """Beam has this option, and every engine but Dataflow begins the job all the same."""
-    given = [option.partition("=")[0] for option in args.beam_arguments]
-    dry = next((option for option in given if option.replace("_", "-") == "--dry-run"), "")
+    dry = dry_run(args.beam_arguments)
     if dry and args.runner != "DataflowRunner":
         return f"{dry}: {args.runner} would begin the job all the same; only DataflowRunner can look at it first"
     return f"{dry}: there is no such option; did you mean --dry_run?" if dry == "--dry-run" else ""
@@ -35,29 +34,35 @@ def _wrong_dry_run(args: argparse.Namespace) -> str:
 def _wrong_flink(args: argparse.Namespace) -> str:
     if args.runner not in FLINK:
         return ""
-    if not _value(args.beam_arguments, "--checkpointing_interval"):
+    interval, server = (_value(args, name) for name in ("--checkpointing_interval", "--job_endpoint"))
+    if not re.fullmatch(r"0*[1-9]\d*", interval):
         return (
             "--checkpointing_interval: Flink needs one, such as 10000 (milliseconds); without checkpoints a job "
             "that begins with a history or --bootstrap never reads an event, and one that fails begins anew"
         )
-    if args.runner == "PortableRunner" and not _value(args.beam_arguments, "--job_endpoint"):
-        return "--job_endpoint: PortableRunner needs HOST:PORT of the job server"
+    if (server or args.runner == "PortableRunner") and not re.fullmatch(r".+:\d{1,5}", server):
+        return f"--job_endpoint: expected HOST:PORT of the job server, such as localhost:8099, and not {server!r}"
     return ""
-
-
-def _value(arguments: Sequence[str], name: str) -> str:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(name, default="", dest="value")
-    found: str = parser.parse_known_args(list(arguments))[0].value
-    return found
 
 
 def _wrong_detach(args: argparse.Namespace) -> str:
-    if not args.detach:
-        return ""
-    inside = args.runner == "PrismRunner" or args.senders == "inside"
-    loopback = _value(args.beam_arguments, "--environment_type").upper() == "LOOPBACK"
-    embedded = args.runner == "FlinkRunner" and _value(args.beam_arguments, "--flink_master") in _EMBEDDED
-    if inside or loopback or embedded:
+    if args.detach and (args.senders == "inside" or _is_inside(args)):
         return "--detach ends this process, and an engine, senders or workers inside it would end too; leave it out"
     return ""
+
+
+def _is_inside(args: argparse.Namespace) -> bool:
+    """Whether the engine, its job server or its workers end with this process."""
+    if args.runner == "PrismRunner" or _value(args, "--environment_type").upper() == "LOOPBACK":
+        return True
+    # FlinkRunner starts a job server, unless it is given one, or gives Flink a jar.
+    jar = "--flink_submit_uber_jar" in args.beam_arguments and _value(args, "--flink_master") not in _EMBEDDED
+    return args.runner == "FlinkRunner" and not jar and not _value(args, "--job_endpoint")
+
+
+def _value(args: argparse.Namespace, name: str) -> str:
+    """What an option of the engine is set to; empty: nothing."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(name, nargs="?", default="", const="", dest="value")
+    found: str = parser.parse_known_args(list(args.beam_arguments))[0].value
+    return found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.streaming.kafka import Kafka
 
 _SOON = 3.0  # seconds for the first answer of a broker, until it is said that there is none
+_OVER = ("CANCELLED", "DRAINED", "UPDATED")  # states in which somebody has ended the job, or replaced it
 TOPICS = ("kafka://", "pubsub://")
 CHANGELOG = "changelog"  # what --bootstrap takes over where nothing else is said
 TOKENS = (
@@ -232,8 +233,8 @@ def _ended(result: Any, failed: BaseException | None) -> int:
     try:
         state = str(result.state)
     except Exception:  # the engine, or its job server, is gone
-        return ended(f"The engine does not answer any more: {failed}. Look there whether the job goes on", PERSON)
-    if failed and state != "CANCELLED":
+        return ended(f"The engine does not answer any more: {failed}. See there whether the job goes on", PERSON)
+    if failed and state not in _OVER:
         return ended(f"The job failed: {failed}", PERSON)
     text("ended", f"the job has ended: {state}")
     return DONE
@@ -321,5 +322,5 @@ def _publish(args: argparse.Namespace) -> int:
     if number_of_job(log):
         text("version", f"the job and its senders decide with version {version.number}")
     else:
-        text("version", f"version {version.number} is the first job's: none was submitted to {log.name} yet")
+        text("version", f"no job has begun on {log.name} yet; the first one decides with version {version.number}")
     return DONE

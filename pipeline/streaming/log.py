@@ -228,8 +228,6 @@ def fact_record(key: str, value: Any) -> tuple[bytes, bytes | None]:
 class KafkaLog(SqliteLog):
     """See `transforms.sending.log.Log`. Closing it does not leave the connection."""
 
-    receipts_kept = 86_400.0  # to know what the vendor has ahead of a call; `why` asks Kafka
-
     def __init__(self, folder: Path, connection: str, number: int, writer: Writer) -> None:
         self._kafka_writer = writer
         super().__init__(folder, connection, number)

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Station(Struct, eq=False):
     places: Places
     settled: Settled
     freed: int = 0  # position in the receipts of the folder
+    restored: int = 0  # the last place that had a receipt when this process took the connection over
     next: int = 1  # place of the call that is read next
     noted: float = 0.0
     notes: list[Settled] = field(default_factory=list)  # where calls and receipts ended at earlier times
@@ -134,6 +136,8 @@ class Mirror:
                 raise
             part = TopicPartition(self._topic(station), 0, station.next - 1)
             if what == "add":
+                with closing(Receipts(self._folder, station.name)) as receipts:
+                    station.restored = receipts.last_ask()
                 self._stations[station.name] = station
                 self._consumer.incremental_assign([part])
             elif self._stations.pop(station.name, None):
@@ -169,8 +173,9 @@ class Mirror:
         for station in list(self._stations.values()):
             calls = self._calls(station, found.get(self._topic(station), []))
             if calls:
+                left = self._left(station, calls)
                 with db.portion() as transaction:
-                    transaction.append(station.number, station.places.enter(calls))
+                    transaction.append(station.number, station.places.enter(left))
                 station.next = calls[-1][0] + 1
         self._read = []
 
@@ -189,6 +194,14 @@ class Mirror:
                 )
         return calls
 
+    def _left(self, station: Station, calls: list[tuple[int, Call]]) -> list[tuple[int, Call]]:
+        """Those without an outcome: once their receipts are forgotten, the others would be sent again."""
+        if calls[0][0] > station.restored:
+            return calls
+        with closing(Receipts(self._folder, station.name)) as receipts:
+            settled = receipts.settled(calls[0][0], calls[-1][0])
+        return [(place, call) for place, call in calls if place not in settled]
+
     def _look_after(self, db: StateDb) -> None:
         for station in list(self._stations.values()):
             self._free(db, station)
@@ -198,15 +211,12 @@ class Mirror:
 
     def _free(self, db: StateDb, station: Station) -> None:
         """Forget calls that have an outcome; the sender has it in its own file."""
-        receipts = Receipts(self._folder, station.name)
-        try:
+        with closing(Receipts(self._folder, station.name)) as receipts:
             while found := receipts.after(station.freed, _AT_ONCE):
                 with db.portion() as transaction:
                     transaction.free(station.number, [each.receipt.ask for each in found])
                     transaction.folded(station.number, receipts.file_id, found[-1].position)
                 station.freed = found[-1].position
-        finally:
-            receipts.close()
 
     def _note(self, db: StateDb, station: Station) -> None:
         """Write down below which place all is settled, and free the topics up to there.

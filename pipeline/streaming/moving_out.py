@@ -60,8 +60,7 @@ def export_state(
     """Leave the log, and make a directory with which `run` and `serve` go on. Raises KafkaProblem, StoreError, Busy."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder}: there is something already; --to needs a folder that is new, or empty")
-    if partitions(kafka, kafka.topic("notes")):
-        refuse_other_gateway(kafka, gateway)
+    refuse_other_gateway(kafka, gateway)
     with writing(folder):
         make_folder(folder.parent)
         beside = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

@@ -185,6 +185,7 @@ class Sending:
         self._reading = versions.Following(self._kafka)
         self._number = 0
         self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
+        self._publishes, self._unpublished = 0.0, ""  # when what is not is tried again, and why it could not be
         self._served: Served | None = None
         self.orders = Orders()
         self._mirror: Mirror | None = None
@@ -244,7 +245,7 @@ class Sending:
     def _turns(self) -> None:
         assert self._served
         assert self._mirror
-        trouble, due = "", 0.0
+        trouble = ""
         while not self._stopping:
             try:
                 self._leases.step()
@@ -255,11 +256,9 @@ class Sending:
                 self.orders.carry_out()
                 self._served.agree({name: each.paused for name, each in list(self._stations.items()) if each.paused})
                 self._served.step()
-                if (remade := self._served.remade()) - self._remade and time.monotonic() >= due:
-                    due = time.monotonic() + _PUBLISH  # should it fail: each try takes the word from who publishes
-                    self._publish_again(remade)
-                now = self._mirror.trouble
-            except (KafkaProblem, StoreError, WorkspaceError) as error:
+                self._publish_again(self._served.remade() - self._remade)
+                now = self._unpublished or self._mirror.trouble
+            except (KafkaProblem, StoreError) as error:
                 now = str(error)
             if now != trouble:
                 self.say("trouble" if now else "goes on", now)
@@ -281,13 +280,25 @@ class Sending:
     def _publish_again(self, remade: frozenset[tuple[str, str, float]]) -> None:
         """What was gone at a vendor was made again: everybody is told it once more.
 
-        With the variables that the version came with: a sender has those of its secrets only.
+        With the variables that the version came with: a sender has those of its secrets only. If that fails, it is
+        tried again after a while, since each try takes the word from whoever publishes.
         """
-        version = self._reading.look(anyway=True)
-        if version:
-            when = {f"{name}/{place}": at for name, place, at in remade}
-            path, given = f"version {version.number}", version.environment
+        if not remade:
+            self._unpublished = ""
+        version = self._reading.look(anyway=True) if remade and time.monotonic() >= self._publishes else None
+        if version is None:
+            return
+        self._publishes = time.monotonic() + _PUBLISH
+        when = {f"{name}/{place}": at for name, place, at in remade}
+        path, given = f"version {version.number}", version.environment
+        try:
             publish(self._kafka, version.text, path, True, self.say, remade=when, environment=given)
+        except (KafkaProblem, WorkspaceError) as error:
+            self._unpublished = (
+                f"everybody is to be told again what was made again at a vendor, and is not yet: {error}"
+            )
+            return
+        self._unpublished, self._publishes = "", 0.0
         self._remade |= remade
 
     # -- stations

@@ -223,7 +223,7 @@ def _refuse_gaps(options: StreamOptions, job: str) -> None:
 def _await_job_server(options: StreamOptions, say: Callable[..., None]) -> None:
     """Beam would wait for it without a word, after the workspace was published. Raises EngineProblem."""
     where = _JOB_SERVER.parse_known_args(options.beam_arguments)[0].job_endpoint
-    if options.runner != "PortableRunner":
+    if not where:
         return
     host, _, port = where.rpartition(":")
     until, said = time.monotonic() + WAIT, False
@@ -231,7 +231,7 @@ def _await_job_server(options: StreamOptions, say: Callable[..., None]) -> None:
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_SOON).close()
             return
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             if time.monotonic() > until:
                 raise EngineProblem(
                     f"--job_endpoint: {where} does not answer ({error}); start Beam's job server there, or correct it. "

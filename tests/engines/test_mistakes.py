@@ -28,7 +28,7 @@ connections:
 def test_a_workspace_that_is_published_where_no_job_is_says_so(world: World) -> None:
     published = world.publish()
     assert 0 == published.wait()
-    assert f"none was submitted to {world.log} yet" in published.text()
+    assert f"no job has begun on {world.log} yet" in published.text()
 
 
 def test_a_sender_waits_for_the_first_workspace_and_says_so(world: World) -> None:

@@ -99,6 +99,19 @@ def test_what_passes_soon_is_tried_again_soon_and_the_words_say_so(
     assert 2 == len(deliveries.begun)
 
 
+@pytest.mark.parametrize(
+    ("paused", "when"), [(False, "tried again in 300 s, and so"), (True, "not tried again by itself, only so")]
+)
+def test_of_what_is_still_ending_it_is_said_when_it_is_tried_again(
+    paused: bool, when: str, served: Served, said: list[str], clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = Report(connection="hook", destination="webhook", stopped=WHY, paused=paused)
+    monkeypatch.setattr(module, "reports", lambda: [report])
+    clock.now += 1
+    served.step()
+    assert said == [f"stopped: {WHY}; {when}"]
+
+
 def test_where_somebody_has_to_look_a_reload_tries_it_again(
     served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from pipeline.log import SqliteLog
+from pipeline.sent import make
 from pipeline.state_db import StateDb
 from pipeline.streaming import mirror as module
 from pipeline.streaming import versions
@@ -16,6 +18,8 @@ from pipeline.streaming.log import Settled
 from pipeline.streaming.mirror import Mirror, Station
 from pipeline.streaming.places import Places
 from schemas.calls import Call, Identifier
+from tests.pipeline.stores import delivered
+from transforms.sending.log import Writing
 
 LOG = Kafka("localhost:9092", "shop")
 
@@ -125,6 +129,23 @@ def test_a_record_that_is_no_call_holds_its_own_connection_only(tmp_path: Path, 
     until(lambda: "shop.calls.hook: the record at 1 is no call" in mirror.trouble)
     hook.places.close()
     other.places.close()
+
+
+def test_what_was_settled_before_a_takeover_does_not_wait(tmp_path: Path, mirror: Mirror, topics: Topics) -> None:
+    """Receipts are there before the calls are copied: when they are forgotten, nobody may be told again."""
+    make(tmp_path, "hook")
+    log = SqliteLog(tmp_path, "hook", 1)
+    log.write(Writing(receipts=[delivered(msgspec.msgpack.decode(call(ask), type=Call)) for ask in (1, 2, 4)])).result()
+    log.close()
+    hook = station(tmp_path, "hook", 1)
+    mirror.add(hook)
+    topics.reads += [
+        [record("hook", offset) for offset in range(3)],
+        [record("hook", offset) for offset in range(3, 6)],
+    ]
+    until(lambda: hook.next == 7)
+    assert [3, 5, 6] == asks(tmp_path, 1)
+    hook.places.close()
 
 
 def test_a_topic_that_is_not_read_any_more_stays_a_trouble(tmp_path: Path, mirror: Mirror, topics: Topics) -> None:

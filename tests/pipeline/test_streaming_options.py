@@ -133,7 +133,16 @@ def test_an_option_of_which_nothing_would_come_is_refused(
         ([*FLINK, "--dry_run=True"], "--dry_run: PortableRunner would begin the job all the same"),
         (["--runner", "prism"], "--runner: 'prism' is no engine of a streaming job"),
         ([*FLINK], "--checkpointing_interval: Flink needs one"),
-        ([*FLINK, "--checkpointing_interval=10000"], "--job_endpoint: PortableRunner needs HOST:PORT"),
+        ([*FLINK, "--checkpointing_interval=-1"], "--checkpointing_interval: Flink needs one"),
+        ([*FLINK, "--checkpointing_interval"], "--checkpointing_interval: Flink needs one"),
+        ([*FLINK, "--checkpointing_interval=10000"], "--job_endpoint: expected HOST:PORT of the job server"),
+        ([*FLINK, *SERVER[:3], "localhost"], "--job_endpoint: expected HOST:PORT of the job server"),
+        (
+            [*FLINK, *SERVER, "--savepont_path=s3://b/s"],
+            "--savepont_path: there is no such option; did you mean",
+        ),
+        ([*PRISM, "--parallellism=2"], "--parallellism: there is no such option; did you mean --parallelism?"),
+        (["--runner", "FlinkRunner", *SERVER[:2], "--flink_master=flink:8081", "--detach"], "--detach ends this"),
         ([*PRISM, "kafka://localhost:1/more"], "kafka://localhost:1/more: this word belongs to no option"),
         ([*PRISM, "--detach"], "--detach ends this process, and an engine, senders or workers inside it"),
         ([*FLINK, *SERVER, "--detach", "--environment_type", "loopback"], "--detach ends this process"),
@@ -184,8 +193,10 @@ class Result:
     [
         (Result("DONE", fails=False), 0, "the job has ended: DONE"),
         (Result("CANCELLED", fails=True), 0, "the job has ended: CANCELLED"),
+        (Result("DRAINED", fails=True), 0, "the job has ended: DRAINED"),
+        (Result("UPDATED", fails=True), 0, "the job has ended: UPDATED"),
         (Result("FAILED", fails=True), 3, "The job failed: it ended in some state"),
-        (Result("", fails=True), 3, "The engine does not answer any more: it ended in some state. Look there whether"),
+        (Result("", fails=True), 3, "The engine does not answer any more: it ended in some state. See there whether"),
     ],
 )
 def test_why_a_job_is_not_watched_any_more_is_said(

@@ -78,6 +78,23 @@ def test_a_first_flush_takes_what_is_asked_while_it_goes_on() -> None:
     assert again.waits(calls[1], 2, 4_001.0)
 
 
+def test_a_flush_of_which_some_was_blocked_ends_when_that_has_gone() -> None:
+    """Else the list would never be flushed again."""
+    flushes, calls = Flushes(HOURLY, {}), placed([add(n) for n in range(2)])
+    assert not flushes.waits(calls[0], 1, 0.0)
+    flushes.entered(calls[0], 1)
+    flushes.entered(calls[0], -1)
+    flushes.cut_short(LIST)
+    assert {} == flushes.ended(1, 1.0)
+    assert flushes.waits(calls[1], 2, 2.0)
+    flushes.go_on()
+    assert not flushes.waits(calls[0], 2, 100.0)
+    flushes.entered(calls[0], 1)
+    flushes.entered(calls[0], -1)
+    assert {f"flushed:{LIST}": 0.0} == flushes.ended(2, 101.0)
+    assert 2 == flushes.come(3_600.0)
+
+
 def test_a_flush_that_is_cut_short_is_still_due(server: VendorServer, options: Any) -> None:
     server.script = lambda seen: Answer(delay=0.05)
     running = start([add(n) for n in range(400)], webhook(), options, active=HOURLY)

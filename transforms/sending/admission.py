@@ -431,6 +431,7 @@ class Admission:
         """Read again what was blocked."""
         if self.blocked:
             self.read_again(int(self.blocked_first))
+            self.flushes.go_on()
         self.blocked, self.blocked_first = 0, _NEVER
 
     def end_flushes(self) -> None:

@@ -99,6 +99,11 @@ class Flushes:
         if flush := self._now.get(slot):
             flush.whole = False
 
+    def go_on(self) -> None:
+        """What was blocked is read again, and may end its flush."""
+        for flush in self._now.values():
+            flush.whole = True
+
     def ended(self, read: int, now: float) -> dict[str, float]:
         """End the flushes that are over, where everything up to the ask `read` was read; facts to write.
 
