@@ -173,9 +173,9 @@ class Mirror:
         for station in list(self._stations.values()):
             calls = self._calls(station, found.get(self._topic(station), []))
             if calls:
-                left = self._left(station, calls)
+                left = self._left(station, station.places.enter(calls))
                 with db.portion() as transaction:
-                    transaction.append(station.number, station.places.enter(left))
+                    transaction.append(station.number, left)
                 station.next = calls[-1][0] + 1
         self._read = []
 
@@ -194,13 +194,13 @@ class Mirror:
                 )
         return calls
 
-    def _left(self, station: Station, calls: list[tuple[int, Call]]) -> list[tuple[int, Call]]:
+    def _left(self, station: Station, calls: list[Call]) -> list[Call]:
         """Those without an outcome: once their receipts are forgotten, the others would be sent again."""
-        if calls[0][0] > station.restored:
+        if calls[0].ask > station.restored:
             return calls
         with closing(Receipts(self._folder, station.name)) as receipts:
-            settled = receipts.settled(calls[0][0], calls[-1][0])
-        return [(place, call) for place, call in calls if place not in settled]
+            settled = receipts.settled(calls[0].ask, calls[-1].ask)
+        return [call for call in calls if call.ask not in settled]
 
     def _look_after(self, db: StateDb) -> None:
         for station in list(self._stations.values()):

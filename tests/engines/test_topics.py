@@ -284,7 +284,9 @@ def test_partitions_that_a_topic_gets_are_read_each_by_one_reader(log: Kafka, mo
 def test_a_log_that_was_told_to_a_sandbox_is_not_sent_to_vendors(log: Kafka) -> None:
     for _ in range(2):
         bind_gateway(log, "http://127.0.0.1:8808")
-    with pytest.raises(KafkaProblem, match=r"the gateway http://127\.0\.0\.1:8808, and this command is for the vendors"):
+    with pytest.raises(
+        KafkaProblem, match=r"the gateway http://127\.0\.0\.1:8808, and this command is for the vendors"
+    ):
         bind_gateway(log, "")
 
 
