@@ -320,7 +320,6 @@ class Sending:
             return None
         station = self._stations.get(plan.name)
         if station is None:
-            self._end_renamed(plan.name)
             try:
                 station = self._open(plan, group, mates, ending)
             except (KafkaProblem, StoreError) as error:
@@ -334,13 +333,6 @@ class Sending:
 
     def _name_in_topics(self, name: str) -> str:
         return self._named.get(name, name)
-
-    def _end_renamed(self, name: str) -> None:
-        """End what this process does for the connection under a name that it had before."""
-        assert self._served
-        for each in list(self._stations.values()):
-            if each.name != name and each.topics == self._name_in_topics(name):
-                self._close(each.name, orderly=self._served.end_one(each.name))
 
     def _open(
         self, plan: ConnectionPlan, group: str, mates: Callable[[], Sequence[str]], ending: Callable[[], bool]
@@ -383,8 +375,10 @@ class Sending:
                     station.writer.beat()
 
     def _mend(self) -> None:
-        """Take connections over anew whose writes failed."""
+        """Take connections over anew whose writes failed, and leave those that the workspace does not name any more."""
         assert self._served
+        for name in self._stations.keys() - {each.name for each in self._run.workspace.connections}:
+            self._close(name, orderly=self._served.end_one(name))
         for name, station in list(self._stations.items()):
             if station.writer.dead:
                 self._served.end_one(name)

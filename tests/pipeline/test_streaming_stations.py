@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -172,6 +173,17 @@ def test_what_another_connection_of_the_account_counted_is_counted(
 
 def counted(at: float, number: int) -> dict[str, Any]:
     return {"windows": [{"seconds": 86_400.0, "endpoint": "", "unit": "requests", "steps": [[at, number]]}]}
+
+
+def test_a_connection_that_the_workspace_has_no_more_is_left(sending: Sending, others: Others) -> None:
+    """Its topics may be deleted then."""
+    assert take(sending)
+    sending._run = SimpleNamespace(workspace=SimpleNamespace(connections=[Plan()]))  # type: ignore[assignment]
+    sending._mend()
+    assert "hook" in sending._stations
+    sending._run.workspace.connections.clear()
+    sending._mend()
+    assert (Writer.made[0].said, sending._stations, others.mirrored) == (["alive", "left"], {}, [])
 
 
 def test_another_vendor_account_is_another_lease(sending: Sending, others: Others) -> None:
