@@ -30,6 +30,7 @@ class Changes:
         self._random, self._ask = random, 0
         self._has: dict[int, bytes | None] = {}  # digest of what the vendor has, as far as receipts say
         self._heard: set[int] = set()
+        self._stray: dict[int, float] = {}  # until when an older value may land on top
 
     def write(self, log: MemoryLog, number: int) -> None:
         for _ in range(number):
@@ -51,8 +52,13 @@ class Changes:
         for number in sorted(log.receipts.keys() - self._heard):
             self._heard.add(number)
             receipt = log.receipts[number]
-            if receipt.kind != "cancel" and (receipt.fate == "delivered" or receipt.maybe):
-                self._has[int(receipt.profile_id[1:])] = receipt.value if receipt.fate == "delivered" else None
+            if receipt.kind == "cancel":
+                continue
+            person = int(receipt.profile_id[1:])
+            self._stray[person] = max(self._stray.get(person, 0.0), receipt.unsure_until)
+            if receipt.fate == "delivered" or receipt.maybe:
+                sure = receipt.fate == "delivered" and self._stray[person] <= receipt.at
+                self._has[person] = receipt.value if sure else None
 
 
 @pytest.mark.parametrize("seed", range(12))
