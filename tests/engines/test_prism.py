@@ -62,11 +62,16 @@ def test_a_published_workspace_reaches_a_running_job_and_people_without_events(w
     sender = world.sender()
     world.settle()
     assert not [message for message in world.messages if message.get("event") == "Trait Computed"]
-    connection = CONNECTION % ("second", "second")
-    world.workspace.write_text(world.workspace.read_text() + connection)
+    connection, before = CONNECTION % ("second", "second"), world.workspace.read_text()
+    world.workspace.write_text(before + connection)
     assert world.publish().wait() == 0
     until(lambda: sender.said("connections=2"), sender.text)
     until(lambda: told_to_second(world) >= 120, world.difference)
+    world.settle()
+    world.workspace.write_text(before)
+    assert world.publish("--accept-changes").wait() == 0
+    until(lambda: sender.said("gives up second"), sender.text)
+    world.write([score("u1", now(), 7_000)])
     world.settle()
 
 
