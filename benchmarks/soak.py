@@ -128,7 +128,6 @@ class Place:
         self.flink: Cluster = stack.enter_context(cluster(root / "flink"))
         self.vendor = stack.enter_context(receiving())
         self.vendor.answer = heard.answer
-        self._gateway = self.vendor.url
         self._log = f"kafka://{self.kafka.servers}/log"
         self.events = f"kafka://{self.kafka.servers}/profiles"
         self._workspace = root / "workspace.yaml"
@@ -146,7 +145,7 @@ class Place:
     def _sender(self) -> "Sender":
         self._started += 1
         log = self._root / f"send-{self._started}.log"
-        more = ("send", "--log", self._log, "--gateway", self._gateway, "--status-port", 0)
+        more = ("send", "--log", self._log, "--gateway", self.vendor.url, "--status-port", 0)
         return Sender(self._stack.enter_context(running(log, *more)), log)
 
     def _sending(self) -> "Sender":

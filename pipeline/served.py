@@ -132,10 +132,8 @@ class Served:
             self._due[name] = self._passing.pop(name)
         elif report.elsewhere:
             self._due[name] = now + _ELSEWHERE
-        elif report.paused:
-            self._due[name] = inf
-        elif report.stopped:
-            self._due[name] = now + self._again
+        elif report.paused or report.stopped:
+            self._due[name] = now + self._rest(report)
         for words in report.notes.keys() - self._noted:
             self._noted.add(words)
             self._say("note", noted(words, report.notes[words]), connection=name)
@@ -179,9 +177,11 @@ class Served:
     def _wait(self, name: str, report: Report) -> float:
         """Seconds until it is tried again. It may still be ending, with requests in flight."""
         due = self._passing.get(name) if name in self._running else self._due.get(name)
-        if due is None:
-            return inf if report.paused else self._again
-        return due - time.monotonic()
+        return self._rest(report) if due is None else due - time.monotonic()
+
+    def _rest(self, report: Report) -> float:
+        """Seconds between the end of what stopped and its next beginning."""
+        return inf if report.paused else self._again
 
     def _when(self, seconds: float) -> str:
         if isinf(seconds):

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.arguments import port
 from pipeline.problems import WorkspaceError
 from pipeline.workspace import load, missing_secrets, with_lines
 from sandbox.faults import Fault
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"It knows {', '.join(all_vendors())}. Any other host is a webhook receiver. "
         f"It refuses identifiers that end in {REFUSED}, but not those that come as hashes."
     )
-    parser.add_argument("--port", type=int, default=PORT, help=f"the port on {ADDRESS} ({PORT}); 0 takes a free one")
+    parser.add_argument("--port", type=port, default=PORT, help=f"the port on {ADDRESS} ({PORT}); 0 takes a free one")
     parser.add_argument(
         "--workspace",
         metavar="FILE",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 LOCAL_RUNNER = "FnApiRunner"
+FLINK = ("PortableRunner", "FlinkRunner")  # the runners that give a job to Flink
 _HERE = f"{LOCAL_RUNNER}, PrismRunner, FlinkRunner, PortableRunner"
 _ELSEWHERE = ("DataflowRunner", "TestDataflowRunner", "SparkRunner", "SamzaRunner")
 _NEAR, _ALIKE = 0.8, 0.9  # how much a mistyped option is like one of ours, and like one of an engine
@@ -13,6 +14,7 @@ FLINKS = (
     "--checkpointing_interval", "--max_bundle_size", "--max_bundle_time_mills", "--savepoint_path",
     "--externalized_checkpoints_enabled", "--retain_externalized_checkpoints_on_cancellation",
 )  # fmt: skip
+_STRAY = "this word belongs to no option"
 _DRY = "--dry-run"  # Beam has an option of this name, written --dry_run, and a run would send all the same
 
 
@@ -40,21 +42,28 @@ def mistyped(args: argparse.Namespace) -> str:
     ours = _ours(args)
     for option in _options(args.beam_arguments):
         if option.replace("_", "-") in ours:
-            return _told(option, ours)
+            return _told(option, _near(option, ours))
     beam = _parser_of_beam()
     try:
         unknown = beam.parse_known_args(list(args.beam_arguments))[1]
     except argparse.ArgumentError as error:
         return f"{error.argument_name}: {error.message}"
     if args.runner == LOCAL_RUNNER:
-        return _told(unknown[0].split("=")[0], ours) if unknown else ""
+        return _first(unknown[0].split("=")[0], ours) if unknown else ""
     engines = [*FLINKS, *beam._option_string_actions]
     for option in _options(unknown):
-        if _near(option, ours):
-            return _told(option, ours)
-        if _near(option, engines, _ALIKE) not in ("", option):
-            return _told(option, engines, _ALIKE)
-    return next((_told(word, ours) for word in _stray(unknown)), "")
+        near = _near(option, ours) or _near(option, engines, _ALIKE)
+        if near not in ("", option):
+            return _told(option, near)
+    return next((f"{word}: {_STRAY}" for word in _stray(unknown)), "")
+
+
+def value_of(arguments: Sequence[str], name: str, bare: str = "") -> str:
+    """What an option of the engine is set to; `bare`: where it stands alone; empty: it is not given."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(name, nargs="?", default="", const=bare, dest="value")
+    found: str = parser.parse_known_args(list(arguments))[0].value
+    return found
 
 
 def dry_run(arguments: Sequence[str]) -> str:
@@ -113,10 +122,11 @@ def _stray(unknown: Sequence[str]) -> list[str]:
     ]
 
 
-def _told(option: str, known: Sequence[str], alike: float = _NEAR) -> str:
-    if not option.startswith("-"):
-        return f"{option}: this word belongs to no option"
-    near = _near(option, known, alike)
+def _first(word: str, ours: Sequence[str]) -> str:
+    return _told(word, _near(word, ours)) if word.startswith("-") else f"{word}: {_STRAY}"
+
+
+def _told(option: str, near: str) -> str:
     return f"{option}: there is no such option" + (f"; did you mean {near}?" if near else "")
 
 

@@ -3,9 +3,8 @@
 import argparse
 import re
 
-from pipeline.commands.engine_options import LOCAL_RUNNER, can_be_made, dry_run, mistyped
+from pipeline.commands.engine_options import FLINK, LOCAL_RUNNER, can_be_made, dry_run, mistyped, value_of
 
-FLINK = ("PortableRunner", "FlinkRunner")
 ENGINES = ("PrismRunner", *FLINK, "DataflowRunner")  # as they are written: options are chosen by these names
 _EMBEDDED = ("", "[auto]", "[local]")  # masters of Flink
 _TAKES = "PrismRunner on this machine, PortableRunner for Flink, DataflowRunner"
@@ -34,7 +33,7 @@ def _wrong_dry_run(args: argparse.Namespace) -> str:
 def _wrong_flink(args: argparse.Namespace) -> str:
     if args.runner not in FLINK:
         return ""
-    interval, server = (_value(args, name) for name in ("--checkpointing_interval", "--job_endpoint"))
+    interval, server = (value_of(args.beam_arguments, name) for name in ("--checkpointing_interval", "--job_endpoint"))
     if not re.fullmatch(r"0*[1-9]\d*", interval):
         return (
             "--checkpointing_interval: Flink needs one, such as 10000 (milliseconds); without checkpoints a job "
@@ -53,16 +52,9 @@ def _wrong_detach(args: argparse.Namespace) -> str:
 
 def _is_inside(args: argparse.Namespace) -> bool:
     """Whether the engine, its job server or its workers end with this process."""
-    if args.runner == "PrismRunner" or _value(args, "--environment_type").upper() == "LOOPBACK":
+    if args.runner == "PrismRunner" or value_of(args.beam_arguments, "--environment_type").upper() == "LOOPBACK":
         return True
     # FlinkRunner starts a job server, unless it is given one, or gives Flink a jar.
-    jar = "--flink_submit_uber_jar" in args.beam_arguments and _value(args, "--flink_master") not in _EMBEDDED
-    return args.runner == "FlinkRunner" and not jar and not _value(args, "--job_endpoint")
-
-
-def _value(args: argparse.Namespace, name: str) -> str:
-    """What an option of the engine is set to; empty: nothing."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(name, nargs="?", default="", const="", dest="value")
-    found: str = parser.parse_known_args(list(args.beam_arguments))[0].value
-    return found
+    master, server = (value_of(args.beam_arguments, name) for name in ("--flink_master", "--job_endpoint"))
+    jar = "--flink_submit_uber_jar" in args.beam_arguments and master not in _EMBEDDED
+    return args.runner == "FlinkRunner" and not jar and not server

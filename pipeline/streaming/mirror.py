@@ -131,13 +131,13 @@ class Mirror:
             try:
                 with db.portion() as transaction:
                     transaction.clear(station.number)
+                with closing(Receipts(self._folder, station.name)) as receipts:
+                    station.restored = receipts.last_ask()
             except BaseException:
                 self._orders.put(order)
                 raise
             part = TopicPartition(self._topic(station), 0, station.next - 1)
             if what == "add":
-                with closing(Receipts(self._folder, station.name)) as receipts:
-                    station.restored = receipts.last_ask()
                 self._stations[station.name] = station
                 self._consumer.incremental_assign([part])
             elif self._stations.pop(station.name, None):

@@ -314,6 +314,7 @@ class Sending:
 
         `mates` gives the other connections of the vendor account, which `group` names. `ending`: not wanted any more.
         """
+        assert self._served
         self._groups[plan.name] = group
         if not self._leases.holds(group):
             self._close(plan.name, orderly=True)  # of a vendor account that it had before
@@ -323,7 +324,7 @@ class Sending:
             try:
                 station = self._open(plan, group, mates, ending)
             except (KafkaProblem, StoreError) as error:
-                if self._served and not isinstance(error, Gap):  # that does not pass by itself
+                if not isinstance(error, Gap):  # that does not pass by itself
                     self._served.try_again(plan.name, _AGAIN)
                 raise StoreError(str(error)) from error
         if not self._leases.holds(group):  # it was lost meanwhile

@@ -4,7 +4,6 @@ import logging
 import signal
 import socket
 import time
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import apache_beam as beam
 import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, TestOptions
 
+from pipeline.commands.engine_options import FLINK, value_of
 from pipeline.problems import EngineProblem
 from pipeline.streaming import history, versions
 from pipeline.streaming.graph import build
@@ -27,15 +27,7 @@ from pipeline.streaming.topics import ensure, history_topic
 _YEARS = 10 * 365 * 86_400  # seconds that a job may take: Beam gives one a minute, where nothing is said
 _IGNORES = "flink_submit_uber_jar"  # with it, Beam does not tell Flink where the state is
 _READS = ("job", "events")  # the note of which topics and subscriptions a job reads
-_WORKERS = ArgumentParser(add_help=False, allow_abbrev=False)
-_WORKERS.add_argument("--parallelism", default="")
-_JOB_SERVER = ArgumentParser(add_help=False, allow_abbrev=False)
-_JOB_SERVER.add_argument("--job_endpoint", default="")
 _SOON, _TRY = 3.0, 0.5  # seconds of one try to reach it, and between two
-_RESUMES = ArgumentParser(add_help=False, allow_abbrev=False)  # options by which a job has its state
-_RESUMES.add_argument("--savepoint_path", default="")
-_RESUMES.add_argument("--update", nargs="?", const="true", default="")
-_FLINK = ("PortableRunner", "FlinkRunner")
 
 
 @dataclass(frozen=True)
@@ -74,12 +66,12 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
         _refuse_unread(options, bool(files))
         _refuse_left(log)
     _refuse_second(options)
-    _refuse_gaps(options, job)
+    _refuse_gaps(options, bool(files))
     parts = [part for events in options.events for part in parts_of(events, events.name, options.start, job)]
     _await_job_server(options, say)
     version = None if dry else _published(options, say)
     for kind in ("facts", "ticks"):
-        parts += _own(options, log.topic(kind), job, dry)
+        parts += _own(options, kind, dry)
     past = _history(options, files, version, say) if version else []
     # Last: an older job may still go on, and what it reads from these places on is read once more.
     imports = [] if dry and options.origin else _state_parts(options)
@@ -108,10 +100,9 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 def has_its_state(runner: str, arguments: list[str]) -> bool:
     """Whether the engine is told to go on with a job's state: each by an option of its own, which others ignore."""
-    found = _RESUMES.parse_known_args(arguments)[0]
     if runner == "DataflowRunner":
-        return found.update.lower() not in ("", "false")
-    return bool(runner in _FLINK and found.savepoint_path)
+        return value_of(arguments, "--update", bare="true").lower() not in ("", "false")
+    return runner in FLINK and value_of(arguments, "--savepoint_path") != ""
 
 
 def clients_of(runner: str, arguments: list[str]) -> int:
@@ -121,7 +112,7 @@ def clients_of(runner: str, arguments: list[str]) -> int:
     """
     if runner == "PrismRunner":
         return 1
-    found = _WORKERS.parse_known_args(arguments)[0].parallelism
+    found = value_of(arguments, "--parallelism")
     workers = int(found) if found.isdecimal() else 0
     return workers * 3 if workers > 1 else workers or MANY
 
@@ -179,12 +170,13 @@ def _published(options: StreamOptions, say: Callable[..., None]) -> versions.Ver
     return version
 
 
-def _own(options: StreamOptions, topic: str, group: str, dry: bool) -> list[Part]:
-    """Parts of a topic of the log. When nothing is to be done, it may not be there yet."""
-    if dry and not partitions(options.log, topic):
-        return [Part(options.log, topic, number, 0) for number in range(options.partitions)]
-    gaps = options.start == EARLIEST  # then it is known that something is gone
-    return parts_of(options.log, topic, COMMITTED, group, gaps)
+def _own(options: StreamOptions, kind: str, dry: bool = False, gaps: bool = False) -> list[Part]:
+    """Parts of a topic of the log. When nothing is to be done, it may not be there yet. `gaps`: see `parts_of`."""
+    log, topic = options.log, options.log.topic(kind)
+    if dry and not partitions(log, topic):
+        return [Part(log, topic, number, 0) for number in range(options.partitions)]
+    gaps = gaps or options.start == EARLIEST  # then it is known that something is gone
+    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps)
 
 
 def _history(
@@ -199,8 +191,7 @@ def _history(
     if files:
         plan = version.plan(datetime.now(UTC))
         history.write(log, files, plan, version.number, say, again=are_gone(log, topic, job))
-    gaps = bool(files) or options.start == EARLIEST
-    return [_whole(log, part) for part in parts_of(log, topic, COMMITTED, job, gaps)]
+    return [_whole(log, part) for part in _own(options, "history", gaps=bool(files))]
 
 
 def _refuse_left(log: Kafka) -> None:
@@ -210,19 +201,16 @@ def _refuse_left(log: Kafka) -> None:
         raise KafkaProblem(version.left)
 
 
-def _refuse_gaps(options: StreamOptions, job: str) -> None:
-    """Records of the log's own topics that nobody read, and that are gone."""
-    log = options.log
+def _refuse_gaps(options: StreamOptions, files: bool) -> None:
+    """Records of the log's own topics that nobody read, and that are gone; files write their history once more."""
     for kind in ("facts", "ticks", "history"):
-        topic = log.topic(kind)
-        gaps = options.start == EARLIEST or (kind == "history" and bool(options.files))
-        if partitions(log, topic):
-            parts_of(log, topic, COMMITTED, job, gaps)
+        if partitions(options.log, options.log.topic(kind)):
+            _own(options, kind, gaps=files and kind == "history")
 
 
 def _await_job_server(options: StreamOptions, say: Callable[..., None]) -> None:
     """Beam would wait for it without a word, after the workspace was published. Raises EngineProblem."""
-    where = _JOB_SERVER.parse_known_args(options.beam_arguments)[0].job_endpoint
+    where = value_of(options.beam_arguments, "--job_endpoint")
     if not where:
         return
     host, _, port = where.rpartition(":")

@@ -13,15 +13,9 @@ from sandbox.testing import RunningSandbox, running_sandbox
 from scripts.engines import PRISM
 from tests.engines.test_moving import log_of
 from tests.engines.world import Process, World, now, until
-from tests.pipeline.running import profile, score, vip
+from tests.pipeline.killing import rows_of, text
+from tests.pipeline.running import WORKSPACE, profile, score, vip
 
-WORKSPACE = """\
-workspace: shop
-computations:
-  - {name: Vip, kind: audience}
-  - {name: Score, kind: trait}
-connections:
-"""
 IMPORTS = """\
   - name: imports
     destination: sendgrid
@@ -102,8 +96,7 @@ def member(number: int) -> tuple[Any, Any]:
 def rows(vendors: RunningSandbox) -> int:
     """In the list, by their addresses."""
     entries = [entry for each in vendors.told() for entry in each.get("lists", ())]
-    found = [row for entry in entries for row in (*entry["members"], *entry["unmatched"])]
-    return len({json.dumps(row, sort_keys=True) for row in found}) // 2  # and by their user ids
+    return len({text(row) for entry in entries for row in rows_of(entry)}) // 2  # and by their user ids
 
 
 def recorded(recording: Path) -> list[dict[str, Any]]:

@@ -56,6 +56,12 @@ def served(tmp_path: Path, deliveries: Deliveries, said: list[str], clock: Simpl
     return made
 
 
+def step(served: Served, clock: SimpleNamespace, seconds: float) -> None:
+    """A turn of the service, so much later."""
+    clock.now += seconds
+    served.step()
+
+
 def stop(deliveries: Deliveries, **more: Any) -> None:
     deliveries.begun[-1].set_result(Report(connection="hook", destination="webhook", stopped=WHY, **more))
 
@@ -64,14 +70,11 @@ def test_what_stopped_is_tried_again_after_a_while(
     served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
 ) -> None:
     stop(deliveries)
-    clock.now += 1
-    served.step()
+    step(served, clock, 1)
     assert said == [f"stopped: {WHY}; tried again in 300 s, and so"]
-    clock.now += 299
-    served.step()
+    step(served, clock, 299)
     assert 1 == len(deliveries.begun)
-    clock.now += 1
-    served.step()
+    step(served, clock, 1)
     assert 2 == len(deliveries.begun)
 
 
@@ -86,16 +89,13 @@ def test_what_passes_soon_is_tried_again_soon_and_the_words_say_so(
     else:
         served.try_again("hook", 3.0)
         stop(deliveries)
-    clock.now += 1
-    served.step()
+    step(served, clock, 1)
     assert said == [f"stopped: {WHY}; tried again in 2 s, and so"]
-    clock.now += 2
-    served.step()
+    step(served, clock, 2)
     assert 2 == len(deliveries.begun)
     stop(deliveries)
     served.step()
-    clock.now += 299  # the next time it is as any other
-    served.step()
+    step(served, clock, 299)  # the next time it is as any other
     assert 2 == len(deliveries.begun)
 
 
@@ -107,8 +107,7 @@ def test_of_what_is_still_ending_it_is_said_when_it_is_tried_again(
 ) -> None:
     report = Report(connection="hook", destination="webhook", stopped=WHY, paused=paused)
     monkeypatch.setattr(module, "reports", lambda: [report])
-    clock.now += 1
-    served.step()
+    step(served, clock, 1)
     assert said == [f"stopped: {WHY}; {when}"]
 
 
@@ -116,8 +115,7 @@ def test_where_somebody_has_to_look_a_reload_tries_it_again(
     served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
 ) -> None:
     stop(deliveries, paused=True)
-    clock.now += 100_000
-    served.step()
+    step(served, clock, 100_000)
     assert said == [f"stopped: {WHY}; not tried again by itself, only so"]
     served.step()
     assert 1 == len(deliveries.begun)
