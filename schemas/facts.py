@@ -63,8 +63,7 @@ class LeftFact(Struct, array_like=True, tag="left"):
 
 
 class SnapshotFact(Struct, array_like=True, tag="snapshot"):
-    """What another job, or a state directory, knew of the profile: packed (`schemas.state`). It counts for nothing
-    where something is known already."""
+    """What an earlier job, or a state directory, knew of the subject: packed (`schemas.state`)."""
 
     state: bytes
 

@@ -6,6 +6,9 @@
 All of it is (key, packed `Addressed`): the key is of the profile, account or part of an account, and each of these has
 one packed cell. Numbers of asks come from the clock: they grow for each subject, which is all that its ledger needs.
 
+States that another job left are taken over as they are, and are not folded: a topic has old ones of somebody before the
+last one, and what a newer workspace wants of an old one is not so. Ticks ask for that when all are there.
+
 To read and write a cell costs an engine more than folding does, and a change that thirty connections are told has sixty
 receipts: so what a bundle has of one profile is folded together.
 """
@@ -276,8 +279,6 @@ class _FoldFn(_OutletFn):
                 return Facts(retries=[Retry(fact.call, fact.refused)])
             case MemberFact():
                 return Facts(members=[fact])
-            case SnapshotFact():
-                return Facts()
             case TickFact():
                 return Facts(tick=True, refresh=fact.refresh)
 
@@ -339,7 +340,7 @@ class _FoldProfileFn(_FoldFn):
         if isinstance(about[0].fact, ProbeFact):  # it has a key of its own
             yield _output("left", (about[0].fact.key, _packed(about[0])))
             return
-        profile_id, known, now = about[0].subject, _Cell(cell), self._clock()
+        profile_id, known, now = about[-1].subject, _Cell(cell), self._clock()
         plan, asks = self._plan(known, about, now), known.asks(now)
         packed, calls, was_gone = known.state, list[tuple[str, Call]](), None
         for _, alike in groupby((each.fact for each in about), type):
@@ -347,6 +348,7 @@ class _FoldProfileFn(_FoldFn):
             for fact in alike:
                 if isinstance(fact, SnapshotFact):
                     packed = newer(packed, fact.state)
+                    continue
                 found = self._read(fact, plan)
                 if isinstance(found, Facts):
                     good.append(found)
@@ -361,7 +363,10 @@ class _FoldProfileFn(_FoldFn):
             calls += folded.calls
             for account in folded.left:
                 yield _output("left", addressed(account_key(account), LeftFact(profile_id, state.deleted or 0)))
-        if was_gone is None:
+        if was_gone is None:  # nothing was folded
+            if packed != known.state:
+                decode_profile(packed)  # it may be of a newer version of profilecast
+                known.write(packed, self._plans.version(), [])
             return
         yield from self._calls(profile_id, calls)
         if known.write(packed, self._plans.version(), calls):
@@ -395,12 +400,15 @@ class _FoldAccountFn(_FoldFn):
             return
         known, now = _Cell(cell), self._clock()
         plan = self._plan(known, [about], now)
+        if isinstance(fact, SnapshotFact):
+            decode_account(fact.state)
+            known.write(fact.state, self._plans.version(), [])
+            return
         facts = self._read(fact, plan)
         if not isinstance(facts, Facts):
             yield from self._bad(facts)
             return
-        packed = fact.state if isinstance(fact, SnapshotFact) else known.state
-        state = decode_account(packed) if packed else AccountState()
+        state = decode_account(known.state) if known.state else AccountState()
         folded, news = fold_account(account, state, facts, plan, known.asks(now))
         after = encode_account(state)
         yield from self._calls(subject, folded.calls)
@@ -426,12 +434,13 @@ class _FoldPartFn(_OutletFn):
     def _fold(self, element: Keyed, cell: cells.Cell) -> Iterator[Any]:
         self.count("facts")
         subject, news, snapshot = _part_news(element[1])
+        if news is None:
+            decode_part(snapshot)
+            cell.write(snapshot)
+            return
         known = cell.read()
-        packed = snapshot or known
-        part = decode_part(packed) if packed else Part()
-        told: dict[str, MemberFact] = {}
-        if news is not None:
-            _, told = fold_part(subject.split(":", 2)[2], part, news)
+        part = decode_part(known) if known else Part()
+        _, told = fold_part(subject.split(":", 2)[2], part, news)
         after = encode_part(part)
         if after != known:
             cell.write(after)

@@ -1,6 +1,7 @@
 """The stateful step over facts of one profile: one after the other, and several together."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Step:
         self._fn.setup()
         self._held = held
         self.states: list[bytes] = []
+        self.names: list[str] = []
         self.calls: list[Any] = []
         self.letters: list[DeadLetter] = []
 
@@ -53,21 +55,26 @@ class Step:
     def write(self, held: bytes) -> None:
         self._held = held
 
-    def fold(self, *facts: AnyFact) -> None:
-        packed = msgspec.msgpack.encode([Addressed("u1", fact) for fact in facts])
+    def fold(self, *facts: AnyFact, subjects: Sequence[str] = ()) -> None:
+        named = zip(subjects or ["u1"] * len(facts), facts, strict=True)
+        packed = msgspec.msgpack.encode([Addressed(subject, fact) for subject, fact in named])
         for output in self._fn._fold((b"key", packed), self):
             if not isinstance(output, beam.pvalue.TaggedOutput):
                 self.calls.append(output)
             elif output.tag == "states":
                 self.states.append(output.value[1])
+                self.names.append(output.value[0])
             else:
                 self.letters.append(output.value)
 
 
-def made_plan(folder: Path) -> Plan:
-    found = load(str(workspace(folder / "workspace.yaml", "hook")))
-    vendors = made(found).vendors
-    registry, _ = enter(Registry(), found, vendors, micros(NOW))
+def made_plan(folder: Path, *more: str) -> Plan:
+    """With one connection, and then, in a newer version, with these as well."""
+    registry = Registry()
+    for names in (["hook"], ["hook", *more]):
+        found = load(str(workspace(folder / "workspace.yaml", *names)))
+        vendors = made(found).vendors
+        registry, _ = enter(registry, found, vendors, micros(NOW))
     return make_plan(found, vendors, registry, micros(NOW))
 
 
@@ -84,6 +91,46 @@ def test_a_state_that_was_written_several_times_is_taken_over_as_it_was_last(tmp
     for event in events:
         second.fold(EventFact(line_of(event)))
     assert [] == second.calls
+
+
+DELETED: Event = {"type": "delete", "profile_id": "u1", "at": "2026-01-05T09:05:00Z"}
+AT = "2026-01-05T09:0%d:00Z"
+KNOWN = [
+    profile("u1", AT % 0, "u1@example.com"), score("u1", AT % 1, 1), vip("u1", AT % 1, True),
+    score("u1", AT % 2, 2), vip("u1", AT % 3, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("events", [KNOWN, [*KNOWN, DELETED]], ids=["known", "deleted"])
+def test_what_is_taken_over_is_told_to_nobody_whatever_the_workspace_says_now(
+    tmp_path: Path, events: list[Event]
+) -> None:
+    """A topic has old states of somebody before the last one. Each of them was folded: a connection that had come since
+    then heard of values and occurrences that were long over, and somebody who was deleted was known again."""
+    first, second = Step(made_plan(tmp_path)), Step(made_plan(tmp_path, "second"))
+    for event in events:
+        first.fold(EventFact(line_of(event)))
+        calls, first.calls = [decode_call(packed) for *_, packed in first.calls], []
+        for call in calls:
+            first.fold(ReceiptFact(receipt_of(call, "delivered", 1.0)))
+    for state in filter(None, first.states):
+        second.fold(SnapshotFact(state))
+    assert ([], [], first.read()[HEAD:]) == (second.calls, second.states, second.read()[HEAD:])
+    second.fold(TickFact())
+    told = {connection: decode_call(packed).value for connection, _, packed in second.calls}
+    assert told == ({} if DELETED in events else {"second": 2})
+
+
+def test_an_event_that_comes_with_the_state_of_somebody_who_was_deleted_is_about_that_person(tmp_path: Path) -> None:
+    """The state is under a hash, and its subject is not the person's."""
+    first, second = Step(made_plan(tmp_path)), Step(made_plan(tmp_path))
+    for event in (*KNOWN, DELETED):
+        first.fold(EventFact(line_of(event)))
+    state = SnapshotFact(first.states[-1])
+    back = [EventFact(line_of(each)) for each in (profile("u1", AT % 6, "u1@example.com"), score("u1", AT % 6, 6))]
+    second.fold(state, *back, subjects=["\0hash", "u1", "u1"])
+    assert {"u1"} == {subject for _, subject, _ in second.calls}
+    assert "u1" in second.names
 
 
 # -- a cell of format 4: u1 has an e-mail address, a score of 5, is vip, and waits for all six calls of that
