@@ -271,14 +271,22 @@ def read_all(
 ) -> Iterator[Record]:
     """Everything that is in a topic now, from these offsets (by partition) or from its beginning.
 
-    `only`: of these partitions.
+    `only`: of these partitions. Raises KafkaProblem, also where the brokers give nothing more for a while.
     """
     numbers = range(partitions(kafka, topic)) if only is None else only
     with closing(kafka.consumer()) as consumer, closing(kafka.consumer()) as asks:
         last = {number: ends(asks, topic, number)[1] for number in numbers}
         begins = {number: (starts or {}).get(number, OFFSET_BEGINNING) for number in last}
         consumer.assign([TopicPartition(topic, number, begins[number]) for number in last])
-        while any(position(consumer, topic, number, begins[number], asks) < end for number, end in last.items()):
+        before, until = dict[int, int](), 0.0
+        while True:
+            at = {number: position(consumer, topic, number, begins[number], asks) for number in last}
+            if all(at[number] >= end for number, end in last.items()):
+                return
+            if at != before:
+                before, until = at, time.monotonic() + WAIT
+            elif time.monotonic() > until:
+                raise KafkaProblem(f"Kafka: {topic}: nothing more came for {WAIT:.0f} s; look after the brokers")
             for record in consume(consumer, 5_000, 0.2):
                 if record.offset < last[record.partition]:
                     yield record
@@ -346,7 +354,9 @@ def write_all(producer: Producer, records: Iterable[tuple[str, bytes | None, byt
     with kafka_errors():
         for topic, key, value in records:
             produce(producer, topic, key, value, done)
-        left = producer.flush(WAIT)
+            if failed:
+                break
+        left = 0 if failed else producer.flush(WAIT)
     if failed or left:
         raise KafkaProblem(f"Kafka: {failed[0] if failed else f'{left} records were not taken within {WAIT:.0f} s'}")
 

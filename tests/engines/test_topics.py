@@ -11,6 +11,7 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from pipeline.disk import SenderError
 from pipeline.streaming import growing, ticks, versions
+from pipeline.streaming import kafka as client
 from pipeline.streaming.kafka import (
     Kafka,
     KafkaProblem,
@@ -51,6 +52,26 @@ def test_a_large_record_is_taken(log: Kafka, kind: str) -> None:
     value = os.urandom(LARGE)
     write_all(log.producer(), [(log.topic(kind), b"key", value)])
     assert [value] == [each.value for each in read_all(log, log.topic(kind))]
+
+
+def test_a_broker_that_dies_while_a_topic_is_read_is_told(
+    log: Kafka, kafka: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`why`, `export` and `publish` waited without a word."""
+    topic = log.topic("dead")  # it has one partition
+    write_all(log.producer(), [(topic, b"%d" % number, os.urandom(4_000)) for number in range(20_000)])
+    assert 20_000 == sum(1 for _ in read_all(log, topic))
+    records = read_all(log, topic)
+    next(records)
+    kafka.stop(hard=True)
+    monkeypatch.setattr(client, "WAIT", 3.0)
+    try:
+        with pytest.raises(KafkaProblem, match=rf"^Kafka: {topic}: nothing more came for 3 s; look after the brokers$"):
+            list(records)
+    finally:
+        kafka.start()
+        monkeypatch.undo()
+    assert 20_000 == sum(1 for _ in read_all(log, topic))
 
 
 def test_the_broker_says_when_the_sender_before_this_one_wrote(log: Kafka, tmp_path: Path) -> None:
