@@ -173,6 +173,11 @@ def of_account(key: str) -> bool:
     return key.startswith((_ACCOUNT, _PART))
 
 
+def takes_ticks(key: str) -> bool:
+    """Whether it is the key of a profile or of an account's head: not of a part, nor of somebody who was deleted."""
+    return key[:1] != "\x00" or key.startswith(_ACCOUNT)
+
+
 # -- packed: a byte with the format, below 0x80, and the record in msgpack. Format 4 had no such byte: it begins with
 # the first one of an array, which is greater.
 

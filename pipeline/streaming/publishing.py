@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 from pipeline.run import NeedsConsent
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
+from pipeline.streaming.kafka import partitions as partitions_of
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
 from schemas.facts import TickFact
-from schemas.state import account_of
+from schemas.state import takes_ticks
 from transforms.keyed import addressed
 
 if TYPE_CHECKING:
     from pipeline.streaming.moving_in import Beginning
 
 PARTITIONS = 8  # of the topics of a new job
-# Workers look for a version once a second. Whoever they folded first with the one before it is known a bundle later;
-# without this pause nobody would look at these people with the new one.
-_LATE = 5.0  # seconds
-_REMEMBERED = 5_000_000  # profiles that are not given twice in one go
+# More than the seconds for which a worker's version counts as the newest (`writing`): whoever is written later than
+# this by a worker with an older one is given a tick by that worker.
+_LATE = 5.0
+_REMEMBERED = 5_000_000  # profiles of a partition that are not given twice in one go
+_LOOK = 10_000  # ticks between looks for a newer version
 
 
 def publish(
@@ -35,21 +37,24 @@ def publish(
     refresh: Iterable[str] = (),
     beginning: "Beginning | None" = None,
     environment: Mapping[str, str] = os.environ,
+    after: int | None = None,
 ) -> versions.Version:
     """Make the workspace the newest version, and give every known profile to the fold where that may want something.
 
     Topics that are missing are made. `beginning`: what a new log begins with. `environment`: variables of settings.
-    Raises WorkspaceError, KafkaProblem and NeedsConsent: then nothing changed.
+    `after`: see `versions.prepare`. Raises WorkspaceError, KafkaProblem and NeedsConsent: then nothing is published.
     """
     made = ensure(kafka, job_topics(kafka, partitions))
     begun = beginning.registry if beginning else None
-    publication = versions.prepare(kafka, text, path, datetime.now(UTC), remade, refresh, begun, environment)
+    publication = versions.prepare(kafka, text, path, datetime.now(UTC), remade, refresh, begun, environment, after)
     version = publication.version
     grave = [notice.words for notice in publication.notices if notice.grave]
     if grave and not accepted:
-        raise NeedsConsent("\n".join([*grave, "Nothing was done. If that is meant, add --accept-changes."]))
+        raise NeedsConsent("\n".join([*grave, "Nothing was published. If that is meant, add --accept-changes."]))
     for notice in publication.notices:
         say("workspace", notice.words)
+    if not beginning:
+        _refuse_lost(kafka, publication)
     for connection in publication.workspace.connections:
         made += ensure(kafka, connection_topics(kafka, version.topics[connection.name]))
     if made:
@@ -62,10 +67,28 @@ def publish(
         say("published", version=version.number)
     if publication.looks:
         number = give(kafka, version.number, publication.refresh)
+        if number is None:
+            say("overtaken", "a newer version was published meanwhile, and everybody is looked at with that one")
+            return publication.version
         publication = versions.looked_at(publication)
         _write_looked_at(kafka, publication)
         say("looked at anew", profiles=number)
     return publication.version
+
+
+def _refuse_lost(kafka: Kafka, publication: versions.Publication) -> None:
+    """Topics that somebody deleted, of a connection that comes back.
+
+    What waited in them is still open in what is known of people, and would wait for receipts for ever.
+    """
+    for connection in publication.workspace.connections:
+        topic = kafka.topic("calls", publication.version.topics[connection.name])
+        known = {connection.name, connection.was} & {*publication.before.connections}
+        if known and not partitions_of(kafka, topic):
+            raise KafkaProblem(
+                f"{topic} was deleted, and with it calls that may have waited: nobody could be told of them any more. "
+                f"Give the connection {connection.name} another name, so that it begins anew"
+            )
 
 
 def _write_looked_at(kafka: Kafka, publication: versions.Publication) -> None:
@@ -78,33 +101,42 @@ def _write_looked_at(kafka: Kafka, publication: versions.Publication) -> None:
             raise
 
 
-def give(kafka: Kafka, version: int, refresh: list[int], sleep: Callable[[float], object] = time.sleep) -> int:
+def give(kafka: Kafka, version: int, refresh: list[int], sleep: Callable[[float], object] = time.sleep) -> int | None:
     """Give every profile that is known to the fold, as a tick; how many they are. Raises KafkaProblem.
 
-    `refresh`: slots in which everything that was told is told once more.
+    None: a newer version was published meanwhile, and whoever did that gives them. `refresh`: slots in which
+    everything that was told is told once more.
     """
     sleep(_LATE)
     number = 0
+    overtaken = False
 
     def ticks() -> Iterator[tuple[str, bytes | None, bytes | None]]:
-        nonlocal number
+        nonlocal number, overtaken
         topic = kafka.topic("ticks")
         for subject in known(kafka):
+            if number % _LOOK == 0:
+                newest = versions.newest(kafka)
+                overtaken = newest is not None and newest.number > version
+            if overtaken:
+                return
             number += 1
             yield topic, *addressed(subject, TickFact(version, refresh))
 
     write_all(kafka.producer(), ticks())
-    return number
+    return None if overtaken else number
 
 
 def known(kafka: Kafka) -> Iterator[str]:
-    """Profiles and accounts of the state's topic. One that changed often may come more than once."""
-    seen: set[bytes] = set()
-    for record in read_all(kafka, kafka.topic("state")):
-        key = record.key.decode()
-        if record.value is None or record.key in seen or (key[:1] == "\x00" and account_of(key) is None):
-            continue
-        if len(seen) >= _REMEMBERED:
-            seen.clear()
-        seen.add(record.key)
-        yield key
+    """Profiles and accounts of the state's topic; among very many, one that changed may come more than once."""
+    topic = kafka.topic("state")
+    for partition in range(partitions_of(kafka, topic)):
+        seen: set[bytes] = set()
+        for record in read_all(kafka, topic, only=[partition]):
+            key = record.key.decode()
+            if record.value is None or record.key in seen or not takes_ticks(key):
+                continue
+            if len(seen) >= _REMEMBERED:
+                seen.clear()
+            seen.add(record.key)
+            yield key

@@ -25,7 +25,6 @@ from pipeline.log import SqliteLog
 from pipeline.moments import rfc3339
 from pipeline.orders import Orders
 from pipeline.paused import answer
-from pipeline.problems import WorkspaceError
 from pipeline.run import RunOptions
 from pipeline.served import Say, Served
 from pipeline.state_db import StateDb
@@ -37,20 +36,18 @@ from pipeline.streaming.mirror import Mirror, Station
 from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.operating import Operating
 from pipeline.streaming.places import Places
-from pipeline.streaming.publishing import publish
+from pipeline.streaming.republishing import Republishing
 from pipeline.streaming.topics import LEASES
 from pipeline.vendors import made
 from schemas.registry import Registry, decode_registry
 from transforms.destinations.contract import Destination
 from transforms.logic.plan import ConnectionPlan, Plan
-from transforms.logic.registry import known_remade
 from transforms.sending.log import Writing
 from transforms.sending.sender import SenderOptions
 
 _TURN = 0.3  # seconds
 _WAITING = 1.0  # seconds between looks for the first workspace
 _SOONER = "with another version of the workspace, or when this process is started anew"
-_PUBLISH = 30.0  # seconds between tries to publish what was made again
 _AGAIN = 3.0  # seconds until a log is tried again that could not be used
 
 
@@ -62,6 +59,9 @@ class SendOptions:
     sender: SenderOptions
     again: float = 300.0  # seconds until what stopped or is blocked is tried again
     gaps: bool = False  # go on where calls or receipts are gone from Kafka
+
+
+_FIRST = 0  # the partition whose owner does what one of all senders has to do
 
 
 def _share(group: str) -> int:
@@ -184,8 +184,7 @@ class Sending:
         self._named: dict[str, str] = {}  # the name in its topics
         self._reading = versions.Following(self._kafka)
         self._number = 0
-        self._remade: frozenset[tuple[str, str, float]] = frozenset()  # that is published
-        self._publishes, self._unpublished = 0.0, ""  # when what is not is tried again, and why it could not be
+        self._republishing = Republishing(self._kafka, say)
         self._served: Served | None = None
         self.orders = Orders()
         self._mirror: Mirror | None = None
@@ -256,8 +255,10 @@ class Sending:
                 self.orders.carry_out()
                 self._served.agree({name: each.paused for name, each in list(self._stations.items()) if each.paused})
                 self._served.step()
-                self._publish_again(self._served.remade() - self._remade)
-                now = self._unpublished or self._mirror.trouble
+                if version:
+                    first = _FIRST in self._leases.held
+                    self._republishing.step(version, self._served.remade(), first, time.monotonic())
+                now = self._republishing.trouble or self._mirror.trouble
             except (KafkaProblem, StoreError) as error:
                 now = str(error)
             if now != trouble:
@@ -273,33 +274,9 @@ class Sending:
         plan = version.plan(datetime.now(UTC))
         self._run = replace(self._run, workspace=workspace)
         self._number, self._named = version.number, version.named()
-        self._remade |= known_remade(registry)
+        self._republishing.know(version)
         self._served.take_over(self._run, plan, registry, _Deliveries(self, self._run, plan, registry))
         self.say("workspace", version=version.number, connections=len(workspace.connections))
-
-    def _publish_again(self, remade: frozenset[tuple[str, str, float]]) -> None:
-        """What was gone at a vendor was made again: everybody is told it once more.
-
-        With the variables that the version came with: a sender has those of its secrets only. If that fails, it is
-        tried again after a while, since each try takes the word from whoever publishes.
-        """
-        if not remade:
-            self._unpublished = ""
-        version = self._reading.look(anyway=True) if remade and time.monotonic() >= self._publishes else None
-        if version is None:
-            return
-        self._publishes = time.monotonic() + _PUBLISH
-        when = {f"{name}/{place}": at for name, place, at in remade}
-        path, given = f"version {version.number}", version.environment
-        try:
-            publish(self._kafka, version.text, path, True, self.say, remade=when, environment=given)
-        except (KafkaProblem, WorkspaceError) as error:
-            self._unpublished = (
-                f"everybody is to be told again what was made again at a vendor, and is not yet: {error}"
-            )
-            return
-        self._unpublished, self._publishes = "", 0.0
-        self._remade |= remade
 
     # -- stations
 
@@ -369,7 +346,7 @@ class Sending:
         return station
 
     def _beat(self) -> None:
-        """On a thread of its own: giving leases back, or everybody to the fold, may outlast the right to send."""
+        """On a thread of its own: giving leases back may outlast the right to send."""
         while not self._ended.wait(_TURN):
             for station in list(self._stations.values()):
                 with suppress(StoreError):  # its delivery hears of it at its next write

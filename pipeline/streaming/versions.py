@@ -116,6 +116,7 @@ class Following:
         self._named: tuple[int, dict[str, str]] = (0, {})
         self.version: Version | None = None
         self.job = 0  # that decides; 0: none did yet
+        self.sure = 0.0  # when there was no newer version than this one, or than one that it knew later
         self._claiming = Lock()
 
     def look(self, anyway: bool = False) -> Version | None:
@@ -191,13 +192,14 @@ class Following:
         return self._consumer
 
     def _read_up(self) -> None:
-        consumer, topic, until = self._reader(), topic_of(self._kafka), time.monotonic() + WAIT
+        consumer, topic, began = self._reader(), topic_of(self._kafka), time.monotonic()
         self._asks = self._asks or self._kafka.consumer()
         end = ends(self._asks, topic, 0)[1]
         while position(consumer, topic, 0, OFFSET_BEGINNING, self._asks) < end:
-            if time.monotonic() > until:
+            if time.monotonic() > began + WAIT:
                 raise KafkaProblem(f"{topic}: it cannot be read up to its end")
             self._read(0.05)
+        self.sure = began
 
     def _read(self, seconds: float) -> None:
         while records := consume(self._reader(), 100, seconds):
@@ -244,10 +246,12 @@ def prepare(
     refresh: Iterable[str] = (),
     begun: Registry | None = None,
     environment: Mapping[str, str] = os.environ,
+    after: int | None = None,
 ) -> Publication:
     """The next version with this workspace. Raises WorkspaceError and KafkaProblem; nothing is written.
 
-    `begun`: what a new log begins with, from a state directory. `environment`: variables of settings.
+    `begun`: what a new log begins with, from a state directory. `environment`: variables of settings. `after`: the
+    version whose workspace this is; where there is a newer one, it must not be lost.
     """
     seen = _Seen(environment)
     workspace = load_text(text, path, environment=seen)
@@ -255,6 +259,8 @@ def prepare(
     before = newest(kafka)
     if before and before.left:
         raise KafkaProblem(before.left)
+    if after is not None and (before is None or before.number != after):
+        raise KafkaProblem(f"{kafka.name}: another version was published meanwhile")
     known = decode_registry(before.registry) if before else begun or Registry()
     vendors = made(workspace).vendors
     registry, notices = enter(known, workspace, vendors, micros(now), remade, refresh)

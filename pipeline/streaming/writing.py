@@ -14,11 +14,14 @@ from confluent_kafka import KafkaError, Message, Producer
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
 from schemas.dead_letters import mask
-from transforms.keyed import Outlet
+from schemas.facts import TickFact
+from schemas.state import takes_ticks
+from transforms.keyed import Outlet, addressed
 
 Row = tuple[str, bytes, bytes]  # topic, key, value; b"": none
 
 _PATIENCE = 120.0  # seconds until what was written is on the broker: one that is restarted is waited for
+_SURE = 2.0  # seconds that a worker's version of the workspace counts as the newest; a publisher waits for more
 _producers: dict[Kafka, Producer] = {}
 _making = threading.Lock()
 
@@ -35,6 +38,10 @@ class LogOutlet(Outlet):
     """All of a bundle is on the broker before the engine takes it for done.
 
     States come last: one that says that a call was asked is never there without that call, wherever the job dies.
+
+    Whoever publishes a workspace reads the states, and gives everybody a tick who has one. A state that is written
+    behind that, with the workspace before, would be left out. So a bundle looks when its states are there: whoever
+    it wrote is given a tick, if there is a newer workspace. One of the two sees the other.
     """
 
     def __init__(self, log: Kafka, masked: bool = False, job: int = 0) -> None:
@@ -46,6 +53,9 @@ class LogOutlet(Outlet):
         self._failed: list[str] = []
         self._asked, self._told = 0, list[None]()  # records; answers come on any thread that uses the producer
         self._states: list[Row] = []
+        reading = versions.following(self._log)
+        self._sure = reading.sure
+        self._version = reading.version.number if reading.version else 0
 
     def take(self, kind: str, value: Any) -> bool:
         match kind:
@@ -70,6 +80,17 @@ class LogOutlet(Outlet):
         versions.following(self._log).claim(self._job)
         for row in self._states:
             self._write(row)
+        self._wait()
+        if self._states and time.monotonic() > self._sure + _SURE:
+            self._look_for_newer()
+
+    def _look_for_newer(self) -> None:
+        newest = versions.following(self._log).up_to_now()
+        if newest is None or newest.number == self._version:
+            return
+        for _, key, state in self._states:
+            if state and takes_ticks(name := key.decode()):
+                self._write((self._log.topic("ticks"), *addressed(name, TickFact(newest.number))))
         self._wait()
 
     def _write(self, row: Row) -> None:

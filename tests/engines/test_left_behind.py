@@ -1,4 +1,4 @@
-"""What a sender that dies leaves half done at a vendor: its successor knows of it by the log, and goes on with it."""
+"""What a process that dies leaves half done: another one knows of it by the log, and goes on with it."""
 
 import json
 import time
@@ -12,9 +12,9 @@ from pipeline.streaming.log import read_kept
 from sandbox.testing import RunningSandbox, running_sandbox
 from scripts.engines import PRISM
 from tests.engines.test_moving import log_of
-from tests.engines.world import Process, World, now, until
+from tests.engines.world import Process, World, now, people, until
 from tests.pipeline.killing import rows_of, text
-from tests.pipeline.running import WORKSPACE, profile, score, vip
+from tests.pipeline.running import WORKSPACE, profile, score, vip, workspace
 
 IMPORTS = """\
   - name: imports
@@ -75,6 +75,22 @@ def test_a_lists_first_flush_goes_on(world: World) -> None:
         world.write(event for number in range(PEOPLE, 2 * PEOPLE) for event in member(number))
         until(lambda: other.owns("ads"), other.text)
         until(lambda: rows(vendors) == 2 * PEOPLE, other.text)
+
+
+def test_a_publication_whose_process_died_is_ended_by_a_sender(world: World) -> None:
+    """Everybody who has no news would never have been told to the new connection."""
+    world.write(people(range(PEOPLE)))
+    world.job(PRISM)
+    senders = [world.sender(), world.sender()]
+    world.settle()
+    workspace(world.workspace, "hook", "second")
+    published = world.publish()
+    until(lambda: published.said("published"), published.text)
+    published.kill()
+    until(lambda: world.told(host="second.example") == world.wanted(), world.difference)
+    assert world.quiet()
+    assert 0 == world.twice()
+    assert 1 == sum(sender.text().count("looked at anew") for sender in senders)
 
 
 def two_senders(world: World, vendors: RunningSandbox, connection: str) -> tuple[Process, Process]:

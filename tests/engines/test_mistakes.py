@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.problems import WorkspaceError
+from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, partitions
 from pipeline.streaming.moving_out import export_state
 from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.publishing import publish
 from tests.engines.test_moving import log_of, silent
 from tests.engines.world import World, until
+from tests.pipeline.running import workspace
 
 ADS = """\
 workspace: shop
@@ -82,3 +84,35 @@ def test_a_sender_publishes_with_the_variables_that_the_version_came_with(
         publish(log, ADS, "version 1", True, silent)
     again = publish(log, ADS, "version 1", True, silent, remade={"ads/list/vip": 1.0}, environment=first.environment)
     assert {"AD_ACCOUNT": "17"} == again.environment
+
+
+def test_a_sender_publishes_nothing_over_what_somebody_else_published(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the workspace of the version before, and that would have come back."""
+    log = log_of(world)
+    first = publish(log, world.workspace.read_text(), "workspace.yaml", False, silent)
+    text = workspace(world.workspace, "hook", "second").read_text()
+    second = publish(log, text, "workspace.yaml", False, silent)
+    with pytest.raises(KafkaProblem, match="another version was published meanwhile"):
+        publish(log, first.text, "version 1", True, silent, remade={"hook/identify/vip": 1.0}, after=first.number)
+    assert second == versions.newest(log)
+    assert publish(log, text, "version 2", True, silent, remade={"hook/identify/vip": 1.0}, after=second.number)
+
+
+def test_a_connection_whose_topics_were_deleted_does_not_come_back_under_its_name(world: World) -> None:
+    """What waited in them is still open in what is known of people: they would never have been told."""
+    log, both = log_of(world), workspace(world.root / "both.yaml", "hook", "second").read_text()
+    publish(log, both, "both.yaml", False, silent)
+    publish(log, world.workspace.read_text(), "workspace.yaml", True, silent)
+    topics = [log.topic(kind, "second") for kind in ("calls", "sent", "kept")]
+    admin = log.admin()  # its answers do not come any more when it is gone
+    for future in admin.delete_topics(topics).values():
+        future.result(30)
+    until(lambda: not partitions(log, topics[0]))
+    before = versions.newest(log)
+    with pytest.raises(KafkaProblem, match=r"calls\.second was deleted, .* Give the connection second another name"):
+        publish(log, both, "both.yaml", True, silent)
+    assert before == versions.newest(log)
+    assert not partitions(log, topics[0])
+    publish(log, both.replace("second", "third"), "both.yaml", True, silent)

@@ -18,11 +18,13 @@ from pipeline.streaming.source import MANY, Part, readings
 from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
 from pipeline.streaming.writing import LogOutlet
 from schemas.facts import Addressed, EventFact, TickFact
+from schemas.state import account_key, part_key
 from scripts.engines.kafka import broker
 from tests.transforms.logic.test_registry import entered, mailer, shop
 from tests.transforms.logic.vendors import vendors_of
 from transforms.keyed import addressed
 from transforms.logic.plan import make_plan
+from transforms.logic.portion import tombstone
 
 LOG = Kafka("localhost:9092", "shop")
 SUBSCRIPTION = "projects/my-project/subscriptions/events"
@@ -251,11 +253,13 @@ class Acknowledging:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Callable[[None, None], None]]] = []
         self.there: list[str] = []
+        self.values: list[tuple[str, bytes]] = []
 
     def produce(self, topic: str, value: bytes, key: bytes, on_delivery: Callable[[None, None], None]) -> None:
         if topic == LOG.topic("state"):
             assert not self.asked or {name for name, _ in self.asked} == {topic}, "a call of it is not there yet"
         self.asked.append((topic, on_delivery))
+        self.values.append((topic, value))
 
     def poll(self, _: float) -> None:
         asked, self.asked = self.asked, []
@@ -264,11 +268,17 @@ class Acknowledging:
             told(None, None)
 
 
-def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job that dies in between would leave somebody who counts as asked, and whom no sender tells."""
-    producer = Acknowledging()
-    monkeypatch.setattr(writing, "_producer", lambda log: producer)
+@pytest.fixture
+def producer(monkeypatch: pytest.MonkeyPatch) -> Acknowledging:
+    made = Acknowledging()
+    monkeypatch.setattr(writing, "_producer", lambda log: made)
     monkeypatch.setattr(versions.Following, "name_in_topics", lambda _, name: name)
+    monkeypatch.setattr(versions.Following, "up_to_now", lambda _: None)
+    return made
+
+
+def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(producer: Acknowledging) -> None:
+    """A job that dies in between would leave somebody who counts as asked, and whom no sender tells."""
     outlet = LogOutlet(LOG)
     outlet.begin()
     state, call, left = ("states", ("u1", b"1")), ("calls", ("hook", "u1", b"1")), ("left", (b"u1", b"1"))
@@ -277,6 +287,29 @@ def test_a_state_is_written_when_everything_else_of_its_bundle_is_there(monkeypa
     outlet.end()
     calls, states, facts = LOG.topic("calls", "hook"), LOG.topic("state"), LOG.topic("facts")
     assert [calls, facts, calls, states, states] == producer.there
+
+
+@pytest.mark.parametrize(("published", "sure", "given"), [(2, 0.0, True), (1, 0.0, False), (2, 1e12, False)])
+def test_whoever_is_written_behind_a_publication_is_looked_at_with_it(
+    producer: Acknowledging, monkeypatch: pytest.MonkeyPatch, published: int, sure: float, given: bool
+) -> None:
+    """Who publishes has read the states by then. `sure`: when this was the newest version; just now, it is not asked.
+
+    Neither parts of an account are looked at, nor names that are nobody's any more, nor whoever was deleted.
+    """
+    version = versions.Version(published, "", {}, b"", {}, b"")
+    reading = versions.Following(LOG)
+    reading.version, reading.sure = versions.Version(1, "", {}, b"", {}, b""), sure
+    monkeypatch.setattr(versions, "following", lambda _: reading)
+    monkeypatch.setattr(versions.Following, "up_to_now", lambda _: version)
+    outlet = LogOutlet(LOG)
+    outlet.begin()
+    states = [("u1", b"1"), ("gone", b""), (tombstone("gone"), b"1"), (account_key("acme"), b"1")]
+    for each in (*states, (part_key("acme", 3), b"1")):
+        assert outlet.take("states", each)
+    outlet.end()
+    found = [msgpack.decode(value, type=Addressed) for topic, value in producer.values if topic.endswith("ticks")]
+    assert found == [Addressed(name, TickFact(2)) for name in ("u1", account_key("acme")) if given]
 
 
 def test_a_job_that_was_replaced_while_it_began_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None:
