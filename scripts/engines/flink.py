@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +33,11 @@ restart-strategy.fixed-delay.attempts: 100
 restart-strategy.fixed-delay.delay: 1 s
 classloader.resolve-order: parent-first
 """
+_AVAILABLE = """\
+high-availability.type: zookeeper
+high-availability.zookeeper.quorum: 127.0.0.1:{port}
+high-availability.storageDir: file://{folder}/available
+"""
 
 
 class JobServer(Server):
@@ -53,10 +59,26 @@ class JobServer(Server):
 
 
 class JobManager(Server):
-    def __init__(self, folder: Path, rest: int) -> None:
+    """Of a session cluster, to which jobs are given, or of the application that is in the folder's `usrlib`."""
+
+    def __init__(self, folder: Path, rest: int, application: bool = False) -> None:
         main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        command = [*java(), "-Xmx512m", "-cp", f"{PLACE}/flink-dist/lib/*", main, "--configDir", str(folder)]
-        super().__init__(command, folder / "jobmanager.log", lambda: listens(rest))
+        more = []
+        if application:
+            main = "org.apache.flink.container.entrypoint.StandaloneApplicationClusterEntryPoint"
+            more = ["--job-classname", "org.apache.beam.runners.flink.FlinkPipelineRunner"]
+        begins = ["env", f"FLINK_LIB_DIR={folder}/lib", *java(), "-Xmx512m", "-cp", f"{PLACE}/flink-dist/lib/*", main]
+        super().__init__([*begins, "--configDir", str(folder), *more], folder / "jobmanager.log", lambda: listens(rest))
+
+
+class ZooKeeper(Server):
+    """What a JobManager keeps in it, another one goes on with."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        main = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.ZooKeeperServerMain"
+        quiet = "-Dzookeeper.admin.enableServer=false"
+        command = [*java(), "-Xmx256m", quiet, "-cp", f"{PLACE}/flink-dist/lib/*", main, str(port), f"{folder}/quorum"]
+        super().__init__(command, folder / "zookeeper.log", lambda: listens(port))
 
 
 class TaskManager(Server):
@@ -99,28 +121,27 @@ def task_managers(rest: int) -> set[str]:
     return {each["id"] for each in found}
 
 
-class Cluster:
-    """A JobManager, a TaskManager, a job server in front of them, and Python workers."""
+class Flink:
+    """A JobManager and a TaskManager: of a session, or of the application that is in the folder's `usrlib`.
 
-    def __init__(self, folder: Path) -> None:
+    `available`: a JobManager that was killed goes on with what it did when it is started again.
+    """
+
+    def __init__(self, folder: Path, application: bool = False, available: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.rest = folder, free_port()
         config = _CONFIG.format(rest=self.rest, rpc=free_port(), folder=folder)
-        (folder / "flink-conf.yaml").write_text(config)
         with ExitStack() as stack:
-            self.job_manager = JobManager(folder, self.rest)
+            if available:
+                quorum = free_port()
+                config += _AVAILABLE.format(port=quorum, folder=folder)
+                stack.callback(ZooKeeper(folder, quorum).stop)
+            (folder / "flink-conf.yaml").write_text(config)
+            self.job_manager = JobManager(folder, self.rest, application)
             stack.callback(self.job_manager.stop)
             self.task_manager = TaskManager(folder, self.rest)
             stack.callback(lambda: self.task_manager.stop())  # another one may have taken its place
-            self.workers = Workers(folder)
-            stack.callback(self.workers.stop)
-            self.job_server = JobServer(folder, f"127.0.0.1:{self.rest}")
-            stack.callback(self.job_server.stop)
             self._stack = stack.pop_all()
-
-    @property
-    def beam(self) -> list[str]:
-        return [*self.job_server.beam, *self.workers.beam]
 
     def jobs(self) -> list[str]:
         """Those that run."""
@@ -146,6 +167,23 @@ class Cluster:
         self._stack.close()
 
 
+class Cluster(Flink):
+    """A session, with a job server in front of it, and Python workers."""
+
+    def __init__(self, folder: Path, available: bool = False) -> None:
+        super().__init__(folder, available=available)
+        with self._stack as stack:
+            self.workers = Workers(folder)
+            stack.callback(self.workers.stop)
+            self.job_server = JobServer(folder, f"127.0.0.1:{self.rest}")
+            stack.callback(self.job_server.stop)
+            self._stack = stack.pop_all()
+
+    @property
+    def beam(self) -> list[str]:
+        return [*self.job_server.beam, *self.workers.beam]
+
+
 @contextmanager
 def job_server(folder: Path) -> Iterator[JobServer]:
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,9 +195,29 @@ def job_server(folder: Path) -> Iterator[JobServer]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
-    made = Cluster(folder)
+def cluster(folder: Path, available: bool = False) -> Iterator[Cluster]:
+    made = Cluster(folder, available)
     try:
         yield made
     finally:
         made.stop()
+
+
+def job_server_jar(to: Path) -> Path:
+    """Beam's job server in one file, as the SDK has it: what is made of it holds all that a job needs."""
+    services: dict[str, bytes] = {}
+    seen = set[str]()
+    with zipfile.ZipFile(to, "w") as made:
+        main = "org.apache.beam.runners.flink.FlinkJobServerDriver"
+        made.writestr("META-INF/MANIFEST.MF", f"Manifest-Version: 1.0\nMain-Class: {main}\nMulti-Release: true\n\n")
+        for path in sorted((PLACE / "flink").glob("*.jar")):
+            with zipfile.ZipFile(path) as jar:
+                for name in jar.namelist():
+                    if name.startswith("META-INF/services/"):
+                        services[name] = services.get(name, b"") + jar.read(name) + b"\n"
+                    elif name not in seen and not name.endswith((".SF", ".RSA", ".DSA", "/", "MANIFEST.MF")):
+                        seen.add(name)
+                        made.writestr(name, jar.read(name))
+        for name, lines in services.items():
+            made.writestr(name, lines)
+    return to

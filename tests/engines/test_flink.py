@@ -9,12 +9,9 @@ import pytest
 import requests
 
 from scripts.engines.flink import Cluster, task_managers
+from tests.engines.changes import CALLS, CAP, changes
 from tests.engines.world import World, in_flight, now, people, until
-from tests.pipeline.running import Event, profile, score, vip, write_events
-
-CAP = 40  # requests a second
-CHANGES = 40
-CALLS = CHANGES * 2 + CHANGES // 2 * 2 * 2  # of `changes`: a score, and half of them by `identify` and `track`
+from tests.pipeline.running import profile, score, write_events
 
 
 @pytest.fixture
@@ -38,12 +35,6 @@ def begun(flink: Cluster) -> float:
     found = requests.get(f"http://127.0.0.1:{flink.rest}/jobs/{running}/checkpoints", timeout=60).json()
     last = (found.get("latest") or {}).get("completed")
     return last["trigger_timestamp"] / 1_000 if last else 0.0
-
-
-def changes(base: int) -> list[Event]:
-    """Scores of these people; every second one leaves, and is back with the next change."""
-    scores = [score(f"u{number}", now(), base + number) for number in range(CHANGES)]
-    return scores + [vip(f"u{number}", now(), base % 2_000 == 0) for number in range(0, CHANGES, 2)]
 
 
 def test_a_task_manager_that_is_killed(job: World, flink: Cluster) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from scripts.engines import PRISM
+from scripts.engines.flink import cluster
 from scripts.engines.kafka import Broker, Secured, broker
 from tests.engines.world import World, people
 
@@ -54,17 +55,27 @@ def world(secured: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         made.stop()
 
 
-def test_what_is_written_is_told_and_no_secret_is_printed(world: World) -> None:
+def is_told_and_no_secret_is_anywhere(world: World, beam: list[str]) -> None:
     options = ("--kafka-options", world.kafka.folder / "options")
     assert 0 == world.publish(*options).wait()
     world.write(people(range(20)))
-    job = world.job(PRISM, *options)
+    job = world.job(beam, *options)
     sender = world.sender(*options)
     world.settle()
     sender.stop()
     job.stop()
-    printed = [path for path in world.root.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
-    assert [] == printed
+    files = [path for path in world.root.rglob("*") if path.is_file()]
+    assert [] == [path for path in files if PASSWORD.encode() in path.read_bytes()]
+
+
+def test_with_prism(world: World) -> None:
+    is_told_and_no_secret_is_anywhere(world, PRISM)
+
+
+def test_with_flink(world: World) -> None:
+    """Its workers are processes of their own, with the variables in their own environment."""
+    with cluster(world.root / "flink") as flink:
+        is_told_and_no_secret_is_anywhere(world, [*flink.beam, "--parallelism=2"])
 
 
 @pytest.mark.parametrize(
