@@ -56,7 +56,7 @@ SECOND = """\
     settings: {url: "https://second.example/in"}
     syncs: [{computation: score, as: identify}]
 """
-_PATIENCE = 600.0  # seconds
+_PATIENCE = 1_800.0  # seconds
 _call = Decoder(Call).decode
 
 
