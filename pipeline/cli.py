@@ -19,7 +19,7 @@ COMMANDS = {
     "plan": ("pipeline.commands.plan", "say what a run would do, without consequences"),
     "run": ("pipeline.commands.run", "read events once, and send what changed to every connection"),
     "serve": ("pipeline.commands.serve", "run all the time: read events as they come, and send what changed"),
-    "publish": ("pipeline.commands.streaming", "give a running streaming job another workspace"),
+    "publish": ("pipeline.commands.publish", "give a running streaming job another workspace"),
     "send": ("pipeline.commands.send", "send what a streaming job decides"),
     "why": ("pipeline.commands.why", "say what each connection was told of one person, and why not the rest"),
     "report": ("pipeline.commands.report", "write a page of how it stands, and what runs did"),

@@ -24,7 +24,7 @@ flink_options=(
     --max_bundle_size=5000
     --max_bundle_time_mills=100
     # The last checkpoint stays when the job is cancelled or fails: with it, the next job begins. The cluster's
-    # configuration has this too, but who submits through a job server does not read that.
+    # configuration has this too, but Beam's job server does not read that.
     --externalized_checkpoints_enabled
     --retain_externalized_checkpoints_on_cancellation
 )

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pipeline.commands.arguments import address
 from pipeline.commands.exits import DONE
+from pipeline.commands.kafka import add_log_arguments, guarded, log_of
 from pipeline.commands.output import counted
 from pipeline.commands.say import mute_beam, text
-from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 
 
 def add_state_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from pipeline.commands.arguments import refuse_given, time
 from pipeline.commands.engine_options import wrong_option
 from pipeline.commands.exits import DONE, PERSON, ended, wrong
+from pipeline.commands.kafka import add_log_arguments, guarded, log_of
 from pipeline.commands.output import counted, show_table
 from pipeline.commands.run import (
     BOUNDED,
@@ -18,7 +19,6 @@ from pipeline.commands.run import (
     run_options,
 )
 from pipeline.commands.say import mute_beam
-from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 from pipeline.problems import closest
 from schemas.dead_letters import BAD_RECORD
 from schemas.outcomes import Reason

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import duration
 from pipeline.commands.exits import DONE, USAGE, ended
+from pipeline.commands.kafka import add_log_arguments, guarded, log_of, on_signals
 from pipeline.commands.run import add_sending_arguments, sender_options
 from pipeline.commands.say import json, mute_beam, text
 from pipeline.commands.status_options import WrongStatus, add_status_arguments, status_pages
-from pipeline.commands.streaming import add_log_arguments, guarded, log_of, on_signals
 
 if TYPE_CHECKING:
     from pipeline.streaming.kafka import Kafka

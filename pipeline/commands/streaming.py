@@ -1,28 +1,30 @@
-"""`profilecast run --streaming`, `profilecast publish`: a job over Kafka, and the workspace that it decides with."""
+"""`profilecast run --streaming`: a job over Kafka, on an engine."""
 
 import argparse
-import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.arguments import positive, time
-from pipeline.commands.check import DEFAULT_FILE
+from pipeline.commands.arguments import time
 from pipeline.commands.engines import wrong_engine
-from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
-from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
-from pipeline.commands.say import mute_beam, text
-from pipeline.problems import EngineProblem, WorkspaceError
+from pipeline.commands.exits import DONE, PERSON, USAGE, ended
+from pipeline.commands.kafka import (
+    add_log_arguments,
+    add_partitions_argument,
+    guarded,
+    log_of,
+    on_signals,
+    options_of,
+)
+from pipeline.commands.say import text
+from pipeline.problems import WorkspaceError
 from pipeline.source_reader import without_sources
 from pipeline.workspace import load, text_of
 
 if TYPE_CHECKING:
     from pipeline.streaming.kafka import Kafka
 
-_SOON = 3.0  # seconds for the first answer of a broker, until it is said that there is none
 _OVER = ("CANCELLED", "DRAINED", "UPDATED")  # states in which somebody has ended the job, or replaced it
 TOPICS = ("kafka://", "pubsub://")
 CHANGELOG = "changelog"  # what --bootstrap takes over where nothing else is said
@@ -57,14 +59,7 @@ def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
         help="take over what an earlier job on the same --log knew of everybody; or, with a new --log, what a state "
         "directory knows",
     )
-    add(
-        "--partitions",
-        type=positive,
-        default=8,
-        metavar="N",
-        help="of the topics of a new job, for as many workers as it will ever have (%(default)s); those of a job that "
-        "is there stay as they are",
-    )
+    add_partitions_argument(add)
     add(
         "--senders",
         choices=("beside", "inside"),
@@ -84,70 +79,9 @@ def moves_in(args: argparse.Namespace) -> bool:
     return args.bootstrap not in (None, CHANGELOG)
 
 
-def add_log_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    add = parser.add_argument_group("Kafka").add_argument
-    add(
-        "--log",
-        required=required,
-        metavar="kafka://HOST:PORT/PREFIX",
-        help="the topics of the job: calls, receipts, state, and the workspace",
-    )
-    add(
-        "--kafka-options",
-        type=Path,
-        metavar="FILE",
-        help="options of librdkafka, such as SASL and TLS: name=value lines",
-    )
-
-
 def start(text: str) -> str:
     """earliest, latest, committed, or a time in milliseconds since 1970."""
     return text if text in ("earliest", "latest", "committed") else str(int(time(text).timestamp() * 1_000))
-
-
-def options_of(args: argparse.Namespace) -> dict[str, str]:
-    """What `--kafka-options` says. Raises WrongAddress."""
-    from pipeline.streaming.kafka import read_options
-
-    return read_options(args.kafka_options) if args.kafka_options else {}
-
-
-def log_of(args: argparse.Namespace, options: dict[str, str] | None = None) -> "Kafka":
-    """`options`: of `options_of`, where they were read already. Raises WrongAddress and KafkaProblem."""
-    from pipeline.streaming.kafka import WAIT, address, answers
-
-    log = address(args.log, options_of(args) if options is None else options)
-    if not answers(log, _SOON):
-        print(f"{log.servers} does not answer; it is tried for {WAIT:.0f} s", file=sys.stderr, flush=True)
-    return log
-
-
-def guarded(what: Callable[[], int]) -> int:
-    """Do it; what went wrong is one line and an exit code. Raises WorkspaceError."""
-    try:
-        import confluent_kafka  # noqa: F401
-    except ImportError:
-        return ended("Kafka needs another package: pip install 'profilecast[kafka]'", USAGE)
-    from pipeline.disk import StoreError
-    from pipeline.files import InputError, WrongPattern
-    from pipeline.leases import Busy
-    from pipeline.run import NeedsConsent
-    from pipeline.state_db import NoState
-    from pipeline.streaming.kafka import KafkaProblem, WrongAddress
-
-    try:
-        return what()
-    except (WrongAddress, WrongPattern, NoState) as error:
-        return ended(error, USAGE)
-    except Busy as error:
-        return ended(error, AGAIN)
-    except (KafkaProblem, EngineProblem, InputError, NeedsConsent, StoreError) as error:
-        return ended(error, PERSON)
-    except (WorkspaceError, KeyboardInterrupt):
-        raise
-    except Exception:  # whatever it was, the operator has to hear what is left of it
-        traceback.print_exc()
-        return ended("This is a fault in profilecast, or of the engine. What is in Kafka is good.", PERSON)
 
 
 def run_streaming(args: argparse.Namespace) -> int:
@@ -267,60 +201,3 @@ def _send_inside(args: argparse.Namespace, log: "Kafka", stopping: threading.Eve
         return codes[-1]
 
     return end
-
-
-def on_signals(stop: Callable[[], None]) -> None:
-    """Let SIGTERM and Ctrl-C stop softly."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop())
-
-
-# -- publish
-EXIT_CODES = """\
-exit codes:
-  0  it is published; the job and its senders take it over
-  1  wrong usage or configuration; nothing is published
-  3  needs a person: Kafka cannot be used, or a change needs --accept-changes
-  4  it was stopped: publish again"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `publish`."""
-    parser.description = (
-        "Gives a running job a new workspace, without submitting it again. Everybody who is known is looked at with it."
-    )
-    parser.add_argument("--workspace", default=DEFAULT_FILE, metavar="FILE", help="the workspace file (%(default)s)")
-    parser.add_argument(
-        "--accept-changes", action="store_true", help="go on although many people would be told something by it"
-    )
-    add_refresh_argument(parser.add_argument)
-    add_log_arguments(parser)
-    parser.epilog = EXIT_CODES
-
-
-def run(args: argparse.Namespace) -> int:
-    """`publish`. Raises WorkspaceError."""
-    mute_beam()
-    try:
-        return guarded(lambda: _publish(args))
-    except KeyboardInterrupt:
-        return ended("Stopped. If the version is published, not everybody was looked at with it: publish again.", AGAIN)
-
-
-def _publish(args: argparse.Namespace) -> int:
-    from pipeline.streaming.publishing import publish
-    from pipeline.streaming.versions import number_of_job
-
-    options = options_of(args)
-    workspace = without_sources(load(args.workspace), args.workspace, "a streaming job")
-    try:
-        refresh = refreshed(args, workspace)
-    except UnknownSync as error:
-        return ended(error, USAGE)
-    log, written = log_of(args, options), text_of(args.workspace)
-    version = publish(log, written, args.workspace, args.accept_changes, text, refresh=refresh)
-    if number_of_job(log):
-        text("version", f"the job and its senders decide with version {version.number}")
-    else:
-        text("version", f"no job has begun on {log.name} yet; the first one decides with version {version.number}")
-    return DONE

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import refuse_given
 from pipeline.commands.exits import DONE, PERSON, ended, wrong
+from pipeline.commands.kafka import add_log_arguments, guarded, log_of
 from pipeline.commands.output import counted, show_table, show_text
 from pipeline.commands.run import add_place
 from pipeline.commands.say import mute_beam
-from pipeline.commands.streaming import add_log_arguments, guarded, log_of
 from pipeline.problems import closest
 from pipeline.workspace import load
 from schemas.workspace import Workspace

@@ -32,7 +32,7 @@ def publish(
     path: str,
     accepted: bool,
     say: Callable[..., None],
-    partitions: int = PARTITIONS,
+    partitions: int | None = None,
     remade: Mapping[str, float] | None = None,
     refresh: Iterable[str] = (),
     beginning: "Beginning | None" = None,
@@ -41,10 +41,17 @@ def publish(
 ) -> versions.Version:
     """Make the workspace the newest version, and give every known profile to the fold where that may want something.
 
-    Topics that are missing are made. `beginning`: what a new log begins with. `environment`: variables of settings.
-    `after`: see `versions.prepare`. Raises WorkspaceError, KafkaProblem and NeedsConsent: then nothing is published.
+    Topics that are missing are made, with so many `partitions`. `beginning`: what a new log begins with. For
+    `environment` and `after` see `versions.prepare`. Raises WorkspaceError, KafkaProblem and NeedsConsent: then nothing
+    is published.
     """
-    made = ensure(kafka, job_topics(kafka, partitions))
+    there = partitions_of(kafka, kafka.topic("state"))
+    if there and partitions not in (None, there):
+        raise KafkaProblem(
+            f"{kafka.topic('state')} has {there} partitions, and they can never be changed: leave --partitions out, or "
+            "begin another PREFIX"
+        )
+    made = ensure(kafka, job_topics(kafka, partitions or PARTITIONS))
     begun = beginning.registry if beginning else None
     publication = versions.prepare(kafka, text, path, datetime.now(UTC), remade, refresh, begun, environment, after)
     version = publication.version

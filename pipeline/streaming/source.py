@@ -66,11 +66,11 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
         if offset < low:
             raise KafkaProblem(
                 f"{topic}, partition {number}: records from {offset} to {low - 1} are gone and were not read; give the "
-                "topic a longer retention, and begin with --start earliest to go on with what is there"
+                "topic a longer retention, and begin with --bootstrap --start earliest to go on with what is there"
             )
         raise KafkaProblem(
             f"{topic}, partition {number}: it was read up to {offset} and ends at {high}, so it was made anew; "
-            "begin with --start earliest"
+            "begin with --bootstrap --start earliest"
         )
     if start != EARLIEST:
         found = consumer.offsets_for_times([TopicPartition(topic, number, int(start))], timeout=30)[0].offset

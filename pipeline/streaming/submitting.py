@@ -45,7 +45,7 @@ class StreamOptions:
     origin: Origin | None = None  # the state directory with which that begins
     accept_changes: bool = False
     masked: bool = False
-    partitions: int = PARTITIONS
+    partitions: int | None = None  # of the topics of a new log
     subscriptions: list[str] = field(default_factory=list)  # of Pub/Sub, with events
     files: list[str] = field(default_factory=list)  # patterns of files with events
 
@@ -67,7 +67,8 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
         _refuse_left(log)
     _refuse_second(options)
     _refuse_gaps(options, bool(files))
-    parts = [part for events in options.events for part in parts_of(events, events.name, options.start, job)]
+    begins = _begins(options)
+    parts = [part for events in options.events for part in parts_of(events, events.name, begins, job)]
     _await_job_server(options, say)
     version = None if dry else _published(options, say)
     for kind in ("facts", "ticks"):
@@ -115,6 +116,11 @@ def clients_of(runner: str, arguments: list[str]) -> int:
     found = value_of(arguments, "--parallelism")
     workers = int(found) if found.isdecimal() else 0
     return workers * 3 if workers > 1 else workers or MANY
+
+
+def _begins(options: StreamOptions) -> str:
+    """Where topics of events are begun. A job that has its state goes on where that was: what is gone is gone to it."""
+    return COMMITTED if has_its_state(options.runner, options.beam_arguments) else options.start
 
 
 def _names(arguments: list[str]) -> set[str]:
@@ -174,8 +180,8 @@ def _own(options: StreamOptions, kind: str, dry: bool = False, gaps: bool = Fals
     """Parts of a topic of the log. When nothing is to be done, it may not be there yet. `gaps`: see `parts_of`."""
     log, topic = options.log, options.log.topic(kind)
     if dry and not partitions(log, topic):
-        return [Part(log, topic, number, 0) for number in range(options.partitions)]
-    gaps = gaps or options.start == EARLIEST  # then it is known that something is gone
+        return [Part(log, topic, number, 0) for number in range(options.partitions or PARTITIONS)]
+    gaps = gaps or _begins(options) == EARLIEST  # then it is known that something is gone
     return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps)
 
 
@@ -187,7 +193,7 @@ def _history(
     if not partitions(log, topic):
         if has_its_state(options.runner, options.beam_arguments):
             return []
-        ensure(log, history_topic(log, partitions(log, log.topic("facts")) or options.partitions))
+        ensure(log, history_topic(log, partitions(log, log.topic("facts")) or options.partitions or PARTITIONS))
     if files:
         plan = version.plan(datetime.now(UTC))
         history.write(log, files, plan, version.number, say, again=are_gone(log, topic, job))

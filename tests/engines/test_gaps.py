@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime
 
 import msgspec
+import pytest
 import requests
 from confluent_kafka import TopicPartition
 
@@ -61,7 +62,16 @@ def test_a_connection_that_comes_with_a_gap_stands_still_and_says_so_once(world:
     assert 200 == requests.get(f"{sender.page}/healthz", timeout=30).status_code  # as for all that stands still
 
 
-def test_a_job_does_not_go_on_behind_events_that_are_gone(world: World) -> None:
+# As good as any: the job is refused before there is one.
+SAVEPOINT = [
+    "--runner=PortableRunner", "--job_endpoint=localhost:1", "--checkpointing_interval=1000",
+    "--savepoint_path=file:///savepoint", "--start", "earliest",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("beam", [PRISM, SAVEPOINT], ids=["committed", "savepoint"])
+def test_a_job_does_not_go_on_behind_events_that_are_gone(world: World, beam: list[str]) -> None:
+    """From a savepoint it would read on where that was, and fail again and again, wherever it was told to start."""
     world.write(people(range(30)))
     number = next(each for each in range(3) if end(world, world.events, each) > 3)
     consumer = Kafka(world.kafka.servers, world.log).consumer(group_id=f"{world.log}.job")
@@ -69,10 +79,10 @@ def test_a_job_does_not_go_on_behind_events_that_are_gone(world: World) -> None:
     consumer.close()
     delete_records(world.kafka.servers, world.events, 3, number)
     arguments = ["--events", world._at(world.events), "--log", world._at(world.log), "--workspace", world.workspace]
-    refused = world.start("run", "--streaming", *arguments, *PRISM)
+    refused = world.start("run", "--streaming", *arguments, *beam)
     assert 3 == refused.wait()
     assert f"{world.events}, partition {number}: records from 1 to 2 are gone and were not read" in refused.text()
-    assert "--start earliest" in refused.text()
+    assert "begin with --bootstrap --start earliest" in refused.text()
     assert "submitting" not in refused.text()
 
 

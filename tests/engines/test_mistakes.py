@@ -116,3 +116,13 @@ def test_a_connection_whose_topics_were_deleted_does_not_come_back_under_its_nam
     assert before == versions.newest(log)
     assert not partitions(log, topics[0])
     publish(log, both.replace("second", "third"), "both.yaml", True, silent)
+
+
+def test_partitions_that_cannot_be_had_any_more_are_told(world: World) -> None:
+    assert 0 == world.publish("--partitions", 3).wait()
+    log = log_of(world)
+    assert 3 == partitions(log, log.topic("state")) == partitions(log, log.topic("facts"))
+    assert 0 == world.publish("--partitions", 3).wait() == world.publish().wait()
+    refused = world.publish("--partitions", 60)
+    assert 3 == refused.wait()
+    assert f"{world.log}.state has 3 partitions, and they can never be changed" in refused.text()

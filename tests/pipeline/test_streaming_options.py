@@ -25,14 +25,14 @@ connections: []
 HASTY = """
 import sys
 from pipeline.cli import main
-from pipeline.commands import export_state, replay, streaming, why
+from pipeline.commands import export_state, kafka, publish, replay, streaming, why
 
-def log_of(*given, patient=streaming.log_of):
-    from pipeline.streaming import kafka
-    streaming._SOON, kafka.WAIT = 0.1, 1.0
+def log_of(*given, patient=kafka.log_of):
+    from pipeline.streaming import kafka as client
+    kafka._SOON, client.WAIT = 0.1, 1.0
     return patient(*given)
 
-for module in (export_state, replay, streaming, why):
+for module in (export_state, publish, replay, streaming, why):
     module.log_of = log_of
 sys.exit(main(sys.argv[1:]))
 """
