@@ -9,9 +9,9 @@ import apache_beam as beam
 
 from pipeline.decider import Decider
 from pipeline.graph import Input, decide, deliver
+from pipeline.streaming.clients import Part
 from pipeline.streaming.graph import build
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.source import Part
 from schemas.registry import Registry
 from schemas.report import Report
 from schemas.workspace import Workspace

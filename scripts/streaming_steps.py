@@ -6,9 +6,9 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.portability.api import beam_runner_api_pb2
 
+from pipeline.streaming.clients import Part
 from pipeline.streaming.graph import build
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.source import Part
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "streaming_steps.txt"
 _HEAD = """\

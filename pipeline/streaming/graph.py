@@ -19,9 +19,10 @@ import apache_beam as beam
 import msgspec
 
 from pipeline.streaming import ticks, versions
+from pipeline.streaming.clients import Part
 from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.pubsub import ReadSubscriptions
-from pipeline.streaming.source import MANY, Part
+from pipeline.streaming.source import MANY
 from pipeline.streaming.turns import ReadTopics
 from pipeline.streaming.writing import LogOutlet, Row
 from schemas.facts import Addressed, EventFact, ProbeFact, SnapshotFact

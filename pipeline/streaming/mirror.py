@@ -3,10 +3,10 @@
 It alone writes the folder's `state.db`. One thread for all connections that this process sends for.
 """
 
-import queue
 import threading
 import time
 import traceback
+from collections import deque
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from pipeline.disk import StoreError
 from pipeline.sent import Receipts
 from pipeline.state_db import StateDb
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, NotRead, Record, consume, ends
+from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, NotRead, Record, consume, ends
 from pipeline.streaming.log import Settled, Writer
 from pipeline.streaming.places import Places, place_of
 from schemas.calls import Call
 
 _AT_ONCE = 5_000  # calls of one read
-_WAIT = 0.1  # seconds for the first
+_FIRST = 0.1  # seconds for the first
+_PATIENCE = 60.0  # seconds until what is ordered is done, if all is well
 _FREE = 1.0  # seconds between looks at what is settled
 _NOTE = 30.0  # seconds between notes of how far a connection is settled
 _NOTES = 200  # kept of each connection: where its topics ended at earlier times
@@ -63,7 +64,7 @@ class Mirror:
         self._kafka, self._folder = kafka, folder
         self._consumer, self._asks, self._admin = kafka.consumer(), kafka.consumer(), kafka.admin()
         self._stations: dict[str, Station] = {}
-        self._orders: queue.SimpleQueue[tuple[str, Station, threading.Event]] = queue.SimpleQueue()
+        self._orders = deque[tuple[str, Station, threading.Event]]()
         self._versions = versions.Following(kafka)
         self._version = 0  # of the workspace, that senders were told
         self._read: list[Record] = []  # and not copied yet
@@ -73,8 +74,12 @@ class Mirror:
         self._thread.start()
 
     def add(self, station: Station) -> None:
-        """Copy its calls from now on."""
-        self._order("add", station)
+        """Copy its calls from now on. Raises StoreError where that is not done in time: nothing may be sent then.
+
+        The folder may still have calls of an earlier time, which somebody else has told since.
+        """
+        if not self._order("add", station):
+            raise StoreError(self.trouble or f"{station.name}: its calls cannot be read, for the disk is too slow")
 
     def remove(self, station: Station) -> None:
         self._order("remove", station)
@@ -83,10 +88,11 @@ class Mirror:
         self._ending.set()
         self._thread.join()
 
-    def _order(self, what: str, station: Station) -> None:
+    def _order(self, what: str, station: Station) -> bool:
+        """Whether it is done. If not, it will be, before any other order."""
         done = threading.Event()
-        self._orders.put((what, station, done))
-        done.wait(60.0)
+        self._orders.append((what, station, done))
+        return done.wait(_PATIENCE)
 
     # -- the thread
 
@@ -126,16 +132,12 @@ class Mirror:
         self._ending.wait(1.0)
 
     def _obey(self, db: StateDb) -> None:
-        while not self._orders.empty():
-            what, station, done = order = self._orders.get()
-            try:
-                with db.portion() as transaction:
-                    transaction.clear(station.number)
-                with closing(Receipts(self._folder, station.name)) as receipts:
-                    station.restored = receipts.last_ask()
-            except BaseException:
-                self._orders.put(order)
-                raise
+        while self._orders:
+            what, station, done = self._orders[0]  # it stays the first one until it is done
+            with db.portion() as transaction:
+                transaction.clear(station.number)
+            with closing(Receipts(self._folder, station.name)) as receipts:
+                station.restored = receipts.last_ask()
             part = TopicPartition(self._topic(station), 0, station.next - 1)
             if what == "add":
                 self._stations[station.name] = station
@@ -143,6 +145,7 @@ class Mirror:
             elif self._stations.pop(station.name, None):
                 self._consumer.incremental_unassign([part])
                 self._read = [each for each in self._read if each.topic != part.topic]
+            self._orders.popleft()
             done.set()
 
     def _tell_workspace(self, db: StateDb) -> None:
@@ -162,9 +165,9 @@ class Mirror:
     def _copy(self, db: StateDb) -> None:
         """Copy what there is. If that fails, what was read is kept: the client does not give it again."""
         if not self._stations:
-            self._ending.wait(_WAIT)
+            self._ending.wait(_FIRST)
             return
-        self._read = self._read or consume(self._consumer, _AT_ONCE, _WAIT)
+        self._read = self._read or consume(self._consumer, _AT_ONCE, _FIRST)
         if self._read:
             self._tell_workspace(db)
         found: dict[str, list[Record]] = {}
@@ -243,4 +246,4 @@ class Mirror:
             TopicPartition(station.topic(self._kafka, "sent"), 0, station.settled.sent),
         ]
         for future in admin.delete_records([each for each in gone if each.offset > 0]).values():
-            future.result(30.0)
+            future.result(WAIT)

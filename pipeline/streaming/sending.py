@@ -335,7 +335,11 @@ class Sending:
         station.paused = str(kept.facts.get(PAUSED) or "")
         self._stations[plan.name] = station  # so that it is kept alive while it waits
         self.say("takes over", connection=plan.name)
-        self._mirror.add(station)
+        try:
+            self._mirror.add(station)
+        except StoreError:
+            self._close(plan.name, orderly=True)
+            raise
         while time.monotonic() < station.begins:
             if self._stopping or ending() or writer.dead or not self._leases.holds(group):
                 self._close(plan.name, orderly=True)

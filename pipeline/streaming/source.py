@@ -22,28 +22,29 @@ from msgspec.structs import replace
 
 from pipeline.streaming.clients import Part, Places, client_of
 from pipeline.streaming.growing import Growing
-from pipeline.streaming.kafka import Kafka, KafkaProblem, Record, committed, ends, partitions
+from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, Record, committed, ends, kafka_errors, partitions
 from transforms.logic.finals import Finals
 
 MANY = 1 << 16  # clients: as many as there are partitions
 EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
 
 
-def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = False) -> list[Part]:
+def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = False, whole: bool = False) -> list[Part]:
     """The partitions of a topic from earliest, latest, committed (by `group`; else earliest), or a time in ms.
 
-    Raises KafkaProblem where there is no such topic, where records behind a committed offset are gone, or where there
-    never were so many; with `gaps`, it is begun with those that are there.
+    Raises KafkaProblem where there is no such topic, where records that come after a committed offset are gone, or
+    where there never were so many; with `gaps`, it is begun with those that are there. `whole`: up to where it ends
+    now.
     """
     count = partitions(kafka, topic)
     if not count:
         raise KafkaProblem(f"{kafka.servers}: there is no topic {topic}; make it, or correct the address")
-    consumer = kafka.consumer(group_id=group)
-    try:
-        with contextlib.closing(consumer):
-            return [Part(kafka, topic, each, _start(consumer, topic, each, start, gaps)) for each in range(count)]
-    except KafkaException as error:
-        raise KafkaProblem(f"{topic}: {error}") from error
+    with kafka_errors(), contextlib.closing(kafka.consumer(group_id=group)) as consumer:
+        found = []
+        for number in range(count):
+            begin = _start(consumer, topic, number, start, gaps)
+            found.append(Part(kafka, topic, number, begin, ends(consumer, topic, number)[1] if whole else -1))
+        return found
 
 
 def are_gone(kafka: Kafka, topic: str, group: str) -> bool:
@@ -73,7 +74,7 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
             "begin with --bootstrap --start earliest"
         )
     if start != EARLIEST:
-        found = consumer.offsets_for_times([TopicPartition(topic, number, int(start))], timeout=30)[0].offset
+        found = consumer.offsets_for_times([TopicPartition(topic, number, int(start))], timeout=WAIT)[0].offset
         return int(found) if found >= 0 else high
     return low
 
@@ -246,9 +247,3 @@ def _by_client(parts: Sequence[Part], clients: int) -> list[list[Part]]:
 
 def _unread(parts: Sequence[Part]) -> list[Part]:
     return [part for part in parts if part.start < part.stop]
-
-
-__all__ = [
-    "COMMITTED", "EARLIEST", "LATEST", "MANY", "KafkaProblem", "Part", "Reader", "Reading", "are_gone",
-    "decode_reading", "encode_reading", "final", "parts_of", "readings",
-]  # fmt: skip

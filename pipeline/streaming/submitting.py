@@ -5,23 +5,23 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import apache_beam as beam
-import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions, TestOptions
 
 from pipeline.commands.engine_options import FLINK, value_of
 from pipeline.problems import EngineProblem
 from pipeline.streaming import history, versions
+from pipeline.streaming.clients import Part
 from pipeline.streaming.graph import build
 from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, ends, partitions, write_all
 from pipeline.streaming.moving_in import Origin, beginning
 from pipeline.streaming.notes import note, read_notes
 from pipeline.streaming.publishing import PARTITIONS, publish
-from pipeline.streaming.source import COMMITTED, EARLIEST, MANY, Part, are_gone, parts_of
+from pipeline.streaming.source import COMMITTED, EARLIEST, MANY, are_gone, parts_of
 from pipeline.streaming.topics import ensure, history_topic
 
 _YEARS = 10 * 365 * 86_400  # seconds that a job may take: Beam gives one a minute, where nothing is said
@@ -132,12 +132,12 @@ def _refuse_loss(runner: str, arguments: list[str]) -> None:
     """An option that is to give the job its state, and would not."""
     given = sorted(_names(arguments) & {"savepoint_path", "update"})
     if given and not has_its_state(runner, arguments):
-        raise KafkaProblem(
+        raise EngineProblem(
             f"with this --{given[0]} {runner} would begin without its state: it takes --savepoint_path=PLACE on Flink, "
             "and --update on Dataflow; elsewhere --bootstrap takes over what is in Kafka"
         )
     if {_IGNORES, "savepoint_path"} <= _names(arguments):
-        raise KafkaProblem(
+        raise EngineProblem(
             f"with --{_IGNORES} Flink would begin without its state, whatever --savepoint_path says; submit the job "
             "through a job server (--runner PortableRunner --job_endpoint HOST:PORT)"
         )
@@ -176,13 +176,16 @@ def _published(options: StreamOptions, say: Callable[..., None]) -> versions.Ver
     return version
 
 
-def _own(options: StreamOptions, kind: str, dry: bool = False, gaps: bool = False) -> list[Part]:
-    """Parts of a topic of the log. When nothing is to be done, it may not be there yet. `gaps`: see `parts_of`."""
+def _own(options: StreamOptions, kind: str, dry: bool = False, gaps: bool = False, whole: bool = False) -> list[Part]:
+    """Partitions of facts, ticks or history, from where the last job committed. In a dry run they may be missing.
+
+    `gaps` and `whole`: see `parts_of`.
+    """
     log, topic = options.log, options.log.topic(kind)
     if dry and not partitions(log, topic):
         return [Part(log, topic, number, 0) for number in range(options.partitions or PARTITIONS)]
     gaps = gaps or _begins(options) == EARLIEST  # then it is known that something is gone
-    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps)
+    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps, whole)
 
 
 def _history(
@@ -197,12 +200,12 @@ def _history(
     if files:
         plan = version.plan(datetime.now(UTC))
         history.write(log, files, plan, version.number, say, again=are_gone(log, topic, job))
-    return [_whole(log, part) for part in _own(options, "history", gaps=bool(files))]
+    return _own(options, "history", gaps=bool(files), whole=True)
 
 
 def _refuse_left(log: Kafka) -> None:
     """A log whose state was moved elsewhere."""
-    version = versions.newest(log) if partitions(log, versions.topic_of(log)) else None
+    version = versions.newest(log)
     if version and version.left:
         raise KafkaProblem(version.left)
 
@@ -254,25 +257,13 @@ def _state_parts(options: StreamOptions) -> list[Part]:
     log, topic = options.log, options.log.topic("state")
     if not options.bootstrap:
         return []
-    return [_whole(log, part) for part in parts_of(log, topic, EARLIEST, f"{log.name}.job")]
-
-
-def _whole(log: Kafka, part: Part) -> Part:
-    """The part up to where it ends now."""
-    consumer = log.consumer()
-    try:
-        return msgspec.structs.replace(part, stop=ends(consumer, part.topic, part.partition)[1])
-    finally:
-        consumer.close()
+    return parts_of(log, topic, EARLIEST, f"{log.name}.job", whole=True)
 
 
 def _any(log: Kafka, topic: str) -> bool:
-    consumer = log.consumer()
-    try:
+    with closing(log.consumer()) as consumer:
         found = (ends(consumer, topic, number) for number in range(partitions(log, topic)))
         return any(first < last for first, last in found)
-    finally:
-        consumer.close()
 
 
 def make_streaming_pipeline(runner: str, arguments: list[str]) -> beam.Pipeline:
@@ -289,6 +280,3 @@ def make_streaming_pipeline(runner: str, arguments: list[str]) -> beam.Pipeline:
     options.view_as(SetupOptions).save_main_session = False
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     return beam.Pipeline(options=options)
-
-
-__all__ = ["StreamOptions", "make_streaming_pipeline", "submit", "versions"]

@@ -14,8 +14,9 @@ from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import Timestamp
 
+from pipeline.streaming.clients import Part
 from pipeline.streaming.kafka import Record
-from pipeline.streaming.source import MANY, Part, Reader, decode_reading, encode_reading, final, readings
+from pipeline.streaming.source import MANY, Reader, decode_reading, encode_reading, final, readings
 from pipeline.streaming.ticks import ME
 
 _EVER = 100 * 365 * 86_400.0  # seconds

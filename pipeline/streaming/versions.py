@@ -25,7 +25,6 @@ from pipeline.streaming.kafka import (
     consume,
     ends,
     kafka_errors,
-    partitions,
     position,
     produce,
     read_all,
@@ -99,7 +98,7 @@ def newest(kafka: Kafka) -> Version | None:
 
 def of_job(kafka: Kafka) -> Version:
     """The version that counts now. Raises KafkaProblem, also where no job has this log."""
-    version = newest(kafka) if partitions(kafka, topic_of(kafka)) else None
+    version = newest(kafka)
     if version is None:
         raise KafkaProblem(f"{kafka.name}: no job has this --log; correct the address")
     return version

@@ -12,6 +12,7 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 from pipeline.disk import SenderError
 from pipeline.streaming import growing, ticks, versions
 from pipeline.streaming import kafka as client
+from pipeline.streaming.clients import Part
 from pipeline.streaming.kafka import (
     Kafka,
     KafkaProblem,
@@ -26,7 +27,7 @@ from pipeline.streaming.kafka import (
 from pipeline.streaming.log import SESSION, Writer, read_kept
 from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.places import Places
-from pipeline.streaming.source import EARLIEST, Part, Reader, Reading, are_gone, parts_of, readings
+from pipeline.streaming.source import EARLIEST, Reader, Reading, are_gone, parts_of, readings
 from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
 from pipeline.streaming.versions import Publication, Version, write
 from schemas.registry import Registry, encode_registry

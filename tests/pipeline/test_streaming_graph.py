@@ -11,10 +11,11 @@ from msgspec import msgpack
 
 from pipeline.cli import main
 from pipeline.streaming import graph, versions, writing
+from pipeline.streaming.clients import Part
 from pipeline.streaming.graph import _AddressFn, build
 from pipeline.streaming.kafka import Kafka, KafkaProblem, WrongAddress
 from pipeline.streaming.pubsub import subscription
-from pipeline.streaming.source import MANY, Part, readings
+from pipeline.streaming.source import MANY, readings
 from pipeline.streaming.submitting import clients_of, has_its_state, make_streaming_pipeline
 from pipeline.streaming.writing import LogOutlet
 from schemas.facts import Addressed, EventFact, TickFact

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from pipeline.disk import StoreError
 from pipeline.log import SqliteLog
 from pipeline.sent import make
 from pipeline.state_db import StateDb
@@ -61,7 +62,7 @@ class Client:
 def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
     made = Topics()
     monkeypatch.setattr(module, "consume", made.consume)
-    monkeypatch.setattr(module, "_WAIT", 0.01)
+    monkeypatch.setattr(module, "_FIRST", 0.01)
     monkeypatch.setattr(Kafka, "consumer", lambda self, **_: Client())
     monkeypatch.setattr(Kafka, "admin", lambda self: None)
     monkeypatch.setattr(versions.Following, "up_to_now", lambda self: made.version)
@@ -200,3 +201,42 @@ def test_a_connection_that_is_taken_back_begins_with_an_empty_log(
     topics.reads.append([record("hook", 1), record("hook", 2)])
     until(lambda: asks(tmp_path, 1) == [2, 3])
     again.places.close()
+
+
+def test_nothing_is_sent_while_the_folder_has_calls_of_an_earlier_time(
+    tmp_path: Path, mirror: Mirror, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another sender had the connection meanwhile, and settled them: they would be told once more.
+
+    What was given up does not come back when the folder can be written again.
+    """
+    before = StateDb.portion
+    full = ["the disk is full"]
+
+    def portion(db: StateDb) -> Any:
+        if full:
+            raise StoreError(full[0])
+        return before(db)
+
+    monkeypatch.setattr(StateDb, "portion", portion)
+    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    hook = station(tmp_path, "hook", 1)
+    with pytest.raises(StoreError, match="the disk is full"):
+        mirror.add(hook)
+    mirror.remove(hook)
+    hook.places.close()
+    full.clear()
+    other = station(tmp_path, "other", 2)
+    until(lambda: adds(mirror, other))
+    topics.reads.append([record("hook", 0), record("other", 0)])
+    until(lambda: asks(tmp_path, 2) == [1])
+    assert ([], "") == (asks(tmp_path, 1), mirror.trouble)
+    other.places.close()
+
+
+def adds(mirror: Mirror, made: Station) -> bool:
+    try:
+        mirror.add(made)
+    except StoreError:
+        return False
+    return True

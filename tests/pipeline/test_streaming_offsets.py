@@ -8,8 +8,9 @@ from confluent_kafka import KafkaException, TopicPartition
 from msgspec.structs import replace
 
 from pipeline.streaming import source
+from pipeline.streaming.clients import Part
 from pipeline.streaming.kafka import Kafka
-from pipeline.streaming.source import Part, Reading, final
+from pipeline.streaming.source import Reading, final
 from tests.pipeline.serving import until
 
 LOG = Kafka("localhost:9092", "shop")

@@ -8,9 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.streaming import source, turns
+from pipeline.streaming.clients import Part
 from pipeline.streaming.growing import Growing
 from pipeline.streaming.kafka import Kafka, Record
-from pipeline.streaming.source import Part, Reading, decode_reading, encode_reading
+from pipeline.streaming.source import Reading, decode_reading, encode_reading
 from pipeline.streaming.ticks import ME
 
 LOG = Kafka("localhost:9092", "shop")
