@@ -22,6 +22,7 @@ from transforms.destinations.contract import Destination
 from transforms.logic.caps import cap_said
 from transforms.logic.plan import ConnectionPlan, Plan, settings_digest
 from transforms.logic.registry import known_remade
+from transforms.sending.log import Kept
 from transforms.sending.sender import Active, Delivery, shared_sender
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Deliveries:
             self._options.workspace,
             connection,
             log,
-            lease.caps,
+            self._caps(lease, log),
             active(plan, connection, destination),
             self._number,
             self._options.sender,
@@ -160,6 +161,9 @@ class Deliveries:
 
     def _log(self, plan: ConnectionPlan, lease: Lease) -> SqliteLog:
         return SqliteLog(self._options.state, plan.name, plan.number)
+
+    def _caps(self, lease: Lease, log: SqliteLog) -> Kept:
+        return lease.caps
 
     def _ahead(self) -> float:
         """Lists are flushed by the run's clock, which `--now` may have set."""

@@ -47,7 +47,6 @@ class ServeOptions:
     run: RunOptions
     load: Callable[[], Workspace]  # reads the workspace file again; raises WorkspaceError
     changed: Callable[[], float]  # when the file was last written; 0: it is not there now
-    again: float = 300.0  # seconds until what stopped or is blocked is tried again
 
 
 class Serving:
@@ -57,7 +56,7 @@ class Serving:
         """Raises WrongPattern. To be made while the process has no other thread."""
         check_patterns(options.run.events)
         self.options, self.say = options, say
-        self.run = replace(options.run, sender=replace(options.run.sender, retry_blocked=options.again))
+        self.run = options.run
         self.page = ""  # the address of its status
         self.beside: Callable[[], AbstractContextManager[None]] = nullcontext  # what goes on while it serves
         self.counted: Counter[str] = Counter()
@@ -72,7 +71,7 @@ class Serving:
         self._decider: Decider | None = None
         self.orders = Orders()
         self._changing = threading.Lock()  # the page waits: it shows one workspace, never half of two
-        self.served = Served(self.run, options.again, say, "after a reload (SIGHUP)")
+        self.served = Served(self.run, say, "after a reload (SIGHUP)")
         self._pipe, self._folding = start_folding(self.run.events, self.run.state, self.run.accept_changes)
 
     def stop(self) -> None:

@@ -34,9 +34,9 @@ Say = Callable[..., None]
 class Served:
     """Delivers the connections of a service. `step` is called now and then, from one thread; `connections` from any."""
 
-    def __init__(self, run: RunOptions, again: float, say: Say, sooner: str) -> None:
-        """`again`: seconds until what stopped, or is blocked, is tried again; `sooner`: with what it is, in words."""
-        self._run, self._again, self._say, self._sooner = run, again, say, sooner
+    def __init__(self, run: RunOptions, say: Say, sooner: str) -> None:
+        """`sooner`: with what it is tried sooner what stopped, in words."""
+        self._run, self._say, self._sooner = run, say, sooner
         self._running: dict[str, Delivering] = {}
         self._last: dict[str, Report] = {}  # of connections that do not run now
         self._due: dict[str, float] = {}  # when these are tried again
@@ -152,7 +152,7 @@ class Served:
                 self._trouble(name, "elsewhere", "another process delivers it")
             elif report.blocked:
                 words = "; ".join(f"{key}: {why}" for key, why in sorted(report.blocked.items()))
-                self._trouble(name, "blocked", words, self._when(self._again))
+                self._trouble(name, "blocked", words, self._when(self._run.sender.retry_stopped))
             elif report.trouble:
                 self._trouble(name, "trouble", report.trouble)
             elif running and report.silent:
@@ -181,7 +181,7 @@ class Served:
 
     def _rest(self, report: Report) -> float:
         """Seconds between the end of what stopped and its next beginning."""
-        return inf if report.paused else self._again
+        return inf if report.paused else self._run.sender.retry_stopped
 
     def _when(self, seconds: float) -> str:
         if isinf(seconds):

@@ -278,6 +278,7 @@ def sender_options(args: argparse.Namespace) -> "SenderOptions":
         read_timeout=args.read_timeout,
         max_reject_rate=args.max_reject_rate,
         mask_dead_letters=args.mask_dead_letters,
+        **({"retry_stopped": args.retry_stopped} if "retry_stopped" in args else {}),
     )
 
 

@@ -69,5 +69,4 @@ def sending_of(args: argparse.Namespace, log: "Kafka") -> "Sending":
     from pipeline.streaming.sending import Sending, SendOptions
 
     say = json if getattr(args, "log_lines", "text") == "json" else text
-    again = getattr(args, "retry_stopped", 300.0)
-    return Sending(SendOptions(log, sender_options(args), again, getattr(args, "past_gaps", False)), say)
+    return Sending(SendOptions(log, sender_options(args), getattr(args, "past_gaps", False)), say)

@@ -82,7 +82,6 @@ def run(args: argparse.Namespace) -> int:
         run_options(args, workspace, [*args.events, *took]),
         lambda: _served_of(args.workspace),
         lambda: _written(Path(args.workspace)),
-        args.retry_stopped,
     )
     say = json if args.log == "json" else text
     try:

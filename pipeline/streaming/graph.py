@@ -24,7 +24,7 @@ from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.pubsub import ReadSubscriptions
 from pipeline.streaming.source import MANY
 from pipeline.streaming.turns import ReadTopics
-from pipeline.streaming.writing import LogOutlet, Row
+from pipeline.streaming.writing import LogOutlet
 from schemas.facts import Addressed, EventFact, ProbeFact, SnapshotFact
 from schemas.state import of_account
 from transforms.counting import CountingFn
@@ -112,7 +112,8 @@ class _AddressFn(CountingFn):
     def start_bundle(self) -> None:
         versions.following(self._log).claim(self._job)  # a job that was replaced takes nothing from a subscription
 
-    def process(self, record: Row) -> Iterator[Any]:
+    def process(self, record: tuple[str, bytes, bytes]) -> Iterator[Any]:
+        """`record`: topic, key, value."""
         self.count("records")
         for subject, found in self._addressed(*record):
             about_account = of_account(subject)

@@ -30,6 +30,7 @@ from msgspec import Struct
 from pipeline.disk import SenderError
 
 _T = TypeVar("_T")
+Row = tuple[str, bytes | None, bytes | None]  # what is written: topic, key, value
 
 SCHEME = "kafka://"
 LARGEST = 32 * 1024 * 1024  # bytes of a record: an event may have 4 MiB, and what is known of somebody more
@@ -48,6 +49,7 @@ _SOON = (  # what a broker says of a topic, or of offsets, that it does not know
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
 _REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)  # what does not pass while the options stay as they are
+_FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
 _AROUND = re.compile(r"^\S+://\S+: | \(after \d+ms in state \w+\)$")  # what a client says beside the reason
 # What a client reads ahead: by default 64 MB, which its memory keeps, and then nothing for a second.
 _AHEAD = {
@@ -343,7 +345,27 @@ def _unread(consumer: Consumer, records: list[Record]) -> None:
             consumer.seek(TopicPartition(topic, partition, offset))
 
 
-def write_all(producer: Producer, records: Iterable[tuple[str, bytes | None, bytes | None]]) -> None:
+def transactional(kafka: Kafka, name: str, seconds: float = 60.0, **more: Any) -> Producer:
+    """The one producer of this name that can write; from now on no earlier one can. Raises KafkaProblem.
+
+    `seconds`: a transaction that takes longer is ended by the broker.
+    """
+    producer = kafka.producer(transactional_id=name, transaction_timeout_ms=int(seconds * 1_000), **more)
+    with kafka_errors():
+        producer.init_transactions(WAIT)
+    return producer
+
+
+def is_fenced(error: KafkaException) -> bool:
+    """Whether another producer of that name can write now, and this one cannot."""
+    return error.args[0].code() in _FENCED
+
+
+def unheard(error: KafkaError | None, message: Message) -> None:
+    """Nothing is heard of a single record: a transaction fails as a whole."""
+
+
+def write_all(producer: Producer, records: Iterable[Row]) -> None:
     """Produce (topic, key, value) and wait until all of it is on the broker. Raises KafkaProblem."""
     failed: list[str] = []
 

@@ -35,7 +35,7 @@ class Left:
             f"{self.kafka.name}: its state was exported into a state directory at {datetime.now(UTC):%Y-%m-%d %H:%M}Z; "
             "go on there with `run` or `serve`, or begin a job with it over another PREFIX: --bootstrap DIR"
         )
-        versions.put(self.kafka, self._producer, replace(self.version, number=self._number + 1, left=words))
+        versions.write(self.kafka, self._producer, replace(self.version, number=self._number + 1, left=words))
 
 
 def leave(kafka: Kafka, say: Callable[..., None], answer: float = ANSWER) -> Left:
@@ -58,9 +58,9 @@ def leave(kafka: Kafka, say: Callable[..., None], answer: float = ANSWER) -> Lef
             "wanted, stop them, and repeat this"
         )
     producer, number = versions.publisher(kafka), version.number + 1
-    versions.put(kafka, producer, replace(version, number=number, left=words))
+    versions.write(kafka, producer, replace(version, number=number, left=words))
     say("left", "nobody decides or sends with this log any more")
-    time.sleep(max([_LATE, *(_shut_out(kafka, topics) for topics in {*version.named().values()})]))
+    time.sleep(max([_LATE, *(_shut_out(kafka, name) for name in {*version.first_names().values()})]))
     return Left(kafka, producer, replace(version, left=""), number)
 
 
@@ -103,9 +103,9 @@ def _answers(kafka: Kafka, seconds: float) -> bool:
     return False
 
 
-def _shut_out(kafka: Kafka, topics: str) -> float:
+def _shut_out(kafka: Kafka, first_name: str) -> float:
     """Let no sender write the connection's log any more; for how many seconds one may still send."""
-    if not partitions(kafka, kafka.topic("kept", topics)):
+    if not partitions(kafka, kafka.topic("kept", first_name)):
         return 0.0
-    take_over(kafka, topics)
-    return 0.0 if read_kept(kafka, topics).left else SESSION
+    take_over(kafka, first_name)
+    return 0.0 if read_kept(kafka, first_name).left else SESSION

@@ -28,12 +28,14 @@ from pipeline.streaming.kafka import (
     WAIT,
     Kafka,
     KafkaProblem,
+    Row,
     appended_at,
     ends,
-    kafka_errors,
+    is_fenced,
     kafka_sender_errors,
     produce,
     read_all,
+    transactional,
 )
 from pipeline.streaming.places import Places, place_of
 from schemas.facts import ReceiptFact
@@ -41,7 +43,7 @@ from schemas.receipts import Receipt
 from transforms.keyed import addressed
 from transforms.sending.log import Mark, Writing
 
-SESSION = 10.0  # seconds
+SESSION = 10.0  # seconds without a write after which a sender sends nothing more, and another one may begin
 _PORTION = 5_000  # receipts that are restored at once
 _NEWEST = 10_000  # records in which it is first looked how far all is settled
 _PAST_GAPS = (
@@ -59,10 +61,10 @@ _packed, _json = msgspec.msgpack.Encoder().encode, msgspec.json.Encoder().encode
 
 
 class Settled(msgspec.Struct, array_like=True):
-    """Below which place every call has an outcome, and where to read receipts from of those that are above."""
+    """How far a connection is done."""
 
-    place: int = 1
-    sent: int = 0  # offset
+    place: int = 1  # of a call: each below it has an outcome
+    sent: int = 0  # offset in sent.NAME: from here on are the receipts of the other calls
 
 
 class Gap(KafkaProblem):
@@ -82,11 +84,10 @@ class Kept(msgspec.Struct):
     appended: float = 0.0  # when it wrote last, see `appended_at`
 
 
-def read_kept(kafka: Kafka, name: str) -> Kept:
-    """`name`: the one in the connection's topics."""
+def read_kept(kafka: Kafka, first_name: str) -> Kept:
     found: dict[bytes, bytes] = {}
     kept = Kept()
-    for record in read_all(kafka, kafka.topic("kept", name)):
+    for record in read_all(kafka, kafka.topic("kept", first_name)):
         kept.appended = record.appended
         if record.value is None:  # of most calls that were ever sent, until the topic is compacted
             found.pop(record.key, None)
@@ -106,12 +107,7 @@ def read_kept(kafka: Kafka, name: str) -> Kept:
 
 def take_over(kafka: Kafka, name: str) -> Producer:
     """The only one that can write the connection's log from now on. Raises KafkaProblem."""
-    producer = kafka.producer(
-        transactional_id=f"{kafka.name}.sender.{name}", transaction_timeout_ms=int(SESSION * 1_000), linger_ms=0
-    )
-    with kafka_errors():
-        producer.init_transactions(WAIT)
-    return producer
+    return transactional(kafka, f"{kafka.name}.sender.{name}", SESSION, linger_ms=0)
 
 
 class Writer:
@@ -133,7 +129,7 @@ class Writer:
         return not self.dead and time.monotonic() < self._until
 
     def may_begin(self, kept: Kept) -> float:
-        """When the sender before this one sends nothing more, in monotonic seconds. Raises SenderError.
+        """The monotonic moment from which this sender may send: until then the one before it may. Raises SenderError.
 
         It could send for `SESSION` seconds since it wrote last. By the broker's clock that is known to the moment,
         where the topic has that clock; else it may have been when this one took over.
@@ -169,7 +165,7 @@ class Writer:
     def _topic(self, kind: str) -> str:
         return self._kafka.topic(kind, self._name)
 
-    def _write(self, records: list[tuple[str, bytes, bytes | None]], last: bool = False) -> None:
+    def _write(self, records: list[Row], last: bool = False) -> None:
         if not records:
             return
         with self._writing, kafka_sender_errors():
@@ -193,12 +189,11 @@ class Writer:
             self._appended = appended_at(message)
 
     def _lost(self, error: KafkaException) -> Exception:
-        found = error.args[0]
-        if found.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+        if is_fenced(error):
             return KafkaProblem(f"{self._name}: another sender has taken it over")
         return error
 
-    def _records(self, writing: Writing) -> Iterator[tuple[str, bytes, bytes | None]]:
+    def _records(self, writing: Writing) -> Iterator[Row]:
         kept = self._topic("kept")
         for place, mark in writing.marks.items():
             yield kept, *mark_record(place, mark)
@@ -241,19 +236,16 @@ class KafkaLog(SqliteLog):
             raise
 
 
-def restore(kafka: Kafka, folder: Path, name: str, number: int, gaps: bool = False, topics: str = "") -> Kept:
-    """Make the connection's file anew with what Kafka knows of it. Raises KafkaProblem.
-
-    `topics`: the name in its topics, where it has another one now.
-    """
-    kept = read_kept(kafka, topics or name)
-    kept.settled = begin(kafka, topics or name, kept.settled, gaps)
+def restore(kafka: Kafka, folder: Path, name: str, number: int, gaps: bool, first_name: str) -> Kept:
+    """Make the connection's file anew with what Kafka knows of it. Raises KafkaProblem."""
+    kept = read_kept(kafka, first_name)
+    kept.settled = begin(kafka, first_name, kept.settled, gaps)
     _forget(folder, name)
     make(folder, name)
     log = SqliteLog(folder, name, number)
     try:
         log.write(Writing(marks=kept.marks, facts=kept.facts)).result()
-        for receipts in receipts_of(kafka, topics or name, kept.settled):  # each takes the mark of its call away
+        for receipts in receipts_of(kafka, first_name, kept.settled):  # each takes the mark of its call away
             log.write(Writing(receipts=receipts)).result()
     finally:
         log.close()
@@ -282,13 +274,13 @@ def begin(kafka: Kafka, name: str, settled: Settled, gaps: bool) -> Settled:
     return Settled(max(settled.place, first.place), max(settled.sent, first.sent))
 
 
-def refuse_gaps(kafka: Kafka, topics: Mapping[str, str]) -> None:
-    """Raises Gap, for all of these connections at once, and KafkaProblem. `topics`: their names in their topics.
+def refuse_gaps(kafka: Kafka, first_names: Mapping[str, str]) -> None:
+    """Raises Gap, for all of these connections at once, and KafkaProblem.
 
     Others may be sending for them: these write down what is settled, and then free it.
     """
     found = []
-    for connection, name in topics.items():
+    for connection, name in first_names.items():
         first = _first(kafka, name)  # before it is read what is settled
         if first != Settled():
             found += [f"{connection}: {each}" for each in _gone(kafka, name, first, _settled(kafka, name))]

@@ -38,6 +38,7 @@ class Station(Struct, eq=False):
     """A connection that this process sends for."""
 
     name: str
+    first_name: str  # its topics have it
     number: int
     writer: Writer
     places: Places
@@ -51,10 +52,9 @@ class Station(Struct, eq=False):
     others: list[dict[str, Any]] = field(default_factory=list)  # caps of connections of the same vendor account
     paused: str = ""  # since when an operator has paused it
     fault: str = ""  # why none of its calls is read any more
-    topics: str = ""  # the name in its topics, where it has another one now
 
     def topic(self, kafka: Kafka, kind: str) -> str:
-        return kafka.topic(kind, self.topics or self.name)
+        return kafka.topic(kind, self.first_name)
 
 
 class Mirror:

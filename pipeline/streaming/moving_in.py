@@ -23,7 +23,7 @@ from pipeline.paused import paused
 from pipeline.sent import Receipts
 from pipeline.state_db import StateDb, encode_call
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions, read_all
+from pipeline.streaming.kafka import Kafka, KafkaProblem, Row, ends, read_all
 from pipeline.streaming.log import CAPS, PAUSED, fact_record, mark_record
 from pipeline.streaming.notes import gateway_note
 from pipeline.streaming.places import place_of
@@ -37,8 +37,6 @@ from transforms.keyed import addressed
 from transforms.sending.log import Mark, Waiting
 
 _AT_ONCE = 5_000  # subjects, calls or receipts of one read
-
-Row = versions.Row
 
 
 class Origin(NamedTuple):
@@ -64,7 +62,7 @@ class Beginning:
             ensure(self._log, connection_topics(self._log, name))
         StateDb.move(self._folder, f"the streaming job over {self._log.name}")
         try:
-            versions.write(self._log, publication, self._records())
+            versions.write(self._log, publication.producer, publication.version, self._records())
         except BaseException:
             StateDb.move(self._folder, "")
             raise
@@ -177,7 +175,7 @@ def _refuse_unread(db: StateDb, folder: Path) -> None:
 
 def _refuse_used(log: Kafka, registry: Registry) -> None:
     topics = [*job_topics(log, 1), *(each for name in registry.connections for each in connection_topics(log, name))]
-    used = [topic for topic in topics if partitions(log, topic) and next(read_all(log, topic), None) is not None]
+    used = [topic for topic in topics if next(read_all(log, topic), None) is not None]
     if used:
         raise KafkaProblem(
             f"{', '.join(used)}: there are records already, and a state directory can only begin a new log. Take "
@@ -189,6 +187,3 @@ def _caps(origin: Origin) -> Mapping[str, dict[str, Any]]:
     """What long windows counted, by connection."""
     found = made(origin.workspace).destinations
     return {name: leases.kept_caps(group_of(each, origin.gateway)).load() for name, each in found.items()}
-
-
-__all__ = ["Beginning", "Origin", "beginning", "tokens_of"]

@@ -29,7 +29,7 @@ from pipeline.sent import make, waiting
 from pipeline.state_db import StateDb
 from pipeline.streaming.kafka import Kafka, committed, ends, partitions, read_all
 from pipeline.streaming.leaving import ANSWER, leave
-from pipeline.streaming.log import CAPS, PAUSED, begin, read_kept, receipts_of
+from pipeline.streaming.log import CAPS, PAUSED, Kept, Settled, begin, read_kept, receipts_of
 from pipeline.streaming.notes import refuse_other_gateway
 from pipeline.streaming.places import place_of
 from pipeline.streaming.subjects import Subjects, state_errors
@@ -91,14 +91,15 @@ def _fill(kafka: Kafka, folder: Path, version: Version, gateway: str) -> Exporte
         calls: dict[str, _Calls] = {}
         counted: dict[str, Any] = {}
         pauses: dict[str, str] = {}
-        named = version.named()
+        first_names = version.first_names()
         for number, name in enumerate(registry.connections):
-            topics = named.get(name, name)
-            if partitions(kafka, kafka.topic("calls", topics)):
-                calls[name] = _calls(kafka, db, number, name, topics)
-                kept = _kept(kafka, SqliteLog(folder, name, number), topics, calls[name])
-                counted[name] = kept.get(CAPS)
-                if since := kept.get(PAUSED):
+            first_name = first_names[name]
+            if partitions(kafka, kafka.topic("calls", first_name)):
+                kept = read_kept(kafka, first_name)
+                calls[name] = _calls(kafka, db, number, name, first_name, kept.settled)
+                apart = _kept(SqliteLog(folder, name, number), kept, calls[name])
+                counted[name] = apart.get(CAPS)
+                if since := apart.get(PAUSED):
                     pauses[name] = since
         subjects = Subjects(db, registry, {name: each.changed for name, each in calls.items()})
         subjects.enter(plan)
@@ -139,10 +140,10 @@ class _Calls(NamedTuple):
     changed: Mapping[str, Mapping[int, int]]  # by profile: other numbers than the fold gave them
 
 
-def _calls(kafka: Kafka, db: StateDb, number: int, name: str, topics: str) -> _Calls:
-    """Write the calls. `topics`: the connection's name in its topics."""
-    settled = begin(kafka, topics, read_kept(kafka, topics).settled, gaps=False)
-    done = {receipt.ask for receipts in receipts_of(kafka, topics, settled) for receipt in receipts}
+def _calls(kafka: Kafka, db: StateDb, number: int, name: str, first_name: str, settled: Settled) -> _Calls:
+    """Write the calls that have no receipt."""
+    settled = begin(kafka, first_name, settled, gaps=False)
+    done = {receipt.ask for receipts in receipts_of(kafka, first_name, settled) for receipt in receipts}
     numbers, found, portion = Numbers(), dict[int, int](), list[Call]()
 
     def write() -> None:
@@ -152,7 +153,7 @@ def _calls(kafka: Kafka, db: StateDb, number: int, name: str, topics: str) -> _C
             transaction.append(number, portion)
         portion.clear()
 
-    for record in read_all(kafka, kafka.topic("calls", topics), {0: settled.place - 1}):
+    for record in read_all(kafka, kafka.topic("calls", first_name), {0: settled.place - 1}):
         if (place := place_of(record.offset)) in done:
             continue
         portion.append(numbers.enter(_call(record.value or b"")))
@@ -163,9 +164,8 @@ def _calls(kafka: Kafka, db: StateDb, number: int, name: str, topics: str) -> _C
     return _Calls(found, numbers.changed)
 
 
-def _kept(kafka: Kafka, log: SqliteLog, topics: str, calls: _Calls) -> dict[str, Any]:
+def _kept(log: SqliteLog, kept: Kept, calls: _Calls) -> dict[str, Any]:
     """Write marks and small facts; those that a directory has in a file of its own are returned."""
-    kept = read_kept(kafka, topics)
     apart = {name: kept.facts.pop(name) for name in (CAPS, PAUSED) if name in kept.facts}
     marks = {calls.numbers[place]: mark for place, mark in kept.marks.items() if place in calls.numbers}
     try:

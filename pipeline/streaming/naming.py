@@ -12,7 +12,7 @@ from schemas.workspace import Workspace
 
 
 def named_after(before: Mapping[str, str], known: Registry, workspace: Workspace) -> dict[str, str]:
-    """By connection, the name in its topics, with this workspace. `before`, `known`: of the version before.
+    """By connection, its first name, with this workspace. `before`, `known`: of the version before.
 
     What a log begins with, from a state directory, is known and in no topics yet: it is named by itself.
     Raises KafkaProblem where a connection would get the topics of another one.

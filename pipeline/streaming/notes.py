@@ -1,13 +1,18 @@
-"""Notes: what a job's commands remember in Kafka, in a topic that is compacted; one JSON value for each key."""
+"""Notes: what a job's commands remember in Kafka, in a topic that is compacted; one JSON value for each key.
+
+file:DIGEST          a file of events that was taken            (`history`)
+replayed:SLOT:PLACE  a deletion that was tried again, and when  (`replaying`)
+job:events           topics and subscriptions that the job reads (`submitting`)
+send:gateway         where its senders send to; "": the vendors themselves
+"""
 
 from typing import Any
 
 import msgspec
 
 from pipeline.state_db import gateway_named
-from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
+from pipeline.streaming.kafka import Kafka, KafkaProblem, Row, read_all, write_all
 
-Row = tuple[str, bytes | None, bytes | None]
 _encode = msgspec.json.Encoder().encode
 
 

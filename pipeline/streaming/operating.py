@@ -58,7 +58,7 @@ class Operating:
 
     def _rows(self, version: Version) -> list[Row]:
         here = {connection.name for connection in version.workspace().connections}
-        return self._counting.rows({then: name for then, name in version.names().items() if name in here})
+        return self._counting.rows({then: name for then, name in version.names_now().items() if name in here})
 
     def would_replay(self, given: Mapping[str, str]) -> dict[str, Any]:
         """What `replay` would do; nothing is written."""

@@ -62,14 +62,15 @@ def publish(
         say("workspace", notice.words)
     if not beginning:
         _refuse_lost(kafka, publication)
+    first_names = version.first_names()
     for connection in publication.workspace.connections:
-        made += ensure(kafka, connection_topics(kafka, version.topics[connection.name]))
+        made += ensure(kafka, connection_topics(kafka, first_names[connection.name]))
     if made:
         say("topics made", number=len(made))
     if beginning:
         beginning.write(publication)
     elif publication.changed:
-        versions.write(kafka, publication)
+        versions.write(kafka, publication.producer, version)
     if publication.changed:
         say("published", version=version.number)
     if publication.looks:
@@ -88,8 +89,9 @@ def _refuse_lost(kafka: Kafka, publication: versions.Publication) -> None:
 
     What waited in them is still open in what is known of people, and would wait for receipts for ever.
     """
+    first_names = publication.version.first_names()
     for connection in publication.workspace.connections:
-        topic = kafka.topic("calls", publication.version.topics[connection.name])
+        topic = kafka.topic("calls", first_names[connection.name])
         known = {connection.name, connection.was} & {*publication.before.connections}
         if known and not partitions_of(kafka, topic):
             raise KafkaProblem(
@@ -101,7 +103,7 @@ def _refuse_lost(kafka: Kafka, publication: versions.Publication) -> None:
 def _write_looked_at(kafka: Kafka, publication: versions.Publication) -> None:
     """Unless somebody has published another version meanwhile, as a sender does that has emptied a list."""
     try:
-        versions.write(kafka, publication)
+        versions.write(kafka, publication.producer, publication.version)
     except KafkaProblem:
         newest = versions.newest(kafka)
         if newest is None or newest.number <= publication.version.number:

@@ -10,15 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from msgspec.structs import replace
 
 from pipeline.replay import Letters, Wanted, gathered, would_go
 from pipeline.run import clock
 from pipeline.streaming import versions
 from pipeline.streaming.by_key import newest, offsets_since
-from pipeline.streaming.kafka import WAIT, Kafka, KafkaProblem, kafka_errors, produce, read_all
-from pipeline.streaming.notes import Row, note, read_notes
+from pipeline.streaming.kafka import (
+    WAIT,
+    Kafka,
+    KafkaProblem,
+    Row,
+    is_fenced,
+    produce,
+    read_all,
+    transactional,
+    unheard,
+    words,
+)
+from pipeline.streaming.notes import note, read_notes
 from pipeline.streaming.topics import ensure, job_topics
 from schemas.dead_letters import DeadLetter
 from schemas.facts import EventFact, RetryFact
@@ -32,7 +43,7 @@ _letter = msgspec.json.Decoder(DeadLetter).decode
 
 
 class Replaying:
-    """`find`, then `would_go` or `give`. Whoever begins one takes the right to write from those before."""
+    """`find`, then `would_go` or `give`. Only the newest one that is not `dry` can give."""
 
     def __init__(self, kafka: Kafka, dry: bool = False) -> None:
         """`dry`: nothing will be given. Raises KafkaProblem."""
@@ -41,9 +52,7 @@ class Replaying:
         if dry:
             return
         ensure(kafka, {name: each for name, each in job_topics(kafka, 1).items() if name == kafka.topic("notes")})
-        self._producer = kafka.producer(transactional_id=f"{kafka.name}.replay")
-        with kafka_errors():
-            self._producer.init_transactions(WAIT)
+        self._producer = transactional(kafka, f"{kafka.name}.replay")
 
     def find(self, wanted: Wanted) -> Letters:
         """The dead letters that are meant. Raises KafkaProblem."""
@@ -54,7 +63,7 @@ class Replaying:
         return read_notes(self._kafka, KIND)
 
     def _letters(self, wanted: Wanted) -> Iterator[DeadLetter]:
-        topic, names = self._kafka.topic("dead"), self.version.names()
+        topic, names = self._kafka.topic("dead"), self.version.names_now()
         starts = offsets_since(self._kafka, topic, wanted.since.timestamp(), [0]) if wanted.since else None
         for record in read_all(self._kafka, topic, starts):
             letter = _letter(record.value or b"")
@@ -74,7 +83,7 @@ class Replaying:
             try:
                 self._producer.begin_transaction()
                 for topic, key, value in (row for rows in portion for row in rows):
-                    produce(self._producer, topic, key, value, _heard)
+                    produce(self._producer, topic, key, value, unheard)
                 self._producer.commit_transaction(WAIT)
             except KafkaException as error:
                 raise _lost(error) from error
@@ -100,13 +109,9 @@ def _events(lines: Lines, version: int) -> Iterator[tuple[str, EventFact]]:
         yield subject_of(line) or "", fact
 
 
-def _heard(error: KafkaError | None, message: object) -> None:
-    """A transaction hears of it as a whole."""
-
-
 def _lost(error: KafkaException) -> KafkaProblem:
-    if error.args[0].code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+    if is_fenced(error):
         return KafkaProblem(
             "another `profilecast replay` on this --log began meanwhile; look what it says, then repeat"
         )
-    return KafkaProblem(f"Kafka: {error}; nothing of the last portion was given, repeat it")
+    return KafkaProblem(f"Kafka: {words(error)}; nothing of the last portion was given, repeat it")

@@ -2,11 +2,12 @@
 
 workspace    versions of the workspace, whole: the last one counts; and numbers of jobs; one partition; compacted never
 state        what is known of each profile, by profile; compacted: the engine-neutral copy of the job's state
-facts        receipts and retries, for the fold, by profile; and probes of how far ticks have come
+facts        receipts, retries, records that are tried again, and who left an account, for the fold, by subject;
+             and probes of how far ticks have come
 ticks        profiles that are to be looked at anew, by profile
 history      events of files that were given beside topics, by profile
-notes        what is remembered of files, and of dead letters that were tried again; compacted
-dead         records that were no events, and calls that failed
+notes        small things that commands remember, see `notes`; compacted
+dead         records that were no events, and calls that failed; one partition
 calls.NAME   what a connection is to be told, in order; one partition; freed by its sender
 sent.NAME    what became of it: receipts, in order; one partition
 kept.NAME    marks, small facts, and how far it is settled; one partition; compacted
@@ -23,6 +24,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from pipeline.streaming.kafka import LARGEST, WAIT, Kafka, KafkaProblem, kafka_errors, topics_of
 
 LEASES = 64  # partitions: groups of connections that can have senders of their own
+_DEFAULT = -1  # replicas: what the broker says
 FOREVER = {"retention.ms": "-1", "retention.bytes": "-1"}
 _WEEK = {"retention.ms": str(7 * 86_400_000), "retention.bytes": "-1"}
 _SIZE = {"max.message.bytes": str(LARGEST)}  # a record that a topic refuses would stop a job, or a sender, for ever
@@ -69,14 +71,14 @@ def connection_topics(kafka: Kafka, name: str) -> dict[str, Wanted]:
     }
 
 
-def ensure(kafka: Kafka, wanted: Mapping[str, Wanted], replicas: int = -1) -> list[str]:
+def ensure(kafka: Kafka, wanted: Mapping[str, Wanted]) -> list[str]:
     """Make those that are missing; their names. Raises KafkaProblem where one that is there is not as it has to be."""
     admin = kafka.admin()  # its answers do not come any more when it is gone
     there = topics_of(kafka, admin)
     _check(kafka, {name: each for name, each in wanted.items() if name in there}, there)
     missing = {name: each for name, each in wanted.items() if name not in there}
     made = [
-        NewTopic(name, num_partitions=each.partitions, replication_factor=replicas, config=dict(each.config))
+        NewTopic(name, num_partitions=each.partitions, replication_factor=_DEFAULT, config=dict(each.config))
         for name, each in missing.items()
     ]
     for name, future in (admin.create_topics(made) if made else {}).items():

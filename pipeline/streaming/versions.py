@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -22,12 +22,15 @@ from pipeline.streaming.kafka import (
     WAIT,
     Kafka,
     KafkaProblem,
+    Row,
     consume,
     ends,
     kafka_errors,
     position,
     produce,
     read_all,
+    transactional,
+    unheard,
     write_all,
 )
 from pipeline.streaming.naming import named_after, named_by_themselves
@@ -39,7 +42,6 @@ from transforms.logic.detect import micros
 from transforms.logic.plan import Plan, make_plan, refreshed
 from transforms.logic.registry import Notice, Vendor, enter
 
-Row = tuple[str, bytes | None, bytes | None]  # topic, key, value
 _LOOK = 1.0  # seconds between looks for a newer version
 _HEARD = 2 * _LOOK  # until an older job has heard that it does not decide any more
 _JOB = b"job"  # the key of a number of a job
@@ -57,7 +59,7 @@ class Version(Struct, array_like=True):
     digest: bytes  # of the plan: another one than before means that every profile is looked at anew
     ticked: bool = False  # every profile that was known has been given to the fold
     left: str = ""  # why nobody decides or sends with this log any more: its state was moved elsewhere
-    topics: dict[str, str] = {}  # by connection, the name in its topics; empty: nothing was ever renamed
+    topics: dict[str, str] = {}  # see `first_names`; empty: nothing was ever renamed
 
     def workspace(self) -> Workspace:
         """Raises KafkaProblem where the log was left."""
@@ -65,13 +67,13 @@ class Version(Struct, array_like=True):
             raise KafkaProblem(self.left)
         return load_text(self.text, f"version {self.number}", environment=self.environment)
 
-    def named(self) -> dict[str, str]:
-        """By connection, the name in its topics: for every name that one ever had."""
+    def first_names(self) -> dict[str, str]:
+        """By every name that a connection ever had, the first one, which its topics have."""
         return self.topics or named_by_themselves(decode_registry(self.registry))
 
-    def names(self) -> dict[str, str]:
+    def names_now(self) -> dict[str, str]:
         """By every name that a connection ever had, the one that it has now."""
-        named = self.named()
+        named = self.first_names()
         now = {named[name]: name for name in decode_registry(self.registry).connections}
         return {name: now[of] for name, of in named.items() if of in now}
 
@@ -105,7 +107,7 @@ def of_job(kafka: Kafka) -> Version:
 
 
 class Following:
-    """Follows the versions. One for each process and log: `following`."""
+    """Follows the versions. The workers of a process share one, `following`; each thread of a sender has its own."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka, self._lock = kafka, Lock()
@@ -170,8 +172,8 @@ class Following:
                 "decides since; this one writes nothing more. Cancel it at its engine"
             )
 
-    def name_in_topics(self, connection: str) -> str:
-        """The name in a connection's topics. Raises KafkaProblem.
+    def first_name(self, connection: str) -> str:
+        """The first name of a connection, which its topics have. Raises KafkaProblem.
 
         A connection that is not known was asked to be told something by a worker that has a newer version.
         """
@@ -182,7 +184,7 @@ class Following:
 
     def _know(self, version: Version | None) -> None:
         if version and version.number != self._named[0]:
-            self._named = version.number, version.named()
+            self._named = version.number, version.first_names()
 
     def _reader(self) -> Consumer:
         if self._consumer is None:
@@ -270,7 +272,7 @@ def prepare(
     registry.number = (before.number if before else 0) + changed
     looked = (before.digest if before.ticked else b"") if before else known.digest
     looks = bool(before or begun) and (looked != digest or bool(registry.refreshing))
-    named = named_after(before.named() if before else {}, known, workspace)
+    named = named_after(before.first_names() if before else {}, known, workspace)
     version = Version(
         registry.number, text, seen.used, encode_registry(registry), vendors, digest, ticked=not looks, topics=named
     )
@@ -298,29 +300,24 @@ def number_of_job(kafka: Kafka) -> int:
 
 
 def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:
-    """The one that may publish from now on; its transactions may take so long. Raises KafkaProblem."""
-    producer = kafka.producer(transactional_id=f"{kafka.name}.publisher", transaction_timeout_ms=int(seconds * 1_000))
-    with kafka_errors():
-        producer.init_transactions(WAIT)
-    return producer
+    """A producer that may publish, and no earlier one can any more. `seconds`: the longest transaction.
+
+    Raises KafkaProblem.
+    """
+    return transactional(kafka, f"{kafka.name}.publisher", seconds)
 
 
-def write(kafka: Kafka, publication: Publication, records: Iterable[Row] = ()) -> None:
-    """Publish it. Raises KafkaProblem, also where somebody else published meanwhile.
+def write(kafka: Kafka, producer: Producer, version: Version, records: Iterable[Row] = ()) -> None:
+    """Make it the newest one. Raises KafkaProblem, also where somebody else may publish meanwhile.
 
     `records` go before it, and all of it is there or nothing.
     """
-    put(kafka, publication.producer, publication.version, records)
-
-
-def put(kafka: Kafka, producer: Producer, version: Version, records: Iterable[Row] = ()) -> None:
-    """See `write`."""
     with kafka_errors():
         producer.begin_transaction()
         try:
             for record in records:
-                produce(producer, *record, _heard)
-            produce(producer, topic_of(kafka), b"version", _encode(version), _heard)
+                produce(producer, *record, unheard)
+            produce(producer, topic_of(kafka), b"version", _encode(version), unheard)
             while producer.flush(1.0):
                 pass  # each is taken, or fails by itself when the transaction's time is up
             producer.commit_transaction(WAIT)  # it fails if any of them did
@@ -328,10 +325,6 @@ def put(kafka: Kafka, producer: Producer, version: Version, records: Iterable[Ro
             with suppress(KafkaException):  # whoever fenced this one has ended it
                 producer.abort_transaction(WAIT)
             raise
-
-
-def _heard(error: KafkaError | None, message: Message) -> None:
-    """A transaction hears of it as a whole."""
 
 
 class _Seen(Mapping[str, str]):

@@ -56,9 +56,9 @@ def why_of(kafka: Kafka, version: Version, words: str, most: int, now: datetime)
     with state_errors(kafka):
         states = find_states(kafka, words)
         people = {name: decode_profile(states[name]) for name in sorted(states)[:most]}
-    named, stand = version.named(), dict[str, Standing]()
+    first_names, stand = version.first_names(), dict[str, Standing]()
     for name in _asked_at(people, registry):
-        stand[name] = standing(kafka, named.get(name, name), people.keys())
+        stand[name] = standing(kafka, first_names[name], people.keys())
     became = outcomes(kafka, people)
     plan = version.plan(now)
     found = []

@@ -12,13 +12,11 @@ import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, kafka_errors, produce
+from pipeline.streaming.kafka import Kafka, KafkaProblem, Row, kafka_errors, produce
 from schemas.dead_letters import mask
 from schemas.facts import TickFact
 from schemas.state import takes_ticks
 from transforms.keyed import Outlet, addressed
-
-Row = tuple[str, bytes, bytes]  # topic, key, value; b"": none
 
 _PATIENCE = 120.0  # seconds until what was written is on the broker: one that is restarted is waited for
 _SURE = 2.0  # seconds that a worker's version of the workspace counts as the newest; a publisher waits for more
@@ -51,7 +49,7 @@ class LogOutlet(Outlet):
     def begin(self) -> None:
         versions.following(self._log).claim(self._job)
         self._failed: list[str] = []
-        self._asked, self._told = 0, list[None]()  # records; answers come on any thread that uses the producer
+        self._given, self._taken = 0, list[None]()  # records; answers come on any thread that uses the producer
         self._states: list[Row] = []
         reading = versions.following(self._log)
         self._sure = reading.sure
@@ -61,7 +59,7 @@ class LogOutlet(Outlet):
         match kind:
             case "calls":
                 connection, subject, call = value
-                name = versions.following(self._log).name_in_topics(connection)
+                name = versions.following(self._log).first_name(connection)
                 self._write((self._log.topic("calls", name), subject.encode(), call))
             case "states":
                 name, state = value
@@ -69,7 +67,7 @@ class LogOutlet(Outlet):
             case "dead_letters":
                 letter = mask(value) if self._masked else value
                 self._write((self._log.topic("dead"), b"", msgspec.json.encode(letter)))
-            case "left":  # what a profile says to its account comes back as a fact: a graph has no circles
+            case "left":  # for an account, or a probe; it comes back as a fact: a graph has no circles
                 self._write((self._log.topic("facts"), *value))
             case _:
                 return False
@@ -89,26 +87,26 @@ class LogOutlet(Outlet):
         if newest is None or newest.number == self._version:
             return
         for _, key, state in self._states:
-            if state and takes_ticks(name := key.decode()):
+            if key and state and takes_ticks(name := key.decode()):
                 self._write((self._log.topic("ticks"), *addressed(name, TickFact(newest.number))))
         self._wait()
 
     def _write(self, row: Row) -> None:
         topic, key, value = row
-        self._asked += 1
+        self._given += 1
         with kafka_errors():
             produce(_producer(self._log), topic, key or None, value or None, self._done)
 
     def _done(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
             self._failed.append(error.str())
-        self._told.append(None)
+        self._taken.append(None)
 
     def _wait(self) -> None:
         """Until what was written is on the broker."""
         producer, until = _producer(self._log), time.monotonic() + _PATIENCE
-        while self._asked > len(self._told) and time.monotonic() < until:  # `flush` would wait for others' records too
+        while self._given > len(self._taken) and time.monotonic() < until:  # `flush` would wait for others' records too
             producer.poll(0.05)
-        if self._failed or self._asked > len(self._told):
+        if self._failed or self._given > len(self._taken):
             _producers.pop(self._log, None)  # it may have had a fault for good
             raise KafkaProblem(f"Kafka: {self._failed[0] if self._failed else 'records were not taken in time'}")

@@ -29,9 +29,8 @@ from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.places import Places
 from pipeline.streaming.source import EARLIEST, Reader, Reading, are_gone, parts_of, readings
 from pipeline.streaming.topics import connection_topics, ensure, history_topic, job_topics
-from pipeline.streaming.versions import Publication, Version, write
+from pipeline.streaming.versions import Version, write
 from schemas.registry import Registry, encode_registry
-from schemas.workspace import Workspace
 from scripts.engines import kafka as engine
 from scripts.engines.kafka import Broker
 from tests.engines.world import delete_records, until
@@ -152,12 +151,12 @@ def test_a_worker_that_has_not_heard_of_a_name_looks_which_topics_it_has(log: Ka
         named = {} if number == 1 else {"hook": "hook", "crm": "hook", "other": "other"}
         registry = encode_registry(Registry(connections=connections))
         version = Version(number, "", {}, registry, {}, b"", topics=named)
-        write(log, Publication(version, Workspace("shop", (), ()), Registry(), [], True, False, [], producer))
+        write(log, producer, version)
         until(lambda number=number: (seen := versions.newest(log)) and seen.number == number)  # another worker has it
         if number == 1:
             assert worker.look(anyway=True)
-            assert "hook" == worker.name_in_topics("hook")
-    assert ["hook", "hook", "other"] == [worker.name_in_topics(name) for name in ("crm", "hook", "other")]
+            assert "hook" == worker.first_name("hook")
+    assert ["hook", "hook", "other"] == [worker.first_name(name) for name in ("crm", "hook", "other")]
 
 
 def test_records_that_are_gone_unread_are_noticed(log: Kafka) -> None:
@@ -186,7 +185,7 @@ def test_what_one_reader_has_seen_the_others_see_at_once(log: Kafka) -> None:
     assert sender.up_to_now() is None
     for number in (1, 2, 3):
         version = Version(number, "", {}, b"", {}, b"")
-        write(log, Publication(version, Workspace("shop", (), ()), Registry(), [], True, False, [], producer))
+        write(log, producer, version)
         until(lambda expected=version: job.look(anyway=True) == expected)  # type: ignore[misc]
         assert sender.up_to_now() == version
 

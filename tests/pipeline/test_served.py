@@ -11,6 +11,7 @@ from pipeline.delivering import Delivering
 from pipeline.served import Served
 from pipeline.state_db import StateDb
 from schemas.report import Report
+from transforms.sending.sender import SenderOptions
 
 WHY = "its log cannot be written"
 
@@ -47,8 +48,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def served(tmp_path: Path, deliveries: Deliveries, said: list[str], clock: SimpleNamespace) -> Served:
     StateDb.create(tmp_path)
     workspace = SimpleNamespace(connections=[SimpleNamespace(name="hook", was="")], on_trouble=())
-    run: Any = SimpleNamespace(state=tmp_path, workspace=workspace)
-    made = Served(run, 300.0, lambda event, words="", **_: said.append(f"{event}: {words}"), "so")
+    run: Any = SimpleNamespace(state=tmp_path, workspace=workspace, sender=SenderOptions(retry_stopped=300.0))
+    made = Served(run, lambda event, words="", **_: said.append(f"{event}: {words}"), "so")
     plan: Any = SimpleNamespace(connections=())
     registry: Any = None
     made.take_over(run, plan, registry, deliveries)  # type: ignore[arg-type]

@@ -273,7 +273,7 @@ class Acknowledging:
 def producer(monkeypatch: pytest.MonkeyPatch) -> Acknowledging:
     made = Acknowledging()
     monkeypatch.setattr(writing, "_producer", lambda log: made)
-    monkeypatch.setattr(versions.Following, "name_in_topics", lambda _, name: name)
+    monkeypatch.setattr(versions.Following, "first_name", lambda _, name: name)
     monkeypatch.setattr(versions.Following, "up_to_now", lambda _: None)
     return made
 

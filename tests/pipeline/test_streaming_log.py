@@ -150,7 +150,7 @@ def test_restored_receipts_come_in_portions_and_take_their_marks_away(
     marks = [(b"mark:" + ask.to_bytes(8), pack(Mark(since=1.0, maybe=True))) for ask in (5, 9)]
     sent = [(b"", pack(receipt(ask))) for ask in (1, 2, 3, 4, 5, 6)]
     topics(monkeypatch, kept=[*marks, (b"settled", pack(Settled(3, 1)))], sent=sent)
-    restore(LOG, folder, HOOK, NUMBER)
+    restore(LOG, folder, HOOK, NUMBER, False, HOOK)
     log = SqliteLog(folder, HOOK, NUMBER)
     assert [3, 4, 5, 6] == [ask for ask in range(1, 10) if log.receipt(ask)]
     assert (Mark(), Mark(since=1.0, maybe=True)) == (log.mark(5), log.mark(9))

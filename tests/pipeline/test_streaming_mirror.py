@@ -88,7 +88,7 @@ def record(name: str, offset: int, value: bytes | None = None) -> Record:
 
 
 def station(folder: Path, name: str, number: int, places: Any = None) -> Station:
-    return Station(name, number, None, places or Places(folder / f"{name}.places"), Settled())  # type: ignore[arg-type]
+    return Station(name, name, number, None, places or Places(folder / f"{name}.places"), Settled())  # type: ignore[arg-type]
 
 
 def asks(folder: Path, number: int) -> list[int]:

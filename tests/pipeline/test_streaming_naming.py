@@ -83,7 +83,7 @@ def test_a_connection_whose_vendor_cannot_be_asked_has_topics_all_the_same() -> 
 
 def test_what_an_older_version_of_profilecast_published_was_never_renamed() -> None:
     version = Version(1, "", {}, encode_registry(Registry(connections=["a", "b"])), {}, b"")
-    assert {"a": "a", "b": "b"} == version.named()
+    assert {"a": "a", "b": "b"} == version.first_names()
     packed = msgspec.msgpack.encode(version)
     older = msgspec.msgpack.encode(msgspec.msgpack.decode(packed)[:7])
     assert version == msgspec.msgpack.decode(older, type=Version)
@@ -93,4 +93,4 @@ def test_every_old_name_leads_to_the_one_that_counts() -> None:
     job = Published("a", "x")
     job.publish("b<a", "x")
     job.publish("c<b", "x")
-    assert {"a": "c", "b": "c", "c": "c", "x": "x"} == job.version().names()
+    assert {"a": "c", "b": "c", "c": "c", "x": "x"} == job.version().names_now()

@@ -2,10 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -15,14 +13,14 @@ from pipeline.disk import StoreError
 from pipeline.log import SqliteLog
 from pipeline.sent import make
 from pipeline.state_db import StateDb
-from pipeline.streaming import sending as module
+from pipeline.streaming import sending
+from pipeline.streaming import stations as module
 from pipeline.streaming.kafka import Kafka
 from pipeline.streaming.log import Gap, Kept, Settled
-from pipeline.streaming.sending import Sending, SendOptions
+from pipeline.streaming.stations import Stations
 from pipeline.streaming.topics import LEASES
 from schemas.limits import Limit
 from transforms.logic.limit import Limiter
-from transforms.sending.sender import SenderOptions
 
 GROUP = "account"
 
@@ -79,6 +77,12 @@ class Others:
     def try_again(self, name: str, _: float) -> None:
         self.tried_again.append(name)
 
+    def step(self) -> None:
+        """Nothing is heard."""
+
+    def close(self) -> None:
+        """All are given back."""
+
 
 @pytest.fixture
 def others() -> Others:
@@ -86,16 +90,19 @@ def others() -> Others:
 
 
 @pytest.fixture
-def sending(tmp_path: Path, others: Others, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sending]:
+def stations(tmp_path: Path, others: Others, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stations]:
     monkeypatch.setattr(Writer, "made", [])
     monkeypatch.setattr(module, "Writer", Writer)
+    monkeypatch.setattr(module, "Leases", lambda kafka, lost: others)
+    monkeypatch.setattr(module, "_TURN", 60.0)
     kept(monkeypatch, left=True)
-    made = Sending(SendOptions(Kafka("localhost:9092", "shop"), SenderOptions()), lambda *_, **__: None)
-    made._folder = tmp_path
-    made._leases = made._mirror = made._served = others  # type: ignore[assignment]
+    made = begun(tmp_path, others)
     yield made
-    for name in list(made._stations):
-        made._close(name, orderly=False)
+    made.end()
+
+
+def begun(folder: Path, others: Any, gaps: bool = False) -> Stations:
+    return Stations(Kafka("localhost:9092", "shop"), folder, others, others, lambda *_, **__: None, gaps, {})
 
 
 def kept(monkeypatch: pytest.MonkeyPatch, left: bool) -> None:
@@ -103,31 +110,32 @@ def kept(monkeypatch: pytest.MonkeyPatch, left: bool) -> None:
     monkeypatch.setattr(module, "restore", lambda *_: Kept(settled=Settled(), left=left))
 
 
-def take(sending: Sending) -> Any:
-    return sending.station(Plan(), GROUP)  # type: ignore[arg-type]
+def take(stations: Stations, group: str = GROUP, mates: Sequence[str] = ()) -> Any:
+    plan: Any = Plan()
+    return stations.station(plan, group, lambda: mates, lambda: False)
 
 
 def test_who_gives_back_what_an_earlier_sender_may_still_send_for_does_not_say_that_it_left(
-    sending: Sending, others: Others, monkeypatch: pytest.MonkeyPatch
+    stations: Stations, others: Others, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A paused sender, one that waits for its end, and a third one, which would not wait."""
     kept(monkeypatch, left=False)
     threading.Timer(0.2, lambda: setattr(others, "held", False)).start()
-    assert take(sending) is None
-    assert (Writer.made[0].said, sending._stations, others.mirrored) == (["alive"], {}, [])
+    assert take(stations) is None
+    assert (Writer.made[0].said, stations._stations, others.mirrored) == (["alive"], {}, [])
 
 
-def test_who_waited_says_that_it_left(sending: Sending, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waited_says_that_it_left(stations: Stations, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(monkeypatch, left=False)
     began = time.monotonic()
-    assert take(sending)
+    assert take(stations)
     assert time.monotonic() - began >= 0.5
-    sending._close("hook", orderly=True)
+    stations._close("hook", orderly=True)
     assert Writer.made[0].said == ["alive", "left"]
 
 
 def test_a_lease_that_was_lost_while_the_log_was_read_leaves_nothing_behind(
-    sending: Sending, others: Others, monkeypatch: pytest.MonkeyPatch
+    stations: Stations, others: Others, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its station would be there, as it was, when the lease comes back."""
 
@@ -136,30 +144,30 @@ def test_a_lease_that_was_lost_while_the_log_was_read_leaves_nothing_behind(
         return Kept()
 
     monkeypatch.setattr(module, "restore", slow)
-    assert take(sending) is None
-    assert (sending._stations, others.mirrored) == ({}, [])
+    assert take(stations) is None
+    assert (stations._stations, others.mirrored) == ({}, [])
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_successor_waits_for_a_delivery_that_does_not_end(sending: Sending, others: Others, ends: bool) -> None:
-    assert take(sending)
+def test_a_successor_waits_for_a_delivery_that_does_not_end(stations: Stations, others: Others, ends: bool) -> None:
+    assert take(stations)
     others.ends = ends
-    sending._lost({crc32(GROUP.encode()) % LEASES}, orderly=True)
+    stations._lost({crc32(GROUP.encode()) % LEASES}, orderly=True)
     assert ("left" in Writer.made[0].said) == ends
 
 
 def test_what_another_connection_of_the_account_counted_is_counted(
-    sending: Sending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stations: Stations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was the one that sent, and so the one that wrote it down; and it may begin later, or never."""
     now = time.time()
     monkeypatch.setattr(module, "read_kept", lambda kafka, name: Kept(facts={"caps": counted(now, 90)}))
-    station = sending.station(Plan(), GROUP, lambda: ["other"])  # type: ignore[arg-type]
+    station = take(stations, mates=["other"])
     assert station
     StateDb.create(tmp_path)
     make(tmp_path, "hook")
     log = SqliteLog(tmp_path, "hook", 1)
-    caps = module._Caps(log, station.others)
+    caps = sending._Caps(log, station.others)
     caps.save(counted(now, 30))
     limiter = Limiter([Limit(100, 86_400.0)], 0.0)
     limiter.restore(caps.load(), 0.0, now)
@@ -175,54 +183,53 @@ def counted(at: float, number: int) -> dict[str, Any]:
     return {"windows": [{"seconds": 86_400.0, "endpoint": "", "unit": "requests", "steps": [[at, number]]}]}
 
 
-def test_a_connection_that_the_workspace_has_no_more_is_left(sending: Sending, others: Others) -> None:
+def test_a_connection_that_the_workspace_has_no_more_is_left(stations: Stations, others: Others) -> None:
     """Its topics may be deleted then."""
-    assert take(sending)
-    sending._run = SimpleNamespace(workspace=SimpleNamespace(connections=[Plan()]))  # type: ignore[assignment]
-    sending._mend()
-    assert "hook" in sending._stations
-    sending._run.workspace.connections.clear()
-    sending._mend()
-    assert (Writer.made[0].said, sending._stations, others.mirrored) == (["alive", "left"], {}, [])
+    assert take(stations)
+    stations.step({"hook"})
+    assert "hook" in stations._stations
+    stations.step(set())
+    assert (Writer.made[0].said, stations._stations, others.mirrored) == (["alive", "left"], {}, [])
 
 
-def test_another_vendor_account_is_another_lease(sending: Sending, others: Others) -> None:
+def test_another_vendor_account_is_another_lease(stations: Stations, others: Others) -> None:
     """The station of the account that the connection had before is not kept from whoever has the new one."""
-    assert take(sending)
+    assert take(stations)
     others.held = False
-    assert sending.station(Plan(), "another account") is None  # type: ignore[arg-type]
-    assert (Writer.made[0].said, sending._stations) == (["alive", "left"], {})
+    assert take(stations, "another account") is None
+    assert (Writer.made[0].said, stations._stations) == (["alive", "left"], {})
 
 
 def test_a_beat_that_fails_is_tried_again_soon(
-    sending: Sending, others: Others, monkeypatch: pytest.MonkeyPatch
+    stations: Stations, others: Others, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: Writer) -> None:
         raise StoreError("another sender has taken it over")
 
     monkeypatch.setattr(Writer, "beat", fails)
     with pytest.raises(StoreError):
-        take(sending)
+        take(stations)
     assert ["hook"] == others.tried_again
 
 
 def test_what_is_gone_is_not_looked_for_every_few_seconds(
-    sending: Sending, others: Others, monkeypatch: pytest.MonkeyPatch
+    stations: Stations, others: Others, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> None:
         raise Gap(["calls are gone."])
 
     monkeypatch.setattr(module, "restore", fails)
     with pytest.raises(StoreError, match=r"calls are gone\.\n.*--past-gaps"):
-        take(sending)
+        take(stations)
     assert [] == others.tried_again
 
 
 def test_a_gap_that_is_gone_past_is_not_there_for_the_next_sender(
-    sending: Sending, monkeypatch: pytest.MonkeyPatch
+    stations: Stations, others: Others, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without news nothing else writes down that all before it is settled."""
     monkeypatch.setattr(module, "restore", lambda *_: Kept(settled=Settled(41, 7)))
-    sending.options = replace(sending.options, gaps=True)
-    assert take(sending)
-    assert ["alive", "settled 41 7"] == Writer.made[0].said
+    past = begun(tmp_path, others, gaps=True)
+    assert take(past)
+    past.end()
+    assert ["alive", "settled 41 7", "left"] == Writer.made[0].said

@@ -15,7 +15,7 @@ class SenderOptions:
     """How to deliver. Seconds, where nothing else is said."""
 
     gateway: str = ""  # every vendor request goes to GATEWAY/<vendor host>/<path> instead
-    retry_blocked: float = 900.0  # after how long a key that waits for somebody to mend something is tried again
+    retry_stopped: float = 300.0  # after how long a service tries again what stopped, or a key that is blocked
     retry_for: float = 600.0  # how long a request is tried again before its calls are left waiting
     give_up_after: float = 4 * 3600.0  # how long a call is tried again, over all runs, before it expires
     connect_timeout: float = 10.0

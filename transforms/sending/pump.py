@@ -247,7 +247,7 @@ class Pump:
                 admission.read_again(first)
         if admission.flushes.closes() <= now:
             admission.end_flushes()
-        if self._delivery.follow and admission.blocked and now - self._mended > self._options.retry_blocked:
+        if self._delivery.follow and admission.blocked and now - self._mended > self._options.retry_stopped:
             self._mended = now
             self._conversations.needs.forget()
             admission.unblock()
