@@ -216,6 +216,13 @@ def test_the_picture_is_that_of_the_graph(doc: str) -> None:
     assert picture in (ROOT / doc).read_text("utf-8")
 
 
+@pytest.mark.parametrize("folder", ["pipeline/streaming", "transforms/sending"])
+def test_the_map_of_the_architecture_names_every_module(folder: str) -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    modules = [path.name for path in (ROOT / folder).glob("*.py") if path.name != "__init__.py"]
+    assert [] == [name for name in modules if f"`{name}`" not in page]
+
+
 @every_doc
 def test_files_that_docs_name_exist(doc: Path) -> None:
     paths = [text for text in quoted(doc) if re.fullmatch(rf"({'|'.join(OWN)}|deploy|docs)/[\w./*-]*", text)]

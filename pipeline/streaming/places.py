@@ -1,7 +1,7 @@
-"""Places: which place of a connection's topic has the call that the fold numbered so.
+"""A call has two numbers: its *ask*, which the fold gave it, and its *place* in the topic of its connection.
 
-A call is known by the number of its ask to the fold, which is unique for each profile, and by its place to the
-sender, which is unique for each connection.
+The ask is unique for each profile: receipts bring it back to the fold. The place (the offset, and one more) is unique
+for the connection: the sender's log has it as the number of the call.
 """
 
 import sqlite3

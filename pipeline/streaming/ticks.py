@@ -26,7 +26,7 @@ def may_read() -> bool:
 
 
 def read(key: bytes) -> tuple[bytes, bytes] | None:
-    """One more with this key is read. The probe that goes behind it, key and value, if it is time for one."""
+    """A tick with this key is read. The probe (key and value) that is to go behind it; None: not behind this one."""
     now = time.monotonic()
     with _lock:
         number = _background.read(now)
@@ -36,7 +36,7 @@ def read(key: bytes) -> tuple[bytes, bytes] | None:
 
 
 def came_back(probe: ProbeFact) -> None:
-    """What was read before it is folded."""
+    """Every tick is folded that this process read before the probe."""
     if probe.reader == ME:
         with _lock:
             _background.came_through(probe.number, probe.at, time.monotonic())

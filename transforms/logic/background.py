@@ -1,29 +1,30 @@
-"""How many records that may wait are under way in a job, so that those that may not are hardly held up by them.
+"""How many ticks the readers of a process may have in a job at once, so that events hardly wait behind them.
 
-An engine takes in whatever its readers give, and keeps it in order before the fold: a change that comes behind a
-million records waits for all of them. So readers give only so many of these that they come through within about a
-second. It is what LEDBAT (RFC 6817) does with packets: how much longer one took than the quickest says how many wait.
+An engine takes in whatever its readers give, and keeps it in order before the fold: an event that comes behind a
+million ticks waits for all of them. So readers give only so many ticks that these come through within about a second.
+It is what LEDBAT (RFC 6817) does with packets. Now and then a *probe* goes behind a tick, and comes back when all before
+it are folded: how much longer it took than the quickest one says how many wait.
 
 The quickest is looked for again now and then, with few under way: all of them are slower where the job has more to do.
 """
 
-_AIM = 1.0  # seconds that they may take longer than the quickest did
-_FIRST, _LEAST, _MOST = 200.0, 20.0, 100_000.0  # records under way
+_AIM = 1.0  # seconds that a probe may take longer than the quickest did
+_FIRST, _LEAST, _MOST = 200.0, 20.0, 100_000.0  # ticks under way
 _MORE, _LESS = 1.25, 0.5  # what that number is multiplied with, at most and at least
-_REFILL = 0.5  # when so many of it are left, others are read: few at a time cost an engine more
-_PROBES = 16  # of as many records as may be under way, so many are heard of
-_SURE = 60.0  # seconds that the quickest counts, if none is as quick
-_SILENCE = 10.0  # seconds until those under way are taken for lost, if none is heard of
+_REFILL = 0.5  # when this share of it is left, others are read: few at a time cost an engine more
+_PROBES = 16  # that go with as many ticks as may be under way
+_SURE = 60.0  # seconds that the quickest probe counts, if none is as quick
+_SILENCE = 10.0  # seconds until the ticks under way are taken for lost, if no probe comes back
 
 
 class Background:
-    """Of the readers of one process. `now` is in seconds, and never goes back."""
+    """`now` is in seconds, and never goes back."""
 
     def __init__(self) -> None:
         self._window = _FIRST  # how many may be under way
-        self._read = self._through = 0  # how many are, or were
-        self._probed = 0  # what had been read at the last probe
-        self._heard = 0.0  # when one came through last, or the first was read
+        self._read = self._through = 0  # ticks that were read, and that are folded
+        self._probed = 0  # how many had been read at the last probe
+        self._heard = 0.0  # when a probe came back last, or the first tick was read
         self._changed = 0  # what had been read when the window was changed
         self._full = False  # it has been, since then
         self._filling = True
@@ -44,7 +45,7 @@ class Background:
             self._window = min(_MOST, self._window * 2)
 
     def read(self, now: float) -> int | None:
-        """One more is read. How many these are, if a probe is to go with it."""
+        """One more tick is read. How many these are, if a probe is to go behind it."""
         if self._read == self._through:
             self._heard = now
         self._read += 1
@@ -54,13 +55,13 @@ class Background:
         return self._read
 
     def came_through(self, number: int, at: float, now: float) -> None:
-        """The probe of when so many were read, at that time."""
+        """A probe came back: the first `number` ticks are folded. `at`: when it went."""
         took = now - at
         through = self._read if number == self._probed else number  # the few without a probe are close behind it
         self._heard, self._through = now, max(self._through, through)
         if took <= self._quickest:
             self._quickest, self._sure = took, now + _SURE
-        if number > self._changed:  # it was read with the window as it is
+        if number > self._changed:  # it went with the window as it is
             self._change(took, now)
 
     def _change(self, took: float, now: float) -> None:
