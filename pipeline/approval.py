@@ -6,12 +6,13 @@ import msgspec
 
 from pipeline.planning import Planned, planned_of
 from pipeline.planning_words import differences, drift
+from pipeline.problems import Ending
 from pipeline.run import RunOptions
 
 _SHOWN = 10  # differences in the words
 
 
-class NotAsPlanned(Exception):
+class NotAsPlanned(Ending):
     """A run would do something else than its plan says; the text says what."""
 
 

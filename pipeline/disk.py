@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.problems import Ending
+
 # What to do about a file of the state that cannot be used.
 RESTORE = (
     "put it back from a backup, or begin anew in another folder with --new-state, which tells everybody everything "
@@ -23,7 +25,7 @@ _REFUSED = (
 )  # fmt: skip
 
 
-class StoreError(Exception):
+class StoreError(Ending):
     """The state directory cannot be used; the text says why and what to do."""
 
 

@@ -1,7 +1,9 @@
 """What is said of input that cannot be used."""
 
+from pipeline.problems import Ending
 
-class InputError(Exception):
+
+class InputError(Ending):
     """A file that stops the run before anything is sent."""
 
     def __init__(self, file: str, wrong: str, advice: str) -> None:
@@ -16,6 +18,8 @@ class InputError(Exception):
 
 class WrongPattern(InputError):
     """What was asked for cannot be read here, whatever is in the files: a mistake in the command or the set-up."""
+
+    code = 1
 
 
 def one_line(error: BaseException) -> str:

@@ -21,10 +21,13 @@ from typing import Any, TextIO
 import msgspec
 
 from pipeline.disk import SenderError, StoreError, make_folder, private, replace, sender_errors, writing
+from pipeline.problems import Ending
 
 
-class Busy(Exception):
+class Busy(Ending):
     """Another process has the lease; the text says which."""
+
+    code = 4
 
 
 class _Lock:

@@ -1,4 +1,4 @@
-"""Mistakes of a workspace file, in words by which they can be fixed without reading the code."""
+"""What ends a command, and mistakes of a workspace file, in words by which they can be fixed without the code."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -31,8 +31,18 @@ class Problem:
         return "".join(told)
 
 
-class EngineProblem(Exception):
-    """An engine cannot be used; the text says why and what to do."""
+class Ending(Exception):
+    """What ends a command. The text says why and what to do; `code` is its exit code (`pipeline.commands.exits`)."""
+
+    code = 3  # it needs a person
+
+
+class EngineProblem(Ending):
+    """An engine cannot be used."""
+
+
+class NeedsConsent(Ending):
+    """The workspace would tell many people something that nobody asked for; the text says what, and how to agree."""
 
 
 class WorkspaceError(Exception):

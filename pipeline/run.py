@@ -22,6 +22,7 @@ from pipeline.files import find_files, size_of
 from pipeline.graph import Input, decide, deliver
 from pipeline.inputs import RECORDS, check_file
 from pipeline.log import Receipts, newest_letter
+from pipeline.problems import NeedsConsent
 from pipeline.replay import NOTHING, Replay
 from pipeline.run_folder import RunFolder, forget_runs
 from pipeline.small_lists import small_lists
@@ -40,10 +41,6 @@ from transforms.sending.sender import SenderOptions, shared_sender
 
 _LOG = logging.getLogger("profilecast.run")
 _ROUNDS = 10  # of deliver, and fold what came of it
-
-
-class NeedsConsent(Exception):
-    """The workspace would tell many people something that nobody asked for; the text says what, and how to agree."""
 
 
 @dataclass(frozen=True)
@@ -274,4 +271,4 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-__all__ = ["Heard", "NeedsConsent", "Run", "RunOptions", "Sequence", "clock", "make_pipeline", "plain_errors", "run"]
+__all__ = ["Heard", "Run", "RunOptions", "Sequence", "clock", "make_pipeline", "plain_errors", "run"]

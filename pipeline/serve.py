@@ -22,9 +22,9 @@ from pipeline.feed import check_patterns
 from pipeline.folding import TURN, Turned, counted, start_folding
 from pipeline.moments import rfc3339
 from pipeline.orders import Orders
-from pipeline.problems import WorkspaceError
+from pipeline.problems import NeedsConsent, WorkspaceError
 from pipeline.replay import Wanted
-from pipeline.run import NeedsConsent, RunOptions
+from pipeline.run import RunOptions
 from pipeline.served import Served
 from pipeline.served_sources import alarms, news_of, shown
 from pipeline.sources import computed_of

@@ -32,6 +32,7 @@ from pipeline import identifiers
 from pipeline.database import connect, connect_to_read, give_back, make_database, remove_beside
 from pipeline.disk import StoreError, make_folder, sqlite_errors, sync_folder
 from pipeline.identifiers import Named
+from pipeline.problems import Ending
 from schemas.calls import Call, Identifier
 from schemas.dead_letters import DeadLetter
 from schemas.state import FORMAT, OLDEST, decode_profile
@@ -75,12 +76,16 @@ LAST = chr(0x10FFFF)  # behind every key
 _VARIABLES = 500  # in one statement
 
 
-class StateExists(Exception):
+class StateExists(Ending):
     """A new state is asked for where one was used already."""
 
+    code = 1
 
-class NoState(Exception):
+
+class NoState(Ending):
     """There is no state directory where one was expected; the text says how to make one."""
+
+    code = 1
 
 
 class StateDb:

@@ -4,9 +4,10 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.commands.exits import DONE, PERSON, ended, wrong
+from pipeline.commands.exits import DONE, ended, wrong
 from pipeline.commands.export_state import add_state_arguments, export_state
 from pipeline.commands.output import counted
+from pipeline.problems import Ending
 
 WHAT = {
     "receipts": "what became of calls, of the last 7 days",
@@ -47,16 +48,13 @@ def run(args: argparse.Namespace) -> int:
     if form not in ("parquet", "csv"):
         return wrong("export", f"--out {args.out}: say --format parquet or --format csv, or end its name so")
 
-    from pipeline.disk import StoreError
     from pipeline.export import export
-    from pipeline.state_db import NoState, StateDb
+    from pipeline.state_db import StateDb
 
     try:
         with closing(StateDb.open(args.state, to_read=True)) as db:
             number = export(db, args.what, args.out, form)
-    except NoState as error:
-        return wrong("export", str(error))
-    except StoreError as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     print(f"{counted(number, 'row')} in {args.out}")
     return DONE

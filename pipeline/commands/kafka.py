@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.commands.arguments import positive
-from pipeline.commands.exits import AGAIN, PERSON, USAGE, ended
-from pipeline.problems import EngineProblem, WorkspaceError
+from pipeline.commands.exits import PERSON, USAGE, ended
+from pipeline.problems import Ending, WorkspaceError
 
 if TYPE_CHECKING:
     from pipeline.streaming.kafka import Kafka
@@ -67,21 +67,10 @@ def guarded(what: Callable[[], int]) -> int:
         import confluent_kafka  # noqa: F401
     except ImportError:
         return ended("Kafka needs another package: pip install '.[kafka]' in the project's folder", USAGE)
-    from pipeline.disk import StoreError
-    from pipeline.files import InputError, WrongPattern
-    from pipeline.leases import Busy
-    from pipeline.run import NeedsConsent
-    from pipeline.state_db import NoState
-    from pipeline.streaming.kafka import KafkaProblem, WrongAddress
-
     try:
         return what()
-    except (WrongAddress, WrongPattern, NoState) as error:
-        return ended(error, USAGE)
-    except Busy as error:
-        return ended(error, AGAIN)
-    except (KafkaProblem, EngineProblem, InputError, NeedsConsent, StoreError) as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     except (WorkspaceError, KeyboardInterrupt):
         raise
     except Exception:  # whatever it was, the operator has to hear what is left of it

@@ -11,6 +11,7 @@ from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refresh
 from pipeline.commands.rehearse import Rehearse, WrongRehearsal, add_rehearsal_arguments, rehearsing
 from pipeline.commands.run import add_place, loaded
 from pipeline.commands.say import mute_beam
+from pipeline.problems import Ending
 
 if TYPE_CHECKING:
     from pipeline.planning import Planned
@@ -68,12 +69,9 @@ def _carry_out(args: argparse.Namespace, rehearse: Rehearse | None) -> int:
 
     from dataclasses import replace
 
-    from pipeline.disk import StoreError
-    from pipeline.files import InputError, WrongPattern
     from pipeline.planning import planned_of
     from pipeline.planning_words import show_difference
     from pipeline.run import RunOptions, clock
-    from pipeline.state_db import NoState
 
     now = args.now or clock()
     options = RunOptions(
@@ -90,10 +88,8 @@ def _carry_out(args: argparse.Namespace, rehearse: Rehearse | None) -> int:
         if other is None:
             return _plan(options, args, rehearse)
         show_difference(planned_of(options), planned_of(replace(options, workspace=other, sources=other.sources)))
-    except (NoState, WrongPattern) as error:
-        return wrong("plan", str(error))
-    except (InputError, StoreError) as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     return DONE
 
 

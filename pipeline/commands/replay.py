@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from pipeline.commands.arguments import refuse_given, time
 from pipeline.commands.engine_options import wrong_option
-from pipeline.commands.exits import DONE, PERSON, ended, wrong
+from pipeline.commands.exits import DONE, ended, wrong
 from pipeline.commands.kafka import add_log_arguments, guarded, log_of
 from pipeline.commands.output import counted, show_table
 from pipeline.commands.run import (
@@ -19,7 +19,7 @@ from pipeline.commands.run import (
     run_options,
 )
 from pipeline.commands.say import mute_beam
-from pipeline.problems import closest
+from pipeline.problems import Ending, closest
 from schemas.dead_letters import BAD_RECORD
 from schemas.outcomes import Reason
 from schemas.workspace import Workspace
@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
         return wrong("replay", fault)
 
     from pipeline.decider import planned
-    from pipeline.disk import StoreError
     from pipeline.replay import Wanted, find_letters, would_go
-    from pipeline.state_db import NoState, StateDb
+    from pipeline.state_db import StateDb
 
     try:
         with StateDb.use(args.state) as db:
@@ -75,10 +74,8 @@ def run(args: argparse.Namespace) -> int:
             if args.dry_run:
                 _show(letters, would_go(db.get, plan, letters), "would be sent")
                 return DONE
-    except NoState as error:
-        return wrong("replay", str(error))
-    except StoreError as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     _show(letters, letters.counts(), "dead letters")
     if not (letters.calls or letters.records):
         return DONE

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.commands.arguments import time
-from pipeline.commands.exits import DONE, PERSON, ended, wrong
+from pipeline.commands.exits import DONE, ended, wrong
+from pipeline.problems import Ending
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,19 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0: it is written."""
-    from pipeline.disk import StoreError, replace
+    from pipeline.disk import replace
     from pipeline.report_data import collect
     from pipeline.report_page import page
-    from pipeline.state_db import NoState
 
     try:
         data = collect(args.state, args.run, args.since, datetime.now(UTC))
         if args.run and not data.runs:
             return wrong("report", f"--run {args.run}: there is no such run in {args.state / 'runs'}")
         replace(args.out, page(data).encode())
-    except NoState as error:
-        return wrong("report", str(error))
-    except StoreError as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     print(f"The report is in {args.out}")
     return DONE

@@ -18,11 +18,11 @@ from rich.console import Console
 from pipeline.commands.arguments import address, bound, duration, refuse_given, share, time
 from pipeline.commands.check import DEFAULT_FILE
 from pipeline.commands.engine_options import LOCAL_RUNNER, wrong_option
-from pipeline.commands.exits import AGAIN, DONE, PERSON, REJECTED, USAGE, wrong
+from pipeline.commands.exits import AGAIN, DONE, PERSON, REJECTED, wrong
 from pipeline.commands.refresh import UnknownSync, add_refresh_argument, refreshed
 from pipeline.commands.say import mute_beam
 from pipeline.commands.streaming import STREAMING, add_streaming_arguments, moves_in, run_streaming
-from pipeline.problems import WorkspaceError
+from pipeline.problems import Ending, WorkspaceError
 from pipeline.workspace import load, missing_secrets, with_lines
 from schemas.workspace import Workspace
 
@@ -216,15 +216,11 @@ def _carried_out(
     more: dict[str, Any],
 ) -> int:
     console, errors = _consoles()
-    from pipeline.approval import NotAsPlanned, hold_to
-    from pipeline.disk import StoreError
-    from pipeline.files import InputError, WrongPattern
-    from pipeline.leases import Busy
+    from pipeline.approval import hold_to
     from pipeline.printing import announce, progress
     from pipeline.replay import NOTHING
-    from pipeline.run import Heard, NeedsConsent
+    from pipeline.run import Heard
     from pipeline.run import run as run_once
-    from pipeline.state_db import NoState, StateExists
 
     say = partial(errors.print, highlight=False, markup=False, soft_wrap=True)
     try:
@@ -234,15 +230,9 @@ def _carried_out(
             if plan := vars(args).get("plan"):
                 hold_to(plan, options, args.max_drift)
             summary = run_once(options, heard, prepare() if prepare else NOTHING)
-    except (NoState, StateExists, WrongPattern) as error:
+    except Ending as error:
         say(str(error))
-        return USAGE
-    except Busy as error:
-        say(str(error))
-        return AGAIN
-    except (InputError, StoreError, NeedsConsent, NotAsPlanned) as error:
-        say(str(error))
-        return PERSON
+        return error.code
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
         errors.print("This is a fault in profilecast. The state is good: the next run goes on from it.")

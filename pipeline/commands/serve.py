@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import duration
 from pipeline.commands.engine_options import LOCAL_RUNNER
-from pipeline.commands.exits import AGAIN, DONE, PERSON, USAGE, ended
+from pipeline.commands.exits import AGAIN, DONE, USAGE, ended
 from pipeline.commands.listen import WrongKey, add_listening_arguments, write_keys
 from pipeline.commands.run import add_reading_arguments, add_sending_arguments, loaded, run_options
 from pipeline.commands.say import json, mute_beam, text
 from pipeline.commands.status_options import WrongStatus, add_status_arguments, status_pages
+from pipeline.problems import Ending
 from pipeline.source_reader import with_readers
 from schemas.workspace import Workspace
 
@@ -122,19 +123,10 @@ def _served_of(file: str) -> Workspace:
 
 
 def _served(serving: "Serving") -> int:
-    from pipeline.disk import StoreError
-    from pipeline.leases import Busy
-    from pipeline.run import NeedsConsent
-    from pipeline.state_db import NoState, StateExists
-
     try:
         serving.loop()
-    except (NoState, StateExists) as error:
-        return ended(error, USAGE)
-    except Busy as error:
-        return ended(error, AGAIN)
-    except (StoreError, NeedsConsent) as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     except Exception:  # whatever it was, the operator has to hear that the state is good
         traceback.print_exc()
         return ended("This is a fault in profilecast. The state is good: start it again.", AGAIN)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.commands.arguments import refuse_given
-from pipeline.commands.exits import DONE, PERSON, ended, wrong
+from pipeline.commands.exits import DONE, ended, wrong
 from pipeline.commands.kafka import add_log_arguments, guarded, log_of
 from pipeline.commands.output import counted, show_table, show_text
 from pipeline.commands.run import add_place
 from pipeline.commands.say import mute_beam
-from pipeline.problems import closest
+from pipeline.problems import Ending, closest
 from pipeline.workspace import load
 from schemas.workspace import Workspace
 from transforms.logic.registry import sync_name
@@ -56,9 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if fault := _fault(args, workspace):
         return wrong("why", fault)
 
-    from pipeline.disk import StoreError
     from pipeline.person import find_people
-    from pipeline.state_db import NoState, StateDb
+    from pipeline.state_db import StateDb
     from pipeline.why import why
     from pipeline.why_words import HERE, Words
 
@@ -67,10 +66,8 @@ def run(args: argparse.Namespace) -> int:
         with closing(StateDb.open(args.state, to_read=True)) as db:
             ids = find_people(db, args.profile)
             people = [why(db, workspace, each, now) for each in ids[:_MOST]]
-    except NoState as error:
-        return wrong("why", str(error))
-    except StoreError as error:
-        return ended(error, PERSON)
+    except Ending as error:
+        return ended(error, error.code)
     return _show_all(args, ids, [(each, Words(workspace, each.registry.slots, now, HERE)) for each in people])
 
 

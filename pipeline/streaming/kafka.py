@@ -28,6 +28,7 @@ from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from pipeline.disk import SenderError
+from pipeline.problems import Ending
 
 _T = TypeVar("_T")
 Row = tuple[str, bytes | None, bytes | None]  # what is written: topic, key, value
@@ -60,8 +61,8 @@ _AHEAD = {
 _OURS = ("bootstrap.servers", "group.id", "transactional.id", "enable.auto.commit", "isolation.level")
 
 
-class KafkaProblem(Exception):
-    """The broker, a topic or an option is not as it should be; the text says what to do. Exit code 3."""
+class KafkaProblem(Ending):
+    """The broker, a topic or an option is not as it should be."""
 
 
 class NotRead(KafkaProblem):
@@ -72,8 +73,10 @@ class NotRead(KafkaProblem):
         self.topic = topic
 
 
-class WrongAddress(ValueError):
-    """An address or an options file is written wrongly. Exit code 1."""
+class WrongAddress(Ending, ValueError):
+    """An address or an options file is written wrongly."""
+
+    code = 1
 
 
 class Record(NamedTuple):

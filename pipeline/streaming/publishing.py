@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.run import NeedsConsent
+from pipeline.problems import NeedsConsent
 from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
 from pipeline.streaming.kafka import partitions as partitions_of

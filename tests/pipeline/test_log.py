@@ -275,7 +275,7 @@ def fill_log(folder: Path) -> tuple[list[str], list[int], str]:
             facts = {"big": "x" * 10_000 * ask}
             done = log.write(Writing(facts=facts if ask < 30 else {}, receipts=[delivered(call(ask))]))
             error = done.exception()
-            told.append(f"{type(error).__mro__[2].__name__}: {error}" if error else "")
+            told.append(f"OSError: {error}" if isinstance(error, OSError) else str(error or ""))
         waits = asks_in(log)
         try:
             log.close()

@@ -2,8 +2,8 @@
 
 An engine takes in whatever its readers give, and keeps it in order before the fold: an event that comes behind a
 million ticks waits for all of them. So readers give only so many ticks that these come through within about a second.
-It is what LEDBAT (RFC 6817) does with packets. Now and then a *probe* goes behind a tick, and comes back when all before
-it are folded: how much longer it took than the quickest one says how many wait.
+It is what LEDBAT (RFC 6817) does with packets. Now and then a *probe* goes behind a tick, and comes back when all
+before it are folded: how much longer it took than the quickest one says how many wait.
 
 The quickest is looked for again now and then, with few under way: all of them are slower where the job has more to do.
 """
