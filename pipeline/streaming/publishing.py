@@ -11,7 +11,7 @@ from pipeline.streaming import versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
 from pipeline.streaming.kafka import partitions as partitions_of
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
-from schemas.facts import TickFact
+from schemas.facts import EventFact, TickFact
 from schemas.state import takes_ticks
 from transforms.keyed import addressed
 
@@ -24,6 +24,7 @@ PARTITIONS = 8  # of the topics of a new job
 _LATE = 5.0
 _REMEMBERED = 5_000_000  # profiles of a partition that are not given twice in one go
 _LOOK = 10_000  # ticks between looks for a newer version
+_SIGN = 100_000  # records of the topic of states between signs of life
 
 
 def publish(
@@ -129,6 +130,9 @@ def give(kafka: Kafka, version: int, refresh: list[int], sleep: Callable[[float]
                 overtaken = newest is not None and newest.number > version
             if overtaken:
                 return
+            if not subject:  # so that senders see that this process lives
+                yield topic, *addressed("", EventFact(b" "))
+                continue
             number += 1
             yield topic, *addressed(subject, TickFact(version, refresh))
 
@@ -137,11 +141,16 @@ def give(kafka: Kafka, version: int, refresh: list[int], sleep: Callable[[float]
 
 
 def known(kafka: Kafka) -> Iterator[str]:
-    """Profiles and accounts of the state's topic; among very many, one that changed may come more than once."""
+    """Profiles and accounts of the state's topic; among very many, one that changed may come more than once.
+
+    "" now and then, while there is nobody new: a topic may have much that says nothing else.
+    """
     topic = kafka.topic("state")
     for partition in range(partitions_of(kafka, topic)):
         seen: set[bytes] = set()
-        for record in read_all(kafka, topic, only=[partition]):
+        for number, record in enumerate(read_all(kafka, topic, only=[partition]), 1):
+            if number % _SIGN == 0:
+                yield ""
             key = record.key.decode()
             if record.value is None or record.key in seen or not takes_ticks(key):
                 continue

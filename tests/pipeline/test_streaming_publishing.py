@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.streaming import publishing, versions
 from pipeline.streaming.kafka import Kafka
-from schemas.facts import Addressed, TickFact
+from schemas.facts import Addressed, EventFact, TickFact
 from schemas.state import account_key, part_key
 from tests.pipeline.memory_kafka import Topics, in_memory
 from transforms.logic.portion import tombstone
@@ -64,6 +64,16 @@ def test_everybody_is_given_once_and_neither_parts_nor_whoever_was_deleted(
     assert 41 == publishing.give(LOG, 7, [2], sleep=lambda _: None)
     assert sorted([*people, account_key("acme")]) == sorted(each.subject for each in given)
     assert all(each.fact == TickFact(7, [2]) for each in given)
+
+
+def test_who_reads_much_that_is_nobody_new_shows_that_it_lives(
+    topics: Topics, given: list[Addressed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender would take it for dead, and begin again; and what it writes is about nobody."""
+    monkeypatch.setattr(publishing, "_SIGN", 4)
+    known(topics, *["u1"] * 10)
+    assert 1 == publishing.give(LOG, 7, [], sleep=lambda _: None)
+    assert [TickFact(7), *[EventFact(b" ")] * 2] == [each.fact for each in given]
 
 
 def test_who_publishes_ends_when_another_version_is_published_meanwhile(
