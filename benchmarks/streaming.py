@@ -1,15 +1,17 @@
 """The streaming job: events per second through its folds, and how long from a topic to the vendor.
 
     python -m benchmarks.streaming [--flink [--subtasks 2] [--processes 2]] [--people 10000] [--rate 200]
-        [--seconds 20] [--refusing | --backfill]
+        [--seconds 20] [--unchanged] [--refusing | --backfill]
 
 A broker and an engine on this machine (`scripts/install_engines.sh`), the job with one worker process, a sender, and a
 vendor that takes whatever comes. When the job has made its first call, the topic gets the events of so many people, as
 fast as it takes them: four of each, far apart, of which two say nothing new. Measured is until all their calls are in
 their topic. Then it gets so many changes a second, of people who are known: measured is from each to its call, and from
-there to the vendor. With `--refusing` all of it goes to a second vendor too; then as many changes are written while
-that one answers 503 to everything. With `--backfill` a second connection is published, and as many changes are written
-while everybody is told to that one for the first time.
+there to the vendor. With `--unchanged` there are as many events besides that say nothing new.
+
+With `--refusing` all of it goes to a second vendor too; then as many changes are written while that one answers 503 to
+everything. With `--backfill` a second connection is published, and as many changes are written while everybody is told
+to that one for the first time.
 """
 
 import argparse
@@ -164,15 +166,24 @@ def is_read(log: Kafka) -> bool:
         consumer.close()
 
 
-def changes(write: Callable[[list[bytes]], object], people: int, rate: int, values: range) -> dict[int, float]:
-    """So many a second; when each value was written."""
+def changes(
+    write: Callable[[list[bytes]], object], people: int, rate: int, values: range, unchanged: bool
+) -> dict[int, float]:
+    """So many a second; when each value was written. `unchanged`: with each one event that says nothing new."""
     sent = dict[int, float]()
     began = time.monotonic()
     for number, value in enumerate(values):
         time.sleep(max(0.0, began + number / rate - time.monotonic()))
         sent[value] = time.time()
-        write([event("trait", value % people, computation="score", value=value)])
+        write([event("trait", value % people, computation="score", value=value), *([same(value, people)] * unchanged)])
     return sent
+
+
+def same(value: int, people: int) -> bytes:
+    """An event that says nothing new, of somebody who is not about to change, when this value is written."""
+    last = value - people // 2
+    who = last % people
+    return event("trait", who, computation="score", value=last if last > 0 else -who - 1)
 
 
 @contextmanager
@@ -211,9 +222,11 @@ class Told:
     def measure(self, values: range, what: str) -> None:
         calls: dict[Any, float] = {}
         with following(self._log, calls):
-            sent = changes(self._write, self._options.people, self._options.rate, values)
+            options = self._options
+            sent = changes(self._write, options.people, options.rate, values, options.unchanged)
             waits(lambda: self._heard.keys() >= newest(values, self._options.people).keys())
-        print(f"{self._options.rate} changes a second for {self._options.seconds} s, {what}:")
+        same = ", and as many events that say nothing new" if options.unchanged else ""
+        print(f"{options.rate} changes a second{same} for {options.seconds} s, {what}:")
         told = [value for value in sent if value in self._heard and value in calls]  # others gave way to newer ones
         shares("into the topic of calls", [calls[value] - sent[value] for value in told])
         shares("from there to the vendor", [self._heard[value] - calls[value] for value in told])
@@ -233,6 +246,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200, help="changes a second")
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--unchanged", action="store_true", help="as many events besides that say nothing new")
     more = parser.add_mutually_exclusive_group()
     more.add_argument("--refusing", action="store_true", help="with a second vendor that refuses everything")
     more.add_argument("--backfill", action="store_true", help="with a second vendor that comes later")
