@@ -53,14 +53,14 @@ def in_milliseconds(delay: float) -> float:
 @pytest.mark.parametrize("cap", [2, 30, 100, 500])
 def test_while_requests_wait_the_cap_is_used(cap: int, rounded: Callable[[float], float]) -> None:
     loop = JumpingLoop(rounded)
-    turnstile = Turnstile(Limiter([Limit(cap)], 0.0), loop.time, 600.0, lambda asking: None, saved)
+    turnstile = Turnstile(Limiter([Limit(cap)], 0.0), loop.time, 600.0, saved, lambda: False)
     went: list[float] = []
 
     async def ask_again_and_again() -> None:
         while loop.time() < SECONDS:
-            asking = Talk(1)
-            taken = await turnstile.turn(asking)
-            turnstile.leaves(asking, taken)
+            talk = Talk(1)
+            taken = await turnstile.turn(talk)
+            turnstile.leaves(talk, taken)
             went.append(taken)
 
     async def ask() -> None:

@@ -31,7 +31,7 @@ from transforms.sending.signing import Signing
 from transforms.sending.sleepers import Sleepers
 from transforms.sending.spans import span
 from transforms.sending.talk import Accused, Divided, Ended, Interrupted, Overtaken, Stopped, Talk, Unanswered
-from transforms.sending.turnstile import Asking, TooLong, Turnstile
+from transforms.sending.turnstile import TooLong, Turnstile
 from transforms.sending.why_slow import failure, silent, silent_since, slow
 from transforms.sending.wire import LONGEST_HEAD, Connector, Endless, TimedRequest, asking_now, whole
 from transforms.sending.words import TRUST, Mask, cause, lasting, moment, refusal
@@ -56,6 +56,7 @@ class Watch(NamedTuple):
     moved: Callable[[], None]  # there may be room
     learn: Callable[[str, str], None]  # the endpoint class of a route's first requests
     save: Callable[[bool], "asyncio.Task[None]"]  # keeps the limiter: if it has to be (False), or anyway
+    saving: Callable[[], bool]  # whether it is on its way to the disk
     clock: Callable[[], float]
     wall: Callable[[], float]
     owned: Callable[[], bool] = lambda: True  # whether no other sender can have begun
@@ -83,7 +84,7 @@ class Attempts:
         self._paced_by = destination.paced_by
         self._bounds = Bounds(options.retry_for, options.give_up_after, destination.auth.signs_in)
         self.breaker = Breaker()
-        self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, _turned, self._save)
+        self._turnstile = Turnstile(limiter, watch.clock, options.retry_for, self._save, watch.saving)
         self._throttled_since: float | None = None
         self._last = ""  # why the last attempt that failed did
         self._answers = 0  # useful ones
@@ -122,10 +123,6 @@ class Attempts:
         self._report.silent_since = silent_since(self.breaker, now, wall)
         self._report.silent = silent(self._report.silent_since, self._last)
         self._report.slow = slow(self._limiter, self._turnstile.next_at, now, wall)
-
-    def saving(self, saving: Callable[[], bool]) -> None:
-        """Set what says whether the limiter is on its way to the disk."""
-        self._turnstile.saving = saving
 
     async def close(self) -> None:
         self._tick.cancel()
@@ -434,10 +431,6 @@ class Attempts:
 def _since(end: Ended, since: float | None) -> Ended:
     end.since = since
     return end
-
-
-def _turned(talk: Asking) -> None:
-    talk.turned()
 
 
 def _host(url: str) -> str:

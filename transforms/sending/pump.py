@@ -171,11 +171,12 @@ class Pump:
         )
         if learnt != tenant:
             self._books.remember({_TENANT: tenant, **({MEMORY: None, _ROUTES: None} if other else {})})
-        watch = Watch(self._moved, self._turns.learn, self._save, self._clock, self._wall, delivery.owned)
+        watch = Watch(
+            self._moved, self._turns.learn, self._save, self._saving.locked, self._clock, self._wall, delivery.owned
+        )
         self._attempts = Attempts(
             destination, self._options, self._limiter, self._at_once, self.report, watch, delivery.tokens
         )
-        self._attempts.saving(self._saving.locked)
         self._conversations = Conversations(
             delivery, destination, self._attempts, self._admission, self._lanes, self._books, self._blame, keys,
             facts, self._clock, self._wall, self._begin,

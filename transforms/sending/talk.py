@@ -88,17 +88,13 @@ class Talk:
         self.cause = ""  # why the last attempt came to nothing
         self.words = ""  # the vendor's, to the last attempt that it answered so
         self.patience = Patience()  # with the request that is out
-        self.head: Reply | None = None  # of its answer
+        self.head: Reply | None = None  # status and headers of its answer, as soon as they are there
         self.give_up: Callable[[], None] = _nothing  # the request that is out
         self.break_off: Callable[[], None] = _nothing  # the connection that it is on
         self.given_up = ""  # why
         self.sign: Callable[[], Mapping[str, str]] = dict  # makes the signature of the request that is to go
         self.overtaken: Callable[[], bool] = lambda: False  # calls of it are not to be repeated
         self.failed: Callable[[int, str], None] = _not_told  # hears of an attempt that came to nothing: status, words
-
-    @property
-    def patient(self) -> bool:
-        return self.partly
 
     async def begins(self) -> None:
         """Write the attempt down, ahead of the first request."""
@@ -111,13 +107,14 @@ class Talk:
             raise Stopped(unwritable(error)) from error
 
     def goes(self, now: float) -> None:
-        """A request is sent now."""
+        """A request has its token, and is sent now."""
         self.sent = now
         self.patience.leaves(now)
         self.went += 1
         self.attempts += 1
 
     def stays(self) -> None:
+        """The request is not sent after all."""
         self.sent = None
         self.patience.waits()
         self.went -= 1

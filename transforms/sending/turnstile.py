@@ -2,55 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
-from transforms.destinations.contract import Reply
 from transforms.logic.limit import Limiter
-from transforms.logic.patience import Patience
+from transforms.sending.talk import Talk
 
 _EARLY = 0.001  # seconds by which a timer of the loop may be, about: it counts in milliseconds
 _TOGETHER = 0.005  # seconds: fast connections wake for a few requests at once; the limiter lets them catch up
 
 
-class Asking(Protocol):
-    """A request that asks for its turn."""
-
-    @property
-    def endpoint(self) -> str: ...
-
-    @property
-    def items(self) -> int: ...
-
-    @property
-    def patient(self) -> bool:
-        """Whether the request goes on although the sender is stopping."""
-
-    @property
-    def patience(self) -> Patience: ...
-
-    break_off: Callable[[], None]
-    """The connection that it is on."""
-
-    def goes(self, now: float) -> None:
-        """The request has its token, and is sent now."""
-
-    turned: Callable[[], None]
-    """It waits no more."""
-
-    def stays(self) -> None:
-        """The request is not sent after all."""
-
-    head: Reply | None
-    """Status and headers of its answer, as soon as they are there."""
-
-    def sign(self) -> Mapping[str, str]:
-        """Headers that carry the credentials, made at this moment."""
-
-
 class Waiting(NamedTuple):
     turn: "asyncio.Future[float]"
-    asking: Asking
+    talk: Talk
 
 
 class Turnstile:
@@ -61,13 +25,12 @@ class Turnstile:
         limiter: Limiter,
         clock: Callable[[], float],
         longest: float,
-        moved: Callable[[Asking], None],
         save: Callable[[], Awaitable[None]],
+        saving: Callable[[], bool],
     ) -> None:
-        """`longest`: seconds that one may wait; `moved` hears of each that waits no more; `save` keeps the limiter."""
-        self._limiter, self._clock, self._longest, self._moved, self._save = limiter, clock, longest, moved, save
+        """`longest`: seconds that one may wait. `save` keeps the limiter; `saving`: it is on its way to the disk."""
+        self._limiter, self._clock, self._longest, self._save, self._saving = limiter, clock, longest, save, saving
         self._queues: dict[str, deque[Waiting]] = {}
-        self.saving: Callable[[], bool] = lambda: False  # what is kept of it is on its way to the disk
         self._timer: asyncio.TimerHandle | None = None
         self.next_at = float("-inf")  # when the next of those that wait may go
 
@@ -76,20 +39,20 @@ class Turnstile:
         """Requests that wait for their turn."""
         return sum(not waiting.turn.done() for queue in self._queues.values() for waiting in queue)
 
-    async def turn(self, asking: Asking) -> float:
+    async def turn(self, talk: Talk) -> float:
         """Wait until the request may go; when that was. Raises what `clear` was given, and TooLong."""
-        queue = self._queues.get(asking.endpoint)
+        queue = self._queues.get(talk.endpoint)
         if not queue:
             now = self._clock()
-            delay = self._limiter.delay(now, asking.endpoint, asking.items)
+            delay = self._limiter.delay(now, talk.endpoint, talk.items)
             if delay <= 0:
-                self._let(asking, now)
-                self._moved(asking)
+                self._let(talk, now)
+                talk.turned()
                 await self._keep()
                 return now
-            queue = self._queues.setdefault(asking.endpoint, deque())
+            queue = self._queues.setdefault(talk.endpoint, deque())
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        queue.append(Waiting(turn, asking))
+        queue.append(Waiting(turn, talk))
         if len(queue) == 1:  # behind others, it goes when they have gone
             self.move()
         taken = await turn
@@ -98,22 +61,22 @@ class Turnstile:
 
     async def _keep(self) -> None:
         """Keep a long window: it is on the disk before the requests that it counts leave."""
-        if self._limiter.unsaved or self.saving():
+        if self._limiter.unsaved or self._saving():
             await self._save()
 
-    def leaves(self, asking: Asking, taken: float) -> None:
+    def leaves(self, talk: Talk, taken: float) -> None:
         """The first byte of a request is about to be written."""
-        self._limiter.leaves(taken, self._clock(), asking.endpoint)
+        self._limiter.leaves(taken, self._clock(), talk.endpoint)
 
-    def gone(self, asking: Asking) -> None:
+    def gone(self, talk: Talk) -> None:
         """The last byte of it has been written."""
-        asking.patience.hears(self._clock())
+        talk.patience.hears(self._clock())
 
     def clear(self, why: Callable[[], Exception], all_of_them: bool = True) -> None:
-        """Send those who wait away, or only those who are not patient."""
+        """Send those who wait away, or only those of whose conversation nothing was answered yet."""
         for queue in self._queues.values():
             for waiting in queue:
-                if not waiting.turn.done() and (all_of_them or not waiting.asking.patient):
+                if not waiting.turn.done() and (all_of_them or not waiting.talk.partly):
                     waiting.turn.set_exception(why())
         self.move()
 
@@ -136,24 +99,24 @@ class Turnstile:
     def _pass(self, endpoint: str, queue: deque[Waiting]) -> float:
         """Seconds until the head of the queue may go; infinite where nobody waits."""
         while queue:
-            turn, asking = queue[0]
+            turn, talk = queue[0]
             if not turn.done():
                 now = self._clock()
-                delay = self._limiter.delay(now, endpoint, asking.items)
+                delay = self._limiter.delay(now, endpoint, talk.items)
                 if 0 < delay <= self._longest:
                     return delay
                 if delay <= 0:
-                    self._let(asking, now)
+                    self._let(talk, now)
                     turn.set_result(now)
                 else:
                     turn.set_exception(TooLong(delay))
             queue.popleft()
-            self._moved(asking)
+            talk.turned()
         return float("inf")
 
-    def _let(self, asking: Asking, now: float) -> None:
-        self._limiter.take(now, asking.endpoint, asking.items)
-        asking.goes(now)
+    def _let(self, talk: Talk, now: float) -> None:
+        self._limiter.take(now, talk.endpoint, talk.items)
+        talk.goes(now)
 
 
 class TooLong(Exception):

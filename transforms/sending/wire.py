@@ -14,7 +14,8 @@ from aiohttp.connector import Connection
 
 from transforms.destinations.contract import Reply
 from transforms.logic.addresses import inside
-from transforms.sending.turnstile import Asking, Turnstile
+from transforms.sending.talk import Talk
+from transforms.sending.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
@@ -24,8 +25,8 @@ _LONGEST_ANSWER = 2**24  # bytes
 LONGEST_HEAD = {"max_line_size": 2**18, "max_field_size": 2**18, "max_headers": 2_000}  # of an answer
 
 
-asking_now: ContextVar[Asking] = ContextVar("asking_now")
-_leaving: ContextVar[tuple[Turnstile, Asking, float]] = ContextVar("leaving")
+asking_now: ContextVar[Talk] = ContextVar("asking_now")
+_leaving: ContextVar[tuple[Turnstile, Talk, float]] = ContextVar("leaving")
 
 
 class TimedRequest(aiohttp.ClientRequest):
@@ -36,11 +37,11 @@ class TimedRequest(aiohttp.ClientRequest):
     """
 
     async def write_bytes(self, *arguments: Any) -> None:
-        turnstile, asking, taken = _leaving.get()
+        turnstile, talk, taken = _leaving.get()
         if self.body:
-            turnstile.leaves(asking, taken)
+            turnstile.leaves(talk, taken)
         await super().write_bytes(*arguments)
-        turnstile.gone(asking)
+        turnstile.gone(talk)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -52,36 +53,36 @@ class Connector(aiohttp.TCPConnector):
         self._turnstile, self._within = turnstile, within
 
     async def connect(self, req: "ClientRequest", traces: "list[Trace]", timeout: aiohttp.ClientTimeout) -> Connection:
-        asking = asking_now.get()
+        talk = asking_now.get()
         while True:
-            asking.patience.waits()  # it may have had its turn before, on a connection that died
+            talk.patience.waits()  # it may have had its turn before, on a connection that died
             if req.proxy:
                 async with asyncio.timeout(self._within):
                     connection = await super().connect(req, traces, timeout)
             else:
                 connection = await super().connect(req, traces, timeout)
             try:
-                taken = await self._turnstile.turn(asking)
-                self._sign(req, asking)
+                taken = await self._turnstile.turn(talk)
+                self._sign(req, talk)
             except BaseException:  # cancelled or sent away: the connection goes back
                 connection.release()
                 raise
             if connection.protocol is not None and connection.protocol.is_connected():
                 if connection.transport:
-                    asking.break_off = connection.transport.abort
-                _leaving.set((self._turnstile, asking, taken))
+                    talk.break_off = connection.transport.abort
+                _leaving.set((self._turnstile, talk, taken))
                 if not req.body:  # it leaves in this step
-                    self._turnstile.leaves(asking, taken)
-                    self._turnstile.gone(asking)
+                    self._turnstile.leaves(talk, taken)
+                    self._turnstile.gone(talk)
                 return connection
             connection.close()  # by the vendor, while it waited
 
-    def _sign(self, req: "ClientRequest", asking: Asking) -> None:
+    def _sign(self, req: "ClientRequest", talk: Talk) -> None:
         """Sign the request now, so that no signature gets old in the queue."""
         try:
-            req.headers.update(asking.sign())
+            req.headers.update(talk.sign())
         except BaseException:
-            asking.stays()
+            talk.stays()
             raise
 
 
@@ -134,18 +135,18 @@ class Endless(Exception):
         super().__init__(f"answers with more than {_LONGEST_ANSWER // 2**20} MB")
 
 
-async def whole(answer: aiohttp.ClientResponse, asking: Asking, clock: Callable[[], float]) -> Reply:
-    """The answer when all of it is there. Raises Endless; what came before that is in `asking.head`."""
-    asking.patience.hears(clock())
-    asking.head = Reply(answer.status, _headers(answer))
+async def whole(answer: aiohttp.ClientResponse, talk: Talk, clock: Callable[[], float]) -> Reply:
+    """The answer when all of it is there. Raises Endless; what came before that is in `talk.head`."""
+    talk.patience.hears(clock())
+    talk.head = Reply(answer.status, _headers(answer))
     parts, size = [], 0
     async for part in answer.content.iter_any():
-        asking.patience.hears(clock())
+        talk.patience.hears(clock())
         size += len(part)
         if size > _LONGEST_ANSWER:
             raise Endless
         parts.append(part)
-    return Reply(answer.status, asking.head.headers, b"".join(parts))
+    return Reply(answer.status, talk.head.headers, b"".join(parts))
 
 
 def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
