@@ -8,7 +8,7 @@ from schemas.calls import Call, Identifier
 from schemas.receipts import Receipt
 from schemas.workspace import Cap, Computation, Connection, Sync, Workspace
 from transforms.destinations.webhook import Webhook
-from transforms.sending.log import Log, Mark, Waiting, Writing
+from transforms.sending.log import Log, Waiting, Writing
 from transforms.sending.sender import Active, Delivery, SenderOptions
 
 KEY = "big_spenders"
@@ -22,7 +22,7 @@ class MadeCalls:
         self.number = number
         self.marked = self.settled = 0
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
         if backfill:
             return []
         return [Waiting(call(n)) for n in range(after + 1, min(after + most, self.number) + 1)]
@@ -38,9 +38,6 @@ class MadeCalls:
 
     def receipt(self, ask: int) -> Receipt | None:
         return None
-
-    def mark(self, ask: int) -> Mark:
-        return Mark()
 
     def doubtful(self) -> bool:
         return False

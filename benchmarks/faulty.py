@@ -42,7 +42,7 @@ class Calls(MadeCalls):
         self._flawed = flawed
         self.states = bytearray(b"w" * number)
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
         if backfill:
             return []
         asks = range(after + 1, min(after + most, self.number) + 1)

@@ -104,7 +104,7 @@ class PeopleLog(MadeCalls):
         super().__init__(people.size())
         self._calls, self._read = people.calls(), 0
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
         assert backfill or after == self._read, "each is made once"
         made = [] if backfill else [Waiting(call) for call in islice(self._calls, most)]
         self._read += len(made)

@@ -134,12 +134,11 @@ class SqliteLog:
 
     # -- reading
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
-        only = "" if slots is None else f"AND c.slot IN ({','.join(map(str, sorted(slots)))}) "
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
         statement = (
             "SELECT c.ask, c.call, p.goes <= c.backfill, EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = p.by) "
             f"FROM main.calls c LEFT JOIN {self._replaced} p ON p.connection = c.connection AND p.ask = c.ask "
-            f"WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? {only}"
+            "WHERE c.connection = ? AND c.backfill = ? AND c.ask > ? "
             "AND NOT EXISTS (SELECT 1 FROM sent.receipts r WHERE r.ask = c.ask) ORDER BY c.ask LIMIT ?"
         )
         found: list[Waiting] = []
@@ -193,10 +192,6 @@ class SqliteLog:
                 "SELECT receipt FROM sent.receipts WHERE ask = ? ORDER BY position DESC LIMIT 1", (ask,)
             ).fetchone()
             return receipt_of_bytes(row[0]) if row else None
-
-    def mark(self, ask: int) -> Mark:
-        with self._read():
-            return self._marks(ask, ask).get(ask) or self._unmarked(ask)
 
     def doubtful(self) -> bool:
         with self._read(), sqlite_errors(self._path, MEND):

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from schemas.receipts import Receipt
-from transforms.sending.log import Mark, Waiting, Writing
+from transforms.sending.log import Waiting, Writing
 
 
 class HeldLog:
@@ -28,13 +28,13 @@ class HeldLog:
         self._number, self._facts, self._receipts = number, dict(facts or {}), dict(receipts or {})
         self._left = sum(each.call.kind != "cancel" for each in ordered)
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
         calls, found = self._calls[backfill], list[Waiting]()
         for each in calls[bisect_right(calls, after, key=attrgetter("call.ask")) :]:
             if len(found) == most:
                 break
             ask = each.call.ask
-            if ask not in self._receipts and (slots is None or each.call.slot in slots):
+            if ask not in self._receipts:
                 found.append(Waiting(each.call, self._marks[ask]))
         return found
 
@@ -49,9 +49,6 @@ class HeldLog:
 
     def receipt(self, ask: int) -> Receipt | None:
         return self._receipts.get(ask)
-
-    def mark(self, ask: int) -> Mark:
-        return self._marks.get(ask, Mark())
 
     def doubtful(self) -> bool:
         return False

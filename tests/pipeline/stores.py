@@ -3,9 +3,10 @@
 import os
 import resource
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -82,8 +83,15 @@ def mark(folder: Path, *calls: Call) -> None:
         log.write(Writing(marks={each.ask: Mark(maybe=True) for each in calls})).result()
 
 
-def asks_in(log: SqliteLog, backfill: bool = False, **more: Any) -> list[int]:
-    return [each.call.ask for each in log.read(backfill, 0, 1_000_000, **more)]
+def asks_in(log: SqliteLog) -> list[int]:
+    return [each.call.ask for each in log.read(False, 0, 1_000_000)]
+
+
+def marks_in(folder: Path) -> dict[int, Mark]:
+    """By ask, as they are on the disk."""
+    with closing(sqlite3.connect(path_of(folder, HOOK))) as database:
+        rows = database.execute("SELECT ask, since, maybe, until, job FROM marks").fetchall()
+    return {ask: Mark(since, bool(maybe), until, job) for ask, since, maybe, until, job in rows}
 
 
 def files(folder: Path) -> list[Path]:

@@ -30,6 +30,7 @@ from tests.pipeline.stores import (
     fold,
     letter,
     mark,
+    marks_in,
     no_file_longer_than,
     opened_log,
     process,
@@ -62,9 +63,9 @@ def log(db: StateDb) -> Iterator[SqliteLog]:
 
 def test_a_log_without_calls_is_empty(log: SqliteLog) -> None:
     kept: Log = log
-    assert ([], [], 0, 0, None, Mark(), {}, 0) == (
-        kept.read(False, 0, 10), kept.read(True, 0, 10), kept.newest(), kept.waiting(), kept.receipt(1), kept.mark(1),
-        kept.facts(), kept.workspace(),
+    assert ([], [], 0, 0, None, {}, 0) == (
+        kept.read(False, 0, 10), kept.read(True, 0, 10), kept.newest(), kept.waiting(), kept.receipt(1), kept.facts(),
+        kept.workspace(),
     )  # fmt: skip
 
 
@@ -101,13 +102,6 @@ def test_what_is_on_its_way_to_the_disk_is_passed_over_at_once(db: StateDb, log:
         log.write(Writing(receipts=[delivered(each)]))
         assert each.ask not in [found.call.ask for found in log.read(False, each.ask - 1, 2)]
     assert [each.ask for each in calls[1::2]] == asks_in(log)
-
-
-def test_only_calls_of_some_slots_are_read(db: StateDb, log: SqliteLog) -> None:
-    append(db, [call(1, slot=1), call(2, slot=2), cancel(3), call(4, slot=3)])
-    assert [2, 4] == asks_in(log, slots=frozenset({2, 3}))
-    assert [3] == asks_in(log, slots=frozenset({0}))
-    assert [] == asks_in(log, slots=frozenset())
 
 
 def replaced_in(log: Log) -> dict[int, tuple[bool, bool]]:
@@ -192,11 +186,7 @@ def test_everything_that_is_written_is_there_when_the_log_is_opened_again(db: St
     with opened_log(db.folder) as log:
         waiting = [Waiting(call(2), Mark(5.5, True, 7.5, "job-7")), Waiting(call(3), Mark(4.0, False, 0.0))]
         assert waiting == log.read(False, 0, 9)
-        assert (receipt, Mark(5.5, True, 7.5, "job-7"), {"lists": {"vip": 7}}) == (
-            log.receipt(1),
-            log.mark(2),
-            log.facts(),
-        )
+        assert (receipt, {"lists": {"vip": 7}}) == (log.receipt(1), log.facts())
     receipts = Receipts(db.folder, HOOK)
     assert [receipt] == [told.receipt for told in receipts.after(0, 10)]
     assert [(1, letter("refused", connection=HOOK, payload={"profile_id": "p1"}))] == [*receipts.letters()]
@@ -218,7 +208,7 @@ def test_an_empty_mark_takes_it_back_and_a_receipt_ends_it(db: StateDb, log: Sql
     append(db, [call(1), call(2)])
     log.write(Writing(marks={1: Mark(maybe=True), 2: Mark(maybe=True)}))
     log.write(Writing(marks={1: Mark()}, receipts=[delivered(call(2))])).result()
-    assert (Mark(), Mark()) == (log.mark(1), log.mark(2))
+    assert {} == marks_in(db.folder)
 
 
 def test_receipts_stand_in_the_order_in_which_they_were_written(db: StateDb, log: SqliteLog) -> None:
@@ -420,7 +410,6 @@ def test_marks_know_of_the_doubt(db: StateDb) -> None:
     Trace(path_of(db.folder, HOOK)).forget()
     with opened_log(db.folder) as log:
         assert [Mark(5.0, True, 6.0), Mark(0.0, True, 0.0)] == [each.mark for each in log.read(False, 0, 10)]
-        assert (Mark(5.0, True, 6.0), Mark(0.0, True, 0.0)) == (log.mark(1), log.mark(2))
 
 
 def test_a_state_older_than_the_receipts_that_are_kept_leaves_a_doubt(folder: Path) -> None:

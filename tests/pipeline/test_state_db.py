@@ -341,7 +341,7 @@ def use_all(folder: Path) -> None:
         fold(db)
         with opened_log(folder) as log:
             waiting = log.read(False, 0, 1_000_000)
-            log.facts(), log.newest(), log.workspace(), log.waiting(), log.receipt(100), log.mark(100)
+            log.facts(), log.newest(), log.workspace(), log.waiting(), log.receipt(100)
             log.write(Writing(receipts=[delivered(each.call) for each in waiting])).result()
         fold(db)
 

@@ -67,15 +67,14 @@ class MemoryLog:
 
     # -- the protocol
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
         with self._lock:
             asks = self._asks[backfill]
-            found = []
-            for ask in asks[bisect_right(asks, after) :]:
-                if len(found) == most:
-                    break
-                if slots is None or self.calls[ask].slot in slots:
-                    found.append(Waiting(self.calls[ask], self.marks.get(ask, Mark()), *self._replaced(ask)))
+            first = bisect_right(asks, after)
+            found = [
+                Waiting(self.calls[ask], self.marks.get(ask, Mark()), *self._replaced(ask))
+                for ask in asks[first : first + most]
+            ]
             self.read_so_far += len(found)
             return found
 
@@ -99,9 +98,6 @@ class MemoryLog:
 
     def receipt(self, ask: int) -> Receipt | None:
         return self.receipts.get(ask)
-
-    def mark(self, ask: int) -> Mark:
-        return self.marks.get(ask, Mark())
 
     def doubtful(self) -> bool:
         return any(mark.maybe for mark in self.marks.values())

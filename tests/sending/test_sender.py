@@ -289,10 +289,10 @@ raise SystemExit(7)
 
 def test_a_stop_while_the_log_is_read_is_heard() -> None:
     class Slow(MemoryLog):
-        def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
+        def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
             time.sleep(0.1)
             stop()
-            return super().read(backfill, after, most, slots)
+            return super().read(backfill, after, most)
 
     async def run() -> Report:
         nonlocal stop

@@ -58,8 +58,8 @@ class Writing(Struct):
 class Log(Protocol):
     """One connection's calls and receipts."""
 
-    def read(self, backfill: bool, after: int, most: int, slots: frozenset[int] | None = None) -> list[Waiting]:
-        """Calls without a receipt whose ask is greater, in order; of these slots only. Fewer than `most`: no more."""
+    def read(self, backfill: bool, after: int, most: int) -> list[Waiting]:
+        """Calls without a receipt whose ask is greater than `after`, in order. Fewer than `most`: there are no more."""
 
     def newest(self) -> int:
         """The greatest ask so far; 0: none."""
@@ -72,9 +72,6 @@ class Log(Protocol):
 
     def receipt(self, ask: int) -> Receipt | None:
         """The receipt of this call, whatever process wrote it. Receipts that were folded long ago are forgotten."""
-
-    def mark(self, ask: int) -> Mark:
-        """The mark of a call without a receipt."""
 
     def doubtful(self) -> bool:
         """Whether a request of a call without a receipt may have arrived."""
