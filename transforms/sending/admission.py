@@ -254,7 +254,7 @@ class Admission:
                 self._followers.setdefault(item.call.replaces, []).append(item)
             else:
                 replaced.heir = item
-                self._supersede(replaced)
+                self.settle(replaced, Superseded())
         if end := self._end_of(item.call.replaces, rows):
             self._learn(item, end)
 
@@ -266,9 +266,6 @@ class Admission:
         if item.call.replaces:
             self._take_the_place(item, rows)
         self.settle(item, Superseded())
-
-    def _supersede(self, replaced: Item) -> None:
-        self.settle(replaced, Superseded())
 
     def _end_of(self, ask: int, rows: Rows) -> End | None:
         """The end of another call. A call that only waits in the log is superseded now, for it is replaced."""
@@ -376,27 +373,28 @@ class Admission:
         self._put_aside(item, self.waits_until(item.call), self.landing)
 
     def _put_aside(self, item: Item, due: float, holding: PutOff) -> None:
-        call = item.call
+        holding.add(item.call.ask, due, [lane.key for lane in item.lanes])
+        self._leave(item, holding)
+
+    def _leave(self, item: Item, holding: PutOff | None = None) -> None:
+        """A call leaves memory without an outcome. `holding`: there it waits, and what is behind it has to wait too."""
         self.books.put_aside([item])
-        del self.items[call.ask]
-        holding.add(call.ask, due, [lane.key for lane in item.lanes])
-        self._shut(item, holding)
+        del self.items[item.call.ask]
+        if holding is not None:
+            self._shut(item, holding)  # as long as it is in its lanes
         self._lanes.done(item)
-        self.flushes.entered(call, -1)
+        self.flushes.entered(item.call, -1)
 
     def _shut(self, item: Item, holding: PutOff) -> None:
-        """Calls that wait behind this one leave memory too, and those behind them."""
+        """Calls that wait behind this one leave memory too, and those behind them: in a loop, for they are many."""
         behind = [other for lane in item.lanes for other in lane.waiting if not other.gone and other is not item]
         while behind:
             other = behind.pop()
             if other.call.ask not in self.items:
                 continue
             holding.waits(other.call.ask, self._wall(), [lane.key for lane in other.lanes])
-            del self.items[other.call.ask]
-            self.books.put_aside([other])
             behind += [each for lane in other.lanes for each in lane.waiting if not each.gone and each is not other]
-            self._lanes.done(other)
-            self.flushes.entered(other.call, -1)
+            self._leave(other)
 
     def is_behind(self, item: Item) -> bool:
         """Whether an earlier call of its lanes left memory. Then this one leaves too, for it must not pass that one."""
@@ -405,23 +403,15 @@ class Admission:
         lanes, now = [lane.key for lane in item.lanes], self._wall()
         for holding in (self.put_off, self.landing):
             if holding.waits(item.call.ask, now, lanes):
-                self.books.put_aside([item])
-                del self.items[item.call.ask]
-                self._shut(item, holding)
-                self._lanes.done(item)
-                self.flushes.entered(item.call, -1)
+                self._leave(item, holding)
                 return True
         return False
 
     def block(self, item: Item) -> None:
         """The call's key is blocked: the call leaves memory until that is fixed."""
-        call = item.call
-        self.books.put_aside([item])
-        del self.items[call.ask]
-        self._lanes.done(item)
-        self.flushes.entered(call, -1)
-        self.flushes.cut_short(call.slot)
-        self._block(call)
+        self._leave(item)
+        self.flushes.cut_short(item.call.slot)
+        self._block(item.call)
 
     def _block(self, call: Call) -> None:
         self.blocked += 1
