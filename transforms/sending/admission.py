@@ -27,7 +27,7 @@ from transforms.sending.log import Waiting
 from transforms.sending.passed_over import PassedOver
 from transforms.sending.reading import Rows
 from transforms.sending.talk import Stopped
-from transforms.sending.words import fault, place
+from transforms.sending.words import fault, module_fails, place
 
 FAULTS = 5  # in a row, and nothing but faults: the module is at fault and not a record
 LANDS = "may_land"  # the fact that says until when a request that was given up may land
@@ -160,7 +160,7 @@ class Admission:
                 raise
             self._faults += 1
             if self._faults >= FAULTS and not self.admitted:
-                raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait") from error
+                raise Stopped(module_fails(place(error))) from error
             self.settle(item, fault(error))
 
     def _item(self, waiting: Waiting) -> Item:

@@ -263,10 +263,7 @@ class Attempts:
         if heard.meaning in ("transient", "throttled"):
             return f"{words}: {talk.cause}; the rest goes with the next run"
         assert reply
-        if talk.renewing:
-            return refusal(self._destination, reply, "does not renew the credentials", heard.words)
-        what = "refuses the credentials" if heard.meaning == "credentials" else "does not allow this"
-        return refusal(self._destination, reply, what, heard.words)
+        return refusal(self._destination, reply, "renewal" if talk.renewing else heard.meaning, heard.words)
 
     # -- one attempt over the network
 

@@ -30,7 +30,7 @@ from transforms.sending.log import Attempt
 from transforms.sending.needs import Needs
 from transforms.sending.suspects import Accusation, Suspects
 from transforms.sending.talk import Accused, Divided, Ended, Overtaken, Stopped, Talk, Unanswered
-from transforms.sending.words import fault, place
+from transforms.sending.words import fault, module_fails, place
 
 _OF_A_VALUE = ("invalid_value", "unknown_field", "too_large", "refused")  # reasons that may be of one key alone
 _LONG = 120.0  # seconds: what is put off for longer leaves memory
@@ -232,7 +232,7 @@ class Conversations:
         self._note(batch, talk)
         self._faults += 1
         if self._faults >= FAULTS and not self.suspects.acknowledged:
-            raise Stopped(f"a fault in its destination's module: {place(error)}; its calls wait")
+            raise Stopped(module_fails(place(error)))
         return Answer("refused", f"{_FAULT}{place(error)}")
 
     async def _conclude(self, batch: list[Item], outcomes: Sequence[Outcome], talk: Talk, part: bool) -> Answer:
@@ -356,7 +356,7 @@ class Conversations:
                 for item in self._still(items):
                     self._settle(item, _refused(words, False))
                 return
-            raise Stopped(f"a fault in its destination's module: {words.removeprefix(_FAULT)}; its calls wait")
+            raise Stopped(module_fails(words.removeprefix(_FAULT)))
         keys = {target_of(item.call) for item in items}
         if len(keys) > 1 or not self.suspects.acknowledged:
             raise Stopped(f"the vendor refuses whatever it is told: {words}; fix that; its calls wait")

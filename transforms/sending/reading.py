@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from schemas.receipts import Receipt
 from transforms.sending.log import Log, Waiting
 from transforms.sending.talk import Stopped
+from transforms.sending.words import unusable
 
 _DEEPEST = 100  # calls that replace each other, looked up one behind the other
 
@@ -45,10 +46,8 @@ class Reading:
         """Do something else that blocks. Raises Stopped where the log cannot be used."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except OSError as error:
-            raise Stopped(f"its log cannot be used: {error.strerror or error}") from error
         except Exception as error:
-            raise Stopped(f"its log cannot be used: {error or type(error).__name__}") from error
+            raise Stopped(unusable(error)) from error
 
     def close(self) -> None:
         self._thread.shutdown(wait=False)

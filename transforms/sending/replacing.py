@@ -80,7 +80,7 @@ class Replacing:
             return await self._attempts.converse(self._destination.empty(key, self._wall()), Talk(1))
         except Accused as end:
             if end.meaning == "credentials":
-                raise Stopped(refusal(self._destination, end.reply, "refuses the credentials", end.words)) from end
+                raise Stopped(refusal(self._destination, end.reply, end.meaning, end.words)) from end
             return end.words or f"HTTP {end.reply.status}"
         except Divided as end:
             return end.words or "the vendor refuses it"

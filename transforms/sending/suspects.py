@@ -117,5 +117,4 @@ class Suspects:
                     self._admission.put_aside(item, self._later())
 
     def words(self, end: Accused) -> str:
-        what = "refuses the credentials" if end.meaning == "credentials" else "does not allow this"
-        return words_of(self._destination, end.reply, what, end.words)
+        return words_of(self._destination, end.reply, end.meaning, end.words)

@@ -22,6 +22,7 @@ from transforms.sending.wire import Endless
 
 _URL_PARTS = re.compile(r"[/?&=:@]")
 _MASKED = 8  # characters: shorter parts of a credential are words
+_REFUSES = {"credentials": "refuses the credentials", "renewal": "does not renew the credentials"}
 _OURS = Path(__file__).parents[2]
 
 
@@ -126,8 +127,12 @@ def cause(error: Exception, host: str, options: SenderOptions) -> str:
             return f"{host} broke off the connection"
 
 
-def refusal(destination: Destination, reply: Reply, what: str, words: str) -> str:
-    """Why a connection stops that the vendor refuses, and what to check. `words`: the vendor's own, masked."""
+def refusal(destination: Destination, reply: Reply, meaning: str, words: str) -> str:
+    """Why a connection stops that the vendor refuses, and what to check.
+
+    `meaning`: the destination's, of this reply; `renewal` where signing in was refused. `words`: the vendor's, masked.
+    """
+    what = _REFUSES.get(meaning, "does not allow this")
     variables = ", ".join(str(secret) for secret in secrets_in(destination.settings))
     advice = f"; check {variables} and what it may do" if variables else ""
     said = f": {words}" if words else ""
@@ -137,6 +142,11 @@ def refusal(destination: Destination, reply: Reply, what: str, words: str) -> st
 def fault(error: BaseException) -> Rejected:
     """The rejection of a call for which a destination's module fails."""
     return Rejected("fault", place(error))
+
+
+def module_fails(where: str) -> str:
+    """Why a connection stops whose destination's module fails. `where`: see `place`."""
+    return f"a fault in its destination's module: {where}; its calls wait"
 
 
 def place(error: BaseException) -> str:
@@ -149,15 +159,21 @@ def place(error: BaseException) -> str:
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}, in {frame.name}"
 
 
+def unusable(error: Exception) -> str:
+    """Why a connection stops whose log cannot be read or written."""
+    words = error.strerror if isinstance(error, OSError) else ""
+    return f"its log cannot be used: {words or str(error) or type(error).__name__}"
+
+
 def stopped_by(error: BaseException) -> str:
     """Why a connection ends, for an error that is none of the vendor's."""
     match error:
         case MissingSecret():
             return str(error)
         case OSError():
-            return f"its log cannot be used: {error.strerror or error}"
+            return unusable(error)
         case _:
-            return f"a fault in its destination's module: {place(error)}; its calls wait"
+            return module_fails(place(error))
 
 
 def lasting(seconds: float) -> str:
