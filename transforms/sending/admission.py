@@ -99,7 +99,10 @@ class Admission:
             self._ends.pop(self._old.popleft(), None)
 
     def read(self, backfill: bool, rows: Rows) -> None:
-        """Admit what was read. Backfill that must not go ahead of live calls not read yet is read again later."""
+        """Admit what was read.
+
+        Backfill with a greater ask than the one up to which live calls were read is left for a later read.
+        """
         if rows.workspace > self._number:
             self.handed_over = True
             return
@@ -365,7 +368,7 @@ class Admission:
             self.settle(item, Superseded())
 
     def put_aside(self, item: Item, due: float | None) -> None:
-        """A call leaves memory without an outcome. It comes back at `due` (seconds since 1970; None: elsewhere)."""
+        """A call leaves memory without an outcome, until `due` (seconds since 1970; None: until a later run)."""
         self._put_aside(item, due if due is not None else _NEVER, self.put_off)
 
     def put_aside_until_landed(self, item: Item) -> None:

@@ -51,14 +51,14 @@ class _SentAway(Exception):
 
 
 class Watch(NamedTuple):
-    """What the attempts call to tell their connection something."""
+    """How the attempts reach the pump that owns them, and the clocks that they go by."""
 
-    moved: Callable[[], None]  # there may be room
-    learn: Callable[[str, str], None]  # the endpoint class of a route's first requests
-    save: Callable[[bool], "asyncio.Task[None]"]  # keeps the limiter: if it has to be (False), or anyway
+    moved: Callable[[], None]  # hears that there may be room for one more conversation
+    learn: Callable[[str, str], None]  # hears of a route and the endpoint class of its first requests
+    save: Callable[[bool], "asyncio.Task[None]"]  # keeps the limiter: if not all of it is kept yet (False), or anyway
     saving: Callable[[], bool]  # whether it is on its way to the disk
-    clock: Callable[[], float]
-    wall: Callable[[], float]
+    clock: Callable[[], float]  # seconds, of which the beginning means nothing
+    wall: Callable[[], float]  # seconds since 1970
     owned: Callable[[], bool] = lambda: True  # whether no other sender can have begun
 
 

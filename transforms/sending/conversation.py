@@ -57,7 +57,7 @@ class Conversations:
         wall: Callable[[], float],
         begin: Callable[[list[Item], Accusation], None],
     ) -> None:
-        """`facts`: names of the facts. `begin` a conversation about calls that are refused for their own fault."""
+        """`facts`: their names. `begin` is given calls that are to be divided, since one of them is at fault."""
         self._report, self._options, self._follow = delivery.report, delivery.options, delivery.follow
         self._destination, self._attempts, self._admission, self._lanes = destination, attempts, admission, lanes
         self._books, self._keys = books, keys

@@ -63,7 +63,7 @@ class Flushes:
         self._now: dict[int, _Flush] = {}
 
     def waits(self, call: Call, newest: int, now: float) -> bool:
-        """Whether a call that was read waits for a flush; the first one that is due begins it."""
+        """Whether a call that was read waits for a flush of its list. The first one of a list that is due begins it."""
         slot, ask = call.slot, call.ask
         if slot not in self._every:
             return False
@@ -129,7 +129,7 @@ class Flushes:
         return min((self.due(slot) for slot, _ in self._deferred if slot not in self._now), default=inf)
 
     def closes(self) -> float:
-        """When the next first flush takes no more."""
+        """When the next of the first flushes that are open takes no more calls."""
         return min((flush.open for flush in self._now.values() if flush.open), default=inf)
 
     @property

@@ -11,7 +11,7 @@ from transforms.sending.delivery import Active
 from transforms.sending.talk import Stopped
 
 _PROVED = "proved"  # the fact that holds slots and epochs of which the first calls were not mostly rejected
-_JUDGED = "canary"  # and that they are being looked at
+_JUDGED = "canary"  # the fact that says that the first calls go now, and are judged
 
 
 class FirstCalls:

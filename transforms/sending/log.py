@@ -20,7 +20,7 @@ REMADE = "remade:"
 
 
 class Mark(NamedTuple):
-    """What an earlier attempt, of this or an earlier process, left of a call without an outcome."""
+    """What earlier attempts, of this process or of one before it, have shown of a call without an outcome."""
 
     since: float = 0.0  # when it first failed, seconds since 1970; 0: never
     maybe: bool = False  # a request of it may have arrived
@@ -65,7 +65,10 @@ class Log(Protocol):
         """The greatest ask so far; 0: none."""
 
     def stamp(self) -> object:
-        """As good as always another one when something was added; None: not known. Cheap, for the event loop."""
+        """Something that is another one, as good as always, when calls were added; None: not known.
+
+        Cheap: the event loop may ask for it.
+        """
 
     def waiting(self) -> int:
         """How many calls (not cancels) have no receipt. Counted, so it may take a moment."""

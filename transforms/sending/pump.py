@@ -1,8 +1,8 @@
 """Pump: one connection's delivery, from its log to its vendor.
 
-    log ─ _read ─► lanes ─ _dispatch ─► conversations, as many as the vendor and its cap bear
+    log ─ _read ─► lanes ─ _take ─► conversations, as many as the vendor and its cap bear
 
-`_read` keeps the lanes filled, `_dispatch` makes a batch of what is first in them whenever a conversation may begin.
+`_read` keeps the lanes filled, `_take` makes a batch of what is first in them whenever a conversation may begin.
 """
 
 import asyncio

@@ -25,7 +25,7 @@ class Rows(NamedTuple):
     more: bool
     newest: int
     workspace: int
-    known: dict[int, Known]  # calls that these speak of
+    known: dict[int, Known]  # by ask: the calls that these replace, or whose entry they close
 
 
 class Reading:
@@ -43,7 +43,7 @@ class Reading:
         return await self.do(lambda: (self._log.newest(), self._log.workspace()))
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do something else that blocks. Raises Stopped where the log cannot be used."""
+        """Do something that blocks on the log's thread; its result. Raises Stopped where the log cannot be used."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except Exception as error:

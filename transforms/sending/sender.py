@@ -1,7 +1,7 @@
 """The sender: one event loop thread per process talks to all vendors at the same time.
 
     sender = shared_sender()
-    future = sender.start(Delivery(workspace, connection, log, caps, active, number, options, follow, destination))
+    future = sender.start(Delivery(workspace, connection, log, caps, active, number, options, follow))
     future.result()        the Report, when nothing more can go (`follow`: when it was stopped, or has to stop)
     sender.reports()       of all that were started, as they are now
     sender.stop()          softly; `reset()` before the next run of this process

@@ -53,7 +53,7 @@ class Signing:
             self.renewals += 1
 
     def complete(self, request: Request) -> Request:
-        """The request with whatever is no header."""
+        """The request with its whole address, and with credentials that belong there or into its body."""
         return self.auth.complete(request, self._settings, self._session)
 
     def headers(self, request: Request) -> Mapping[str, str]:
@@ -67,6 +67,6 @@ class Signing:
         yield from filter(None, (self._session.token, self._session.refresh_token))
 
     def signatures(self, last: Request | None) -> Iterator[str]:
-        """The headers of the request that was sent last."""
+        """The values of the headers that sign a request: `last` is the one that was sent last."""
         if last:
             yield from self.headers(last).values()

@@ -1,4 +1,4 @@
-"""Talk: one conversation with a vendor, as far as the requests of a connection share; and how it can end."""
+"""Talk: the state of one conversation with a vendor; and the ways in which one ends without its result."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -58,7 +58,7 @@ async def _nothing_to_write() -> None:
 
 
 class Talk:
-    """One conversation's part in what the requests of a connection share."""
+    """The state of one conversation: what its request is doing now, and what is known of it when it ends."""
 
     def __init__(
         self,
@@ -69,10 +69,13 @@ class Talk:
         tries: int = TRIES,
         renewing: bool = False,
     ) -> None:
-        """`items`: units in it; `mark` is awaited ahead of the first request; `most`: bytes that the vendor takes."""
+        """`items`: units in it. `mark` is awaited ahead of the first request. `most`: bytes that the vendor takes.
+
+        `tries`: see `transforms.logic.steps`. `renewing`: it signs in.
+        """
         self.items, self.most, self.route, self.tries, self.renewing = items, most, route, tries, renewing
         self._mark = mark
-        self.marked = False  # the attempt is written down
+        self.marked = False  # that it may have been sent is written down
         self.endpoint = ""
         self.turned = TURNED.get(_nothing)  # its first request waits for its turn no more
         self.partly = False  # requests of it were answered
@@ -97,7 +100,7 @@ class Talk:
         self.failed: Callable[[int, str], None] = _not_told  # hears of an attempt that came to nothing: status, words
 
     async def begins(self) -> None:
-        """Write the attempt down, ahead of the first request."""
+        """Write down that it may have been sent, ahead of its first request."""
         if self.marked:
             return
         self.marked = True

@@ -9,7 +9,7 @@ from transforms.logic.limit import Limiter
 
 
 class Turns:
-    """Of one connection, by endpoint class."""
+    """The conversations of one connection that wait for their first turn, counted by endpoint class."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
@@ -21,7 +21,7 @@ class Turns:
     def may_go(self, route: str) -> bool:
         """Whether a request of this route would not wait long for the limit of its own endpoint class.
 
-        What waits there could not grow any more, and would be in the way of other routes.
+        A batch that waits there could not grow any more, and would be in the way of other routes.
         """
         endpoint = self._endpoints.get(route)
         if endpoint is None:  # it is known when the first one asks

@@ -9,7 +9,7 @@ from transforms.sending.talk import Talk
 from transforms.sending.words import moment
 
 _SILENT = 5.0  # seconds without a useful answer that are worth a word
-_HELD = 30.0  # seconds of waiting that are
+_HELD = 30.0  # seconds of waiting for the vendor or the cap that are worth a word
 
 
 def failure(reply: Reply | None, talk: Talk) -> str:
@@ -34,7 +34,10 @@ def silent(since: float, last: str) -> str:
 
 
 def slow(limiter: Limiter, next_at: float, now: float, wall: float) -> str:
-    """Why fewer requests go than the cap allows, beside a silence. `next_at`: when the next one that waits may go."""
+    """Why fewer requests go than the cap allows, apart from a silence of the vendor; "": nothing else is in the way.
+
+    `next_at`: when the next one that waits may go, by the clock of `now`.
+    """
     if (held := limiter.on_hold(now)) > _HELD:
         return f"the vendor takes nothing before {moment(wall + held)}"
     if limiter.learned.share(now) < 1.0:
