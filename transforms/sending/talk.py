@@ -79,7 +79,6 @@ class Talk:
         self.endpoint = ""
         self.turned = TURNED.get(_nothing)  # its first request waits for its turn no more
         self.partly = False  # requests of it were answered
-        self.trouble: float | None = None  # since when there is no useful answer to the request that is out
         self.maybe = False  # an attempt had no useful answer, and may have arrived
         self.unread = False  # an answer was good by its status, and could not be read to its end
         self.gave_up: float | None = None  # when one without any answer was given up last, by the clock
