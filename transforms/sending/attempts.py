@@ -41,6 +41,10 @@ _LOG = logging.getLogger("profilecast.sender")
 _POLL_BREAKER = 30.0  # seconds; a change of the breaker wakes who waits for it anyway
 _TICK = 0.05  # seconds
 _LONG_HOLD = 60.0  # seconds: a longer one is written down at once
+_PROXY_PARTS = 3  # each within the time to connect: to the proxy, from there to the vendor, and TLS with the vendor
+# Seconds that an open connection waits for its next request: with a low cap that comes late, and a new connection costs
+# several round trips. Common servers (nginx, load balancers) close one after 60 or 75.
+_IDLE = 30.0
 _NOT_NOW = "the sender is stopping"
 
 T = TypeVar("T")
@@ -102,9 +106,9 @@ class Attempts:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout)  # silence: _look_again
         connector = Connector(
             self._turnstile,
-            3 * options.connect_timeout,
+            _PROXY_PARTS * options.connect_timeout,
             limit=self._most,
-            keepalive_timeout=30,
+            keepalive_timeout=_IDLE,
             resolver=self._addressing.names,
         )
         return aiohttp.ClientSession(
