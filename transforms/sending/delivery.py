@@ -22,7 +22,6 @@ class SenderOptions:
     read_timeout: float = 30.0
     finish_within: float = 15.0  # how long a stopping sender waits for what is in flight
     max_reject_rate: float = 0.5  # of the first calls of a first sync; above it, the connection stops
-    memory: int = 64_000_000  # bytes of calls that one connection may hold
     mask_dead_letters: bool = False
 
 

@@ -46,6 +46,7 @@ _SOON = 0.25  # of that, when the last look found some
 _SELDOM = 300.0  # the same, at most, while nothing can be sent
 _SURE = 5.0  # seconds between looks into a log that seems to have nothing new
 _SHARE = 10  # one read in so many is of the backfill, while there are live calls
+_BYTES = 64_000_000  # of calls that one connection may hold, and fewer where many share the process
 _ROUTES = "acknowledged"  # the fact that holds routes of which something was taken
 _TENANT = "tenant"  # the fact that holds the vendor account that all this was learnt of
 _LIVE, _BACKFILL = False, True
@@ -61,12 +62,12 @@ class Pump:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         most: int = 2_048,
-        memory: Callable[[], int] | None = None,
+        memory: Callable[[], int] = lambda: _BYTES,
     ) -> None:
         """`limiters`: of the process, by vendor account. `most`: conversations at once. `memory`: bytes of calls."""
         self.report, self._options = delivery.report, delivery.options
         self._delivery, self._limiters, self._clock, self._wall, self._most = delivery, limiters, clock, wall, most
-        self._share = memory or (lambda: self._options.memory)
+        self._share = memory
         self.over = False
         self._reading = Reading(delivery.log, delivery.connection.name)
         self._started = clock()
@@ -220,7 +221,7 @@ class Pump:
 
     def _wanted(self) -> bool | None:
         """Which class to read on; None: neither."""
-        admission, lanes, budget = self._admission, self._lanes, min(self._options.memory, self._share())
+        admission, lanes, budget = self._admission, self._lanes, min(_BYTES, self._share())
         if self._first.room(admission.admitted) == 0 or admission.put_off.full:
             return None
         live = not admission.ended[_LIVE] and lanes.room(_LIVE, budget)
