@@ -132,7 +132,7 @@ class Served:
             self._due[name] = self._passing.pop(name)
         elif report.elsewhere:
             self._due[name] = now + _ELSEWHERE
-        elif report.paused or report.stopped:
+        elif report.needs_person or report.stopped:
             self._due[name] = now + self._rest(report)
         for words in report.notes.keys() - self._noted:
             self._noted.add(words)
@@ -181,7 +181,7 @@ class Served:
 
     def _rest(self, report: Report) -> float:
         """Seconds between the end of what stopped and its next beginning."""
-        return inf if report.paused else self._run.sender.retry_stopped
+        return inf if report.needs_person else self._run.sender.retry_stopped
 
     def _when(self, seconds: float) -> str:
         if isinf(seconds):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 _SAMPLES = 10  # rejected calls that are kept of two deliveries in a row
@@ -62,7 +62,8 @@ class Report(Struct, kw_only=True):
     seconds: float = 0.0
     samples: list[Sample] = []
     stopped: str = ""  # why the connection stopped though there was more to do
-    paused: bool = False  # it stopped since too many of the first calls were rejected: somebody has to look
+    # It stopped since too many of the first calls were rejected: a person has to look. In files it has an older name.
+    needs_person: bool = field(default=False, name="paused")
     trouble: str = ""  # why calls were left waiting though it did not stop: of the last ones
     silent: str = ""  # since when, and why, the vendor gives no useful answer; as it was seen last
     silent_since: float = 0.0  # the same moment, seconds since 1970

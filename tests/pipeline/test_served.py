@@ -101,12 +101,12 @@ def test_what_passes_soon_is_tried_again_soon_and_the_words_say_so(
 
 
 @pytest.mark.parametrize(
-    ("paused", "when"), [(False, "tried again in 300 s, and so"), (True, "not tried again by itself, only so")]
+    ("person", "when"), [(False, "tried again in 300 s, and so"), (True, "not tried again by itself, only so")]
 )
 def test_of_what_is_still_ending_it_is_said_when_it_is_tried_again(
-    paused: bool, when: str, served: Served, said: list[str], clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    person: bool, when: str, served: Served, said: list[str], clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = Report(connection="hook", destination="webhook", stopped=WHY, paused=paused)
+    report = Report(connection="hook", destination="webhook", stopped=WHY, needs_person=person)
     monkeypatch.setattr(module, "reports", lambda: [report])
     step(served, clock, 1)
     assert said == [f"stopped: {WHY}; {when}"]
@@ -115,7 +115,7 @@ def test_of_what_is_still_ending_it_is_said_when_it_is_tried_again(
 def test_where_somebody_has_to_look_a_reload_tries_it_again(
     served: Served, deliveries: Deliveries, said: list[str], clock: SimpleNamespace
 ) -> None:
-    stop(deliveries, paused=True)
+    stop(deliveries, needs_person=True)
     step(served, clock, 100_000)
     assert said == [f"stopped: {WHY}; not tried again by itself, only so"]
     served.step()

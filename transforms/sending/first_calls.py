@@ -53,7 +53,7 @@ class FirstCalls:
             return
         if verdict := self._canary.verdict():
             if more:
-                self._report.paused = True
+                self._report.needs_person = True
                 fix = "fix that, or raise --max-reject-rate, and run again for the rest"
                 raise Stopped(f"{verdict}; {fix}; those that were rejected go with profilecast replay")
             return
