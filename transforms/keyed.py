@@ -16,6 +16,7 @@ receipts: so what a bundle has of one profile is folded together.
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from itertools import count, groupby
 from typing import Any, Protocol
 
@@ -340,15 +341,13 @@ class _FoldProfileFn(_FoldFn):
         if isinstance(about[0].fact, ProbeFact):  # it has a key of its own
             yield _output("left", (about[0].fact.key, _packed(about[0])))
             return
-        profile_id, known, now = about[-1].subject, _Cell(cell), self._clock()
+        known, now = _Cell(cell), self._clock()
         plan, asks = self._plan(known, about, now), known.asks(now)
-        packed, calls, was_gone = known.state, list[tuple[str, Call]](), None
+        taken, about = _divided(about)
+        packed, calls, was_gone = reduce(newer, taken, known.state), list[tuple[str, Call]](), None
         for _, alike in groupby((each.fact for each in about), type):
             good = []
             for fact in alike:
-                if isinstance(fact, SnapshotFact):
-                    packed = newer(packed, fact.state)
-                    continue
                 found = self._read(fact, plan)
                 if isinstance(found, Facts):
                     good.append(found)
@@ -356,6 +355,7 @@ class _FoldProfileFn(_FoldFn):
                     yield from self._bad(found)
             if not good:
                 continue
+            profile_id = about[-1].subject
             state = decode_profile(packed) if packed else ProfileState()
             was_gone = state.gone if was_gone is None else was_gone
             folded = fold(profile_id, state, together(good), plan, asks)
@@ -372,6 +372,12 @@ class _FoldProfileFn(_FoldFn):
         if known.write(packed, self._plans.version(), calls):
             self.count("states")
             yield from _states(profile_id, packed, state.gone, was_gone)
+
+
+def _divided(about: Sequence[Addressed]) -> tuple[list[bytes], list[Addressed]]:
+    """States that are taken over, and the other facts. That of somebody who was deleted has another subject."""
+    taken = [each.fact.state for each in about if isinstance(each.fact, SnapshotFact)]
+    return taken, [each for each in about if not isinstance(each.fact, SnapshotFact)]
 
 
 def _states(profile_id: str, state: bytes, gone: bool, was_gone: bool) -> Iterator[Any]:

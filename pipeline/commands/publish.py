@@ -14,7 +14,7 @@ EXIT_CODES = """\
 exit codes:
   0  it is published; the job and its senders take it over
   1  wrong usage or configuration; nothing is published
-  3  needs a person: Kafka cannot be used, or a change needs --accept-changes
+  3  needs a person: Kafka cannot be used, or a change needs --accept-changes; then publish again
   4  it was stopped: publish again"""
 
 

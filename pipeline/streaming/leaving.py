@@ -57,7 +57,7 @@ def leave(kafka: Kafka, say: Callable[..., None], answer: float = ANSWER) -> Lef
             f"{kafka.name}: the job still runs; cancel it at its engine, let the senders end what waits if that is "
             "wanted, stop them, and repeat this"
         )
-    producer, number = versions.publisher(kafka), version.number + 1
+    producer, number = versions.publisher(kafka, version), version.number + 1
     versions.write(kafka, producer, replace(version, number=number, left=words))
     say("left", "nobody decides or sends with this log any more")
     time.sleep(max([_LATE, *(_shut_out(kafka, name) for name in {*version.first_names().values()})]))

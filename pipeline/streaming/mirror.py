@@ -27,7 +27,7 @@ from schemas.calls import Call
 
 _AT_ONCE = 5_000  # calls of one read
 _FIRST = 0.1  # seconds for the first
-_PATIENCE = 60.0  # seconds until what is ordered is done, if all is well
+_PATIENCE = 10.0  # seconds until what is ordered is done, if all is well
 _FREE = 1.0  # seconds between looks at what is settled
 _NOTE = 30.0  # seconds between notes of how far a connection is settled
 _NOTES = 200  # kept of each connection: where its topics ended at earlier times
@@ -73,26 +73,23 @@ class Mirror:
         self._thread = threading.Thread(target=self._loop, name="mirror", daemon=True)
         self._thread.start()
 
-    def add(self, station: Station) -> None:
-        """Copy its calls from now on. Raises StoreError where that is not done in time: nothing may be sent then.
-
-        The folder may still have calls of an earlier time, which somebody else has told since.
-        """
-        if not self._order("add", station):
-            raise StoreError(self.trouble or f"{station.name}: its calls cannot be read, for the disk is too slow")
+    def add(self, station: Station) -> threading.Event:
+        """Copy its calls, from when that is set. Until then the folder may have calls of an earlier time."""
+        return self._order("add", station)
 
     def remove(self, station: Station) -> None:
-        self._order("remove", station)
+        """Copy no more of them, and forget what there is. It is waited for, for a while; it is done in any case."""
+        self._order("remove", station).wait(_PATIENCE)
 
     def close(self) -> None:
         self._ending.set()
         self._thread.join()
 
-    def _order(self, what: str, station: Station) -> bool:
-        """Whether it is done. If not, it will be, before any other order."""
+    def _order(self, what: str, station: Station) -> threading.Event:
+        """It is done before any later order for this connection."""
         done = threading.Event()
         self._orders.append((what, station, done))
-        return done.wait(_PATIENCE)
+        return done
 
     # -- the thread
 
@@ -132,21 +129,34 @@ class Mirror:
         self._ending.wait(1.0)
 
     def _obey(self, db: StateDb) -> None:
-        while self._orders:
-            what, station, done = self._orders[0]  # it stays the first one until it is done
-            with db.portion() as transaction:
-                transaction.clear(station.number)
-            with closing(Receipts(self._folder, station.name)) as receipts:
-                station.restored = receipts.last_ask()
-            part = TopicPartition(self._topic(station), 0, station.next - 1)
-            if what == "add":
-                self._stations[station.name] = station
-                self._consumer.incremental_assign([part])
-            elif self._stations.pop(station.name, None):
-                self._consumer.incremental_unassign([part])
-                self._read = [each for each in self._read if each.topic != part.topic]
-            self._orders.popleft()
+        """What cannot be done is tried again, before later orders for the same connection. Others need not wait."""
+        failed = dict[str, Exception]()
+        for order in list(self._orders):
+            what, station, done = order
+            if station.name in failed:
+                continue
+            try:
+                self._do(db, what, station)
+            except Exception as error:
+                failed[station.name] = error
+                continue
+            self._orders.remove(order)
             done.set()
+        if failed:
+            raise next(iter(failed.values()))
+
+    def _do(self, db: StateDb, what: str, station: Station) -> None:
+        with db.portion() as transaction:
+            transaction.clear(station.number)
+        with closing(Receipts(self._folder, station.name)) as receipts:
+            station.restored = receipts.last_ask()
+        part = TopicPartition(self._topic(station), 0, station.next - 1)
+        if what == "add":
+            self._stations[station.name] = station
+            self._consumer.incremental_assign([part])
+        elif self._stations.pop(station.name, None):
+            self._consumer.incremental_unassign([part])
+            self._read = [each for each in self._read if each.topic != part.topic]
 
     def _tell_workspace(self, db: StateDb) -> None:
         """Tell senders which version of the workspace there is: those of an older one hand over.

@@ -13,6 +13,8 @@ from heapq import merge
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from confluent_kafka import Producer
+
 from pipeline import leases
 from pipeline.delivering import group_of
 from pipeline.disk import StoreError
@@ -56,13 +58,13 @@ class Beginning:
         self._caps, self._paused = _caps(origin), paused(origin.folder)
         self.profiles = db.subjects()
 
-    def write(self, publication: versions.Publication) -> None:
+    def write(self, version: versions.Version, producer: Producer) -> None:
         """Write all of it, with the first version of the workspace. Raises KafkaProblem and StoreError."""
         for name in self.registry.connections:
             ensure(self._log, connection_topics(self._log, name))
         StateDb.move(self._folder, f"the streaming job over {self._log.name}")
         try:
-            versions.write(self._log, publication.producer, publication.version, self._records())
+            versions.write(self._log, producer, version, self._records())
         except BaseException:
             StateDb.move(self._folder, "")
             raise

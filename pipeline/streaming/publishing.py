@@ -3,12 +3,15 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from confluent_kafka import Producer
+
 from pipeline.problems import NeedsConsent
 from pipeline.streaming import versions
-from pipeline.streaming.kafka import Kafka, KafkaProblem, read_all, write_all
+from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, read_all, write_all
 from pipeline.streaming.kafka import partitions as partitions_of
 from pipeline.streaming.topics import connection_topics, ensure, job_topics
 from schemas.facts import EventFact, TickFact
@@ -24,7 +27,8 @@ PARTITIONS = 8  # of the topics of a new job
 _LATE = 5.0
 _REMEMBERED = 5_000_000  # profiles of a partition that are not given twice in one go
 _LOOK = 10_000  # ticks between looks for a newer version
-_SIGN = 100_000  # records of the topic of states between signs of life
+_SIGN = 10.0  # seconds between signs of life
+_OTHERS = 15.0  # seconds in which there is one, if another process gives ticks
 
 
 def publish(
@@ -39,12 +43,13 @@ def publish(
     beginning: "Beginning | None" = None,
     environment: Mapping[str, str] = os.environ,
     after: int | None = None,
+    again: bool = False,
 ) -> versions.Version:
     """Make the workspace the newest version, and give every known profile to the fold where that may want something.
 
     Topics that are missing are made, with so many `partitions`. `beginning`: what a new log begins with. For
-    `environment` and `after` see `versions.prepare`. Raises WorkspaceError, KafkaProblem and NeedsConsent: then nothing
-    is published.
+    `environment`, `after` and `again` see `versions.prepare`. Raises WorkspaceError and NeedsConsent: then nothing is
+    published; and KafkaProblem: then it may be, and whoever publishes it again goes on. The version that counts then.
     """
     there = partitions_of(kafka, kafka.topic("state"))
     if there and partitions not in (None, there):
@@ -52,9 +57,9 @@ def publish(
             f"{kafka.topic('state')} has {there} partitions, and they can never be changed: leave --partitions out, or "
             "begin another PREFIX"
         )
-    made = ensure(kafka, job_topics(kafka, partitions or PARTITIONS))
-    begun = beginning.registry if beginning else None
-    publication = versions.prepare(kafka, text, path, datetime.now(UTC), remade, refresh, begun, environment, after)
+    made = ensure(kafka, job_topics(kafka, partitions or there or PARTITIONS))
+    begun, now = beginning.registry if beginning else None, datetime.now(UTC)
+    publication = versions.prepare(kafka, text, path, now, remade, refresh, begun, environment, after, again)
     version = publication.version
     grave = [notice.words for notice in publication.notices if notice.grave]
     if grave and not accepted:
@@ -68,21 +73,50 @@ def publish(
         made += ensure(kafka, connection_topics(kafka, first_names[connection.name]))
     if made:
         say("topics made", number=len(made))
+    if not publication.changed and (not publication.looks or _others_give(kafka, say)):
+        return version
+    producer = versions.publisher(kafka, publication.before, bool(beginning))
     if beginning:
-        beginning.write(publication)
+        beginning.write(version, producer)
     elif publication.changed:
-        versions.write(kafka, publication.producer, version)
+        versions.write(kafka, producer, version)
     if publication.changed:
         say("published", version=version.number)
-    if publication.looks:
-        number = give(kafka, version.number, publication.refresh)
-        if number is None:
-            say("overtaken", "a newer version was published meanwhile, and everybody is looked at with that one")
-            return publication.version
-        publication = versions.looked_at(publication)
-        _write_looked_at(kafka, publication)
-        say("looked at anew", profiles=number)
-    return publication.version
+    return _look(kafka, producer, publication, say) if publication.looks else version
+
+
+def _look(
+    kafka: Kafka, producer: Producer, publication: versions.Publication, say: Callable[..., None]
+) -> versions.Version:
+    """Give everybody to the fold, and write down that this is done. The version that counts then."""
+    version = publication.version
+    number = give(kafka, version.number, publication.refresh)
+    if number is None:
+        say("overtaken", "a newer version was published meanwhile, and everybody is looked at with that one")
+        return versions.newest(kafka) or version
+    version = versions.looked_at(version)
+    _write_looked_at(kafka, producer, version)
+    say("looked at anew", profiles=number)
+    return version
+
+
+def _others_give(kafka: Kafka, say: Callable[..., None]) -> bool:
+    """Whether another process gives everybody to the fold now, as this one would."""
+    say("waiting", f"not everybody was looked at with this version; whether another process does that: {_OTHERS:.0f} s")
+    began, until = ticks_written(kafka), time.monotonic() + _OTHERS
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        if ticks_written(kafka) > began:
+            say("elsewhere", "another process gives everybody to the fold")
+            return True
+    return False
+
+
+def ticks_written(kafka: Kafka) -> int:
+    """How many were ever written. It grows as long as somebody gives them."""
+    topic = kafka.topic("ticks")
+    with closing(kafka.consumer()) as asks:
+        return sum(ends(asks, topic, number)[1] for number in range(partitions_of(kafka, topic)))
 
 
 def _refuse_lost(kafka: Kafka, publication: versions.Publication) -> None:
@@ -93,7 +127,7 @@ def _refuse_lost(kafka: Kafka, publication: versions.Publication) -> None:
     first_names = publication.version.first_names()
     for connection in publication.workspace.connections:
         topic = kafka.topic("calls", first_names[connection.name])
-        known = {connection.name, connection.was} & {*publication.before.connections}
+        known = {connection.name, connection.was} & {*publication.known.connections}
         if known and not partitions_of(kafka, topic):
             raise KafkaProblem(
                 f"{topic} was deleted, and with it calls that may have waited: nobody could be told of them any more. "
@@ -101,14 +135,15 @@ def _refuse_lost(kafka: Kafka, publication: versions.Publication) -> None:
             )
 
 
-def _write_looked_at(kafka: Kafka, publication: versions.Publication) -> None:
-    """Unless somebody has published another version meanwhile, as a sender does that has emptied a list."""
+def _write_looked_at(kafka: Kafka, producer: Producer, version: versions.Version) -> None:
+    """All ticks are written, so that is true whoever has published meanwhile, or was about to."""
     try:
-        versions.write(kafka, publication.producer, publication.version)
+        versions.write(kafka, producer, version)
     except KafkaProblem:
         newest = versions.newest(kafka)
-        if newest is None or newest.number <= publication.version.number:
-            raise
+        if newest is None or newest.number > version.number or newest.ticked:
+            return
+        versions.write(kafka, versions.publisher(kafka, newest), version)
 
 
 def give(kafka: Kafka, version: int, refresh: list[int], sleep: Callable[[float], object] = time.sleep) -> int | None:
@@ -146,10 +181,12 @@ def known(kafka: Kafka) -> Iterator[str]:
     "" now and then, while there is nobody new: a topic may have much that says nothing else.
     """
     topic = kafka.topic("state")
+    shown = time.monotonic()
     for partition in range(partitions_of(kafka, topic)):
         seen: set[bytes] = set()
-        for number, record in enumerate(read_all(kafka, topic, only=[partition]), 1):
-            if number % _SIGN == 0:
+        for record in read_all(kafka, topic, only=[partition]):
+            if time.monotonic() >= shown + _SIGN:
+                shown = time.monotonic()
                 yield ""
             key = record.key.decode()
             if record.value is None or record.key in seen or not takes_ticks(key):

@@ -6,12 +6,11 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import closing
 
 from pipeline.problems import WorkspaceError
-from pipeline.streaming.kafka import Kafka, KafkaProblem, ends, partitions
-from pipeline.streaming.publishing import publish
-from pipeline.streaming.versions import Version
+from pipeline.streaming.kafka import Kafka, KafkaProblem
+from pipeline.streaming.publishing import publish, ticks_written
+from pipeline.streaming.versions import Overtaken, Version
 from schemas.registry import decode_registry
 from transforms.logic.registry import known_remade
 
@@ -36,7 +35,7 @@ class Republishing:
     def know(self, version: Version) -> None:
         """This version counts now."""
         self._published |= known_remade(decode_registry(version.registry))
-        self._ticks = -1
+        self._ticks, self._counted = -1, 0.0
 
     def step(self, version: Version, remade: Remade, first: bool, now: float) -> None:
         """`remade`: what this process's deliveries made again. `first`: of all senders this one does what others left.
@@ -47,7 +46,7 @@ class Republishing:
         left = first and not version.ticked and self._stands_still(now)
         if not remade and not left:
             self.trouble = ""
-        elif now >= self._next and not self._thread.is_alive():
+        elif now >= self._next and (remade or not self._thread.is_alive()):  # another version overtakes an older one
             self._next = now + _TRY
             self._thread = threading.Thread(target=self._publish, args=(version, remade), daemon=True)
             self._thread.start()
@@ -55,7 +54,7 @@ class Republishing:
     def _stands_still(self, now: float) -> bool:
         """Whether nobody has given ticks for a while."""
         if now >= self._counted + _COUNT:
-            self._counted, ticks = now, _written(self._kafka, self._kafka.topic("ticks"))
+            self._counted, ticks = now, ticks_written(self._kafka)
             if ticks != self._ticks:
                 self._ticks, self._moved = ticks, now
         return now >= self._moved + _DEAD
@@ -68,14 +67,11 @@ class Republishing:
             publish(
                 self._kafka, version.text, path, True, self._say, remade=when, environment=given, after=version.number
             )
+        except Overtaken:
+            self._next = 0.0  # the next try is with that one
         except (KafkaProblem, WorkspaceError) as error:
             self.trouble = (
                 f"everybody is to be looked at with version {version.number} of the workspace, and is not yet: {error}"
             )
-            return
-        self.trouble = ""
-
-
-def _written(kafka: Kafka, topic: str) -> int:
-    with closing(kafka.consumer()) as asks:
-        return sum(ends(asks, topic, number)[1] for number in range(partitions(kafka, topic)))
+        else:
+            self.trouble = ""

@@ -159,7 +159,8 @@ class Sending:
             run = RunOptions(version.workspace(), [], folder, datetime.now(UTC), sender=self.options.sender)
             names = version.first_names()
             if not self.options.gaps:
-                refuse_gaps(self._kafka, {each.name: names[each.name] for each in run.workspace.connections})
+                connections = [each.name for each in run.workspace.connections]
+                refuse_gaps(self._kafka, {name: names.get(name, name) for name in connections})
             bind_gateway(self._kafka, self.options.sender.gateway)
             served, mirror = Served(run, self.say, _SOONER), Mirror(self._kafka, folder)
             stations = Stations(self._kafka, folder, served, mirror, self.say, self.options.gaps, names)

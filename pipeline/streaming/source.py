@@ -29,12 +29,20 @@ MANY = 1 << 16  # clients: as many as there are partitions
 EARLIEST, LATEST, COMMITTED = "earliest", "latest", "committed"
 
 
-def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = False, whole: bool = False) -> list[Part]:
+def parts_of(
+    kafka: Kafka,
+    topic: str,
+    start: str,
+    group: str,
+    gaps: bool = False,
+    whole: bool = False,
+    was_read: bool = False,
+) -> list[Part]:
     """The partitions of a topic from earliest, latest, committed (by `group`; else earliest), or a time in ms.
 
     Raises KafkaProblem where there is no such topic, where records that come after a committed offset are gone, or
-    where there never were so many; with `gaps`, it is begun with those that are there. `whole`: up to where it ends
-    now.
+    where there never were so many; with `gaps`, it is begun with those that are there. `was_read`: a job has read it,
+    so an offset was committed, even if Kafka has forgotten it. `whole`: up to where it ends now.
     """
     count = partitions(kafka, topic)
     if not count:
@@ -42,7 +50,7 @@ def parts_of(kafka: Kafka, topic: str, start: str, group: str, gaps: bool = Fals
     with kafka_errors(), contextlib.closing(kafka.consumer(group_id=group)) as consumer:
         found = []
         for number in range(count):
-            begin = _start(consumer, topic, number, start, gaps)
+            begin = _start(consumer, topic, number, start, gaps, was_read)
             found.append(Part(kafka, topic, number, begin, ends(consumer, topic, number)[1] if whole else -1))
         return found
 
@@ -54,7 +62,7 @@ def are_gone(kafka: Kafka, topic: str, group: str) -> bool:
         return any(max(offset, 0) < ends(consumer, *place)[0] for place, offset in found.items())
 
 
-def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) -> int:
+def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool, was_read: bool) -> int:
     low, high = ends(consumer, topic, number)
     if start == LATEST:
         return high
@@ -62,8 +70,13 @@ def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool) 
         offset = committed(consumer, [(topic, number)])[topic, number]
         if low <= offset <= high:
             return offset
-        if offset < 0 or gaps:
+        if gaps or (offset < 0 and not (was_read and low)):
             return low
+        if offset < 0:
+            raise KafkaProblem(
+                f"{topic}, partition {number}: Kafka does not know any more how far it was read, and records before "
+                f"{low} are gone; begin with --bootstrap --start earliest to go on with what is there"
+            )
         if offset < low:
             raise KafkaProblem(
                 f"{topic}, partition {number}: records from {offset} to {low - 1} are gone and were not read; give the "

@@ -25,6 +25,7 @@ from pipeline.streaming.topics import LEASES
 from transforms.logic.plan import ConnectionPlan
 
 _AGAIN = 3.0  # seconds until a log is tried again that could not be used
+_PATIENCE = 60.0  # seconds until its calls begin to be read, if all is well
 _TURN = 0.3  # seconds between looks whether it has to be said that this process lives
 _FIRST = 0  # the partition whose owner does what one of all senders has to do
 
@@ -160,12 +161,12 @@ class Stations:
         )
         self._stations[plan.name] = station  # so that it is kept alive while it waits
         self._say("takes over", connection=plan.name)
-        try:
-            self._mirror.add(station)
-        except StoreError:
-            self._close(plan.name, orderly=True)
-            raise
-        while time.monotonic() < station.begins:
+        read, patient = self._mirror.add(station), time.monotonic() + _PATIENCE
+        while not read.is_set() or time.monotonic() < station.begins:
+            if not read.is_set() and time.monotonic() > patient:
+                # The folder may still have calls of an earlier time, which somebody else has told since.
+                self._close(plan.name, orderly=True)
+                raise StoreError(self._mirror.trouble or f"its calls are not read yet, after {_PATIENCE:.0f} s")
             if ending() or writer.dead or not self._leases.holds(group):
                 self._close(plan.name, orderly=True)
                 return None
@@ -196,7 +197,7 @@ class Stations:
 
     def _lost(self, groups: set[int], orderly: bool) -> None:
         """Others send for these groups: end what goes on there."""
-        for name in [name for name, group in self._groups.items() if _share(group) in groups]:
+        for name in [name for name, group in list(self._groups.items()) if _share(group) in groups]:
             ended = self._served.end_one(name)
             self._close(name, orderly and ended)  # else the successor has to wait for what still goes on
             self._served.try_again(name, _AGAIN)  # what stopped it is over, should it come back

@@ -68,7 +68,12 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     _refuse_second(options)
     _refuse_gaps(options, bool(files))
     begins = _begins(options)
-    parts = [part for events in options.events for part in parts_of(events, events.name, begins, job)]
+    read = read_notes(log, _READS[0]).get(_READS[1]) or []
+    parts = [
+        part
+        for events in options.events
+        for part in parts_of(events, events.name, begins, job, was_read=events.name in read)
+    ]
     _await_job_server(options, say)
     version = None if dry else _published(options, say)
     for kind in ("facts", "ticks"):
@@ -167,9 +172,19 @@ def _refuse_unread(options: StreamOptions, files: bool) -> None:
 
 def _published(options: StreamOptions, say: Callable[..., None]) -> versions.Version:
     """The version of this workspace, which is published now if it was not yet."""
-    with beginning(options.log, options.origin) if options.origin else nullcontext() as begun:
+    log, origin = options.log, options.origin
+    # Whoever had a tick that the earlier job did not fold would be looked at by nobody.
+    again = options.bootstrap and origin is None and are_gone(log, log.topic("ticks"), f"{log.name}.job")
+    with beginning(log, origin) if origin else nullcontext() as begun:
         version = publish(
-            options.log, options.text, options.path, options.accept_changes, say, options.partitions, beginning=begun
+            log,
+            options.text,
+            options.path,
+            options.accept_changes,
+            say,
+            options.partitions,
+            beginning=begun,
+            again=again,
         )
         if begun:
             say("moved", "the state directory is left as it was, and not gone on with", profiles=begun.profiles)
@@ -185,7 +200,8 @@ def _own(options: StreamOptions, kind: str, dry: bool = False, gaps: bool = Fals
     if dry and not partitions(log, topic):
         return [Part(log, topic, number, 0) for number in range(options.partitions or PARTITIONS)]
     gaps = gaps or _begins(options) == EARLIEST  # then it is known that something is gone
-    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps, whole)
+    was_read = bool(read_notes(log, _READS[0]))  # a job was submitted
+    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps, whole, was_read)
 
 
 def _history(

@@ -225,17 +225,21 @@ def following(kafka: Kafka) -> Following:
     return found
 
 
+class Overtaken(KafkaProblem):
+    """Somebody else published meanwhile."""
+
+
 class Publication(NamedTuple):
     """A version that may be published, and what changes by it."""
 
     version: Version
     workspace: Workspace
-    before: Registry  # what was known of the version before
+    before: Version | None  # the one that it follows
+    known: Registry  # of that one, or what a new log begins with
     notices: list[Notice]
     changed: bool  # there is something to publish
     looks: bool  # every profile is to be looked at anew
     refresh: list[int]  # slots in which everything that was told is told once more then
-    producer: Producer  # whoever prepares another one meanwhile takes the word from it
 
 
 def prepare(
@@ -248,43 +252,47 @@ def prepare(
     begun: Registry | None = None,
     environment: Mapping[str, str] = os.environ,
     after: int | None = None,
+    again: bool = False,
 ) -> Publication:
     """The next version with this workspace. Raises WorkspaceError and KafkaProblem; nothing is written.
 
     `begun`: what a new log begins with, from a state directory. `environment`: variables of settings. `after`: the
-    version whose workspace this is; where there is a newer one, it must not be lost.
+    version whose workspace this is; where there is a newer one, it must not be lost, and Overtaken is raised. `again`:
+    everybody is looked at anew in any case.
     """
     seen = _Seen(environment)
     workspace = load_text(text, path, environment=seen)
-    producer = publisher(kafka, _LONG if begun else _SHORT)
     before = newest(kafka)
     if before and before.left:
         raise KafkaProblem(before.left)
     if after is not None and (before is None or before.number != after):
-        raise KafkaProblem(f"{kafka.name}: another version was published meanwhile")
+        raise _overtaken(kafka)
     known = decode_registry(before.registry) if before else begun or Registry()
     vendors = made(workspace).vendors
     registry, notices = enter(known, workspace, vendors, micros(now), remade, refresh)
     plan = make_plan(workspace, vendors, registry, micros(now))
     digest = plan.digest()
     same = before is not None and (before.text, before.environment, before.vendors) == (text, seen.used, vendors)
-    changed = not same or registry != known
+    changed = not same or registry != known or again
     registry.number = (before.number if before else 0) + changed
     looked = (before.digest if before.ticked else b"") if before else known.digest
-    looks = bool(before or begun) and (looked != digest or bool(registry.refreshing))
+    looks = bool(before or begun) and (again or looked != digest or bool(registry.refreshing))
     named = named_after(before.first_names() if before else {}, known, workspace)
     version = Version(
         registry.number, text, seen.used, encode_registry(registry), vendors, digest, ticked=not looks, topics=named
     )
-    return Publication(version, workspace, known, notices, changed, looks, refreshed(plan, registry), producer)
+    return Publication(version, workspace, before, known, notices, changed, looks, refreshed(plan, registry))
 
 
-def looked_at(publication: Publication) -> Publication:
-    """Every profile has been given to the fold."""
-    registry = decode_registry(publication.version.registry)
+def _overtaken(kafka: Kafka) -> Overtaken:
+    return Overtaken(f"{kafka.name}: another version was published meanwhile; see what it says, then publish again")
+
+
+def looked_at(version: Version) -> Version:
+    """The version, when every profile has been given to the fold."""
+    registry = decode_registry(version.registry)
     registry.refreshing = []
-    version = replace(publication.version, registry=encode_registry(registry), ticked=True)
-    return publication._replace(version=version)
+    return replace(version, registry=encode_registry(registry), ticked=True)
 
 
 def next_job(kafka: Kafka, now: float) -> int:
@@ -299,12 +307,15 @@ def number_of_job(kafka: Kafka) -> int:
     return reading.job
 
 
-def publisher(kafka: Kafka, seconds: float = _SHORT) -> Producer:
-    """A producer that may publish, and no earlier one can any more. `seconds`: the longest transaction.
+def publisher(kafka: Kafka, before: Version | None, much: bool = False) -> Producer:
+    """A producer that may publish what follows this version; no earlier one can publish any more.
 
-    Raises KafkaProblem.
+    `much`: more than the version, in one transaction. Raises KafkaProblem, and Overtaken where there is a newer one.
     """
-    return transactional(kafka, f"{kafka.name}.publisher", seconds)
+    producer = transactional(kafka, f"{kafka.name}.publisher", _LONG if much else _SHORT)
+    if newest(kafka) != before:
+        raise _overtaken(kafka)
+    return producer
 
 
 def write(kafka: Kafka, producer: Producer, version: Version, records: Iterable[Row] = ()) -> None:

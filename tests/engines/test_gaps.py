@@ -9,13 +9,14 @@ import requests
 from confluent_kafka import TopicPartition
 
 from pipeline.streaming.kafka import Kafka, ends, write_all
+from pipeline.streaming.notes import note
 from pipeline.streaming.publishing import publish
 from pipeline.streaming.topics import connection_topics, ensure
 from pipeline.streaming.versions import Version
 from schemas.calls import Call, Identifier
 from scripts.engines import PRISM
 from tests.engines.world import World, delete_records, people, until
-from tests.pipeline.running import CONNECTION
+from tests.pipeline.running import CONNECTION, workspace
 
 
 def test_senders_do_not_go_on_behind_calls_that_are_gone_unless_they_are_told_to(world: World) -> None:
@@ -84,6 +85,39 @@ def test_a_job_does_not_go_on_behind_events_that_are_gone(world: World, beam: li
     assert f"{world.events}, partition {number}: records from 1 to 2 are gone and were not read" in refused.text()
     assert "begin with --bootstrap --start earliest" in refused.text()
     assert "submitting" not in refused.text()
+
+
+def test_whoever_had_a_tick_that_is_gone_is_looked_at_by_the_job_that_begins_anew(world: World) -> None:
+    """It takes states over as they are: without a tick nobody would be told to what came meanwhile."""
+    world.write(people(range(20)))
+    job = world.job(PRISM)
+    world.sender()
+    world.settle()
+    job.stop()
+    workspace(world.workspace, "hook", "second")
+    assert 0 == world.publish().wait()
+    ticks = f"{world.log}.ticks"
+    for number in range(8):
+        delete_records(world.kafka.servers, ticks, end(world, ticks, number), number)
+    world.job(PRISM, "--bootstrap", "--start", "earliest")
+    until(lambda: world.told(host="second.example") == world.wanted(), world.difference)
+    assert world.quiet()
+    assert 0 == world.twice()
+
+
+def test_a_job_that_was_away_for_so_long_that_its_offsets_are_forgotten_is_told_what_is_gone(world: World) -> None:
+    log = Kafka(world.kafka.servers, world.log)
+    published(world)
+    write_all(log.producer(), [note(log, "job", "events", [world.events])])
+    world.write(people(range(30)))
+    number = next(each for each in range(3) if end(world, world.events, each) > 3)
+    delete_records(world.kafka.servers, world.events, 3, number)
+    refused = world.start(
+        "run", "--streaming", "--events", world._at(world.events), "--log", world._at(world.log),
+        "--workspace", world.workspace, *PRISM,
+    )  # fmt: skip
+    assert 3 == refused.wait()
+    assert f"partition {number}: Kafka does not know any more how far it was read" in refused.text()
 
 
 def published(world: World) -> Version:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.problems import WorkspaceError
-from pipeline.streaming import versions
+from pipeline.problems import NeedsConsent, WorkspaceError
+from pipeline.streaming import publishing, versions
 from pipeline.streaming.kafka import Kafka, KafkaProblem, partitions
 from pipeline.streaming.moving_out import export_state
 from pipeline.streaming.notes import bind_gateway
 from pipeline.streaming.publishing import publish
+from pipeline.streaming.versions import Overtaken
 from tests.engines.test_moving import log_of, silent
 from tests.engines.world import World, until
 from tests.pipeline.running import workspace
@@ -126,3 +127,34 @@ def test_partitions_that_cannot_be_had_any_more_are_told(world: World) -> None:
     refused = world.publish("--partitions", 60)
     assert 3 == refused.wait()
     assert f"{world.log}.state has 3 partitions, and they can never be changed" in refused.text()
+
+
+def test_a_publication_that_changes_nothing_or_is_refused_takes_the_word_from_nobody(world: World) -> None:
+    """Whoever gives everybody to the fold could not write down that it is done, and it would be done once more."""
+    log, text = log_of(world), world.workspace.read_text()
+    first = publish(log, text, "workspace.yaml", False, silent)
+    producer = versions.publisher(log, first)
+    publish(log, text, "workspace.yaml", False, silent)
+    with pytest.raises(NeedsConsent):
+        publish(log, text.replace("hook", "hooks"), "workspace.yaml", False, silent)
+    with pytest.raises(Overtaken):
+        publish(log, text, "version 7", True, silent, after=7)
+    versions.write(log, producer, first)
+
+
+def test_that_everybody_was_looked_at_is_written_down_whoever_took_the_word_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(world)
+    publish(log, world.workspace.read_text(), "workspace.yaml", False, silent)
+
+    def give(kafka: Kafka, *_: object) -> int:
+        versions.publisher(kafka, versions.newest(kafka))
+        return 0
+
+    monkeypatch.setattr(publishing, "give", give)
+    text = workspace(world.workspace, "hook", "second").read_text()
+    assert publish(log, text, "workspace.yaml", False, silent).ticked
+    newest = versions.newest(log)
+    assert newest
+    assert newest.ticked

@@ -203,13 +203,10 @@ def test_a_connection_that_is_taken_back_begins_with_an_empty_log(
     again.places.close()
 
 
-def test_nothing_is_sent_while_the_folder_has_calls_of_an_earlier_time(
+def test_a_connection_that_is_given_up_before_it_was_read_does_not_come_back(
     tmp_path: Path, mirror: Mirror, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another sender had the connection meanwhile, and settled them: they would be told once more.
-
-    What was given up does not come back when the folder can be written again.
-    """
+    """What is ordered for it is done in its order, when the folder can be written again."""
     before = StateDb.portion
     full = ["the disk is full"]
 
@@ -219,24 +216,35 @@ def test_nothing_is_sent_while_the_folder_has_calls_of_an_earlier_time(
         return before(db)
 
     monkeypatch.setattr(StateDb, "portion", portion)
-    monkeypatch.setattr(module, "_PATIENCE", 0.3)
-    hook = station(tmp_path, "hook", 1)
-    with pytest.raises(StoreError, match="the disk is full"):
-        mirror.add(hook)
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    hook, other = station(tmp_path, "hook", 1), station(tmp_path, "other", 2)
+    read = mirror.add(hook)
+    until(lambda: mirror.trouble == "the disk is full")
+    assert not read.is_set()
     mirror.remove(hook)
     hook.places.close()
     full.clear()
-    other = station(tmp_path, "other", 2)
-    until(lambda: adds(mirror, other))
+    assert mirror.add(other).wait(10)
     topics.reads.append([record("hook", 0), record("other", 0)])
     until(lambda: asks(tmp_path, 2) == [1])
     assert ([], "") == (asks(tmp_path, 1), mirror.trouble)
     other.places.close()
 
 
-def adds(mirror: Mirror, made: Station) -> bool:
-    try:
-        mirror.add(made)
-    except StoreError:
-        return False
-    return True
+def test_what_cannot_be_done_for_one_connection_is_done_for_another(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Mirror._do
+
+    def do(self: Mirror, db: StateDb, what: str, station: Station) -> None:
+        if station.name == "hook":
+            raise StoreError("its receipts cannot be read")
+        before(self, db, what, station)
+
+    monkeypatch.setattr(Mirror, "_do", do)
+    hook, other = station(tmp_path, "hook", 1), station(tmp_path, "other", 2)
+    mirror.add(hook)
+    assert mirror.add(other).wait(10)
+    until(lambda: mirror.trouble == "its receipts cannot be read")
+    hook.places.close()
+    other.places.close()

@@ -70,10 +70,21 @@ def test_who_reads_much_that_is_nobody_new_shows_that_it_lives(
     topics: Topics, given: list[Addressed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sender would take it for dead, and begin again; and what it writes is about nobody."""
-    monkeypatch.setattr(publishing, "_SIGN", 4)
-    known(topics, *["u1"] * 10)
+    monkeypatch.setattr(publishing, "_SIGN", 0.0)
+    known(topics, *["u1"] * 3)
     assert 1 == publishing.give(LOG, 7, [], sleep=lambda _: None)
-    assert [TickFact(7), *[EventFact(b" ")] * 2] == [each.fact for each in given]
+    assert [EventFact(b" "), TickFact(7), *[EventFact(b" ")] * 2] == [each.fact for each in given]
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_who_publishes_once_more_what_another_process_gives_leaves_it_to_that_one(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    monkeypatch.setattr(publishing, "_OTHERS", 0.6)
+    monkeypatch.setattr(publishing.time, "sleep", lambda _: topics.put(LOG.topic("ticks"), b"", b"") if lives else None)
+    said: list[str] = []
+    assert lives is publishing._others_give(LOG, lambda event, *_: said.append(event))
+    assert said == ["waiting", "elsewhere"][: 1 + lives]
 
 
 def test_who_publishes_ends_when_another_version_is_published_meanwhile(

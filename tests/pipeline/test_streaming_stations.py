@@ -55,18 +55,24 @@ class Writer:
 
 
 class Others:
-    """Leases, mirror and deliveries. `held`: whether the lease is this process's; `ends`: whether deliveries end."""
+    """Leases, mirror and deliveries. `held`: whether the lease is this process's; `ends`: whether deliveries end.
+
+    `read`: is set when the calls of a connection are read.
+    """
 
     def __init__(self) -> None:
         self.held, self.ends = True, True
+        self.read, self.trouble = threading.Event(), ""
+        self.read.set()
         self.mirrored: list[Any] = []
         self.tried_again: list[str] = []
 
     def holds(self, _: str) -> bool:
         return self.held
 
-    def add(self, station: Any) -> None:
+    def add(self, station: Any) -> threading.Event:
         self.mirrored.append(station)
+        return self.read
 
     def remove(self, station: Any) -> None:
         self.mirrored.remove(station)
@@ -146,6 +152,19 @@ def test_a_lease_that_was_lost_while_the_log_was_read_leaves_nothing_behind(
     monkeypatch.setattr(module, "restore", slow)
     assert take(stations) is None
     assert (stations._stations, others.mirrored) == ({}, [])
+
+
+@pytest.mark.parametrize("trouble", ["", "the disk is full"])
+def test_nothing_is_sent_while_the_folder_may_have_calls_of_an_earlier_time(
+    stations: Stations, others: Others, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Another sender had the connection meanwhile, and settled them: they would be told once more."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.3)
+    others.read.clear()
+    others.trouble = trouble
+    with pytest.raises(StoreError, match=trouble or "its calls are not read yet, after 0 s"):
+        take(stations)
+    assert (stations._stations, others.mirrored, others.tried_again) == ({}, [], ["hook"])
 
 
 @pytest.mark.parametrize("ends", [True, False])

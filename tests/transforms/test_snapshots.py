@@ -123,14 +123,17 @@ def test_what_is_taken_over_is_told_to_nobody_whatever_the_workspace_says_now(
 
 def test_an_event_that_comes_with_the_state_of_somebody_who_was_deleted_is_about_that_person(tmp_path: Path) -> None:
     """The state is under a hash, and its subject is not the person's."""
-    first, second = Step(made_plan(tmp_path)), Step(made_plan(tmp_path))
+    first = Step(made_plan(tmp_path))
     for event in (*KNOWN, DELETED):
         first.fold(EventFact(line_of(event)))
     state = SnapshotFact(first.states[-1])
     back = [EventFact(line_of(each)) for each in (profile("u1", AT % 6, "u1@example.com"), score("u1", AT % 6, 6))]
-    second.fold(state, *back, subjects=["\0hash", "u1", "u1"])
-    assert {"u1"} == {subject for _, subject, _ in second.calls}
-    assert "u1" in second.names
+    named = ["\0hash", "u1", "u1"]
+    for facts, subjects in (([state, *back], named), ([*back, state], named[::-1])):  # an engine may change the order
+        second = Step(made_plan(tmp_path))
+        second.fold(*facts, subjects=subjects)
+        assert {"u1"} == {subject for _, subject, _ in second.calls}
+        assert "u1" in second.names
 
 
 # -- a cell of format 4: u1 has an e-mail address, a score of 5, is vip, and waits for all six calls of that
