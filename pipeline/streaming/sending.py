@@ -120,6 +120,7 @@ class _Running(NamedTuple):
     served: Served
     mirror: Mirror
     stations: Stations
+    republishing: Republishing
 
     @property
     def trouble(self) -> str:
@@ -164,8 +165,9 @@ class Sending:
             bind_gateway(self._kafka, self.options.sender.gateway)
             served, mirror = Served(run, self.say, _SOONER), Mirror(self._kafka, folder)
             stations = Stations(self._kafka, folder, served, mirror, self.say, self.options.gaps, names)
-            running = self._running = _Running(served, mirror, stations)
+            running = self._running = _Running(served, mirror, stations, Republishing(self._kafka, self.say))
             try:
+                run = self._take_over(running, run, version)
                 self.say("sending", workspace=run.workspace.workspace, log=self._kafka.name, status=self.page)
                 self._turns(running, run, version)
             finally:
@@ -188,15 +190,14 @@ class Sending:
 
     def _turns(self, running: _Running, run: RunOptions, version: versions.Version) -> None:
         """`version`: the first one."""
-        served, mirror, stations = running
-        republishing, trouble = Republishing(self._kafka, self.say), ""
+        served, mirror, stations, republishing = running
+        trouble = ""
         while not self._stopping:
             try:
                 stations.step({each.name for each in run.workspace.connections})
                 version = self._reading.look() or version
                 if version.number > self._number:
                     run = self._take_over(running, run, version)
-                    republishing.know(version)
                 self.orders.carry_out()
                 served.agree(stations.paused())
                 served.step()
@@ -215,6 +216,7 @@ class Sending:
         run, plan = replace(run, workspace=workspace), version.plan(datetime.now(UTC))
         self._number, running.stations.names = version.number, version.first_names()
         running.served.take_over(run, plan, registry, _Deliveries(running.stations, run, plan, registry))
+        running.republishing.know(version)
         self.say("workspace", version=version.number, connections=len(workspace.connections))
         return run
 

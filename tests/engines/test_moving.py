@@ -99,7 +99,7 @@ def break_off(world: World) -> None:
     begun = Registry(connections=["hook"])
     publication = versions.prepare(log, world.workspace.read_text(), "", datetime.now(UTC), begun=begun)
     with pytest.raises(StoreError, match="the disk"):
-        versions.write(log, publication, records())
+        versions.write(log, versions.publisher(log, None, much=True), publication.version, records())
 
 
 def known(folder: Path) -> dict[str, Any]:

@@ -325,7 +325,7 @@ class World:
         assert not missed, f"nobody was told {len(missed)} of them: {sorted(missed)[:3]}"
         assert told_again(hook) <= again
         if self.cap:
-            assert self.busiest() <= self.cap
+            assert (busiest := self.busiest()) <= self.cap, f"{busiest} requests within a second"
 
     def quiet(self) -> int:
         """Wait until the vendor hears nothing for a while; how many messages it heard."""
