@@ -136,7 +136,7 @@ def test_a_publication_that_changes_nothing_or_is_refused_takes_the_word_from_no
     producer = versions.publisher(log, first)
     publish(log, text, "workspace.yaml", False, silent)
     with pytest.raises(NeedsConsent):
-        publish(log, text.replace("hook", "hooks"), "workspace.yaml", False, silent)
+        publish(log, text.replace("https://hook.", "https://other."), "workspace.yaml", False, silent)
     with pytest.raises(Overtaken):
         publish(log, text, "version 7", True, silent, after=7)
     versions.write(log, producer, first)
