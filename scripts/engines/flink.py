@@ -37,6 +37,7 @@ _AVAILABLE = """\
 high-availability.type: zookeeper
 high-availability.zookeeper.quorum: 127.0.0.1:{port}
 high-availability.storageDir: file://{folder}/available
+high-availability.zookeeper.client.session-timeout: 5000
 """
 
 
