@@ -50,8 +50,9 @@ def parts_of(
     with kafka_errors(), contextlib.closing(kafka.consumer(group_id=group)) as consumer:
         found = []
         for number in range(count):
-            begin = _start(consumer, topic, number, start, gaps, was_read)
-            found.append(Part(kafka, topic, number, begin, ends(consumer, topic, number)[1] if whole else -1))
+            there = ends(consumer, topic, number)
+            begin = _start(consumer, topic, number, there, start, gaps, was_read)
+            found.append(Part(kafka, topic, number, begin, there[1] if whole else -1))
         return found
 
 
@@ -62,8 +63,11 @@ def are_gone(kafka: Kafka, topic: str, group: str) -> bool:
         return any(max(offset, 0) < ends(consumer, *place)[0] for place, offset in found.items())
 
 
-def _start(consumer: Consumer, topic: str, number: int, start: str, gaps: bool, was_read: bool) -> int:
-    low, high = ends(consumer, topic, number)
+def _start(
+    consumer: Consumer, topic: str, number: int, there: tuple[int, int], start: str, gaps: bool, was_read: bool
+) -> int:
+    """The first offset that is read, of a partition with these `ends`."""
+    low, high = there
     if start == LATEST:
         return high
     if start == COMMITTED:

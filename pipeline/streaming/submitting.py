@@ -61,24 +61,23 @@ def submit(options: StreamOptions, say: Callable[..., None]) -> "beam.runners.ru
     files = history.look(options.files, options.beam_arguments, say)
     pipeline = make_streaming_pipeline(options.runner, options.beam_arguments)
     dry = bool(pipeline.options.view_as(TestOptions).dry_run)  # then the engine looks at the graph, and nothing is done
-    job = f"{log.name}.job"
+    job, before = f"{log.name}.job", _read_before(log)
     if not dry:
-        _refuse_unread(options, bool(files))
+        _refuse_unread(options, before, bool(files))
         _refuse_left(log)
     _refuse_second(options)
-    _refuse_gaps(options, bool(files))
+    _refuse_gaps(options, before, bool(files))
     begins = _begins(options)
-    read = read_notes(log, _READS[0]).get(_READS[1]) or []
     parts = [
         part
         for events in options.events
-        for part in parts_of(events, events.name, begins, job, was_read=events.name in read)
+        for part in parts_of(events, events.name, begins, job, was_read=events.name in (before or ()))
     ]
     _await_job_server(options, say)
     version = None if dry else _published(options, say)
     for kind in ("facts", "ticks"):
-        parts += _own(options, kind, dry)
-    past = _history(options, files, version, say) if version else []
+        parts += _own(options, kind, before, dry)
+    past = _history(options, files, before, version, say) if version else []
     # Last: an older job may still go on, and what it reads from these places on is read once more.
     imports = [] if dry and options.origin else _state_parts(options)
     number = 0 if dry else versions.next_job(log, time.time())
@@ -152,13 +151,18 @@ def _events(options: StreamOptions) -> list[str]:
     return sorted([*(events.name for events in options.events), *options.subscriptions])
 
 
-def _refuse_unread(options: StreamOptions, files: bool) -> None:
+def _read_before(log: Kafka) -> list[str] | None:
+    """The topics and subscriptions that a job on this log read; None: none was submitted. Raises KafkaProblem."""
+    kind, key = _READS
+    return read_notes(log, kind).get(key)
+
+
+def _refuse_unread(options: StreamOptions, before: list[str] | None, files: bool) -> None:
     """A job that goes on from its state reads what it read before: these topics, and the history where it did that."""
     if not has_its_state(options.runner, options.beam_arguments):
         return
-    kind, key = _READS
-    before, now = read_notes(options.log, kind).get(key), _events(options)
-    if before not in (None, now):
+    now = _events(options)
+    if before is not None and before != now:
         raise KafkaProblem(
             f"the job that this one goes on from reads {', '.join(before)}, and so would this one, whatever --events "
             f"says ({', '.join(now)}); give what it reads, or begin with --bootstrap to read something else"
@@ -191,21 +195,31 @@ def _published(options: StreamOptions, say: Callable[..., None]) -> versions.Ver
     return version
 
 
-def _own(options: StreamOptions, kind: str, dry: bool = False, gaps: bool = False, whole: bool = False) -> list[Part]:
+def _own(
+    options: StreamOptions,
+    kind: str,
+    before: list[str] | None,
+    dry: bool = False,
+    gaps: bool = False,
+    whole: bool = False,
+) -> list[Part]:
     """Partitions of facts, ticks or history, from where the last job committed. In a dry run they may be missing.
 
-    `gaps` and `whole`: see `parts_of`.
+    `before`: see `_read_before`; `gaps` and `whole`: see `parts_of`.
     """
     log, topic = options.log, options.log.topic(kind)
     if dry and not partitions(log, topic):
         return [Part(log, topic, number, 0) for number in range(options.partitions or PARTITIONS)]
     gaps = gaps or _begins(options) == EARLIEST  # then it is known that something is gone
-    was_read = bool(read_notes(log, _READS[0]))  # a job was submitted
-    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps, whole, was_read)
+    return parts_of(log, topic, COMMITTED, f"{log.name}.job", gaps, whole, was_read=before is not None)
 
 
 def _history(
-    options: StreamOptions, files: list[history.File], version: versions.Version, say: Callable[..., None]
+    options: StreamOptions,
+    files: list[history.File],
+    before: list[str] | None,
+    version: versions.Version,
+    say: Callable[..., None],
 ) -> list[Part]:
     """Write the events of files; the partitions that have them, with the end up to which they are read first."""
     log, topic, job = options.log, options.log.topic("history"), f"{options.log.name}.job"
@@ -216,7 +230,7 @@ def _history(
     if files:
         plan = version.plan(datetime.now(UTC))
         history.write(log, files, plan, version.number, say, again=are_gone(log, topic, job))
-    return _own(options, "history", gaps=bool(files), whole=True)
+    return _own(options, "history", before, gaps=bool(files), whole=True)
 
 
 def _refuse_left(log: Kafka) -> None:
@@ -226,11 +240,11 @@ def _refuse_left(log: Kafka) -> None:
         raise KafkaProblem(version.left)
 
 
-def _refuse_gaps(options: StreamOptions, files: bool) -> None:
+def _refuse_gaps(options: StreamOptions, before: list[str] | None, files: bool) -> None:
     """Records of the log's own topics that nobody read, and that are gone; files write their history once more."""
     for kind in ("facts", "ticks", "history"):
         if partitions(options.log, options.log.topic(kind)):
-            _own(options, kind, gaps=files and kind == "history")
+            _own(options, kind, before, gaps=files and kind == "history")
 
 
 def _await_job_server(options: StreamOptions, say: Callable[..., None]) -> None:
